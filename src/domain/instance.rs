@@ -1,0 +1,272 @@
+//! An instance, its states, and their one transition table.
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::datastore::{DatastoreVersion, UnknownWord};
+use crate::domain::flavor::Flavor;
+use crate::domain::ids::{GenerationId, HostId, InstanceId, ProjectId};
+
+/// Where an instance is in its life. What a client sees is one match in each dialect's view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum InstanceState {
+    /// Its first server is being made, or it is the new side of an upgrade that has not caught up.
+    Building,
+    /// It serves and no task changes it.
+    Active,
+    /// It serves, and is the source from which an upgrade's new instance is being fed.
+    FeedingUpgrade,
+    /// One side of an upgrade that waits for the customer's decision.
+    VerifyUpgrade,
+    /// The new side of an upgrade, on its way to a life of its own.
+    Detaching,
+    /// It is being deleted.
+    Deleting,
+    /// Its making failed; it holds nothing and can be deleted.
+    Error,
+    /// It is gone.
+    Deleted,
+}
+
+/// What happens to an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum InstanceEvent {
+    /// Its server answered and took a probe.
+    Built,
+    /// Its making failed and was undone.
+    BuildFailed,
+    /// An upgrade that reads from it was accepted.
+    UpgradeAccepted,
+    /// The upgrade's new side has caught up.
+    CaughtUp,
+    /// The customer asked to detach it.
+    DetachAccepted,
+    /// It has a life of its own.
+    Detached,
+    /// The upgrade that it fed has ended, however it ended.
+    UpgradeEnded,
+    /// The customer asked to delete it.
+    DeleteAccepted,
+    /// Nothing of it is left.
+    Deleted,
+}
+
+/// An event that a state does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an instance that is {state:?} cannot take {event:?}")]
+pub struct IllegalInstanceEvent {
+    /// The state.
+    pub state: InstanceState,
+    /// The event.
+    pub event: InstanceEvent,
+}
+
+impl InstanceState {
+    /// Every state, in the order of a life.
+    pub const ALL: [Self; 8] = [
+        Self::Building,
+        Self::Active,
+        Self::FeedingUpgrade,
+        Self::VerifyUpgrade,
+        Self::Detaching,
+        Self::Deleting,
+        Self::Error,
+        Self::Deleted,
+    ];
+
+    /// The state after `event`.
+    ///
+    /// # Errors
+    /// [`IllegalInstanceEvent`] when this state does not know the event.
+    pub const fn after(self, event: InstanceEvent) -> Result<Self, IllegalInstanceEvent> {
+        use InstanceEvent as E;
+        let next = match (self, event) {
+            (Self::Building, E::Built) => Self::Active,
+            (Self::Building | Self::VerifyUpgrade, E::BuildFailed) => Self::Error,
+            (Self::Active, E::UpgradeAccepted) => Self::FeedingUpgrade,
+            (Self::Building | Self::FeedingUpgrade, E::CaughtUp) => Self::VerifyUpgrade,
+            (Self::VerifyUpgrade, E::DetachAccepted) => Self::Detaching,
+            (Self::Detaching, E::Detached) => Self::Active,
+            (Self::FeedingUpgrade | Self::VerifyUpgrade, E::UpgradeEnded) => Self::Active,
+            (Self::Active | Self::VerifyUpgrade | Self::Error, E::DeleteAccepted) => Self::Deleting,
+            (Self::Deleting, E::Deleted) => Self::Deleted,
+            (state, event) => return Err(IllegalInstanceEvent { state, event }),
+        };
+        Ok(next)
+    }
+
+    /// The word in rows.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Building => "building",
+            Self::Active => "active",
+            Self::FeedingUpgrade => "feeding_upgrade",
+            Self::VerifyUpgrade => "verify_upgrade",
+            Self::Detaching => "detaching",
+            Self::Deleting => "deleting",
+            Self::Error => "error",
+            Self::Deleted => "deleted",
+        }
+    }
+
+    /// Trove's and Rackspace's word, which refusals quote too.
+    pub const fn trove_status(self) -> &'static str {
+        match self {
+            Self::Building => "BUILD",
+            Self::Active | Self::FeedingUpgrade => "ACTIVE",
+            Self::VerifyUpgrade => "VERIFY_UPGRADE",
+            Self::Detaching => "DETACH",
+            Self::Deleting | Self::Deleted => "SHUTDOWN",
+            Self::Error => "ERROR",
+        }
+    }
+}
+
+impl std::str::FromStr for InstanceState {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        Self::ALL
+            .into_iter()
+            .find(|state| state.as_str() == word)
+            .ok_or_else(|| UnknownWord { what: "instance state", word: word.to_owned() })
+    }
+}
+
+/// Why an instance is not as it should be, in words for a tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The tenant's text.
+    pub message: String,
+    /// The operator's text; shown to admins only.
+    pub details: Option<String>,
+    /// When it was recorded.
+    pub at: DateTime<Utc>,
+}
+
+/// The version that the instance's serving server itself answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// The datastore version.
+    pub version: DatastoreVersion,
+    /// The number that the server gave, `10.11.19` for example.
+    pub number: String,
+    /// The generation that serves.
+    pub generation: GenerationId,
+}
+
+/// What was last seen of the serving server, by asking it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// When it last answered.
+    pub answered_at: Option<DateTime<Utc>>,
+    /// Why it did not, when it did not.
+    pub trouble: Option<String>,
+    /// Bytes that its data takes.
+    pub used_bytes: Option<i64>,
+}
+
+/// An instance.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Its id, for its whole life.
+    pub id: InstanceId,
+    /// The project that owns it.
+    pub project: ProjectId,
+    /// Its name: 1 to 255 characters.
+    pub name: String,
+    /// Where it is in its life.
+    pub state: InstanceState,
+    /// Its flavor.
+    pub flavor: Flavor,
+    /// Its volume's size in GB.
+    pub volume_gb: i32,
+    /// The version that was asked for.
+    pub wanted: DatastoreVersion,
+    /// The version that runs; `None` until its server answered.
+    pub running: Option<Running>,
+    /// What was last seen of its server.
+    pub seen: Seen,
+    /// The host that it lives on.
+    pub host: HostId,
+    /// Its address, without the port.
+    pub address: Option<String>,
+    /// The instance that it replicates from.
+    pub replica_of: Option<InstanceId>,
+    /// The instances that replicate from it.
+    pub replicas: Vec<InstanceId>,
+    /// What went wrong last.
+    pub fault: Option<Fault>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was last changed.
+    pub updated_at: DateTime<Utc>,
+    /// Counts the changes; guards writes.
+    pub revision: i64,
+}
+
+impl Instance {
+    /// The version that views show: what runs, and until a server answered, what was asked for.
+    pub fn shown_version(&self) -> &DatastoreVersion {
+        self.running.as_ref().map_or(&self.wanted, |running| &running.version)
+    }
+
+    /// Whether its server answered within the last `within` before `now`.
+    pub fn answered(&self, now: DateTime<Utc>, within: chrono::Duration) -> bool {
+        self.seen.answered_at.is_some_and(|at| now - at <= within)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENTS: [InstanceEvent; 9] = [
+        InstanceEvent::Built,
+        InstanceEvent::BuildFailed,
+        InstanceEvent::UpgradeAccepted,
+        InstanceEvent::CaughtUp,
+        InstanceEvent::DetachAccepted,
+        InstanceEvent::Detached,
+        InstanceEvent::UpgradeEnded,
+        InstanceEvent::DeleteAccepted,
+        InstanceEvent::Deleted,
+    ];
+
+    /// The machine on one page: every legal cell, and no other.
+    #[test]
+    fn the_table_has_these_cells_and_no_other() {
+        let mut cells = String::new();
+        for state in InstanceState::ALL {
+            for event in EVENTS {
+                if let Ok(next) = state.after(event) {
+                    cells += &format!("{state:?} {event:?} {next:?}\n");
+                }
+            }
+        }
+        assert_eq!(
+            cells,
+            "Building Built Active\n\
+             Building BuildFailed Error\n\
+             Building CaughtUp VerifyUpgrade\n\
+             Active UpgradeAccepted FeedingUpgrade\n\
+             Active DeleteAccepted Deleting\n\
+             FeedingUpgrade CaughtUp VerifyUpgrade\n\
+             FeedingUpgrade UpgradeEnded Active\n\
+             VerifyUpgrade BuildFailed Error\n\
+             VerifyUpgrade DetachAccepted Detaching\n\
+             VerifyUpgrade UpgradeEnded Active\n\
+             VerifyUpgrade DeleteAccepted Deleting\n\
+             Detaching Detached Active\n\
+             Deleting Deleted Deleted\n\
+             Error DeleteAccepted Deleting\n"
+        );
+    }
+
+    #[test]
+    fn every_word_reads_back() {
+        for state in InstanceState::ALL {
+            assert_eq!(state.as_str().parse(), Ok(state));
+        }
+        assert!("upgraded".parse::<InstanceState>().is_err());
+    }
+}

@@ -1,0 +1,50 @@
+//! The matrix of allowed upgrades: an upgrade is allowed because a row says so, never because one version is
+//! higher than another.
+
+use crate::domain::datastore::DatastoreVersion;
+use crate::domain::ids::VersionId;
+
+/// A way in which a row of the matrix is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// A new instance that replicates from the old one until the customer detaches it.
+    Replica,
+    /// The same instance, its data converted while it is held.
+    InPlace,
+    /// The same instance, fed by replication and switched.
+    Twin,
+    /// A group, member by member.
+    Rolling,
+}
+
+impl Way {
+    /// The word in rows.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Replica => "replica",
+            Self::InPlace => "in_place",
+            Self::Twin => "twin",
+            Self::Rolling => "rolling",
+        }
+    }
+}
+
+/// A row of the matrix: from the instance's version, to `to`, open to `ways`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// The version that the instance must have.
+    pub from: VersionId,
+    /// The version that it may go to.
+    pub to: DatastoreVersion,
+    /// The words of the ways that it is open to.
+    pub ways: Vec<String>,
+    /// Whether the row is in force.
+    pub enabled: bool,
+}
+
+impl Path {
+    /// Whether an upgrade from `from` may take this row by `way`.
+    pub fn leads(&self, from: VersionId, way: Way) -> bool {
+        self.enabled && self.to.active && self.from == from && self.ways.iter().any(|w| w == way.as_str())
+    }
+}

@@ -1,0 +1,17 @@
+//! What is true: types and decisions.
+//!
+//! Nothing here is asynchronous, speaks SQL or HTTP, reads a clock or draws randomness, so every rule can be
+//! tested as a table. Everything else in the crate may use this module; it uses nothing of ours.
+
+pub mod caller;
+pub mod datastore;
+pub mod flavor;
+pub mod ids;
+pub mod instance;
+pub mod matrix;
+pub mod policy;
+pub mod question;
+pub mod refusal;
+pub mod task;
+pub mod tenant;
+pub mod upgrade;

@@ -1,0 +1,57 @@
+//! Questions to an engine: a row that a worker answers, since the api never reaches an engine.
+
+use serde::{Deserialize, Serialize};
+
+/// What can be asked of an instance's serving server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuestionKind {
+    /// What stands in the way of a replica upgrade; the answer is a list of [`Blocker`].
+    ReplicaBlockers,
+}
+
+impl QuestionKind {
+    /// The word in rows.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ReplicaBlockers => "replica_blockers",
+        }
+    }
+
+    /// What a caller is told was asked for.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::ReplicaBlockers => "what stands in the way of an upgrade",
+        }
+    }
+}
+
+impl std::str::FromStr for QuestionKind {
+    type Err = crate::domain::datastore::UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "replica_blockers" => Ok(Self::ReplicaBlockers),
+            other => {
+                Err(crate::domain::datastore::UnknownWord { what: "question", word: other.to_owned() })
+            }
+        }
+    }
+}
+
+/// Something in the instance's content that an upgrade cannot carry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocker {
+    /// The object: `shop.carts` for example.
+    pub object: String,
+    /// Why it stands in the way.
+    pub why: String,
+    /// What the tenant can do.
+    pub remedy: String,
+}
+
+impl std::fmt::Display for Blocker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}: {}", self.object, self.why, self.remedy)
+    }
+}

@@ -1,0 +1,122 @@
+//! Every "no", decided before any change, with what a caller may be told.
+
+use std::fmt;
+
+use crate::domain::ids::InstanceId;
+
+/// The kind of a refusal. The wire's status and fault name are one match in `api::error`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The request is malformed or names something impossible.
+    BadRequest,
+    /// The caller's roles do not allow it.
+    Forbidden,
+    /// Nothing that the caller may know of has this name.
+    NotFound,
+    /// A limit would be passed.
+    OverLimit,
+    /// The resource is not in a state that allows it.
+    Unprocessable,
+    /// The service does not do this.
+    NotImplemented,
+    /// The service cannot answer now; the same request may succeed later.
+    Unavailable,
+}
+
+/// A typed "no". Its `Display` is the caller's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The request's shape or a value in it is wrong. The text names the field and what was expected.
+    Invalid(String),
+    /// The caller's roles do not reach `rule`.
+    Forbidden {
+        /// The rule's name.
+        rule: &'static str,
+    },
+    /// A deletion of an instance that others replicate from.
+    HasReplicas,
+    /// Nothing with this id or name exists for the caller.
+    NotFound {
+        /// What was asked for, as the caller wrote it.
+        what: String,
+    },
+    /// The instance is busy or in the wrong state. The text is Trove's.
+    NotReady {
+        /// The instance.
+        id: InstanceId,
+        /// Its status on the wire.
+        status: &'static str,
+    },
+    /// The instance is a replication source or a replica already.
+    Replicating(InstanceId),
+    /// The instance's content stands in the way; the text names the object and what to do.
+    Blocked(String),
+    /// No enabled row of the matrix leads from the instance's version to the target.
+    NoPath {
+        /// What runs, as `type version`.
+        from: String,
+        /// What was asked for, as `type version`.
+        to: String,
+    },
+    /// The datastore's type has no upgrade at all.
+    NoUpgrades {
+        /// The datastore's name.
+        datastore: String,
+    },
+    /// A host, an address or a version is not available here.
+    NoRoom(String),
+    /// An engine did not answer in time.
+    NoAnswer {
+        /// What was asked, for the caller.
+        what: &'static str,
+    },
+}
+
+impl Refusal {
+    /// A refusal of one value: names the field and says what was expected.
+    pub fn invalid(field: &str, expected: impl fmt::Display) -> Self {
+        Self::Invalid(format!("Validation error: {field} {expected}"))
+    }
+
+    /// The kind, from which each dialect makes its status.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Invalid(_) | Self::NoPath { .. } => Kind::BadRequest,
+            Self::Forbidden { .. } | Self::HasReplicas => Kind::Forbidden,
+            Self::NotFound { .. } => Kind::NotFound,
+            Self::NoRoom(_) => Kind::OverLimit,
+            Self::NotReady { .. } | Self::Replicating(_) | Self::Blocked(_) => Kind::Unprocessable,
+            Self::NoUpgrades { .. } => Kind::NotImplemented,
+            Self::NoAnswer { .. } => Kind::Unavailable,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(text) | Self::Blocked(text) | Self::NoRoom(text) => f.write_str(text),
+            Self::Forbidden { rule } => write!(f, "Policy doesn't allow {rule} to be performed."),
+            Self::HasReplicas => f.write_str("Detach replicas before deleting replica source."),
+            Self::NotFound { what } => write!(f, "Resource {what} cannot be found."),
+            Self::NotReady { id, status } => write!(
+                f,
+                "Instance {id} is not currently available for an action to be performed \
+                 (instance status was {status})."
+            ),
+            Self::Replicating(id) => write!(
+                f,
+                "Instance {id} is a replication source or a replica: detach or delete the other side first."
+            ),
+            Self::NoPath { from, to } => {
+                write!(f, "An upgrade from {from} to {to} is not allowed: see the instance's available_upgrades.")
+            }
+            Self::NoUpgrades { datastore } => write!(f, "Datastore {datastore} has no upgrades."),
+            Self::NoAnswer { what } => {
+                write!(f, "The database did not answer in time when asked for {what}. Try again.")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,0 +1,187 @@
+//! WHAT to do to a database. An engine describes a server, its files and its commands, and speaks to it; where it
+//! runs is a runtime's matter.
+//!
+//! # How to add one
+//! Add a variant to [`EngineKind`], implement [`Engine`] in a file of its own, and choose it by name in `cli`.
+//! Every method may be called twice, also after it was killed in the middle: it first looks at what is there.
+
+pub mod mariadb;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
+use crate::domain::datastore::EngineKind;
+use crate::domain::ids::GenerationId;
+use crate::domain::question::Blocker;
+use crate::domain::tenant::{NewDatabase, NewUser};
+use crate::runtimes::{self, Runtime};
+
+/// One generation's server, as a workflow step addresses it.
+#[derive(Clone)]
+pub struct Server {
+    /// The generation.
+    pub generation: GenerationId,
+    /// The full version of the binaries, `10.11.19` for example.
+    pub version: String,
+    /// Where it runs.
+    pub runtime: Arc<dyn Runtime>,
+    /// The password of our own account in it.
+    pub service_password: SecretString,
+    /// What its own configuration must say.
+    pub settings: Settings,
+}
+
+/// What a generation's own configuration must say, so that a restart comes up the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Unique among all generations.
+    pub server_id: u32,
+    /// Memory that the whole server may take, in MB.
+    pub memory_mb: u32,
+    /// Whether tenants can write.
+    pub read_only: bool,
+    /// Whether the server runs its tenants' events.
+    pub events: bool,
+}
+
+/// Where a candidate reaches its source: the task's private relay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayAddress {
+    /// An address of this host.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// A point in a server's history, in the engine's own notation (MariaDB: a GTID list).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position(pub String);
+
+/// What a candidate says of its replication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Following {
+    /// Both of its threads run.
+    Running,
+    /// It tries to reach its source; nothing is wrong with its data. The text is the engine's.
+    Connecting(String),
+    /// It cannot go on with the data that it has. The text is the engine's.
+    Broken(String),
+    /// It follows nobody.
+    Nobody,
+}
+
+/// What an engine cannot do, or did not manage to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server cannot be reached now; it may be starting.
+    #[error("the server does not answer: {0}")]
+    NoAnswer(String),
+    /// The server answered with an error.
+    #[error("{doing}: the server answered {code}: {message}")]
+    Refused {
+        /// What we were doing.
+        doing: &'static str,
+        /// The engine's number.
+        code: u16,
+        /// The engine's text.
+        message: String,
+    },
+    /// A program of the engine's failed.
+    #[error("{program} failed: {message}")]
+    Program {
+        /// The program's name.
+        program: String,
+        /// The end of what it printed.
+        message: String,
+    },
+    /// The runtime failed.
+    #[error("{doing}")]
+    Runtime {
+        /// What we were doing.
+        doing: &'static str,
+        /// Why it failed.
+        #[source]
+        source: runtimes::Error,
+    },
+    /// The engine answered something that we do not understand.
+    #[error("{doing}: unexpected answer {answer:?}")]
+    Unexpected {
+        /// What we were doing.
+        doing: &'static str,
+        /// What it answered.
+        answer: String,
+    },
+}
+
+/// A point in a copy, told while it runs: a line for people, such as `12 of 40 MB`.
+pub type Tell = Arc<dyn Fn(String) + Send + Sync>;
+
+/// What every engine does. All methods are idempotent.
+#[async_trait]
+pub trait Engine: Send + Sync {
+    /// Which one it is.
+    fn kind(&self) -> EngineKind;
+
+    /// Makes the server's folders and system tables, with our own account and no other. What an earlier try left in
+    /// the folder is removed first; a server that runs on it is stopped before that.
+    async fn create_data(&self, server: &Server) -> Result<(), Error>;
+
+    /// Writes the server's configuration from `server.settings`, has it started unless it runs, and waits until it
+    /// answered. Never two servers on one folder.
+    async fn start(&self, server: &Server) -> Result<(), Error>;
+
+    /// Stops the server cleanly and waits until its process is gone. Happy when none runs.
+    async fn stop(&self, server: &Server) -> Result<(), Error>;
+
+    /// Stops the server, cleanly or not, and deletes everything that the generation holds on its host.
+    async fn drop_data(&self, server: &Server) -> Result<(), Error>;
+
+    /// Writes into and reads from our own schema (never into the binary log), and gives the version number that the
+    /// server answered, `10.11.19` for example. The write is left out where the caller says `write: false`.
+    async fn probe(&self, server: &Server, write: bool) -> Result<String, Error>;
+
+    /// Makes the databases and users that are not there yet.
+    async fn create_content(&self, server: &Server, databases: &[NewDatabase], users: &[NewUser])
+    -> Result<(), Error>;
+
+    /// What in the source's content a replica upgrade could not carry.
+    async fn replica_blockers(&self, source: &Server) -> Result<Vec<Blocker>, Error>;
+
+    /// Copies the content of `source`, which goes on serving, into the empty `candidate`: databases with routines,
+    /// events, triggers and views, users and grants. Gives the position that the copy stands for.
+    async fn seed(&self, source: &Server, candidate: &Server, tell: Tell) -> Result<Position, Error>;
+
+    /// Brings the system objects to the server's version where that is due; says whether it was.
+    async fn convert(&self, server: &Server) -> Result<bool, Error>;
+
+    /// Makes the replication account on the source, with a new random password, and has the candidate follow it by
+    /// way of `relay`, from the position that its copy stands for.
+    async fn follow(&self, source: &Server, candidate: &Server, relay: &RelayAddress) -> Result<(), Error>;
+
+    /// How the candidate's replication is.
+    async fn following(&self, candidate: &Server) -> Result<Following, Error>;
+
+    /// The source's newest position.
+    async fn position(&self, source: &Server) -> Result<Position, Error>;
+
+    /// Waits until the candidate has reached `position`; false when it did not within `within`.
+    async fn reached(&self, candidate: &Server, position: &Position, within: Duration) -> Result<bool, Error>;
+
+    /// A description of every object of the tenant, equal on two servers that hold the same: one line an object,
+    /// sorted. Users with their grants are in it.
+    async fn inventory(&self, server: &Server) -> Result<Vec<String>, Error>;
+
+    /// Ends replication on the candidate, lets it write (in its configuration first, then at run time), and gives
+    /// its events the state that they have on the source. `server.settings` already says how it shall be. With the
+    /// source away, events keep what the candidate knows of them.
+    async fn cut(&self, candidate: &Server, source: Option<&Server>) -> Result<(), Error>;
+
+    /// Takes the replication account off the source. Happy when there is none.
+    async fn forget_follower(&self, source: &Server) -> Result<(), Error>;
+
+    /// Bytes that the server's data takes.
+    async fn used_bytes(&self, server: &Server) -> Result<u64, Error>;
+}

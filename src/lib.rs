@@ -1,0 +1,5 @@
+//! Coffer: a database service for private clouds.
+
+pub mod domain;
+pub mod engines;
+pub mod runtimes;

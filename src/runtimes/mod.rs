@@ -1,0 +1,169 @@
+//! WHERE a server runs. A runtime places a server with its volume, runs commands beside its data and says what it
+//! sees; it knows nothing of what the server is.
+//!
+//! Nothing above may assume that a runtime shares a file system or a process table with the worker: paths in a
+//! [`Layout`] are the server's own, to be written into its configuration.
+
+pub mod process;
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::domain::datastore::{EngineKind, RuntimeKind};
+use crate::domain::ids::GenerationId;
+
+/// Where a generation's server finds its things.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Its data directory: 0700, the server's account's.
+    pub data: PathBuf,
+    /// Its own folder for temporary files.
+    pub tmp: PathBuf,
+    /// The folder of its configuration files.
+    pub config: PathBuf,
+    /// Its log file.
+    pub log: PathBuf,
+    /// Its Unix socket.
+    pub socket: PathBuf,
+    /// The root of the engine's binaries and files (`bin`, `rootfs`), by version.
+    pub root: PathBuf,
+}
+
+/// A program of the engine's to run beside a generation's data, as the server's account.
+#[derive(Clone, Debug, Default)]
+pub struct Job {
+    /// The program's name in the engine's `bin`.
+    pub program: String,
+    /// Its arguments. Never a secret.
+    pub args: Vec<String>,
+    /// What it reads as its standard input.
+    pub input: Vec<u8>,
+    /// A file's text that only this program can read; `{secret}` in `args` stands for its path.
+    pub secret: Option<SecretString>,
+}
+
+/// What a job left.
+#[derive(Clone, Debug)]
+pub struct JobOutput {
+    /// Its exit status; `None` when a signal ended it.
+    pub status: Option<i32>,
+    /// What it printed on its standard output.
+    pub stdout: Vec<u8>,
+    /// The end of what it printed on its standard error.
+    pub stderr: String,
+}
+
+/// What a runtime sees of a generation's server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// Its process is there.
+    Running,
+    /// It is not.
+    Stopped,
+}
+
+/// A version of an engine that this host can run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostVersion {
+    /// The engine's word.
+    pub engine: &'static str,
+    /// `10.11` for example.
+    pub series: String,
+    /// What the binary answered, `10.11.19` for example.
+    pub number: String,
+}
+
+/// What a runtime did not manage to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or process operation failed.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What we were doing, with the path's last parts.
+        doing: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The host has no such version.
+    #[error("{engine} {version} is not on this host")]
+    NoSuchVersion {
+        /// The engine's word.
+        engine: &'static str,
+        /// The version that was asked for.
+        version: String,
+    },
+    /// A process did not end in time.
+    #[error("the server did not stop within {seconds} s")]
+    StillRunning {
+        /// How long we waited.
+        seconds: u64,
+    },
+    /// A path is too long for a socket.
+    #[error("the socket path {0} is longer than 100 bytes")]
+    PathTooLong(PathBuf),
+}
+
+/// A connection to a server.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// What every runtime does. All methods are idempotent; `drop_*` is happy when there is none.
+#[async_trait]
+pub trait Runtime: Send + Sync {
+    /// Which one it is.
+    fn kind(&self) -> RuntimeKind;
+
+    /// The versions that this host can run, found by asking the binaries.
+    async fn versions(&self) -> Result<Vec<HostVersion>, Error>;
+
+    /// Where `generation`, with binaries of `engine` and `version`, finds its things. Makes nothing.
+    fn layout(&self, generation: GenerationId, engine: EngineKind, version: &str) -> Result<Layout, Error>;
+
+    /// Makes the generation's folders, owned by the server's account.
+    async fn ensure_volume(&self, generation: GenerationId) -> Result<(), Error>;
+
+    /// Removes the generation's folders with all that is in them. Its server must be stopped.
+    async fn drop_volume(&self, generation: GenerationId) -> Result<(), Error>;
+
+    /// Writes a file into the generation's config folder: whole or not at all, 0600, the server's account's.
+    async fn write_config(&self, generation: GenerationId, name: &str, text: &str) -> Result<(), Error>;
+
+    /// Runs a job to its end.
+    async fn run(&self, generation: GenerationId, layout: &Layout, job: Job) -> Result<JobOutput, Error>;
+
+    /// Runs `from` and `to` with the first one's output as the second one's input, both to their end. `tell` hears
+    /// how many bytes have passed, about twice a second.
+    async fn pipe(
+        &self,
+        from: (GenerationId, &Layout, Job),
+        to: (GenerationId, &Layout, Job),
+        tell: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(JobOutput, JobOutput), Error>;
+
+    /// Starts the server unless it runs. Its standard output and error go to the layout's log.
+    async fn ensure_server(
+        &self,
+        generation: GenerationId,
+        layout: &Layout,
+        program: &str,
+        args: &[String],
+    ) -> Result<(), Error>;
+
+    /// Stops the server: SIGTERM, and waits `patience`; then, only when `force`, SIGKILL.
+    async fn stop_server(
+        &self,
+        generation: GenerationId,
+        patience: std::time::Duration,
+        force: bool,
+    ) -> Result<(), Error>;
+
+    /// What is seen of the server: its process, known by pid, start time and boot id.
+    async fn observe(&self, generation: GenerationId) -> Result<Observed, Error>;
+
+    /// Bytes that the generation's data takes on disk.
+    async fn used_bytes(&self, generation: GenerationId) -> Result<u64, Error>;
+}
