@@ -1,1 +1,5 @@
-fn main(){}
+//! The entry of the `coffer` binary.
+
+fn main() -> std::process::ExitCode {
+    coffer::cli::main()
+}

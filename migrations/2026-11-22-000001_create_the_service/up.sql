@@ -215,3 +215,24 @@ create table questions (
     answered_at     timestamptz
 );
 create index questions_open on questions (host_id, asked_at) where answered_at is null;
+
+-- Who waits for a row is woken by it; polling is the fallback.
+create function wake() returns trigger language plpgsql as $$
+begin
+    perform pg_notify(tg_argv[0], '');
+    return null;
+end $$;
+create trigger wake_workers after insert or update of state, not_before on tasks
+    for each statement execute function wake('coffer_tasks');
+create trigger wake_endpoint after insert or delete or update of generation_id, epoch on endpoints
+    for each statement execute function wake('coffer_routes');
+create trigger wake_endpoint after insert or delete on relays
+    for each statement execute function wake('coffer_routes');
+create trigger wake_workers after insert on questions
+    for each statement execute function wake('coffer_questions');
+create trigger wake_askers after update of answered_at on questions
+    for each statement execute function wake('coffer_answers');
+create trigger wake_steps after update of applied_epoch on endpoints
+    for each statement execute function wake('coffer_applied');
+create trigger wake_steps after update of address on relays
+    for each statement execute function wake('coffer_applied');

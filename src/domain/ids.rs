@@ -56,6 +56,20 @@ uuid_id!(
     QuestionId
 );
 
+impl TaskId {
+    /// What a task's sealed secrets are bound to.
+    pub fn secrets_purpose(self) -> String {
+        format!("task {self}")
+    }
+}
+
+impl GenerationId {
+    /// What the sealed password of our own account in a generation's server is bound to.
+    pub fn service_purpose(self) -> String {
+        format!("generation {self} service")
+    }
+}
+
 /// A project: `[A-Za-z0-9_-]{1,64}`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -6,6 +6,7 @@
 pub mod caller;
 pub mod datastore;
 pub mod flavor;
+pub mod generation;
 pub mod ids;
 pub mod instance;
 pub mod matrix;

@@ -32,9 +32,7 @@ impl std::str::FromStr for QuestionKind {
     fn from_str(word: &str) -> Result<Self, Self::Err> {
         match word {
             "replica_blockers" => Ok(Self::ReplicaBlockers),
-            other => {
-                Err(crate::domain::datastore::UnknownWord { what: "question", word: other.to_owned() })
-            }
+            other => Err(crate::domain::datastore::UnknownWord { what: "question", word: other.to_owned() }),
         }
     }
 }

@@ -63,7 +63,7 @@ pub enum Refusal {
         /// The datastore's name.
         datastore: String,
     },
-    /// A host, an address or a version is not available here.
+    /// A limit would be passed, or no host has room.
     NoRoom(String),
     /// An engine did not answer in time.
     NoAnswer {
@@ -109,7 +109,10 @@ impl fmt::Display for Refusal {
                 "Instance {id} is a replication source or a replica: detach or delete the other side first."
             ),
             Self::NoPath { from, to } => {
-                write!(f, "An upgrade from {from} to {to} is not allowed: see the instance's available_upgrades.")
+                write!(
+                    f,
+                    "An upgrade from {from} to {to} is not allowed: see the instance's available_upgrades."
+                )
             }
             Self::NoUpgrades { datastore } => write!(f, "Datastore {datastore} has no upgrades."),
             Self::NoAnswer { what } => {

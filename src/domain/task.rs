@@ -6,7 +6,13 @@
 //! or abandon. A failure before the one-way point goes to the undo phase. After it (a deletion from its start, an
 //! upgrade from the accepted detach) there is no undo: a step is tried again, and in the end an operator is asked.
 
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
 use crate::domain::datastore::UnknownWord;
+use crate::domain::ids::{GenerationId, InstanceId, ProjectId, TaskId};
+use crate::domain::tenant::NewDatabase;
+use crate::domain::upgrade::UpgradePlan;
 
 /// What a task does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,8 +68,10 @@ pub enum Step {
     Start,
     /// Make the databases and users of a new instance.
     Prepare,
-    /// Ask the new server what it is, then let clients in.
+    /// Ask the new server what it is, and make it the one that serves.
     Publish,
+    /// Wait until the endpoint lets clients in.
+    Open,
     /// Copy the source's content with the position it stands for.
     Seed,
     /// Bring the copied system objects to the new version where that is due.
@@ -72,7 +80,7 @@ pub enum Step {
     Replicate,
     /// Wait until the new server has reached a position of the source.
     CatchUp,
-    /// Compare both sides, probe, ask the new server's version.
+    /// Compare both sides, probe, ask the new server's version, and make it the one that serves the new instance.
     Verify,
     /// Wait until the new server has everything that the source had at the detach.
     Drain,
@@ -96,7 +104,9 @@ impl TaskKind {
     /// The steps of a phase, in order; empty when the kind has no such phase.
     pub const fn steps(self, phase: Phase) -> &'static [Step] {
         match (self, phase) {
-            (Self::Create, Phase::Forward) => &[Step::Place, Step::Start, Step::Prepare, Step::Publish],
+            (Self::Create, Phase::Forward) => {
+                &[Step::Place, Step::Start, Step::Prepare, Step::Publish, Step::Open]
+            }
             (Self::Create, Phase::Undo) => &[Step::Unroute, Step::DropServer],
             (Self::Delete, Phase::Forward) => &[Step::Unroute, Step::DropServer],
             (Self::Upgrade, Phase::Forward) => &[
@@ -108,9 +118,12 @@ impl TaskKind {
                 Step::Replicate,
                 Step::CatchUp,
                 Step::Verify,
+                Step::Open,
             ],
             (Self::Upgrade, Phase::Detach) => &[Step::Drain, Step::Cut, Step::Release],
-            (Self::Upgrade, Phase::Abandon | Phase::Undo) => &[Step::Unroute, Step::DropServer, Step::Release],
+            (Self::Upgrade, Phase::Abandon | Phase::Undo) => {
+                &[Step::Unroute, Step::DropServer, Step::Release]
+            }
             (Self::Create, Phase::Detach | Phase::Abandon)
             | (Self::Delete, Phase::Detach | Phase::Abandon | Phase::Undo) => &[],
         }
@@ -157,12 +170,13 @@ impl Phase {
 
 impl Step {
     /// Every step.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Examine,
         Self::Place,
         Self::Start,
         Self::Prepare,
         Self::Publish,
+        Self::Open,
         Self::Seed,
         Self::Convert,
         Self::Replicate,
@@ -183,6 +197,7 @@ impl Step {
             Self::Start => "start",
             Self::Prepare => "prepare",
             Self::Publish => "publish",
+            Self::Open => "open",
             Self::Seed => "seed",
             Self::Convert => "convert",
             Self::Replicate => "replicate",
@@ -262,6 +277,110 @@ pub enum Progress {
     Ended(TaskState),
 }
 
+/// What a task was accepted to do. Stored with it, with the form's number: code changes, rows wait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Plan {
+    /// Make an instance.
+    Create(CreatePlan),
+    /// Delete an instance.
+    Delete(DeletePlan),
+    /// Upgrade an instance.
+    Upgrade(UpgradePlan),
+}
+
+/// What a creation does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreatePlan {
+    /// The plan's form.
+    pub form: u32,
+    /// The new instance.
+    pub instance: InstanceId,
+    /// Its server.
+    pub generation: GenerationId,
+    /// The databases to make. Users, with their verifiers, are sealed in the task.
+    pub databases: Vec<NewDatabase>,
+}
+
+/// What a deletion does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletePlan {
+    /// The plan's form.
+    pub form: u32,
+    /// The instance.
+    pub instance: InstanceId,
+    /// Every generation that holds something on its host.
+    pub generations: Vec<GenerationId>,
+}
+
+impl Plan {
+    /// The kind of the task that it makes.
+    pub const fn kind(&self) -> TaskKind {
+        match self {
+            Self::Create(_) => TaskKind::Create,
+            Self::Delete(_) => TaskKind::Delete,
+            Self::Upgrade(_) => TaskKind::Upgrade,
+        }
+    }
+}
+
+/// A task as a worker holds it.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// Its id.
+    pub id: TaskId,
+    /// The project that asked for it.
+    pub project: ProjectId,
+    /// Where it stands.
+    pub progress: Progress,
+    /// What it was accepted to do.
+    pub plan: Plan,
+    /// Sealed values that a step needs.
+    pub secrets: Option<String>,
+    /// How often the current step was tried.
+    pub attempts: i32,
+    /// How often the task went back to an earlier step.
+    pub redos: i32,
+    /// Why it does not end as asked, in words for a tenant.
+    pub reason: Option<String>,
+    /// The same for the operator, with the chain of causes.
+    pub operator_reason: Option<String>,
+    /// The lease under which its holder writes.
+    pub lease: i64,
+    /// When it was accepted.
+    pub created_at: DateTime<Utc>,
+    /// When it last moved.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Task {
+    /// Its kind.
+    pub const fn kind(&self) -> TaskKind {
+        self.plan.kind()
+    }
+}
+
+/// A try of a step, as recorded.
+#[derive(Clone, Debug)]
+pub struct StepRecord {
+    /// The line of steps that it belongs to.
+    pub phase: String,
+    /// The step.
+    pub step: String,
+    /// Which try of it.
+    pub attempt: i32,
+    /// `done`, `retry`, `redo`, `failed`; `None` while it runs.
+    pub outcome: Option<String>,
+    /// What it said last while it ran.
+    pub progress: Option<String>,
+    /// What it left, for the operator.
+    pub detail: Option<String>,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// When its outcome was recorded.
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
 /// What happens to a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TaskEvent {
@@ -298,9 +417,8 @@ impl Progress {
     /// [`IllegalTaskEvent`] when it cannot take the event here.
     pub fn after(self, kind: TaskKind, event: TaskEvent) -> Result<Self, IllegalTaskEvent> {
         let illegal = IllegalTaskEvent { progress: self, event };
-        let begin = |phase: Phase| {
-            kind.steps(phase).first().map(|step| Self::At(phase, *step)).ok_or(illegal)
-        };
+        let begin =
+            |phase: Phase| kind.steps(phase).first().map(|step| Self::At(phase, *step)).ok_or(illegal);
         match (self, event) {
             (Self::Scheduled, TaskEvent::Begun) => begin(Phase::Forward),
             (Self::At(phase, step), TaskEvent::StepDone) => {
@@ -364,7 +482,9 @@ mod tests {
             }
             all.push((kind, Progress::Verifying));
             all.push((kind, Progress::NeedsOperator));
-            all.extend(TaskState::ALL.into_iter().filter(|s| s.is_final()).map(|s| (kind, Progress::Ended(s))));
+            all.extend(
+                TaskState::ALL.into_iter().filter(|s| s.is_final()).map(|s| (kind, Progress::Ended(s))),
+            );
         }
         all
     }
@@ -427,7 +547,10 @@ mod tests {
                     ),
                     Progress::Scheduled => assert_eq!(next.is_ok(), event == TaskEvent::Begun),
                     Progress::At(_, _) => {
-                        assert!(!matches!(event, TaskEvent::DetachAccepted | TaskEvent::AbandonAccepted) || next.is_err());
+                        assert!(
+                            !matches!(event, TaskEvent::DetachAccepted | TaskEvent::AbandonAccepted)
+                                || next.is_err()
+                        );
                     }
                 }
             }
@@ -437,9 +560,16 @@ mod tests {
     #[test]
     fn only_a_step_that_was_passed_can_be_done_again() {
         let at = Progress::At(Phase::Forward, Step::Seed);
-        assert_eq!(at.after(TaskKind::Upgrade, TaskEvent::Redo(Step::Place)), Ok(Progress::At(Phase::Forward, Step::Place)));
+        assert_eq!(
+            at.after(TaskKind::Upgrade, TaskEvent::Redo(Step::Place)),
+            Ok(Progress::At(Phase::Forward, Step::Place))
+        );
         assert!(at.after(TaskKind::Upgrade, TaskEvent::Redo(Step::Verify)).is_err());
-        assert!(Progress::At(Phase::Detach, Step::Cut).after(TaskKind::Upgrade, TaskEvent::Redo(Step::Drain)).is_err());
+        assert!(
+            Progress::At(Phase::Detach, Step::Cut)
+                .after(TaskKind::Upgrade, TaskEvent::Redo(Step::Drain))
+                .is_err()
+        );
     }
 
     #[test]

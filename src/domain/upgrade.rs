@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::datastore::DatastoreVersion;
 use crate::domain::ids::{GenerationId, InstanceId, VersionId};
 use crate::domain::instance::{Instance, InstanceState};
 use crate::domain::matrix::{Path, Way};
-use crate::domain::datastore::DatastoreVersion;
 use crate::domain::question::Blocker;
 use crate::domain::refusal::Refusal;
 
@@ -54,9 +54,10 @@ pub fn replica_path<'a>(
     if instance.replica_of.is_some() || !instance.replicas.is_empty() {
         return Err(Refusal::Replicating(instance.id));
     }
-    paths.iter().find(|path| path.leads(running.version.id, Way::Replica) && path.to.id == target.id).ok_or_else(|| {
-        Refusal::NoPath { from: running.version.title(), to: target.title() }
-    })
+    paths
+        .iter()
+        .find(|path| path.leads(running.version.id, Way::Replica) && path.to.id == target.id)
+        .ok_or_else(|| Refusal::NoPath { from: running.version.title(), to: target.title() })
 }
 
 /// Whether an action may begin on `instance`: it serves and no live task has claimed it.

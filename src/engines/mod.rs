@@ -144,8 +144,12 @@ pub trait Engine: Send + Sync {
     async fn probe(&self, server: &Server, write: bool) -> Result<String, Error>;
 
     /// Makes the databases and users that are not there yet.
-    async fn create_content(&self, server: &Server, databases: &[NewDatabase], users: &[NewUser])
-    -> Result<(), Error>;
+    async fn create_content(
+        &self,
+        server: &Server,
+        databases: &[NewDatabase],
+        users: &[NewUser],
+    ) -> Result<(), Error>;
 
     /// What in the source's content a replica upgrade could not carry.
     async fn replica_blockers(&self, source: &Server) -> Result<Vec<Blocker>, Error>;
@@ -168,7 +172,8 @@ pub trait Engine: Send + Sync {
     async fn position(&self, source: &Server) -> Result<Position, Error>;
 
     /// Waits until the candidate has reached `position`; false when it did not within `within`.
-    async fn reached(&self, candidate: &Server, position: &Position, within: Duration) -> Result<bool, Error>;
+    async fn reached(&self, candidate: &Server, position: &Position, within: Duration)
+    -> Result<bool, Error>;
 
     /// A description of every object of the tenant, equal on two servers that hold the same: one line an object,
     /// sorted. Users with their grants are in it.

@@ -20,7 +20,7 @@ use crate::domain::ids::GenerationId;
 pub struct Layout {
     /// Its data directory: 0700, the server's account's.
     pub data: PathBuf,
-    /// Its own folder for temporary files.
+    /// Its own folder for temporary files; emptied each time its server is started.
     pub tmp: PathBuf,
     /// The folder of its configuration files.
     pub config: PathBuf,
@@ -41,7 +41,7 @@ pub struct Job {
     pub args: Vec<String>,
     /// What it reads as its standard input.
     pub input: Vec<u8>,
-    /// A file's text that only this program can read; `{secret}` in `args` stands for its path.
+    /// A file's text that only this program can read; in an argument `--<option>={secret}` its path is put in.
     pub secret: Option<SecretString>,
 }
 
@@ -80,7 +80,7 @@ pub struct HostVersion {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or process operation failed.
-    #[error("{doing}: {source}")]
+    #[error("{doing}")]
     Io {
         /// What we were doing, with the path's last parts.
         doing: String,
@@ -102,6 +102,9 @@ pub enum Error {
         /// How long we waited.
         seconds: u64,
     },
+    /// A volume was to go while its server runs.
+    #[error("the server still runs on the volume")]
+    InUse,
     /// A path is too long for a socket.
     #[error("the socket path {0} is longer than 100 bytes")]
     PathTooLong(PathBuf),
@@ -163,6 +166,16 @@ pub trait Runtime: Send + Sync {
 
     /// What is seen of the server: its process, known by pid, start time and boot id.
     async fn observe(&self, generation: GenerationId) -> Result<Observed, Error>;
+
+    /// The last `bytes` bytes of what the server printed; empty when there is nothing.
+    async fn log_end(&self, generation: GenerationId, bytes: u64) -> Result<String, Error>;
+
+    /// Reads a file of the engine's own, `path` being below the layout's root (`rootfs/usr/share/..`). `None` when
+    /// there is no such file.
+    async fn engine_file(&self, layout: &Layout, path: &str) -> Result<Option<Vec<u8>>, Error>;
+
+    /// Connects to the generation's socket.
+    async fn connect(&self, generation: GenerationId) -> Result<Box<dyn Stream>, Error>;
 
     /// Bytes that the generation's data takes on disk.
     async fn used_bytes(&self, generation: GenerationId) -> Result<u64, Error>;

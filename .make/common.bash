@@ -1,0 +1,21 @@
+# Read by the scripts beside it: where things lie, and how to speak.
+# shellcheck shell=bash
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+
+say() { printf '%s\n' "$*" >&2; }
+die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+
+# Cargo as rustup leaves it, also for a shell that has not read its profile.
+if ! command -v cargo >/dev/null && [ -x "${CARGO_HOME:-${HOME:-/root}/.cargo}/bin/cargo" ]; then
+  PATH=${CARGO_HOME:-${HOME:-/root}/.cargo}/bin:$PATH
+fi
+
+if [ "$(id -u)" = 0 ]; then
+  cache=/var/cache/coffer
+else
+  cache=${HOME:?}/.cache/coffer
+fi
+engines=${COFFER_ENGINES:-$cache/engines}
+client=$cache/client
+# The pairs that every machine must have; postgresql-15 is also the service's own store.
+engine_roots="mariadb-10.11 mariadb-11.8 postgresql-15"

@@ -1,0 +1,295 @@
+//! Our own routes: tasks, and the upgrades of an instance (api-ref: `tasks.md`).
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::api::call::{Call, Route, json as answer};
+use crate::api::error::Fault;
+use crate::api::links::{zoneless, zoneless_millis};
+use crate::api::trove::instances::load;
+use crate::db::{self, tasks};
+use crate::domain::caller::Caller;
+use crate::domain::ids::{InstanceId, TaskId};
+use crate::domain::policy::Rule;
+use crate::domain::task::{Plan, Progress, StepRecord, Task};
+
+/// The table.
+pub const ROUTES: &[Route] = &[
+    Route::project("GET", "/v1.0/{project}/tasks", Rule::TaskRead, |call, caller| {
+        Box::pin(list(call, caller))
+    }),
+    Route::project("GET", "/v1.0/{project}/tasks/{id}", Rule::TaskRead, |call, caller| {
+        Box::pin(show(call, caller))
+    }),
+    Route::project("GET", "/v1.0/{project}/instances/{id}/upgrades", Rule::TaskRead, |call, caller| {
+        Box::pin(upgrades(call, caller))
+    }),
+];
+
+/// A task.
+#[derive(Debug, Serialize)]
+pub struct TaskView {
+    id: String,
+    kind: &'static str,
+    state: &'static str,
+    phase: Option<&'static str>,
+    step: Option<&'static str>,
+    /// What it makes, deletes or upgrades.
+    instance_id: String,
+    /// What an upgrade makes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    new_instance_id: Option<String>,
+    created: String,
+    updated: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// For admins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator_reason: Option<String>,
+    /// When a task is shown by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    steps: Option<Vec<StepView>>,
+}
+
+/// A try of a step.
+#[derive(Debug, Serialize)]
+pub struct StepView {
+    phase: String,
+    step: String,
+    attempt: i32,
+    outcome: Option<String>,
+    progress: Option<String>,
+    started: String,
+    ended: Option<String>,
+    /// For admins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+/// An upgrade of an instance.
+#[derive(Debug, Serialize)]
+pub struct UpgradeView {
+    id: String,
+    state: &'static str,
+    strategy: &'static str,
+    /// `mariadb 10.6` for example.
+    from: String,
+    to: String,
+    instance_id: String,
+    new_instance_id: String,
+    created: String,
+    updated: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl TaskView {
+    fn new(task: &Task, caller: &Caller, steps: Option<&[StepRecord]>) -> Self {
+        let (phase, step) = match task.progress {
+            Progress::At(phase, step) => (Some(phase.as_str()), Some(step.as_str())),
+            Progress::Scheduled | Progress::Verifying | Progress::NeedsOperator | Progress::Ended(_) => {
+                (None, None)
+            }
+        };
+        let (instance, new): (InstanceId, Option<InstanceId>) = match &task.plan {
+            Plan::Create(plan) => (plan.instance, None),
+            Plan::Delete(plan) => (plan.instance, None),
+            Plan::Upgrade(plan) => (plan.source, Some(plan.candidate)),
+        };
+        let admin = caller.is_admin();
+        Self {
+            id: task.id.to_string(),
+            kind: task.kind().as_str(),
+            state: task.progress.state().as_str(),
+            phase,
+            step,
+            instance_id: instance.to_string(),
+            new_instance_id: new.map(|id| id.to_string()),
+            created: zoneless(task.created_at),
+            updated: zoneless(task.updated_at),
+            reason: task.reason.clone(),
+            operator_reason: task.operator_reason.clone().filter(|_| admin),
+            steps: steps.map(|steps| steps.iter().map(|step| StepView::new(step, admin)).collect()),
+        }
+    }
+}
+
+impl StepView {
+    fn new(record: &StepRecord, admin: bool) -> Self {
+        Self {
+            phase: record.phase.clone(),
+            step: record.step.clone(),
+            attempt: record.attempt,
+            outcome: record.outcome.clone(),
+            progress: record.progress.clone(),
+            started: zoneless_millis(record.started_at),
+            ended: record.ended_at.map(zoneless_millis),
+            detail: record.detail.clone().filter(|_| admin),
+        }
+    }
+}
+
+impl UpgradeView {
+    /// The view of an upgrade; `None` for a task of another kind.
+    fn of(task: &Task) -> Option<Self> {
+        match &task.plan {
+            Plan::Upgrade(plan) => Some(Self {
+                id: task.id.to_string(),
+                state: task.progress.state().as_str(),
+                strategy: "replica",
+                from: plan.from_title.clone(),
+                to: plan.to_title.clone(),
+                instance_id: plan.source.to_string(),
+                new_instance_id: plan.candidate.to_string(),
+                created: zoneless(task.created_at),
+                updated: zoneless(task.updated_at),
+                reason: task.reason.clone(),
+            }),
+            Plan::Create(_) | Plan::Delete(_) => None,
+        }
+    }
+}
+
+/// `GET /tasks`: the project's, newest first, 1,000 at most.
+async fn list(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    let project = caller.project.clone();
+    let found: Result<_, db::Error> =
+        call.state.commands.db.read(move |conn| tasks::list(conn, Some(&project), None)).await;
+    let views: Vec<_> = found?.iter().map(|task| TaskView::new(task, &caller, None)).collect();
+    answer(StatusCode::OK, &json!({"tasks": views}))
+}
+
+/// `GET /tasks/{id}`, with its steps.
+async fn show(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    let missing = || Fault::not_found(call.param(0));
+    let id: TaskId = call.param(0).parse().map_err(|_| missing())?;
+    let found: Result<_, db::Error> = call
+        .state
+        .commands
+        .db
+        .read(move |conn| {
+            let task = tasks::find(conn, id)?;
+            let steps = if task.is_some() { tasks::steps(conn, id)? } else { Vec::new() };
+            Ok((task, steps))
+        })
+        .await;
+    let (task, steps) = found?;
+    let task = task.filter(|task| caller.sees(&task.project)).ok_or_else(missing)?;
+    answer(StatusCode::OK, &json!({"task": TaskView::new(&task, &caller, Some(&steps))}))
+}
+
+/// `GET /instances/{id}/upgrades`: of which the instance is the old or the new side, newest first.
+async fn upgrades(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    let id = call.instance_id()?;
+    load(&call, &caller, id).await?;
+    let found: Result<_, db::Error> =
+        call.state.commands.db.read(move |conn| tasks::list(conn, None, Some(id))).await;
+    let views: Vec<_> = found?.iter().filter_map(UpgradeView::of).collect();
+    answer(StatusCode::OK, &json!({"upgrades": views}))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::api::trove::views::tests::{caller, keys, now, version};
+    use crate::domain::caller::Level;
+    use crate::domain::ids::{GenerationId, ProjectId};
+    use crate::domain::task::{Phase, Step};
+    use crate::domain::upgrade::UpgradePlan;
+
+    fn upgrade() -> Task {
+        Task {
+            id: TaskId(Uuid::from_u128(1)),
+            project: ProjectId::parse("p1").unwrap(),
+            progress: Progress::At(Phase::Forward, Step::Seed),
+            plan: Plan::Upgrade(UpgradePlan {
+                form: 1,
+                source: InstanceId(Uuid::from_u128(2)),
+                source_generation: GenerationId(Uuid::from_u128(3)),
+                candidate: InstanceId(Uuid::from_u128(4)),
+                candidate_generation: GenerationId(Uuid::from_u128(5)),
+                from: version("10.6").id,
+                to: version("10.11").id,
+                from_title: "mariadb 10.6".into(),
+                to_title: "mariadb 10.11".into(),
+            }),
+            secrets: Some("sealed".into()),
+            attempts: 1,
+            redos: 0,
+            reason: None,
+            operator_reason: Some("chain".into()),
+            lease: 1,
+            created_at: now(),
+            updated_at: now(),
+        }
+    }
+
+    fn step() -> StepRecord {
+        StepRecord {
+            phase: "forward".into(),
+            step: "seed".into(),
+            attempt: 1,
+            outcome: None,
+            progress: Some("12 of 30 tables".into()),
+            detail: Some("for the operator".into()),
+            started_at: now(),
+            ended_at: None,
+        }
+    }
+
+    fn view(level: Level) -> Value {
+        serde_json::to_value(TaskView::new(&upgrade(), &caller(level), Some(&[step()]))).unwrap()
+    }
+
+    #[test]
+    fn a_task_tells_a_tenant_where_it_stands() {
+        let view = view(Level::Member);
+        assert_eq!(
+            keys(&view),
+            [
+                "created",
+                "id",
+                "instance_id",
+                "kind",
+                "new_instance_id",
+                "phase",
+                "state",
+                "step",
+                "steps",
+                "updated"
+            ]
+        );
+        assert_eq!(
+            (&view["state"], &view["phase"], &view["step"]),
+            (&json!("running"), &json!("forward"), &json!("seed"))
+        );
+        assert_eq!(
+            keys(&view["steps"][0]),
+            ["attempt", "ended", "outcome", "phase", "progress", "started", "step"]
+        );
+        assert_eq!(view["steps"][0]["started"], "2026-03-01T10:20:30.500");
+    }
+
+    #[test]
+    fn what_is_the_operators_is_shown_to_admins() {
+        let view = view(Level::Admin);
+        assert_eq!(view["operator_reason"], "chain");
+        assert_eq!(view["steps"][0]["detail"], "for the operator");
+        assert!(!view.to_string().contains("sealed"));
+    }
+
+    #[test]
+    fn an_upgrade_names_both_sides() {
+        let view = serde_json::to_value(UpgradeView::of(&upgrade())).unwrap();
+        assert_eq!(
+            keys(&view),
+            ["created", "from", "id", "instance_id", "new_instance_id", "state", "strategy", "to", "updated"]
+        );
+        assert_eq!((&view["from"], &view["to"]), (&json!("mariadb 10.6"), &json!("mariadb 10.11")));
+    }
+}

@@ -1,0 +1,114 @@
+//! The front door: HTTP in, JSON out; no SQL and no rules.
+//!
+//! A request meets, in this order: [`front`] (its id, its span, its body, the order of refusals), the table of its
+//! dialect ([`routes`]), a handler (parse, one command or one query, view), and on the way out [`error`] when the
+//! answer is a "no".
+//!
+//! To add a route: a line in its dialect's table, a handler beside it, its page and its samples in `api-ref/`. The
+//! tests walk the tables: a route without a token is 401 and another method of its path is 405 without more to do.
+//!
+//! # Decision
+//! The tables are matched by us and not by actix's router, since the order of refusals is promised (401 before the
+//! 404 of an unknown URI, 405 with the methods that there are, 415 before the body is read as JSON) and a router
+//! that answers by itself gives another order and no body. What we gave up: actix's extractors.
+
+pub mod call;
+pub mod coffer;
+pub mod error;
+pub mod fields;
+pub mod front;
+pub mod identity;
+pub mod links;
+pub mod rackspace;
+pub mod trove;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{App, HttpServer};
+
+pub use crate::api::call::Route;
+use crate::auth::Authenticator;
+use crate::auth::dev::DevIdentity;
+use crate::commands::Commands;
+
+/// Threads that take requests.
+const WORKERS: usize = 2;
+
+/// How long a stop waits for the requests that are under way.
+const STOP_SECONDS: u64 = 5;
+
+/// What the handlers need.
+pub struct ApiState {
+    /// What a caller may change; its store is also what the reads ask.
+    pub commands: Commands,
+    /// Who asks.
+    pub auth: Arc<dyn Authenticator>,
+    /// The built-in identity, served below `/identity`; `coffer dev` only.
+    pub identity: Option<Arc<DevIdentity>>,
+    /// The most elements on a page, and the number when a request names none; `coffer dev` has 1,000.
+    pub page_limit: u32,
+    /// The zone of the host names that the upgrade action's answer holds, `db.coffer.internal` for example.
+    pub zone: String,
+}
+
+impl ApiState {
+    /// As `coffer dev` has it: the built-in identity, pages of 1,000, the zone `db.coffer.internal`.
+    pub fn for_dev(commands: Commands, identity: Arc<DevIdentity>) -> Self {
+        Self {
+            commands,
+            auth: Arc::clone(&identity) as Arc<dyn Authenticator>,
+            identity: Some(identity),
+            page_limit: 1_000,
+            zone: "db.coffer.internal".to_owned(),
+        }
+    }
+}
+
+/// Every route of every dialect, in the order in which they are looked at.
+pub fn routes() -> impl Iterator<Item = &'static Route> {
+    trove::ROUTES.iter().chain(rackspace::ROUTES).chain(coffer::ROUTES).chain(identity::ROUTES)
+}
+
+/// Puts the front door into an actix application: everything that comes is ours.
+pub fn app_config(config: &mut ServiceConfig, state: Data<ApiState>) {
+    config.app_data(state).default_service(web::to(front::front));
+}
+
+/// Serves on `listener` until `shutdown` resolves; requests under way get 5 s to end.
+///
+/// # Errors
+/// The listener's.
+pub async fn serve(
+    state: ApiState,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    let state = Data::new(state);
+    let server = HttpServer::new(move || {
+        let state = state.clone();
+        App::new().configure(move |config| app_config(config, state))
+    })
+    .workers(WORKERS)
+    .client_request_timeout(Duration::from_secs(10))
+    .shutdown_timeout(STOP_SECONDS)
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    let handle = server.handle();
+    let stop = async move {
+        shutdown.await;
+        handle.stop(true).await;
+        // The server's own end is the answer.
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        ended = server => ended,
+        () = stop => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! Instances: list, show, create, update, delete (api-ref: `instances.md`).
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use chrono::Utc;
+use serde_json::{Value, json};
+
+use crate::api::call::{Call, accepted, json as answer};
+use crate::api::error::Fault;
+use crate::api::links::Link;
+use crate::api::trove::create;
+use crate::api::trove::update::{self, Change, Update};
+use crate::api::trove::views::{InstanceView, Viewer};
+use crate::commands::instances::visible;
+use crate::db::{self, catalogue, instances};
+use crate::domain::caller::Caller;
+use crate::domain::ids::InstanceId;
+use crate::domain::instance::Instance;
+use crate::domain::matrix::Path;
+use crate::domain::policy::{Rule, allow};
+use crate::domain::refusal::Refusal;
+
+/// The instance, if it is there for the caller.
+///
+/// # Errors
+/// 404; the store's.
+pub async fn load(call: &Call, caller: &Caller, id: InstanceId) -> Result<Instance, Fault> {
+    let found: Result<_, db::Error> =
+        call.state.commands.db.read(move |conn| instances::find(conn, id)).await;
+    Ok(visible(found?, caller, id)?)
+}
+
+async fn load_with_paths(
+    call: &Call,
+    caller: &Caller,
+    id: InstanceId,
+) -> Result<(Instance, Vec<Path>), Fault> {
+    let found: Result<_, db::Error> = call
+        .state
+        .commands
+        .db
+        .read(move |conn| Ok((instances::find(conn, id)?, catalogue::paths(conn, None)?)))
+        .await;
+    let (found, paths) = found?;
+    Ok((visible(found, caller, id)?, paths))
+}
+
+fn viewer<'a>(call: &'a Call, caller: &'a Caller) -> Viewer<'a> {
+    Viewer { base: &call.base, caller, now: Utc::now() }
+}
+
+/// A page of the project's instances, and the link to the next one.
+async fn page(call: &Call, caller: &Caller) -> Result<(Vec<Instance>, Vec<Path>, Option<Link>), Fault> {
+    let paging = call.paging()?;
+    let project = caller.project.clone();
+    let read: Result<_, db::Error> = call
+        .state
+        .commands
+        .db
+        .read(move |conn| {
+            // One more than the page tells whether there is another.
+            let found = instances::page(conn, &project, paging.marker, i64::from(paging.limit) + 1)?;
+            Ok((found, catalogue::paths(conn, None)?))
+        })
+        .await;
+    let (mut found, paths) = read?;
+    let keep = usize::try_from(paging.limit).unwrap_or(usize::MAX);
+    let more = found.len() > keep;
+    found.truncate(keep);
+    let next = found.last().filter(|_| more).map(|last| call.next_page(&last.id.to_string()));
+    Ok((found, paths, next))
+}
+
+/// Both names of the paging key: gophercloud reads `instances_links`, everybody else `links`.
+fn listed(views: Vec<InstanceView>, next: Option<Link>) -> Result<HttpResponse, Fault> {
+    let mut body = json!({"instances": views});
+    if let Some(next) = next {
+        body["links"] = json!([next]);
+        body["instances_links"] = json!([next]);
+    }
+    answer(StatusCode::OK, &body)
+}
+
+/// `GET /instances`.
+///
+/// # Errors
+/// 400 for the paging; the store's.
+pub async fn list(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    let (found, _, next) = page(&call, &caller).await?;
+    let viewer = viewer(&call, &caller);
+    listed(found.iter().map(|instance| InstanceView::list(instance, &viewer)).collect(), next)
+}
+
+/// `GET /instances/detail`.
+///
+/// # Errors
+/// 400 for the paging; the store's.
+pub async fn list_detail(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    let (found, paths, next) = page(&call, &caller).await?;
+    let viewer = viewer(&call, &caller);
+    listed(found.iter().map(|instance| InstanceView::detail(instance, &paths, &viewer)).collect(), next)
+}
+
+/// `GET /instances/{id}`.
+///
+/// # Errors
+/// 404; the store's.
+pub async fn show(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    let (instance, paths) = load_with_paths(&call, &caller, call.instance_id()?).await?;
+    let view = InstanceView::detail(&instance, &paths, &viewer(&call, &caller));
+    answer(StatusCode::OK, &json!({"instance": view}))
+}
+
+/// `POST /instances`: 200 with the detail view of an instance that is building.
+///
+/// # Errors
+/// 400 naming the field; what the command refuses.
+pub async fn create(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    let creation = create::parse(&call.json()?)?;
+    allow(&caller, Rule::InstanceCreate)?;
+    let mut request = creation.request;
+    if let Some(number) = creation.version_number {
+        request.version = Some(
+            version_by_number(&call, request.datastore.as_deref(), request.version.as_deref(), &number)
+                .await?,
+        );
+    }
+    let instance = call.state.commands.create_instance(&caller, request).await?;
+    let view = InstanceView::detail(&instance, &[], &viewer(&call, &caller));
+    answer(StatusCode::OK, &json!({"instance": view}))
+}
+
+/// The id of the version that has this number, in the datastore that is named or is the only one.
+async fn version_by_number(
+    call: &Call,
+    datastore: Option<&str>,
+    name: Option<&str>,
+    number: &str,
+) -> Result<String, Fault> {
+    let read: Result<_, db::Error> = call.state.commands.db.read(catalogue::versions).await;
+    let of_datastore = |wanted: &str, name: &str, id: String| {
+        name.eq_ignore_ascii_case(wanted) || id.eq_ignore_ascii_case(wanted)
+    };
+    let found: Vec<_> = read?
+        .into_iter()
+        .filter(|v| v.number == number)
+        .filter(|v| datastore.is_none_or(|d| of_datastore(d, &v.datastore, v.datastore_id.to_string())))
+        .filter(|v| name.is_none_or(|n| v.name == n || v.id.to_string().eq_ignore_ascii_case(n)))
+        .collect();
+    match &found[..] {
+        [one] => Ok(one.id.to_string()),
+        [] => Err(Refusal::Invalid(format!("Datastore version number '{number}' cannot be found.")).into()),
+        [_, _, ..] => Err(Refusal::Invalid(format!(
+            "Multiple datastore versions found for '{number}', use a UUID or name the version too."
+        ))
+        .into()),
+    }
+}
+
+/// `PUT` and `PATCH /instances/{id}`: 202 with nothing.
+///
+/// Everything that can refuse is asked before the first change: a refused request changes nothing.
+///
+/// # Errors
+/// 400 for the body; 404; 403 by role; what the command refuses; 501 for what comes later.
+pub async fn update(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    let Update { name, change } = update::parse(&call.json()?, call.method == "PUT")?;
+    let id = call.instance_id()?;
+    let instance = load(&call, &caller, id).await?;
+    if name.is_some() || change != Some(Change::Detach) {
+        allow(&caller, Rule::InstanceUpdate)?;
+    }
+    match change {
+        None | Some(Change::DetachConfiguration) => {}
+        Some(Change::Detach) => call.state.commands.detach_instance(&caller, id).await?,
+        Some(Change::Version(wanted)) => same_version(&call, &instance, &wanted).await?,
+        Some(Change::AttachConfiguration) => {
+            return Err(Fault::not_yet("Attaching a configuration group (instance['configuration'])"));
+        }
+        Some(Change::Access) => {
+            return Err(Fault::not_yet("Limiting the addresses of clients (instance['access'])"));
+        }
+    }
+    if let Some(name) = name {
+        call.state.commands.rename_instance(&caller, id, name).await?;
+    }
+    Ok(accepted())
+}
+
+/// An upgrade in place: to the version that the instance has it is done already; others come later.
+async fn same_version(call: &Call, instance: &Instance, wanted: &str) -> Result<(), Fault> {
+    let read: Result<_, db::Error> = call.state.commands.db.read(catalogue::versions).await;
+    let shown = instance.shown_version();
+    let by_id = wanted.len() == 36 && uuid::Uuid::parse_str(wanted).is_ok();
+    let target = read?.into_iter().find(|v| {
+        v.datastore_id == shown.datastore_id
+            && if by_id { v.id.to_string().eq_ignore_ascii_case(wanted) } else { v.name == wanted }
+    });
+    match target {
+        None if by_id => Err(Fault::not_found(wanted)),
+        None => Err(Refusal::Invalid(format!("Datastore version '{wanted}' cannot be found.")).into()),
+        Some(target) if target.id == shown.id => Ok(()),
+        Some(target) if !target.active => {
+            Err(Refusal::Invalid(format!("Datastore version '{wanted}' is not active.")).into())
+        }
+        Some(_) => Err(Fault::NotImplemented(
+            "Upgrading in place is not implemented by this service yet. The action \
+             {\"upgrade\": {\"datastore_type\", \"datastore_version\"}} upgrades by way of a new instance."
+                .to_owned(),
+        )),
+    }
+}
+
+/// `DELETE /instances/{id}`: 202 with nothing.
+///
+/// # Errors
+/// 404; 403 by role and for a source with replicas; 422 for a busy instance.
+pub async fn delete(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    call.state.commands.delete_instance(&caller, call.instance_id()?).await?;
+    Ok(accepted())
+}
+
+/// `GET /clusters`: there are none.
+///
+/// # Errors
+/// None of its own.
+pub async fn clusters(_call: Call, _caller: Caller) -> Result<HttpResponse, Fault> {
+    answer(StatusCode::OK, &json!({"clusters": Value::Array(Vec::new())}))
+}
+
+/// `POST /clusters`.
+///
+/// # Errors
+/// 501, always.
+pub async fn create_cluster(_call: Call, _caller: Caller) -> Result<HttpResponse, Fault> {
+    Err(Fault::NotImplemented("Clusters not supported.".to_owned()))
+}

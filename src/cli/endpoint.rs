@@ -1,0 +1,79 @@
+//! `coffer endpoint`: the forwarder role, a process of its own, so that connections survive api and worker.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use crate::cli::lock::{Lock, Tried};
+use crate::domain::ids::{GenerationId, HostId};
+use crate::runtimes::process::socket_path;
+
+/// Arguments of `coffer endpoint`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The service's own Postgres
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: String,
+    /// The host whose addresses it serves
+    #[arg(long)]
+    host: String,
+    /// A folder of its own, for its lock and its last state
+    #[arg(long)]
+    state_dir: PathBuf,
+    /// The base of the servers' socket folders
+    #[arg(long)]
+    run_dir: PathBuf,
+    /// The user id to serve as (root only)
+    #[arg(long, requires = "gid")]
+    uid: Option<u32>,
+    /// The group id to serve as (root only)
+    #[arg(long, requires = "uid")]
+    gid: Option<u32>,
+}
+
+/// The stamp of this binary: an endpoint of another build is replaced.
+///
+/// # Errors
+/// The binary cannot be looked at.
+pub fn stamp() -> anyhow::Result<String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let meta = std::fs::metadata("/proc/self/exe").context("look at this binary")?;
+    Ok(format!("{}.{}.{}", meta.ino(), meta.mtime(), meta.mtime_nsec()))
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Another endpoint serves here, or the runtime cannot be made.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let stamp = stamp()?;
+    if let (Some(uid), Some(gid)) = (args.uid, args.gid) {
+        // Before any second thread: these calls are the thread's own.
+        drop_rights(uid, gid).context("take the endpoint's account")?;
+    }
+    let mut lock = match Lock::try_hold(&args.state_dir.join("lock")).context("the endpoint's lock")? {
+        Tried::Held(lock) => lock,
+        Tried::Anothers(who) => anyhow::bail!("another endpoint serves this host: {who}"),
+    };
+    lock.write(&format!("{} {stamp}", std::process::id()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async move {
+        let config = crate::endpoint::Config::new(
+            HostId(args.host),
+            args.database_url,
+            args.state_dir.join("routes.json"),
+        );
+        let run_dir = args.run_dir;
+        let path = move |generation: GenerationId| socket_path(&run_dir, generation);
+        crate::endpoint::serve(config, Arc::new(path), super::dev::asked_to_stop()).await?;
+        Ok(())
+    })
+}
+
+fn drop_rights(uid: u32, gid: u32) -> rustix::io::Result<()> {
+    use rustix::process::{Gid, Uid};
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_gid(Gid::from_raw(gid))?;
+    rustix::thread::set_thread_uid(Uid::from_raw(uid))
+}

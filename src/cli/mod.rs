@@ -1,0 +1,70 @@
+//! Each command builds the parts it needs and runs them. Drivers are chosen by name here, and nowhere else.
+
+pub mod accounts;
+pub mod demo;
+pub mod dev;
+pub mod endpoint;
+pub mod lock;
+pub mod state;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A database service for private clouds that upgrades databases without losing a write.
+#[derive(Debug, Parser)]
+#[command(name = "coffer", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves everything on this machine: Postgres, identity, api, worker, endpoint and engines
+    Dev(dev::Args),
+    /// Upgrades a real database under load and shows what happened
+    Demo(demo::Args),
+    /// Serves instances' addresses of one host (started by dev)
+    Endpoint(endpoint::Args),
+    /// Brings the schema of the Postgres named by DATABASE_URL up to date
+    Migrate(MigrateArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct MigrateArgs {
+    /// The service's own Postgres
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: String,
+}
+
+/// Parses the command line and runs the command. Errors go to standard error in one line.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    crate::telemetry::start();
+    let done = match cli.command {
+        // It gives up root's rights before it has a second thread.
+        Command::Endpoint(args) => endpoint::run(args),
+        Command::Dev(args) => block_on(dev::run(args)),
+        Command::Demo(args) => block_on(demo::run(args)),
+        Command::Migrate(args) => block_on(migrate(args)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("coffer: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+async fn migrate(args: MigrateArgs) -> anyhow::Result<()> {
+    let db = crate::db::Db::new(&crate::db::Config::new(args.database_url));
+    db.migrate().await?;
+    println!("the schema is up to date");
+    Ok(())
+}

@@ -1,0 +1,332 @@
+//! Creating, renaming and deleting instances, and detaching the new side of an upgrade.
+
+use secrecy::ExposeSecret;
+use uuid::Uuid;
+
+use crate::commands::{Commands, Error};
+use crate::db::{self, Conn, catalogue, endpoints, events, generations, hosts, instances, tasks};
+use crate::domain::caller::Caller;
+use crate::domain::datastore::{Datastore, DatastoreVersion};
+use crate::domain::ids::{FlavorId, GenerationId, InstanceId, TaskId};
+use crate::domain::instance::{Instance, InstanceEvent, InstanceState};
+use crate::domain::policy::{Rule, allow};
+use crate::domain::refusal::Refusal;
+use crate::domain::task::{CreatePlan, DeletePlan, Plan, Progress, Task, TaskEvent};
+use crate::domain::tenant::{NewDatabase, NewUser};
+use crate::domain::upgrade::not_ready;
+use crate::seal;
+
+/// The largest volume, in GB.
+pub const MAX_VOLUME_GB: i32 = 1024;
+
+/// A parsed creation.
+#[derive(Clone, Debug)]
+pub struct CreateInstance {
+    /// 1 to 255 characters.
+    pub name: String,
+    /// The flavor's id.
+    pub flavor: FlavorId,
+    /// The volume's size in GB.
+    pub volume_gb: i32,
+    /// The datastore's name or id; the only one there is, when absent.
+    pub datastore: Option<String>,
+    /// The version's name or id; the datastore's default, when absent.
+    pub version: Option<String>,
+    /// The databases to make.
+    pub databases: Vec<NewDatabase>,
+    /// The users to make.
+    pub users: Vec<NewUser>,
+}
+
+/// Finds an instance that exists for `caller`.
+///
+/// # Errors
+/// [`Refusal::NotFound`], the same for a missing one and another project's.
+pub fn visible(found: Option<Instance>, caller: &Caller, id: InstanceId) -> Result<Instance, Refusal> {
+    found
+        .filter(|instance| caller.sees(&instance.project))
+        .ok_or_else(|| Refusal::NotFound { what: id.to_string() })
+}
+
+/// Finds a version by the names or ids of a datastore and of a version in it.
+///
+/// # Errors
+/// [`Refusal::NotFound`] for a datastore that is not there; [`Refusal::Invalid`] for a version.
+pub fn resolve_version(
+    datastores: &[Datastore],
+    datastore: Option<&str>,
+    version: Option<&str>,
+) -> Result<DatastoreVersion, Refusal> {
+    let store = match datastore {
+        Some(wanted) => datastores
+            .iter()
+            .find(|d| d.name.eq_ignore_ascii_case(wanted) || d.id.to_string().eq_ignore_ascii_case(wanted))
+            .ok_or_else(|| Refusal::NotFound { what: wanted.to_owned() })?,
+        None => match datastores {
+            [only] => only,
+            _several => {
+                return Err(Refusal::invalid(
+                    "instance['datastore']['type']",
+                    "is required: name a datastore",
+                ));
+            }
+        },
+    };
+    let found = match version {
+        Some(wanted) => {
+            store.versions.iter().find(|v| v.name == wanted || v.id.to_string().eq_ignore_ascii_case(wanted))
+        }
+        None => store.versions.iter().find(|v| Some(v.id) == store.default_version),
+    };
+    let found = found.ok_or_else(|| {
+        Refusal::Invalid(format!("Datastore version '{}' cannot be found.", version.unwrap_or("(default)")))
+    })?;
+    if found.active {
+        Ok(found.clone())
+    } else {
+        Err(Refusal::Invalid(format!("Datastore version '{}' is not active.", found.name)))
+    }
+}
+
+impl Commands {
+    /// Accepts the creation of an instance.
+    ///
+    /// # Errors
+    /// A refusal: 400 for values, 403 by role, 404 for a datastore, 413 for a size or a full host.
+    pub async fn create_instance(&self, caller: &Caller, request: CreateInstance) -> Result<Instance, Error> {
+        allow(caller, Rule::InstanceCreate)?;
+        if request.volume_gb > MAX_VOLUME_GB {
+            return Err(Refusal::NoRoom(format!(
+                "Volume 'size' cannot exceed maximum of {MAX_VOLUME_GB} GB, {} cannot be accepted.",
+                request.volume_gb
+            ))
+            .into());
+        }
+        let (id, generation, task) =
+            (InstanceId(Uuid::new_v4()), GenerationId(Uuid::new_v4()), TaskId(Uuid::now_v7()));
+        let users = serde_json::to_string(&request.users).map_err(|e| Error::Inconsistent(e.to_string()))?;
+        let secrets = self.sealer.seal(&task.secrets_purpose(), &users).map_err(Error::Seal)?;
+        let service_secret = self
+            .sealer
+            .seal(&generation.service_purpose(), seal::random_password().expose_secret())
+            .map_err(Error::Seal)?;
+        let caller = caller.clone();
+        self.db
+            .transact(move |conn| {
+                let version = resolve_version(
+                    &catalogue::datastores(conn)?,
+                    request.datastore.as_deref(),
+                    request.version.as_deref(),
+                )?;
+                if !catalogue::flavors(conn)?.iter().any(|flavor| flavor.id == request.flavor) {
+                    return Err(
+                        Refusal::Invalid(format!("Flavor {} cannot be found.", request.flavor)).into()
+                    );
+                }
+                let host = hosts::place(conn, version.engine.as_str(), &version.name)?.ok_or_else(|| {
+                    Refusal::NoRoom(format!("No host that runs {} is up.", version.title()))
+                })?;
+                instances::insert(
+                    conn,
+                    &instances::New {
+                        id,
+                        project: &caller.project,
+                        name: &request.name,
+                        flavor: &request.flavor,
+                        volume_gb: request.volume_gb,
+                        wanted: version.id,
+                        host: &host,
+                        replica_of: None,
+                    },
+                )?;
+                endpoints::allocate(conn, &host, id, version.engine.standard_port())?
+                    .ok_or_else(|| Refusal::NoRoom("The host has no address left.".to_owned()))?;
+                generations::insert(
+                    conn,
+                    &generations::New {
+                        id: generation,
+                        instance: id,
+                        host: &host,
+                        version: version.id,
+                        service_secret: &service_secret,
+                        read_only: false,
+                        events: true,
+                    },
+                )?;
+                let plan = Plan::Create(CreatePlan {
+                    form: 1,
+                    instance: id,
+                    generation,
+                    databases: request.databases.clone(),
+                });
+                insert_task(
+                    conn,
+                    &tasks::New {
+                        id: task,
+                        project: &caller.project,
+                        host: &host,
+                        plan: &plan,
+                        secrets: Some(&secrets),
+                        claims: &[(id, tasks::Claim::Subject)],
+                    },
+                )?;
+                let instance = again(conn, id)?;
+                note(conn, &caller, &instance, Some(task), "create_accepted")?;
+                Ok(instance)
+            })
+            .await
+    }
+
+    /// Renames an instance, at once, whatever it is doing.
+    ///
+    /// # Errors
+    /// A refusal: 404, 403 by role.
+    pub async fn rename_instance(&self, caller: &Caller, id: InstanceId, name: String) -> Result<(), Error> {
+        let caller = caller.clone();
+        self.db
+            .transact(move |conn| {
+                let mut instance = visible(instances::lock(conn, id)?, &caller, id)?;
+                allow(&caller, Rule::InstanceUpdate)?;
+                name.clone_into(&mut instance.name);
+                instances::save(conn, &instance)?;
+                note(conn, &caller, &instance, None, "renamed")
+            })
+            .await
+    }
+
+    /// Accepts the deletion of an instance. For the new side of an upgrade that waits for the customer's decision it
+    /// is an event of the upgrade: it is abandoned.
+    ///
+    /// # Errors
+    /// A refusal: 404, 403 by role and for a source with replicas, 422 for a busy one.
+    pub async fn delete_instance(&self, caller: &Caller, id: InstanceId) -> Result<(), Error> {
+        let caller = caller.clone();
+        let delete = TaskId(Uuid::now_v7());
+        self.db
+            .transact(move |conn| {
+                let mut instance = visible(instances::lock(conn, id)?, &caller, id)?;
+                allow(&caller, Rule::InstanceDelete)?;
+                if !instance.replicas.is_empty() {
+                    return Err(Refusal::HasReplicas.into());
+                }
+                if instance.state == InstanceState::Deleting {
+                    return Ok(());
+                }
+                let live = tasks::lock_live(conn, id)?;
+                let task = match live {
+                    Some(task) if instance.state == InstanceState::VerifyUpgrade => {
+                        decide(conn, &task, TaskEvent::AbandonAccepted, &instance)?;
+                        task.id
+                    }
+                    Some(_) => return Err(not_ready(&instance).into()),
+                    None => {
+                        let held = generations::of_instance(conn, id)?;
+                        let plan = Plan::Delete(DeletePlan {
+                            form: 1,
+                            instance: id,
+                            generations: held.iter().map(|generation| generation.id).collect(),
+                        });
+                        insert_task(
+                            conn,
+                            &tasks::New {
+                                id: delete,
+                                project: &instance.project,
+                                host: &instance.host,
+                                plan: &plan,
+                                secrets: None,
+                                claims: &[(id, tasks::Claim::Subject)],
+                            },
+                        )?;
+                        delete
+                    }
+                };
+                instance.state =
+                    instance.state.after(InstanceEvent::DeleteAccepted).map_err(|_| not_ready(&instance))?;
+                instances::save(conn, &instance)?;
+                note(conn, &caller, &instance, Some(task), "delete_accepted")
+            })
+            .await
+    }
+
+    /// Accepts the detach of an upgrade's new side: the upgrade's one-way point.
+    ///
+    /// # Errors
+    /// A refusal: 404, 403 by role, 400 for an instance that is no replica, 422 for one that has not caught up.
+    pub async fn detach_instance(&self, caller: &Caller, id: InstanceId) -> Result<(), Error> {
+        let caller = caller.clone();
+        self.db
+            .transact(move |conn| {
+                let mut instance = visible(instances::lock(conn, id)?, &caller, id)?;
+                allow(&caller, Rule::InstanceDetach)?;
+                if instance.replica_of.is_none() {
+                    return Err(Refusal::Invalid(format!("Instance {id} is not a replica.")).into());
+                }
+                if instance.state == InstanceState::VerifyUpgrade && instance.seen.trouble.is_some() {
+                    return Err(Refusal::Blocked(format!(
+                        "Instance {id} does not follow its source now. Try again later, or delete it to abandon the \
+                         upgrade."
+                    ))
+                    .into());
+                }
+                let next = instance
+                    .state
+                    .after(InstanceEvent::DetachAccepted)
+                    .map_err(|_| Error::from(not_ready(&instance)))?;
+                let task = tasks::lock_live(conn, id)?.ok_or_else(|| Error::from(not_ready(&instance)))?;
+                decide(conn, &task, TaskEvent::DetachAccepted, &instance)?;
+                instance.state = next;
+                instances::save(conn, &instance)?;
+                note(conn, &caller, &instance, Some(task.id), "detach_accepted")
+            })
+            .await
+    }
+}
+
+/// Moves a waiting task by a customer's decision.
+fn decide(conn: &mut Conn, task: &Task, event: TaskEvent, instance: &Instance) -> Result<(), Error> {
+    let next: Progress = task.progress.after(task.kind(), event).map_err(|_| not_ready(instance))?;
+    tasks::advance(conn, task, next, std::time::Duration::ZERO)?;
+    Ok(())
+}
+
+/// Inserts a task; a claim that is another's is the refusal of a busy instance.
+pub(super) fn insert_task(conn: &mut Conn, new: &tasks::New<'_>) -> Result<(), Error> {
+    if tasks::insert(conn, new)? {
+        return Ok(());
+    }
+    for (id, _) in new.claims {
+        if tasks::lock_live(conn, *id)?.is_some_and(|task| task.id != new.id) {
+            let instance = again(conn, *id)?;
+            return Err(not_ready(&instance).into());
+        }
+    }
+    // The other task ended between the two looks: begin again.
+    Err(db::Error::Stale("the claim").into())
+}
+
+/// Reads an instance that must be there.
+pub(super) fn again(conn: &mut Conn, id: InstanceId) -> Result<Instance, Error> {
+    instances::find(conn, id)?.ok_or_else(|| Error::Inconsistent(format!("instance {id} is gone")))
+}
+
+/// Records who did what.
+pub(super) fn note(
+    conn: &mut Conn,
+    caller: &Caller,
+    instance: &Instance,
+    task: Option<TaskId>,
+    what: &str,
+) -> Result<(), Error> {
+    events::record(
+        conn,
+        &events::Event {
+            project: &instance.project,
+            instance: Some(instance.id),
+            task,
+            actor: &caller.user,
+            what,
+            data: serde_json::Value::Object(serde_json::Map::new()),
+        },
+    )?;
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! What a caller may change. Each command is: load and lock, decide, commit; the dialects and the CLI ask for the
+//! same ones. A refused command changes nothing.
+
+pub mod instances;
+pub mod questions;
+pub mod upgrades;
+
+use crate::db::notices::Notices;
+use crate::db::{self, AsStoreError, Db};
+use crate::domain::refusal::Refusal;
+use crate::seal::{self, Sealer};
+
+/// What commands need.
+#[derive(Clone)]
+pub struct Commands {
+    /// The store.
+    pub db: Db,
+    /// Seals passwords before they are stored.
+    pub sealer: Sealer,
+    /// Wakes who waits for an answer.
+    pub notices: Notices,
+}
+
+/// Why a command did nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A typed "no".
+    #[error("refused")]
+    Refused(#[source] Refusal),
+    /// The store failed.
+    #[error("store")]
+    Db(#[source] db::Error),
+    /// A value could not be sealed.
+    #[error("seal")]
+    Seal(#[source] seal::Error),
+    /// What was decided and what was found do not fit together.
+    #[error("{0}")]
+    Inconsistent(String),
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<db::Error> for Error {
+    fn from(source: db::Error) -> Self {
+        Self::Db(source)
+    }
+}
+
+impl AsStoreError for Error {
+    fn as_store_error(&self) -> Option<&db::Error> {
+        match self {
+            Self::Db(source) => Some(source),
+            Self::Refused(_) | Self::Seal(_) | Self::Inconsistent(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Commands {
+    /// Commands on a store that cannot be reached: for tests of what is decided before it is asked.
+    pub fn without_a_store(folder: &std::path::Path) -> Self {
+        let mut config = db::Config::new("postgresql://nobody@127.0.0.1:1/none?connect_timeout=1");
+        config.wait = std::time::Duration::from_millis(200);
+        Self {
+            db: Db::new(&config),
+            sealer: Sealer::open(&folder.join("key")).expect("a key file"),
+            notices: Notices::default(),
+        }
+    }
+}

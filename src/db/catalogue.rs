@@ -1,0 +1,203 @@
+//! Datastores, their versions, the matrix of upgrades, and flavors.
+
+use diesel::prelude::*;
+use diesel::sql_types::{Array, Bool, Integer, Nullable, Text, Uuid as SqlUuid};
+use uuid::Uuid;
+
+use crate::db::{Conn, Error};
+use crate::domain::datastore::{Datastore, DatastoreVersion};
+use crate::domain::flavor::Flavor;
+use crate::domain::ids::{DatastoreId, FlavorId, HostId, VersionId};
+use crate::domain::matrix::Path;
+
+#[derive(QueryableByName)]
+struct VersionRow {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    datastore_id: Uuid,
+    #[diesel(sql_type = Text)]
+    datastore: String,
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    version_number: String,
+    #[diesel(sql_type = Text)]
+    engine: String,
+    #[diesel(sql_type = Text)]
+    runtime: String,
+    #[diesel(sql_type = Bool)]
+    active: bool,
+}
+
+impl VersionRow {
+    fn into_domain(self) -> Result<DatastoreVersion, Error> {
+        Ok(DatastoreVersion {
+            id: VersionId(self.id),
+            datastore_id: DatastoreId(self.datastore_id),
+            datastore: self.datastore,
+            name: self.name,
+            number: self.version_number,
+            engine: self.engine.parse()?,
+            runtime: self.runtime.parse()?,
+            active: self.active,
+        })
+    }
+}
+
+const VERSION: &str = "select v.id, v.datastore_id, d.name as datastore, v.name, v.version_number, v.engine, v.runtime, \
+                       v.active from datastore_versions v join datastores d on d.id = v.datastore_id ";
+
+/// Every version, by datastore and name.
+///
+/// # Errors
+/// The store's.
+pub fn versions(conn: &mut Conn) -> Result<Vec<DatastoreVersion>, Error> {
+    diesel::sql_query(format!("{VERSION} order by d.name, v.name"))
+        .load::<VersionRow>(conn)
+        .map_err(Error::query("read the datastore versions"))?
+        .into_iter()
+        .map(VersionRow::into_domain)
+        .collect()
+}
+
+/// One version.
+///
+/// # Errors
+/// The store's.
+pub fn version(conn: &mut Conn, id: VersionId) -> Result<Option<DatastoreVersion>, Error> {
+    diesel::sql_query(format!("{VERSION} where v.id = $1"))
+        .bind::<SqlUuid, _>(id.0)
+        .get_result::<VersionRow>(conn)
+        .optional()
+        .map_err(Error::query("read a datastore version"))?
+        .map(VersionRow::into_domain)
+        .transpose()
+}
+
+#[derive(QueryableByName)]
+struct DatastoreRow {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    default_version_id: Option<Uuid>,
+}
+
+/// Every datastore with its versions, by name.
+///
+/// # Errors
+/// The store's.
+pub fn datastores(conn: &mut Conn) -> Result<Vec<Datastore>, Error> {
+    let versions = versions(conn)?;
+    Ok(diesel::sql_query("select id, name, default_version_id from datastores order by name")
+        .load::<DatastoreRow>(conn)
+        .map_err(Error::query("read the datastores"))?
+        .into_iter()
+        .map(|row| Datastore {
+            id: DatastoreId(row.id),
+            name: row.name,
+            default_version: row.default_version_id.map(VersionId),
+            versions: versions.iter().filter(|v| v.datastore_id.0 == row.id).cloned().collect(),
+        })
+        .collect())
+}
+
+#[derive(QueryableByName)]
+struct FlavorRow {
+    #[diesel(sql_type = Text)]
+    id: String,
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Integer)]
+    ram_mb: i32,
+    #[diesel(sql_type = Integer)]
+    vcpus: i32,
+}
+
+/// Every flavor, smallest first.
+///
+/// # Errors
+/// The store's.
+pub fn flavors(conn: &mut Conn) -> Result<Vec<Flavor>, Error> {
+    Ok(diesel::sql_query("select id, name, ram_mb, vcpus from flavors order by ordinal")
+        .load::<FlavorRow>(conn)
+        .map_err(Error::query("read the flavors"))?
+        .into_iter()
+        .map(|row| Flavor { id: FlavorId(row.id), name: row.name, ram_mb: row.ram_mb, vcpus: row.vcpus })
+        .collect())
+}
+
+#[derive(QueryableByName)]
+struct PathRow {
+    #[diesel(sql_type = SqlUuid)]
+    from_version_id: Uuid,
+    #[diesel(sql_type = Array<Text>)]
+    ways: Vec<String>,
+    #[diesel(sql_type = Bool)]
+    enabled: bool,
+    #[diesel(embed)]
+    to: VersionRow,
+}
+
+/// The rows of the matrix, out of every version or out of `from`.
+///
+/// # Errors
+/// The store's.
+pub fn paths(conn: &mut Conn, from: Option<VersionId>) -> Result<Vec<Path>, Error> {
+    diesel::sql_query(
+        "select p.from_version_id, p.ways, p.enabled, v.id, v.datastore_id, d.name as datastore, v.name, \
+         v.version_number, v.engine, v.runtime, v.active \
+         from upgrade_paths p join datastore_versions v on v.id = p.to_version_id \
+         join datastores d on d.id = v.datastore_id \
+         where $1 is null or p.from_version_id = $1 order by d.name, v.name",
+    )
+    .bind::<Nullable<SqlUuid>, _>(from.map(|id| id.0))
+    .load::<PathRow>(conn)
+    .map_err(Error::query("read the upgrade paths"))?
+    .into_iter()
+    .map(|row| {
+        Ok(Path {
+            from: VersionId(row.from_version_id),
+            to: row.to.into_domain()?,
+            ways: row.ways,
+            enabled: row.enabled,
+        })
+    })
+    .collect()
+}
+
+/// Registers what `host` can run as datastore versions of the process runtime, newest as the default, and an edge
+/// of the matrix from each series to every newer one. Rows that are there keep what an operator set in them.
+///
+/// # Errors
+/// The store's.
+pub fn register_host_versions(conn: &mut Conn, host: &HostId) -> Result<(), Error> {
+    let doing = "register the host's versions";
+    let statements = [
+        "insert into datastores (id, name) select gen_random_uuid(), engine from host_versions where host_id = $1 \
+         group by engine on conflict do nothing",
+        "insert into datastore_versions (id, datastore_id, name, version_number, engine, runtime) \
+         select gen_random_uuid(), d.id, h.series, h.version_number, h.engine, 'process' \
+         from host_versions h join datastores d on d.name = h.engine where h.host_id = $1 \
+         on conflict (datastore_id, name) do update set version_number = excluded.version_number",
+        "update datastores d set default_version_id = (select v.id from datastore_versions v \
+         where v.datastore_id = d.id and v.active \
+         order by string_to_array(v.name, '.')::int[] desc limit 1) \
+         where d.default_version_id is null and exists (select 1 from host_versions h where h.host_id = $1 \
+         and h.engine = d.name)",
+        // A real pair is open to the strategies that exist for it.
+        "insert into upgrade_paths (id, from_version_id, to_version_id, ways, note) \
+         select gen_random_uuid(), a.id, b.id, array['replica'], 'a real pair of this service' \
+         from datastore_versions a join datastore_versions b on a.datastore_id = b.datastore_id \
+         and string_to_array(a.name, '.')::int[] < string_to_array(b.name, '.')::int[] \
+         join host_versions ha on ha.host_id = $1 and ha.engine = a.engine and ha.series = a.name \
+         join host_versions hb on hb.host_id = $1 and hb.engine = b.engine and hb.series = b.name \
+         where a.runtime = 'process' and b.runtime = 'process' on conflict do nothing",
+    ];
+    for statement in statements {
+        diesel::sql_query(statement).bind::<Text, _>(&host.0).execute(conn).map_err(Error::query(doing))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! Endpoints: the address of each instance and the generation that it leads to. The endpoint role applies a row and
+//! writes the epoch that it applied.
+
+use std::net::Ipv4Addr;
+
+use diesel::prelude::*;
+use ipnet::Ipv4Net;
+
+use crate::db::schema::{endpoints, hosts, relays};
+use crate::db::{Conn, Error};
+use crate::domain::ids::{GenerationId, HostId, InstanceId, TaskId};
+
+/// Gives the instance the lowest free address of its host's network, for its whole life. `None` when all are taken.
+///
+/// # Errors
+/// The store's.
+pub fn allocate(
+    conn: &mut Conn,
+    host: &HostId,
+    instance: InstanceId,
+    port: u16,
+) -> Result<Option<Ipv4Addr>, Error> {
+    // The host's row is the queue: two creations never pick the same address.
+    let net: String = hosts::table
+        .find(&host.0)
+        .select(hosts::instance_net)
+        .for_update()
+        .first(conn)
+        .map_err(Error::query("lock the host"))?;
+    let net: Ipv4Net =
+        net.parse().map_err(|_| Error::Broken(format!("instance_net {net:?} of host {host}")))?;
+    let taken: std::collections::HashSet<String> = endpoints::table
+        .filter(endpoints::host_id.eq(&host.0))
+        .select(endpoints::address)
+        .load(conn)
+        .map_err(Error::query("read the addresses in use"))?
+        .into_iter()
+        .collect();
+    let Some(address) = net.hosts().find(|address| !taken.contains(&address.to_string())) else {
+        return Ok(None);
+    };
+    diesel::insert_into(endpoints::table)
+        .values((
+            endpoints::instance_id.eq(instance.0),
+            endpoints::host_id.eq(&host.0),
+            endpoints::address.eq(address.to_string()),
+            endpoints::port.eq(i32::from(port)),
+        ))
+        .execute(conn)
+        .map_err(Error::query("give the instance its address"))?;
+    Ok(Some(address))
+}
+
+/// Leads the instance's address to `generation`, or to nothing; a new epoch unless it leads there already.
+///
+/// # Errors
+/// The store's.
+pub fn lead(conn: &mut Conn, instance: InstanceId, generation: Option<GenerationId>) -> Result<(), Error> {
+    let to = generation.map(|g| g.0);
+    diesel::update(endpoints::table.find(instance.0).filter(endpoints::generation_id.is_distinct_from(to)))
+        .set((endpoints::generation_id.eq(to), endpoints::epoch.eq(endpoints::epoch + 1)))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("lead the endpoint"))
+}
+
+/// Whether the endpoint role has applied the instance's newest epoch; true when it has no endpoint.
+///
+/// # Errors
+/// The store's.
+pub fn applied(conn: &mut Conn, instance: InstanceId) -> Result<bool, Error> {
+    let waiting: i64 = endpoints::table
+        .find(instance.0)
+        .filter(endpoints::applied_epoch.lt(endpoints::epoch))
+        .count()
+        .get_result(conn)
+        .map_err(Error::query("ask whether the endpoint has applied"))?;
+    Ok(waiting == 0)
+}
+
+/// Gives the instance's address back.
+///
+/// # Errors
+/// The store's.
+pub fn remove(conn: &mut Conn, instance: InstanceId) -> Result<(), Error> {
+    diesel::delete(endpoints::table.find(instance.0))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("remove the endpoint"))
+}
+
+/// Asks for a relay to `generation` for the task's life. Happy when there is one.
+///
+/// # Errors
+/// The store's.
+pub fn open_relay(
+    conn: &mut Conn,
+    task: TaskId,
+    host: &HostId,
+    generation: GenerationId,
+) -> Result<(), Error> {
+    diesel::insert_into(relays::table)
+        .values((
+            relays::task_id.eq(task.0),
+            relays::host_id.eq(&host.0),
+            relays::generation_id.eq(generation.0),
+        ))
+        .on_conflict_do_nothing()
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("ask for a relay"))
+}
+
+/// Where the task's relay listens; `None` until it does.
+///
+/// # Errors
+/// The store's.
+pub fn relay(conn: &mut Conn, task: TaskId) -> Result<Option<(String, u16)>, Error> {
+    let found: Option<(Option<String>, Option<i32>)> = relays::table
+        .find(task.0)
+        .select((relays::address, relays::port))
+        .first(conn)
+        .optional()
+        .map_err(Error::query("read the relay"))?;
+    Ok(match found {
+        Some((Some(address), Some(port))) => u16::try_from(port).ok().map(|port| (address, port)),
+        Some((_, _)) | None => None,
+    })
+}
+
+/// Ends the task's relay.
+///
+/// # Errors
+/// The store's.
+pub fn close_relay(conn: &mut Conn, task: TaskId) -> Result<(), Error> {
+    diesel::delete(relays::table.find(task.0))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("end the relay"))
+}

@@ -1,0 +1,42 @@
+//! Events: what happened, who asked, for audit and for watching a task.
+
+use diesel::prelude::*;
+
+use crate::db::schema::events;
+use crate::db::{Conn, Error};
+use crate::domain::ids::{InstanceId, ProjectId, TaskId};
+
+/// What happened.
+pub struct Event<'a> {
+    /// The project that owns what it happened to.
+    pub project: &'a ProjectId,
+    /// The instance.
+    pub instance: Option<InstanceId>,
+    /// The task.
+    pub task: Option<TaskId>,
+    /// The user's id, or `worker`.
+    pub actor: &'a str,
+    /// A word: `upgrade_accepted` for example.
+    pub what: &'a str,
+    /// More of it. Never a secret.
+    pub data: serde_json::Value,
+}
+
+/// Records an event.
+///
+/// # Errors
+/// The store's.
+pub fn record(conn: &mut Conn, event: &Event<'_>) -> Result<(), Error> {
+    diesel::insert_into(events::table)
+        .values((
+            events::project_id.eq(event.project.as_str()),
+            events::instance_id.eq(event.instance.map(|id| id.0)),
+            events::task_id.eq(event.task.map(|id| id.0)),
+            events::actor.eq(event.actor),
+            events::what.eq(event.what),
+            events::data.eq(&event.data),
+        ))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("record an event"))
+}

@@ -1,0 +1,238 @@
+//! Generations.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Uuid as SqlUuid};
+use uuid::Uuid;
+
+use crate::db::schema::generations;
+use crate::db::{Conn, Error};
+use crate::domain::datastore::DatastoreVersion;
+use crate::domain::generation::{Generation, Role};
+use crate::domain::ids::{DatastoreId, GenerationId, HostId, InstanceId, VersionId};
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    instance_id: Uuid,
+    #[diesel(sql_type = Text)]
+    host_id: String,
+    #[diesel(sql_type = Text)]
+    role: String,
+    #[diesel(sql_type = SqlUuid)]
+    version_id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    datastore_id: Uuid,
+    #[diesel(sql_type = Text)]
+    datastore: String,
+    #[diesel(sql_type = Text)]
+    version_name: String,
+    #[diesel(sql_type = Text)]
+    version_number: String,
+    #[diesel(sql_type = Text)]
+    engine: String,
+    #[diesel(sql_type = Text)]
+    runtime: String,
+    #[diesel(sql_type = Bool)]
+    active: bool,
+    #[diesel(sql_type = BigInt)]
+    server_id: i64,
+    #[diesel(sql_type = Text)]
+    service_secret: String,
+    #[diesel(sql_type = Integer)]
+    ram_mb: i32,
+    #[diesel(sql_type = Bool)]
+    read_only: bool,
+    #[diesel(sql_type = Bool)]
+    events: bool,
+    #[diesel(sql_type = Text)]
+    wanted: String,
+}
+
+const SELECT: &str = "\
+    select g.id, g.instance_id, g.host_id, g.role, g.version_id, v.datastore_id, d.name as datastore, \
+    v.name as version_name, v.version_number, v.engine, v.runtime, v.active, g.server_id, g.service_secret, f.ram_mb, \
+    g.read_only, g.events, g.wanted \
+    from generations g join datastore_versions v on v.id = g.version_id join datastores d on d.id = v.datastore_id \
+    join instances i on i.id = g.instance_id join flavors f on f.id = i.flavor_id ";
+
+fn into_domain(row: Row) -> Result<Generation, Error> {
+    Ok(Generation {
+        id: GenerationId(row.id),
+        instance: InstanceId(row.instance_id),
+        host: HostId(row.host_id),
+        role: row.role.parse()?,
+        version: DatastoreVersion {
+            id: VersionId(row.version_id),
+            datastore_id: DatastoreId(row.datastore_id),
+            datastore: row.datastore,
+            name: row.version_name,
+            number: row.version_number,
+            engine: row.engine.parse()?,
+            runtime: row.runtime.parse()?,
+            active: row.active,
+        },
+        server_id: u32::try_from(row.server_id)
+            .map_err(|_| Error::Broken(format!("server id of generation {}", row.id)))?,
+        service_secret: row.service_secret,
+        memory_mb: u32::try_from(row.ram_mb).unwrap_or(512),
+        read_only: row.read_only,
+        events: row.events,
+        wanted_running: row.wanted == "running",
+    })
+}
+
+/// The generation.
+///
+/// # Errors
+/// The store's.
+pub fn find(conn: &mut Conn, id: GenerationId) -> Result<Option<Generation>, Error> {
+    diesel::sql_query(format!("{SELECT} where g.id = $1"))
+        .bind::<SqlUuid, _>(id.0)
+        .get_result::<Row>(conn)
+        .optional()
+        .map_err(Error::query("read a generation"))?
+        .map(into_domain)
+        .transpose()
+}
+
+/// Every generation that holds something on `host`.
+///
+/// # Errors
+/// The store's.
+pub fn of_host(conn: &mut Conn, host: &HostId) -> Result<Vec<Generation>, Error> {
+    diesel::sql_query(format!("{SELECT} where g.host_id = $1 and g.role <> 'dropped' order by g.created_at"))
+        .bind::<Text, _>(&host.0)
+        .load::<Row>(conn)
+        .map_err(Error::query("list the host's generations"))?
+        .into_iter()
+        .map(into_domain)
+        .collect()
+}
+
+/// Every generation of the instance that holds something on a host.
+///
+/// # Errors
+/// The store's.
+pub fn of_instance(conn: &mut Conn, instance: InstanceId) -> Result<Vec<Generation>, Error> {
+    diesel::sql_query(format!(
+        "{SELECT} where g.instance_id = $1 and g.role <> 'dropped' order by g.created_at"
+    ))
+    .bind::<SqlUuid, _>(instance.0)
+    .load::<Row>(conn)
+    .map_err(Error::query("list the instance's generations"))?
+    .into_iter()
+    .map(into_domain)
+    .collect()
+}
+
+/// A candidate to insert.
+pub struct New<'a> {
+    /// Its id.
+    pub id: GenerationId,
+    /// The instance that it belongs to.
+    pub instance: InstanceId,
+    /// The host that it will live on.
+    pub host: &'a HostId,
+    /// The version of its binaries.
+    pub version: VersionId,
+    /// The password of our own account in it, sealed.
+    pub service_secret: &'a str,
+    /// Whether it keeps tenants from writing.
+    pub read_only: bool,
+    /// Whether it runs events.
+    pub events: bool,
+}
+
+/// Inserts a candidate, not yet wanted running.
+///
+/// # Errors
+/// The store's.
+pub fn insert(conn: &mut Conn, new: &New<'_>) -> Result<(), Error> {
+    diesel::insert_into(generations::table)
+        .values((
+            generations::id.eq(new.id.0),
+            generations::instance_id.eq(new.instance.0),
+            generations::host_id.eq(&new.host.0),
+            generations::role.eq(Role::Candidate.as_str()),
+            generations::version_id.eq(new.version.0),
+            generations::service_secret.eq(new.service_secret),
+            generations::read_only.eq(new.read_only),
+            generations::events.eq(new.events),
+            generations::wanted.eq("stopped"),
+        ))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("insert a generation"))
+}
+
+/// Says what the generation is to its instance.
+///
+/// # Errors
+/// The store's.
+pub fn set_role(conn: &mut Conn, id: GenerationId, role: Role) -> Result<(), Error> {
+    diesel::update(generations::table.find(id.0))
+        .set(generations::role.eq(role.as_str()))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("set a generation's role"))
+}
+
+/// Says whether its host's supervisor shall keep it up.
+///
+/// # Errors
+/// The store's.
+pub fn set_wanted(conn: &mut Conn, id: GenerationId, running: bool) -> Result<(), Error> {
+    diesel::update(generations::table.find(id.0))
+        .set(generations::wanted.eq(if running { "running" } else { "stopped" }))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("set what is wanted of a generation"))
+}
+
+/// Says what its configuration shall hold.
+///
+/// # Errors
+/// The store's.
+pub fn set_settings(conn: &mut Conn, id: GenerationId, read_only: bool, events: bool) -> Result<(), Error> {
+    diesel::update(generations::table.find(id.0))
+        .set((generations::read_only.eq(read_only), generations::events.eq(events)))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("set a generation's settings"))
+}
+
+/// Records that the server answered just now.
+///
+/// # Errors
+/// The store's.
+pub fn record_answer(
+    conn: &mut Conn,
+    id: GenerationId,
+    version: &str,
+    used_bytes: Option<i64>,
+) -> Result<(), Error> {
+    diesel::sql_query(
+        "update generations set answered_at = now(), answered_version = $2, trouble = null, \
+         used_bytes = coalesce($3, used_bytes) where id = $1",
+    )
+    .bind::<SqlUuid, _>(id.0)
+    .bind::<Text, _>(version)
+    .bind::<Nullable<BigInt>, _>(used_bytes)
+    .execute(conn)
+    .map(|_| ())
+    .map_err(Error::query("record a server's answer"))
+}
+
+/// Records why the server did not answer.
+///
+/// # Errors
+/// The store's.
+pub fn record_trouble(conn: &mut Conn, id: GenerationId, trouble: &str) -> Result<(), Error> {
+    diesel::update(generations::table.find(id.0))
+        .set(generations::trouble.eq(trouble))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("record a server's trouble"))
+}

@@ -1,0 +1,282 @@
+//! What is remembered: the only SQL.
+//!
+//! Queries take a connection, not the pool, so that they compose in the caller's transaction. [`Db::transact`] is
+//! the only way to open one. A lost race is an outcome, not an error to hide: a guarded `where`, then the count.
+
+pub mod catalogue;
+pub mod endpoints;
+pub mod events;
+pub mod generations;
+pub mod hosts;
+pub mod instances;
+pub mod notices;
+pub mod questions;
+pub mod routes;
+pub mod schema;
+pub mod tasks;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::pg::PgConnection;
+use diesel::r2d2::{ConnectionManager, Pool};
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel::{Connection, RunQueryDsl};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use tokio::sync::Semaphore;
+
+use crate::domain::datastore::UnknownWord;
+
+/// A connection to our own Postgres.
+pub type Conn = PgConnection;
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
+
+/// How often a transaction that lost against another is tried again.
+const TRIES: usize = 5;
+
+/// What the store did not do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A statement failed.
+    #[error("{doing}")]
+    Query {
+        /// What we were doing.
+        doing: &'static str,
+        /// The driver's error.
+        #[source]
+        source: DieselError,
+    },
+    /// A transaction could not begin or commit.
+    #[error("transaction")]
+    Transaction(#[source] DieselError),
+    /// No connection was to be had.
+    #[error("no connection to the store")]
+    NoConnection(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Too many wait for a connection already.
+    #[error("the store is saturated")]
+    Saturated,
+    /// A row holds a word that this version does not know.
+    #[error("row")]
+    Row(#[source] UnknownWord),
+    /// A row does not hold together.
+    #[error("row: {0}")]
+    Broken(String),
+    /// The row was changed by another since it was read.
+    #[error("{0} was changed by another")]
+    Stale(&'static str),
+    /// The lease is another's now: stop, touch nothing.
+    #[error("the lease of the task is lost")]
+    LeaseLost,
+    /// The migrations failed.
+    #[error("migrations")]
+    Migrations(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The runtime is stopping.
+    #[error("stopping")]
+    Stopping,
+}
+
+impl Error {
+    /// Wraps a driver's error with what we were doing.
+    pub fn query(doing: &'static str) -> impl FnOnce(DieselError) -> Self {
+        move |source| Self::Query { doing, source }
+    }
+
+    /// Whether the same transaction may succeed when tried again at once.
+    fn is_lost_race(&self) -> bool {
+        match self {
+            Self::Query { source, .. } | Self::Transaction(source) => lost_race(source),
+            Self::Stale(_) => true,
+            Self::NoConnection(_)
+            | Self::Saturated
+            | Self::Row(_)
+            | Self::Broken(_)
+            | Self::LeaseLost
+            | Self::Migrations(_)
+            | Self::Stopping => false,
+        }
+    }
+
+    /// Whether a constraint of this name refused the write.
+    pub fn violates(&self, constraint: &str) -> bool {
+        matches!(self, Self::Query { source: DieselError::DatabaseError(_, info), .. }
+            if info.constraint_name() == Some(constraint))
+    }
+
+    /// Whether the store cannot be reached now.
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::NoConnection(_) | Self::Saturated | Self::Stopping => true,
+            Self::Query { source, .. } | Self::Transaction(source) => is_away(source),
+            Self::Row(_) | Self::Broken(_) | Self::Stale(_) | Self::LeaseLost | Self::Migrations(_) => false,
+        }
+    }
+}
+
+impl From<UnknownWord> for Error {
+    fn from(source: UnknownWord) -> Self {
+        Self::Row(source)
+    }
+}
+
+fn lost_race(error: &DieselError) -> bool {
+    match error {
+        DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => true,
+        DieselError::DatabaseError(_, info) => info.message().contains("deadlock detected"),
+        _other => false,
+    }
+}
+
+fn is_away(error: &DieselError) -> bool {
+    match error {
+        DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, _) => true,
+        DieselError::DatabaseError(_, info) => {
+            let text = info.message();
+            text.contains("server closed the connection")
+                || text.contains("the database system is")
+                || text.contains("terminating connection")
+                || text.contains("could not connect")
+                || text.contains("no connection to the server")
+        }
+        DieselError::BrokenTransactionManager => true,
+        _other => false,
+    }
+}
+
+/// Settings of the store's pool.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// A libpq connection string (`DATABASE_URL`).
+    pub url: String,
+    /// Connections that this process may hold.
+    pub pool_size: u32,
+    /// How long a request waits for one before it is told that the store is saturated.
+    pub wait: Duration,
+}
+
+impl Config {
+    /// The defaults: 8 connections, 5 s.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), pool_size: 8, wait: Duration::from_secs(5) }
+    }
+}
+
+/// The store, as a pool of connections.
+#[derive(Clone)]
+pub struct Db {
+    pool: Pool<ConnectionManager<Conn>>,
+    turns: Arc<Semaphore>,
+    wait: Duration,
+}
+
+impl Db {
+    /// Makes the pool. It connects when first asked.
+    pub fn new(config: &Config) -> Self {
+        let pool = Pool::builder()
+            .max_size(config.pool_size)
+            .min_idle(Some(0))
+            // A checkout test costs a round trip for every request; a closed connection is met below.
+            .test_on_check_out(false)
+            .connection_timeout(config.wait)
+            .build_unchecked(ConnectionManager::new(&config.url));
+        let turns = Arc::new(Semaphore::new(config.pool_size.try_into().unwrap_or(8)));
+        Self { pool, turns, wait: config.wait }
+    }
+
+    /// Applies the migrations that are missing, one process at a time.
+    ///
+    /// # Errors
+    /// [`Error::Migrations`] when one fails; nothing of it is kept then.
+    pub async fn migrate(&self) -> Result<(), Error> {
+        self.read(|conn| {
+            diesel::sql_query("select pg_advisory_lock(7305842019)")
+                .execute(conn)
+                .map_err(Error::query("lock the schema"))?;
+            let done = conn.run_pending_migrations(MIGRATIONS).map(|_| ()).map_err(Error::Migrations);
+            diesel::sql_query("select pg_advisory_unlock(7305842019)")
+                .execute(conn)
+                .map_err(Error::query("unlock the schema"))?;
+            done
+        })
+        .await
+    }
+
+    /// Runs one query, or several that need not agree.
+    ///
+    /// # Errors
+    /// What `work` returns; [`Error::NoConnection`] and [`Error::Saturated`] when it was not begun.
+    pub async fn read<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+        F: FnOnce(&mut Conn) -> Result<T, E> + Send + 'static,
+    {
+        let turn = tokio::time::timeout(self.wait, Arc::clone(&self.turns).acquire_owned())
+            .await
+            .map_err(|_| E::from(Error::Saturated))?
+            .map_err(|_| E::from(Error::Stopping))?;
+        let pool = self.pool.clone();
+        tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let mut conn = pool.get().map_err(|e| E::from(Error::NoConnection(e.into())))?;
+            work(&mut conn)
+        })
+        .await
+        .unwrap_or_else(|_| Err(E::from(Error::Stopping)))
+    }
+
+    /// Runs `work` in one transaction: all of it, or nothing. It may run several times, so it has no other effect.
+    ///
+    /// # Errors
+    /// What `work` returns; the store's own errors.
+    pub async fn transact<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + AsStoreError + Send + 'static,
+        F: Fn(&mut Conn) -> Result<T, E> + Send + 'static,
+    {
+        self.read(move |conn| {
+            let mut tries = 0;
+            loop {
+                tries += 1;
+                match in_transaction(conn, &work) {
+                    Err(e) if tries < TRIES && e.as_store_error().is_some_and(Error::is_lost_race) => {}
+                    done => return done,
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// An error that may be the store's, so that a lost race is seen and tried again.
+pub trait AsStoreError {
+    /// The store's error, if it is one.
+    fn as_store_error(&self) -> Option<&Error>;
+}
+
+impl AsStoreError for Error {
+    fn as_store_error(&self) -> Option<&Error> {
+        Some(self)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is Db::transact")]
+fn in_transaction<T, E: From<Error>>(
+    conn: &mut Conn,
+    work: &impl Fn(&mut Conn) -> Result<T, E>,
+) -> Result<T, E> {
+    enum Ended<E> {
+        Work(E),
+        Store(DieselError),
+    }
+    impl<E> From<DieselError> for Ended<E> {
+        fn from(source: DieselError) -> Self {
+            Self::Store(source)
+        }
+    }
+    conn.transaction(|conn| work(conn).map_err(Ended::Work)).map_err(|ended| match ended {
+        Ended::Work(e) => e,
+        Ended::Store(source) => E::from(Error::Transaction(source)),
+    })
+}

@@ -1,0 +1,225 @@
+//! What the endpoint role asks of the store: its host's routes and relays, and what it writes back.
+//!
+//! It has a connection of its own (tokio-postgres), not the pool: one connection that LISTENs and asks, for a process
+//! that must go on when the store is away. It LISTENs before it looks, so that nothing is missed between.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{AsyncMessage, Client, NoTls, Row};
+
+use crate::domain::ids::{GenerationId, HostId, InstanceId, TaskId};
+
+/// How long the store may take for one answer before it counts as away.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// What the store did not do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store did not answer.
+    #[error("{doing}")]
+    Query {
+        /// What we were doing.
+        doing: &'static str,
+        /// The driver's error.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// The store did not answer in time.
+    #[error("{doing}: no answer in time")]
+    TimedOut {
+        /// What we were doing.
+        doing: &'static str,
+    },
+    /// The connection has ended.
+    #[error("the connection to the store has ended")]
+    Ended,
+    /// A row does not hold together.
+    #[error("row: {0}")]
+    Broken(String),
+}
+
+/// The stable address of an instance, and where it leads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// Whose address it is.
+    pub instance: InstanceId,
+    /// Where clients connect.
+    pub address: SocketAddr,
+    /// The generation that serves; `None` leads nowhere.
+    pub generation: Option<GenerationId>,
+    /// Counts the changes of this row.
+    pub epoch: i64,
+    /// The newest epoch that an endpoint role has put in force.
+    pub applied_epoch: i64,
+}
+
+/// A private way to a source, for a task's life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relay {
+    /// Whose it is.
+    pub task: TaskId,
+    /// Where it leads.
+    pub generation: GenerationId,
+    /// Where it listens, once it does; it stays there.
+    pub address: Option<SocketAddr>,
+}
+
+/// Everything that one host's endpoint role serves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Routes {
+    /// Its instances.
+    pub routes: Vec<Route>,
+    /// Its relays.
+    pub relays: Vec<Relay>,
+}
+
+/// A connection that listens and asks.
+pub struct Routing {
+    client: Client,
+    heard: mpsc::Receiver<()>,
+    driver: JoinHandle<()>,
+}
+
+impl Drop for Routing {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Routing {
+    /// Connects and LISTENs.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn connect(database: &str) -> Result<Self, Error> {
+        let (client, mut connection) =
+            answer("connect to the store", tokio_postgres::connect(database, NoTls)).await?;
+        let (tell, heard) = mpsc::channel(1);
+        let driver = tokio::spawn(async move {
+            let mut messages = futures::stream::poll_fn(move |cx| connection.poll_message(cx));
+            while let Some(Ok(message)) = messages.next().await {
+                if let AsyncMessage::Notification(_) = message {
+                    // Full means that one is waiting to be heard already.
+                    let _ = tell.try_send(());
+                }
+            }
+        });
+        let this = Self { client, heard, driver };
+        answer("listen", this.client.batch_execute("listen coffer_routes")).await?;
+        Ok(this)
+    }
+
+    /// Waits until something may have changed, at most for `at_most`.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] when the connection has ended.
+    pub async fn changed(&mut self, at_most: Duration) -> Result<(), Error> {
+        match tokio::time::timeout(at_most, self.heard.recv()).await {
+            Ok(Some(())) | Err(_) => Ok(()),
+            Ok(None) => Err(Error::Ended),
+        }
+    }
+
+    /// What this host serves.
+    ///
+    /// # Errors
+    /// When the store is away, or a row does not hold together.
+    pub async fn read(&self, host: &HostId) -> Result<Routes, Error> {
+        let by_host: &[&(dyn ToSql + Sync)] = &[&host.0];
+        let routes = self.client.query(
+            "select instance_id::text, address, port, generation_id::text, epoch, applied_epoch \
+             from endpoints where host_id = $1 order by instance_id",
+            by_host,
+        );
+        let routes = answer("read the endpoints", routes).await?;
+        let relays = self.client.query(
+            "select task_id::text, generation_id::text, address, port \
+             from relays where host_id = $1 order by task_id",
+            by_host,
+        );
+        let relays = answer("read the relays", relays).await?;
+        Ok(Routes {
+            routes: routes.iter().map(route).collect::<Result<_, _>>()?,
+            relays: relays.iter().map(relay).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Records that `epoch` of the instance's endpoint is in force. Never takes a newer one back.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn record_applied(&self, instance: InstanceId, epoch: i64) -> Result<(), Error> {
+        let instance = instance.to_string();
+        let values: &[&(dyn ToSql + Sync)] = &[&instance, &epoch];
+        let update = self.client.execute(
+            "update endpoints set applied_epoch = $2 \
+             where instance_id = $1::text::uuid and epoch >= $2 and applied_epoch < $2",
+            values,
+        );
+        answer("record the applied epoch", update).await.map(|_| ())
+    }
+
+    /// Records where the task's relay listens; whether it is so. Not when it is gone or listens elsewhere.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn record_relay(&self, task: TaskId, address: SocketAddr) -> Result<bool, Error> {
+        let (task, ip, port) = (task.to_string(), address.ip().to_string(), i32::from(address.port()));
+        let values: &[&(dyn ToSql + Sync)] = &[&task, &ip, &port];
+        let update = self.client.execute(
+            "update relays set address = $2, port = $3 where task_id = $1::text::uuid and address is null",
+            values,
+        );
+        answer("record the relay's address", update).await.map(|rows| rows == 1)
+    }
+}
+
+async fn answer<T>(
+    doing: &'static str,
+    question: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(ANSWER, question).await {
+        Ok(answer) => answer.map_err(|source| Error::Query { doing, source }),
+        Err(_elapsed) => Err(Error::TimedOut { doing }),
+    }
+}
+
+fn route(row: &Row) -> Result<Route, Error> {
+    let address: String = get(row, 1)?;
+    let generation: Option<String> = get(row, 3)?;
+    Ok(Route {
+        instance: id(&get::<String>(row, 0)?)?,
+        address: socket_address(&address, get(row, 2)?)?,
+        generation: generation.as_deref().map(id).transpose()?,
+        epoch: get(row, 4)?,
+        applied_epoch: get(row, 5)?,
+    })
+}
+
+fn relay(row: &Row) -> Result<Relay, Error> {
+    let address = match (get::<Option<String>>(row, 2)?, get(row, 3)?) {
+        (Some(address), Some(port)) => Some(socket_address(&address, port)?),
+        (_, _) => None,
+    };
+    Ok(Relay { task: id(&get::<String>(row, 0)?)?, generation: id(&get::<String>(row, 1)?)?, address })
+}
+
+fn get<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, column: usize) -> Result<T, Error> {
+    row.try_get(column).map_err(|source| Error::Query { doing: "read a row", source })
+}
+
+fn id<T: std::str::FromStr>(text: &str) -> Result<T, Error> {
+    text.parse().map_err(|_| Error::Broken(format!("id {text:?}")))
+}
+
+fn socket_address(address: &str, port: i32) -> Result<SocketAddr, Error> {
+    let ip: IpAddr = address.parse().map_err(|_| Error::Broken(format!("address {address:?}")))?;
+    let port = u16::try_from(port).map_err(|_| Error::Broken(format!("port {port}")))?;
+    Ok(SocketAddr::new(ip, port))
+}

@@ -1,0 +1,431 @@
+//! Tasks, their claims, leases and steps.
+//!
+//! A lease is a row (owner, until, generation) on Postgres's clock. Each write of a worker names the lease's
+//! generation: a worker that lost it changes nothing.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use uuid::Uuid;
+
+use crate::db::schema::{task_instances, task_steps, tasks};
+use crate::db::{Conn, Error};
+use crate::domain::ids::{HostId, InstanceId, ProjectId, TaskId};
+use crate::domain::task::{Phase, Plan, Progress, Step, StepRecord, Task, TaskState};
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = Text)]
+    project_id: String,
+    #[diesel(sql_type = Text)]
+    state: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    phase: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    step: Option<String>,
+    #[diesel(sql_type = Jsonb)]
+    plan: serde_json::Value,
+    #[diesel(sql_type = Nullable<Text>)]
+    secrets: Option<String>,
+    #[diesel(sql_type = Integer)]
+    attempts: i32,
+    #[diesel(sql_type = Integer)]
+    redos: i32,
+    #[diesel(sql_type = Nullable<Text>)]
+    reason: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    operator_reason: Option<String>,
+    #[diesel(sql_type = BigInt)]
+    lease_generation: i64,
+    #[diesel(sql_type = Timestamptz)]
+    created_at: DateTime<Utc>,
+    #[diesel(sql_type = Timestamptz)]
+    updated_at: DateTime<Utc>,
+}
+
+const COLUMNS: &str = "t.id, t.project_id, t.state, t.phase, t.step, t.plan, t.secrets, t.attempts, t.redos, t.reason, \
+                       t.operator_reason, t.lease_generation, t.created_at, t.updated_at";
+
+fn into_domain(row: Row) -> Result<Task, Error> {
+    let progress = match (row.state.parse()?, row.phase, row.step) {
+        (TaskState::Scheduled, _, _) => Progress::Scheduled,
+        (TaskState::Running, Some(phase), Some(step)) => Progress::At(phase.parse()?, step.parse()?),
+        (TaskState::Running, _, _) => return Err(Error::Broken(format!("task {} runs no step", row.id))),
+        (TaskState::Verifying, _, _) => Progress::Verifying,
+        (TaskState::NeedsOperator, _, _) => Progress::NeedsOperator,
+        (end @ (TaskState::Succeeded | TaskState::RolledBack | TaskState::Cancelled), _, _) => {
+            Progress::Ended(end)
+        }
+    };
+    Ok(Task {
+        id: TaskId(row.id),
+        project: ProjectId::parse(&row.project_id)
+            .ok_or_else(|| Error::Broken(format!("project of task {}", row.id)))?,
+        progress,
+        plan: serde_json::from_value(row.plan)
+            .map_err(|e| Error::Broken(format!("plan of task {}: {e}", row.id)))?,
+        secrets: row.secrets,
+        attempts: row.attempts,
+        redos: row.redos,
+        reason: row.reason,
+        operator_reason: row.operator_reason,
+        lease: row.lease_generation,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+    })
+}
+
+fn one(
+    conn: &mut Conn,
+    doing: &'static str,
+    query: impl diesel::query_dsl::methods::LoadQuery<'static, Conn, Row>,
+) -> Result<Option<Task>, Error> {
+    query.get_result(conn).optional().map_err(Error::query(doing))?.map(into_domain).transpose()
+}
+
+/// What an instance is to a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The one that is made or deleted.
+    Subject,
+    /// The one that is upgraded.
+    Source,
+    /// The new one of an upgrade.
+    Candidate,
+}
+
+impl Claim {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Subject => "subject",
+            Self::Source => "source",
+            Self::Candidate => "candidate",
+        }
+    }
+}
+
+/// A task to insert.
+pub struct New<'a> {
+    /// Its id.
+    pub id: TaskId,
+    /// The project that asked for it.
+    pub project: &'a ProjectId,
+    /// The host whose worker does it.
+    pub host: &'a HostId,
+    /// What it was accepted to do.
+    pub plan: &'a Plan,
+    /// Sealed values that a step needs.
+    pub secrets: Option<&'a str>,
+    /// The instances that it claims.
+    pub claims: &'a [(InstanceId, Claim)],
+}
+
+/// Inserts a task and claims its instances. `false` when another live task holds one of them: then the caller's
+/// transaction must end without a trace.
+///
+/// # Errors
+/// The store's.
+pub fn insert(conn: &mut Conn, new: &New<'_>) -> Result<bool, Error> {
+    let doing = "insert a task";
+    let plan = serde_json::to_value(new.plan).map_err(|e| Error::Broken(e.to_string()))?;
+    diesel::insert_into(tasks::table)
+        .values((
+            tasks::id.eq(new.id.0),
+            tasks::kind.eq(new.plan.kind().as_str()),
+            tasks::project_id.eq(new.project.as_str()),
+            tasks::host_id.eq(&new.host.0),
+            tasks::state.eq(TaskState::Scheduled.as_str()),
+            tasks::plan.eq(plan),
+            tasks::secrets.eq(new.secrets),
+        ))
+        .execute(conn)
+        .map_err(Error::query(doing))?;
+    for (instance, claim) in new.claims {
+        // The conflict target is the partial index itself: only a live claim stands in the way.
+        let claimed = diesel::sql_query(
+            "insert into task_instances (task_id, instance_id, role) values ($1, $2, $3) \
+             on conflict (instance_id) where live do nothing",
+        )
+        .bind::<SqlUuid, _>(new.id.0)
+        .bind::<SqlUuid, _>(instance.0)
+        .bind::<Text, _>(claim.as_str())
+        .execute(conn)
+        .map_err(Error::query(doing))?;
+        if claimed == 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The live task that has claimed the instance, locked until the transaction ends.
+///
+/// # Errors
+/// The store's.
+pub fn lock_live(conn: &mut Conn, instance: InstanceId) -> Result<Option<Task>, Error> {
+    let query = diesel::sql_query(format!(
+        "select {COLUMNS} from tasks t join task_instances c on c.task_id = t.id and c.live \
+         where c.instance_id = $1 for update of t"
+    ))
+    .bind::<SqlUuid, _>(instance.0);
+    one(conn, "lock the instance's task", query)
+}
+
+/// The task.
+///
+/// # Errors
+/// The store's.
+pub fn find(conn: &mut Conn, id: TaskId) -> Result<Option<Task>, Error> {
+    let query =
+        diesel::sql_query(format!("select {COLUMNS} from tasks t where t.id = $1")).bind::<SqlUuid, _>(id.0);
+    one(conn, "read a task", query)
+}
+
+/// The project's tasks (every project's for `None`), or those of one instance, newest first; 1,000 at most.
+///
+/// # Errors
+/// The store's.
+pub fn list(
+    conn: &mut Conn,
+    project: Option<&ProjectId>,
+    instance: Option<InstanceId>,
+) -> Result<Vec<Task>, Error> {
+    diesel::sql_query(format!(
+        "select {COLUMNS} from tasks t where ($1 is null or t.project_id = $1) \
+         and ($2 is null or exists (select 1 from task_instances c where c.task_id = t.id and c.instance_id = $2)) \
+         order by t.created_at desc, t.id desc limit 1000"
+    ))
+    .bind::<Nullable<Text>, _>(project.map(|p| p.as_str().to_owned()))
+    .bind::<Nullable<SqlUuid>, _>(instance.map(|id| id.0))
+    .load::<Row>(conn)
+    .map_err(Error::query("list tasks"))?
+    .into_iter()
+    .map(into_domain)
+    .collect()
+}
+
+/// Claims the next task of `host` that is due and has no live lease, for `lease`.
+///
+/// # Errors
+/// The store's.
+pub fn claim_next(
+    conn: &mut Conn,
+    host: &HostId,
+    owner: &str,
+    lease: Duration,
+) -> Result<Option<Task>, Error> {
+    let query = diesel::sql_query(format!(
+        "update tasks t set lease_owner = $2, lease_until = now() + $3 * interval '1 millisecond', \
+         lease_generation = lease_generation + 1 \
+         where t.id = (select id from tasks where host_id = $1 and state in ('scheduled', 'running') \
+         and not_before <= now() and (lease_until is null or lease_until < now()) \
+         order by not_before, id limit 1 for update skip locked) returning {COLUMNS}"
+    ))
+    .bind::<Text, _>(host.0.clone())
+    .bind::<Text, _>(owner.to_owned())
+    .bind::<BigInt, _>(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX));
+    one(conn, "claim a task", query)
+}
+
+/// Renews a lease.
+///
+/// # Errors
+/// [`Error::LeaseLost`] when it is another's now, or ran out and was not taken yet: then it is nobody's.
+pub fn renew(conn: &mut Conn, task: TaskId, lease: i64, by: Duration) -> Result<(), Error> {
+    let rows = diesel::sql_query(
+        "update tasks set lease_until = now() + $3 * interval '1 millisecond' \
+         where id = $1 and lease_generation = $2 and lease_until >= now()",
+    )
+    .bind::<SqlUuid, _>(task.0)
+    .bind::<BigInt, _>(lease)
+    .bind::<BigInt, _>(i64::try_from(by.as_millis()).unwrap_or(i64::MAX))
+    .execute(conn)
+    .map_err(Error::query("renew a lease"))?;
+    if rows == 1 { Ok(()) } else { Err(Error::LeaseLost) }
+}
+
+/// Ends the leases of workers of `host` that are known to be gone: the caller holds what only one worker can hold.
+///
+/// # Errors
+/// The store's.
+pub fn release_leases(conn: &mut Conn, host: &HostId) -> Result<usize, Error> {
+    diesel::sql_query(
+        "update tasks set lease_until = null, lease_owner = null, lease_generation = lease_generation + 1, \
+         not_before = least(not_before, now()) \
+         where host_id = $1 and state in ('scheduled', 'running')",
+    )
+    .bind::<Text, _>(&host.0)
+    .execute(conn)
+    .map_err(Error::query("release the leases of gone workers"))
+}
+
+/// Locks the task's row for a write under `lease`.
+///
+/// # Errors
+/// [`Error::LeaseLost`].
+pub fn guard(conn: &mut Conn, task: TaskId, lease: i64) -> Result<(), Error> {
+    #[derive(QueryableByName)]
+    struct Held {
+        #[diesel(sql_type = Bool)]
+        held: bool,
+    }
+    let row: Option<Held> = diesel::sql_query(
+        "select lease_generation = $2 and lease_until >= now() as held from tasks where id = $1 for update",
+    )
+    .bind::<SqlUuid, _>(task.0)
+    .bind::<BigInt, _>(lease)
+    .get_result(conn)
+    .optional()
+    .map_err(Error::query("guard a lease"))?;
+    if row.is_some_and(|row| row.held) { Ok(()) } else { Err(Error::LeaseLost) }
+}
+
+/// Moves a task. The caller has locked its row: by [`guard`], or by [`lock_live`] for a customer's decision.
+///
+/// # Errors
+/// The store's.
+pub fn advance(conn: &mut Conn, task: &Task, to: Progress, wait: Duration) -> Result<(), Error> {
+    let (phase, step) = match to {
+        Progress::At(phase, step) => (Some(phase.as_str()), Some(step.as_str())),
+        // Where it is stuck is kept for the operator in task_steps.
+        Progress::Scheduled | Progress::Verifying | Progress::NeedsOperator | Progress::Ended(_) => {
+            (None, None)
+        }
+    };
+    let same_step = task.progress == to;
+    let state = to.state();
+    diesel::sql_query(
+        "update tasks set state = $2, phase = $3, step = $4, attempts = $5, redos = $6, reason = $7, \
+         operator_reason = $8, secrets = $9, not_before = now() + $10 * interval '1 millisecond', \
+         lease_owner = case when $11 then lease_owner end, lease_until = case when $11 then lease_until end, \
+         updated_at = now(), ended_at = case when $12 then now() end where id = $1",
+    )
+    .bind::<SqlUuid, _>(task.id.0)
+    .bind::<Text, _>(state.as_str())
+    .bind::<Nullable<Text>, _>(phase)
+    .bind::<Nullable<Text>, _>(step)
+    .bind::<Integer, _>(if same_step { task.attempts } else { 0 })
+    .bind::<Integer, _>(task.redos)
+    .bind::<Nullable<Text>, _>(task.reason.as_deref())
+    .bind::<Nullable<Text>, _>(task.operator_reason.as_deref())
+    .bind::<Nullable<Text>, _>(if state.is_final() { None } else { task.secrets.as_deref() })
+    .bind::<BigInt, _>(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))
+    // A lease goes on from step to step; it ends with a wait, a decision or an end.
+    .bind::<Bool, _>(state == TaskState::Running && wait.is_zero())
+    .bind::<Bool, _>(state.is_final())
+    .execute(conn)
+    .map_err(Error::query("move a task"))?;
+    if state.is_final() {
+        diesel::update(task_instances::table.filter(task_instances::task_id.eq(task.id.0)))
+            .set(task_instances::live.eq(false))
+            .execute(conn)
+            .map_err(Error::query("end a task's claims"))?;
+    }
+    Ok(())
+}
+
+/// Records that a step begins; gives the record's id. A record that was left open by a killed worker is closed.
+///
+/// # Errors
+/// The store's.
+pub fn begin_step(conn: &mut Conn, task: &Task, phase: Phase, step: Step) -> Result<i64, Error> {
+    let doing = "begin a step";
+    diesel::sql_query(
+        "update task_steps set outcome = 'retry', detail = 'its worker went away', ended_at = now() \
+         where task_id = $1 and outcome is null",
+    )
+    .bind::<SqlUuid, _>(task.id.0)
+    .execute(conn)
+    .map_err(Error::query(doing))?;
+    diesel::update(tasks::table.find(task.id.0))
+        .set(tasks::attempts.eq(task.attempts + 1))
+        .execute(conn)
+        .map_err(Error::query(doing))?;
+    diesel::insert_into(task_steps::table)
+        .values((
+            task_steps::task_id.eq(task.id.0),
+            task_steps::phase.eq(phase.as_str()),
+            task_steps::step.eq(step.as_str()),
+            task_steps::attempt.eq(task.attempts + 1),
+        ))
+        .returning(task_steps::id)
+        .get_result(conn)
+        .map_err(Error::query(doing))
+}
+
+/// Records how a step ended.
+///
+/// # Errors
+/// The store's.
+pub fn end_step(conn: &mut Conn, record: i64, outcome: &str, detail: Option<&str>) -> Result<(), Error> {
+    diesel::update(task_steps::table.find(record))
+        .set((
+            task_steps::outcome.eq(outcome),
+            task_steps::detail.eq(detail),
+            task_steps::ended_at.eq(diesel::dsl::now),
+        ))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("end a step"))
+}
+
+/// Records what a running step says of itself.
+///
+/// # Errors
+/// The store's.
+pub fn tell_step(conn: &mut Conn, record: i64, progress: &str) -> Result<(), Error> {
+    diesel::update(task_steps::table.find(record).filter(task_steps::outcome.is_null()))
+        .set(task_steps::progress.eq(progress))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("tell of a step"))
+}
+
+/// The task's steps as they were tried, in order.
+///
+/// # Errors
+/// The store's.
+pub fn steps(conn: &mut Conn, task: TaskId) -> Result<Vec<StepRecord>, Error> {
+    #[derive(QueryableByName)]
+    struct StepRow {
+        #[diesel(sql_type = Text)]
+        phase: String,
+        #[diesel(sql_type = Text)]
+        step: String,
+        #[diesel(sql_type = Integer)]
+        attempt: i32,
+        #[diesel(sql_type = Nullable<Text>)]
+        outcome: Option<String>,
+        #[diesel(sql_type = Nullable<Text>)]
+        progress: Option<String>,
+        #[diesel(sql_type = Nullable<Text>)]
+        detail: Option<String>,
+        #[diesel(sql_type = Timestamptz)]
+        started_at: DateTime<Utc>,
+        #[diesel(sql_type = Nullable<Timestamptz>)]
+        ended_at: Option<DateTime<Utc>>,
+    }
+    Ok(diesel::sql_query(
+        "select phase, step, attempt, outcome, progress, detail, started_at, ended_at from task_steps \
+         where task_id = $1 order by id",
+    )
+    .bind::<SqlUuid, _>(task.0)
+    .load::<StepRow>(conn)
+    .map_err(Error::query("read a task's steps"))?
+    .into_iter()
+    .map(|row| StepRecord {
+        phase: row.phase,
+        step: row.step,
+        attempt: row.attempt,
+        outcome: row.outcome,
+        progress: row.progress,
+        detail: row.detail,
+        started_at: row.started_at,
+        ended_at: row.ended_at,
+    })
+    .collect())
+}

@@ -1,0 +1,85 @@
+//! One connection: to the server's socket, and then every byte both ways. What passes is never looked at.
+
+use std::io;
+use std::time::Duration;
+
+use rustix::net::sockopt;
+use tokio::io::copy_bidirectional_with_sizes;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::SocketPath;
+use crate::domain::ids::GenerationId;
+
+const BUFFER: usize = 32 * 1024;
+/// The pause between two tries to reach a server; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+/// A client that is gone without a word is noticed after about two minutes.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_PROBES: u32 = 4;
+
+/// Where new connections of one listener go.
+#[derive(Clone)]
+pub(super) struct Way {
+    pub(super) leads_to: watch::Receiver<GenerationId>,
+    pub(super) socket_path: SocketPath,
+    pub(super) wait_for_server: Duration,
+}
+
+/// Forwards one connection until both sides have ended it, or one broke it.
+pub(super) async fn forward(mut client: TcpStream, way: Way) {
+    if let Err(error) = prepare(&client) {
+        tracing::debug!(error = %error, "a connection without its options");
+    }
+    let mut server = match reach(&way, &client).await {
+        Ok(server) => server,
+        Err(error) => {
+            tracing::debug!(generation.id = %*way.leads_to.borrow(), error = %error, "no server for a connection");
+            return;
+        }
+    };
+    // Half-closes are passed on. A reset is how many clients end: not worth a line.
+    let _ = copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER).await;
+}
+
+fn prepare(client: &TcpStream) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(client, true)?;
+    sockopt::set_tcp_keepidle(client, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(client, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(client, KEEPALIVE_PROBES)?;
+    Ok(())
+}
+
+/// Connects to the server, for a while: it may be restarting. Where it leads is asked at each try.
+async fn reach(way: &Way, client: &TcpStream) -> io::Result<UnixStream> {
+    let deadline = Instant::now() + way.wait_for_server;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let generation = *way.leads_to.borrow();
+        let error = match UnixStream::connect((way.socket_path)(generation)).await {
+            Ok(server) => return Ok(server),
+            Err(error) => error,
+        };
+        if Instant::now() + pause > deadline {
+            return Err(error);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            // A client that went away needs no server. One that has sent something is waiting.
+            gone = is_gone(client) => if gone { return Err(io::ErrorKind::ConnectionAborted.into()) },
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Ready with `true` when the client has closed; never ready while it only waits or has sent something.
+async fn is_gone(client: &TcpStream) -> bool {
+    match client.peek(&mut [0]).await {
+        Ok(0) | Err(_) => true,
+        Ok(_) => std::future::pending().await,
+    }
+}

@@ -1,0 +1,134 @@
+//! One listening address and its connections.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
+
+use super::SocketPath;
+use super::forward::{self, Way};
+use crate::domain::ids::GenerationId;
+
+/// How many connections may wait in the system's queue.
+const BACKLOG: u32 = 1_024;
+/// The pause after a failed accept (no more open files, usually); it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// A trouble that lasts is told this often.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) connections: usize,
+    pub(super) wait_for_server: Duration,
+}
+
+/// A listener with its connections. Dropping it ends them without waiting.
+pub(super) struct Listening {
+    address: SocketAddr,
+    generation: watch::Sender<GenerationId>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Listening {
+    pub(super) fn open(
+        address: SocketAddr,
+        generation: GenerationId,
+        limits: Limits,
+        socket_path: SocketPath,
+    ) -> io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // So that connections of the last of us, in their time-wait, do not keep the address.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
+        let address = listener.local_addr()?;
+        let (generation, leads_to) = watch::channel(generation);
+        let (stop, stopped) = watch::channel(false);
+        let way = Way { leads_to, socket_path, wait_for_server: limits.wait_for_server };
+        let task = tokio::spawn(accept(listener, address, way, limits.connections, stopped));
+        Ok(Self { address, generation, stop, task })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Leads new connections there; those that are open stay where they are.
+    pub(super) fn lead_to(&self, generation: GenerationId) {
+        self.generation.send_if_modified(|now| std::mem::replace(now, generation) != generation);
+    }
+
+    /// Stops listening and closes the connections; returns when both is so.
+    pub(super) async fn close(mut self) {
+        self.stop.send_replace(true);
+        // A panic in there was reported by the runtime; the sockets are closed either way.
+        let _ = (&mut self.task).await;
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    address: SocketAddr,
+    way: Way,
+    most: usize,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut stopped_in_pause = stopped.clone();
+    let mut open = JoinSet::new();
+    let mut pause = FIRST_PAUSE;
+    let mut trouble = Told::default();
+    let mut full = Told::default();
+    loop {
+        if open.len() >= most && full.is_due() {
+            tracing::warn!(address = %address, connections = most, "full, further connections wait");
+        }
+        tokio::select! {
+            _ = stopped.changed() => break,
+            Some(_ended) = open.join_next() => {}
+            accepted = listener.accept(), if open.len() < most => match accepted {
+                Ok((client, _from)) => {
+                    pause = FIRST_PAUSE;
+                    open.spawn(forward::forward(client, way.clone()));
+                }
+                Err(error) => {
+                    if trouble.is_due() {
+                        tracing::error!(address = %address, error = %error, "cannot accept, will try again");
+                    }
+                    tokio::select! {
+                        _ = stopped_in_pause.changed() => break,
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            },
+        }
+    }
+    drop(listener);
+    open.shutdown().await;
+}
+
+/// When a lasting trouble was told last.
+#[derive(Default)]
+struct Told(Option<Instant>);
+
+impl Told {
+    fn is_due(&mut self) -> bool {
+        let due = self.0.is_none_or(|last| last.elapsed() > TELL_EVERY);
+        if due {
+            self.0 = Some(Instant::now());
+        }
+        due
+    }
+}

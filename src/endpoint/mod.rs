@@ -1,0 +1,237 @@
+//! The data path: the stable address that clients connect to, and the role (`coffer endpoint`, a process of its own,
+//! one a host) that forwards each connection to the serving generation's Unix socket.
+//!
+//! It owns the listeners, the connections and a file with its last state. It never decides where an address leads
+//! (rows do), never reads or logs what passes through, and never reaches an engine but to forward.
+//!
+//! It LISTENs, looks at its host's rows, puts them in force, keeps them on disk, and only then acknowledges: an
+//! endpoint's `applied_epoch`, a relay's address. With the store away it goes on with its last state.
+//!
+//! # If we die here
+//! Connections end with us. The next of us serves the state on disk at once, without the store too, on the same
+//! addresses; what was not acknowledged is done again. A lock beside the file keeps a second one of us from it, and
+//! ends with the process however it ends.
+
+pub mod blocked;
+mod forward;
+mod listening;
+mod memory;
+mod switchboard;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::db::routes::{self, Routes, Routing};
+use crate::domain::ids::{GenerationId, HostId};
+use memory::Memory;
+use switchboard::Switchboard;
+
+/// Gives the Unix socket of a generation's server.
+pub type SocketPath = Arc<dyn Fn(GenerationId) -> PathBuf + Send + Sync>;
+
+/// The pause before the store is tried again; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Settings of the endpoint role.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The host whose rows it serves.
+    pub host: HostId,
+    /// The store's connection string.
+    pub database: String,
+    /// Where it keeps its last state. Its folder must exist and be writable; a lock lies beside it.
+    pub state_file: PathBuf,
+    /// How often it looks without being woken, and tries again what could not be bound.
+    pub poll: Duration,
+    /// How many connections one instance may have at once; more wait in the system's queue.
+    pub connections_per_instance: usize,
+    /// How long a new connection waits for a server that does not answer on its socket.
+    pub wait_for_server: Duration,
+}
+
+impl Config {
+    /// The defaults: 1 s, 1000 connections, 5 s.
+    pub fn new(host: HostId, database: impl Into<String>, state_file: impl Into<PathBuf>) -> Self {
+        Self {
+            host,
+            database: database.into(),
+            state_file: state_file.into(),
+            poll: Duration::from_secs(1),
+            connections_per_instance: 1_000,
+            wait_for_server: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why the role cannot serve at all. What happens later is logged and tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another endpoint role holds the state file.
+    #[error("another endpoint role serves this host: it holds {path}", path = .path.display())]
+    AlreadyServed {
+        /// The lock.
+        path: PathBuf,
+    },
+    /// The state file or its lock.
+    #[error("{doing} {path}", path = .path.display())]
+    State {
+        /// What we were doing.
+        doing: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Serves until `shutdown` is ready; then stops listening and closes every connection.
+///
+/// # Errors
+/// [`Error::AlreadyServed`], and a state file that cannot be used.
+pub async fn serve(
+    config: Config,
+    socket_path: SocketPath,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    raise_open_files();
+    let mut memory = Memory::open(&config.state_file, &config.host)?;
+    let mut board = Switchboard::new(&config, socket_path);
+    tokio::select! {
+        () = shutdown => {}
+        () = run(&config, &mut memory, &mut board) => {}
+    }
+    board.close().await;
+    Ok(())
+}
+
+/// Ready when the process is told to stop, by SIGTERM or SIGINT: the usual `shutdown` of [`serve`].
+///
+/// # Errors
+/// When the signals cannot be listened to.
+pub fn told_to_stop() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+async fn run(config: &Config, memory: &mut Memory, board: &mut Switchboard) {
+    let mut wanted = memory.last().clone();
+    board.apply(&mut wanted).await;
+    let mut pause = FIRST_PAUSE;
+    let mut told = false;
+    loop {
+        let away = match Routing::connect(&config.database).await {
+            Ok(mut routing) => {
+                let (followed, ended) = follow(config, &mut routing, memory, board, &mut wanted).await;
+                if followed {
+                    told = false;
+                    pause = FIRST_PAUSE;
+                }
+                ended
+            }
+            Err(error) => error,
+        };
+        match &away {
+            _ if told => tracing::debug!(error = chain(&away), "the store's routes are not followed still"),
+            routes::Error::Broken(_) => {
+                tracing::error!(error = chain(&away), "a row cannot be read, serving the last state");
+            }
+            routes::Error::Query { .. } | routes::Error::TimedOut { .. } | routes::Error::Ended => {
+                tracing::warn!(error = chain(&away), "the store is away, serving the last state");
+            }
+        }
+        told = true;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        // What could not be bound is tried without the store too.
+        board.apply(&mut wanted).await;
+    }
+}
+
+/// Puts the store's rows in force until it goes away; whether it did so at all.
+async fn follow(
+    config: &Config,
+    routing: &mut Routing,
+    memory: &mut Memory,
+    board: &mut Switchboard,
+    wanted: &mut Routes,
+) -> (bool, routes::Error) {
+    let mut followed = false;
+    loop {
+        match routing.read(&config.host).await {
+            Ok(seen) => *wanted = seen,
+            Err(error) => return (followed, error),
+        }
+        if !followed {
+            tracing::info!(host = %config.host, "following the store's routes");
+            followed = true;
+        }
+        if let Err(error) = settle(routing, memory, board, wanted).await {
+            return (followed, error);
+        }
+        if let Err(error) = routing.changed(config.poll).await {
+            return (followed, error);
+        }
+    }
+}
+
+/// In force, then on disk, then acknowledged.
+async fn settle(
+    routing: &Routing,
+    memory: &mut Memory,
+    board: &mut Switchboard,
+    wanted: &mut Routes,
+) -> Result<(), routes::Error> {
+    let unrecorded: Vec<_> =
+        wanted.relays.iter().filter(|relay| relay.address.is_none()).map(|relay| relay.task).collect();
+    let in_force = board.apply(wanted).await;
+    if !memory.keep(wanted).await {
+        return Ok(());
+    }
+    for relay in wanted.relays.iter().filter(|relay| unrecorded.contains(&relay.task)) {
+        if let Some(address) = relay.address {
+            routing.record_relay(relay.task, address).await?;
+        }
+    }
+    for route in wanted.routes.iter().filter(|route| route.epoch > route.applied_epoch) {
+        if in_force.contains(&route.instance) {
+            routing.record_applied(route.instance, route.epoch).await?;
+            tracing::info!(instance.id = %route.instance, epoch = route.epoch, "applied");
+        }
+    }
+    Ok(())
+}
+
+/// Each connection needs two open files; the usual soft limit of 1024 is for programs that use select.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    if now.current != now.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, ..now })
+    {
+        tracing::warn!(error = %error, "the limit of open files stays");
+    }
+}
+
+/// An error with its causes, for one log line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text
+}

@@ -1,0 +1,117 @@
+//! What listens now, made equal to what is wanted.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::listening::{Limits, Listening};
+use super::{Config, SocketPath, blocked};
+use crate::db::routes::Routes;
+use crate::domain::ids::{GenerationId, InstanceId, TaskId};
+
+/// Where a relay listens until it has an address: any free port, reachable on this host alone.
+const ANY_RELAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Whose listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Instance(InstanceId),
+    Relay(TaskId),
+}
+
+pub(super) struct Switchboard {
+    socket_path: SocketPath,
+    limits: Limits,
+    listening: HashMap<Key, Listening>,
+    /// Addresses that could not be bound, told once.
+    told: HashSet<SocketAddr>,
+}
+
+impl Switchboard {
+    pub(super) fn new(config: &Config, socket_path: SocketPath) -> Self {
+        Self {
+            socket_path,
+            limits: Limits {
+                connections: config.connections_per_instance,
+                wait_for_server: config.wait_for_server,
+            },
+            listening: HashMap::new(),
+            told: HashSet::new(),
+        }
+    }
+
+    /// Puts `wanted` in force as far as it can be: gives the instances for which it is, and fills in where relays
+    /// listen.
+    pub(super) async fn apply(&mut self, wanted: &mut Routes) -> HashSet<InstanceId> {
+        let mut ways: HashMap<Key, (Option<SocketAddr>, GenerationId)> = HashMap::new();
+        for route in &wanted.routes {
+            if let Some(generation) = route.generation {
+                ways.insert(Key::Instance(route.instance), (Some(route.address), generation));
+            }
+        }
+        for relay in &wanted.relays {
+            ways.insert(Key::Relay(relay.task), (relay.address, relay.generation));
+        }
+
+        // First what ends, so that an address which moved is free.
+        let ended: Vec<Key> = self
+            .listening
+            .iter()
+            .filter(|(key, now)| match ways.get(key) {
+                Some((address, _)) => address.is_some_and(|address| address != now.address()),
+                None => true,
+            })
+            .map(|(key, _)| *key)
+            .collect();
+        for key in ended {
+            if let Some(listening) = self.listening.remove(&key) {
+                tracing::info!(address = %listening.address(), "stopped listening");
+                listening.close().await;
+            }
+        }
+
+        self.told.retain(|address| ways.values().any(|(wanted, _)| *wanted == Some(*address)));
+        for (key, (address, generation)) in ways {
+            match self.listening.get(&key) {
+                Some(now) => now.lead_to(generation),
+                None => self.open(key, address.unwrap_or(ANY_RELAY), generation),
+            }
+        }
+
+        for relay in wanted.relays.iter_mut().filter(|relay| relay.address.is_none()) {
+            relay.address = self.listening.get(&Key::Relay(relay.task)).map(Listening::address);
+        }
+        wanted
+            .routes
+            .iter()
+            .filter(|route| {
+                route.generation.is_none() || self.listening.contains_key(&Key::Instance(route.instance))
+            })
+            .map(|route| route.instance)
+            .collect()
+    }
+
+    fn open(&mut self, key: Key, address: SocketAddr, generation: GenerationId) {
+        match Listening::open(address, generation, self.limits, self.socket_path.clone()) {
+            Ok(listening) => {
+                tracing::info!(address = %listening.address(), "listening");
+                self.told.remove(&address);
+                self.listening.insert(key, listening);
+            }
+            Err(error) if self.told.contains(&address) => {
+                tracing::debug!(address = %address, error = %error, "cannot listen still");
+            }
+            Err(error) => {
+                let blocked_by = blocked::who_listens(address.port()).unwrap_or_else(|| "unknown".to_owned());
+                tracing::error!(address = %address, error = %error, blocked_by, "cannot listen, will try again");
+                self.told.insert(address);
+            }
+        }
+    }
+
+    /// Stops listening and closes every connection.
+    pub(super) async fn close(self) {
+        for (_, listening) in self.listening {
+            listening.close().await;
+        }
+    }
+}

@@ -1,0 +1,416 @@
+//! Against a real store, with echo servers on Unix sockets in place of engines.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_postgres::{Client, NoTls};
+use uuid::Uuid;
+
+use super::*;
+use crate::db::routes::{Relay, Route};
+use crate::domain::ids::{InstanceId, TaskId};
+use crate::store::Store;
+use crate::store::tests::place;
+
+const SCHEMA: &str = include_str!("../../migrations/2026-11-22-000001_create_the_service/up.sql");
+const HOST: &str = "here";
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "not within 30 s: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// An endpoint role that runs.
+struct Role {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), Error>>,
+}
+
+impl Role {
+    fn start(config: &Config, sockets: &Path) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let sockets = sockets.to_owned();
+        let path: SocketPath = Arc::new(move |generation| sockets.join(generation.to_string()));
+        let shutdown = async {
+            let _ = stopped.await;
+        };
+        Self { stop, task: tokio::spawn(serve(config.clone(), path, shutdown)) }
+    }
+
+    async fn stop(self) {
+        self.stop.send(()).expect("it runs");
+        self.task.await.expect("no panic").expect("ends well");
+    }
+
+    /// As a kill: nothing of it runs on.
+    async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+/// A server that says its name and then echoes; it passes a half-close on.
+struct Server(JoinHandle<()>);
+
+impl Server {
+    fn start(sockets: &Path, generation: GenerationId) -> Self {
+        let path = sockets.join(generation.to_string());
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(path).expect("a socket");
+        Self(tokio::spawn(async move {
+            loop {
+                let (mut client, _) = listener.accept().await.expect("accepts");
+                tokio::spawn(async move {
+                    let (mut from, mut to) = client.split();
+                    to.write_all(generation.to_string().as_bytes()).await?;
+                    tokio::io::copy(&mut from, &mut to).await?;
+                    to.write_all(b"bye").await
+                });
+            }
+        }))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Connects and reads which generation answers.
+async fn greeted(address: SocketAddr) -> std::io::Result<(TcpStream, GenerationId)> {
+    let mut client = TcpStream::connect(address).await?;
+    let mut name = [0; 36];
+    let reading = client.read_exact(&mut name);
+    tokio::time::timeout(Duration::from_secs(10), reading).await.expect("greeted or closed in time")?;
+    let name = String::from_utf8_lossy(&name).parse().expect("a generation");
+    Ok((client, name))
+}
+
+async fn echoes(client: &mut TcpStream, text: &[u8]) -> bool {
+    let mut back = vec![0; text.len()];
+    client.write_all(text).await.is_ok() && client.read_exact(&mut back).await.is_ok() && back == text
+}
+
+fn free_address(last: u8) -> SocketAddr {
+    // A /24 of its own for each test process; the port is the system's choice.
+    let pid = std::process::id().to_be_bytes();
+    let ip = std::net::Ipv4Addr::new(127, 80 | (pid[2] & 15), pid[3], last);
+    let probe = std::net::TcpListener::bind((ip, 0)).expect("a free port");
+    probe.local_addr().expect("bound")
+}
+
+/// A store with the schema, one host, and what rows of instances and tasks refer to.
+struct House {
+    place: TempDir,
+    store_config: crate::store::Config,
+    store: Store,
+    client: Client,
+    config: Config,
+}
+
+impl House {
+    async fn new() -> Self {
+        let (place, store_config) = place();
+        let store = Store::start(&store_config).await.expect("a store");
+        let (client, connection) = tokio_postgres::connect(&store.url(), NoTls).await.expect("connects");
+        tokio::spawn(connection);
+        client.batch_execute(SCHEMA).await.expect("the schema");
+        client
+            .batch_execute(
+                "insert into hosts (id, instance_net) values ('here', '127.80.0.0/12'), ('there', '127.80.0.0/12');
+                 insert into datastores (id, name) values ('00000000-0000-0000-0000-000000000001', 'mariadb');
+                 insert into datastore_versions (id, datastore_id, name, version_number, engine, runtime) values
+                   ('00000000-0000-0000-0000-000000000002', '00000000-0000-0000-0000-000000000001',
+                    '10.11', '10.11.1', 'mariadb', 'process')",
+            )
+            .await
+            .expect("the ground");
+        let state_file = place.path().join("endpoint.json");
+        let config = Config::new(HostId(HOST.to_owned()), store.url(), state_file);
+        Self { place, store_config, store, client, config }
+    }
+
+    fn sockets(&self) -> &Path {
+        self.place.path()
+    }
+
+    async fn instance(&self) -> InstanceId {
+        let id = Uuid::now_v7();
+        self.sql(&format!(
+            "insert into instances (id, project_id, name, state, flavor_id, volume_gb, wanted_version_id, host_id)
+             values ('{id}', 'p', 'n', 'building', '1', 1, '00000000-0000-0000-0000-000000000002', 'here')"
+        ))
+        .await;
+        InstanceId(id)
+    }
+
+    async fn generation(&self, instance: InstanceId, role: &str) -> GenerationId {
+        let id = Uuid::now_v7();
+        self.sql(&format!(
+            "insert into generations (id, instance_id, host_id, role, version_id, service_secret, read_only, events,
+                                      wanted)
+             values ('{id}', '{instance}', 'here', '{role}', '00000000-0000-0000-0000-000000000002', 'sealed', false,
+                     true, 'running')"
+        ))
+        .await;
+        GenerationId(id)
+    }
+
+    async fn endpoint(&self, instance: InstanceId, at: SocketAddr, host: &str, to: Option<GenerationId>) {
+        let to = to.map_or("null".to_owned(), |generation| format!("'{generation}'"));
+        self.sql(&format!(
+            "insert into endpoints (instance_id, host_id, address, port, generation_id)
+             values ('{instance}', '{host}', '{}', {}, {to})",
+            at.ip(),
+            at.port()
+        ))
+        .await;
+    }
+
+    async fn relay(&self, generation: GenerationId) -> TaskId {
+        let id = Uuid::now_v7();
+        self.sql(&format!(
+            "insert into tasks (id, kind, project_id, host_id, state, plan)
+             values ('{id}', 'upgrade', 'p', 'here', 'scheduled', '{{}}');
+             insert into relays (task_id, host_id, generation_id) values ('{id}', 'here', '{generation}')"
+        ))
+        .await;
+        TaskId(id)
+    }
+
+    async fn relay_address(&self, task: TaskId) -> SocketAddr {
+        let mut address = None;
+        until("the relay has an address", async || {
+            let sql = format!("select address || ':' || port from relays where task_id = '{task}'");
+            let row = self.client.query_one(&sql, &[]).await.expect("asks");
+            address = row.get::<_, Option<String>>(0);
+            address.is_some()
+        })
+        .await;
+        address.expect("just seen").parse().expect("an address")
+    }
+
+    /// Leads the endpoint elsewhere and waits until that is acknowledged.
+    async fn lead(&self, instance: InstanceId, to: Option<GenerationId>) {
+        let to = to.map_or("null".to_owned(), |generation| format!("'{generation}'"));
+        self.sql(&format!(
+            "update endpoints set generation_id = {to}, epoch = epoch + 1 where instance_id = '{instance}'"
+        ))
+        .await;
+        self.applied(instance).await;
+    }
+
+    async fn is_applied(&self, instance: InstanceId) -> bool {
+        let sql = format!("select applied_epoch = epoch from endpoints where instance_id = '{instance}'");
+        self.client.query_one(&sql, &[]).await.expect("asks").get(0)
+    }
+
+    async fn applied(&self, instance: InstanceId) {
+        until("the epoch is acknowledged", async || self.is_applied(instance).await).await;
+    }
+
+    async fn sql(&self, sql: &str) {
+        self.client.batch_execute(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+    }
+
+    async fn end(self) {
+        self.store.stop().await.expect("stops");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_is_in_force_before_it_is_acknowledged_and_moves_new_connections_only() {
+    let house = House::new().await;
+    let role = Role::start(&house.config, house.sockets());
+    let (instance, address) = (house.instance().await, free_address(1));
+    let old = house.generation(instance, "serving").await;
+    let new = house.generation(instance, "candidate").await;
+    let _servers = (Server::start(house.sockets(), old), Server::start(house.sockets(), new));
+
+    house.endpoint(instance, address, HOST, Some(old)).await;
+    house.applied(instance).await;
+    let (mut first, whose) = greeted(address).await.expect("served");
+    assert_eq!(whose, old);
+    assert!(echoes(&mut first, b"select 1").await);
+    assert!(echoes(&mut first, &vec![7; 300_000]).await, "more than every buffer on the way");
+
+    house.lead(instance, Some(new)).await;
+    let (mut second, whose) = greeted(address).await.expect("served");
+    assert_eq!(whose, new);
+    assert!(echoes(&mut first, b"still the old").await);
+    assert!(echoes(&mut second, b"the new").await);
+
+    // A half-close reaches the server, and what it says after that reaches the client.
+    second.shutdown().await.expect("half-closed");
+    let mut rest = Vec::new();
+    second.read_to_end(&mut rest).await.expect("read to the end");
+    assert_eq!(rest, b"bye");
+
+    house.lead(instance, None).await;
+    assert_eq!(
+        TcpStream::connect(address).await.expect_err("closed").kind(),
+        io::ErrorKind::ConnectionRefused
+    );
+    assert!(!echoes(&mut first, b"gone").await, "its connections are closed");
+
+    house.lead(instance, Some(new)).await;
+    assert_eq!(greeted(address).await.expect("served").1, new);
+    house.sql(&format!("delete from endpoints where instance_id = '{instance}'")).await;
+    until("a removed row stops listening", async || TcpStream::connect(address).await.is_err()).await;
+
+    role.stop().await;
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_serves_its_last_state_without_the_store_and_follows_when_it_is_back() {
+    let house = House::new().await;
+    let (instance, address) = (house.instance().await, free_address(2));
+    let generation = house.generation(instance, "serving").await;
+    let _server = Server::start(house.sockets(), generation);
+    house.endpoint(instance, address, HOST, Some(generation)).await;
+    let task = house.relay(generation).await;
+    let role = Role::start(&house.config, house.sockets());
+    house.applied(instance).await;
+    let relay = house.relay_address(task).await;
+    assert!(relay.ip().is_loopback());
+    assert_eq!(greeted(relay).await.expect("relayed").1, generation);
+    let (mut open, _) = greeted(address).await.expect("served");
+
+    house.store.stop().await.expect("stops");
+    assert!(echoes(&mut open, b"without the store").await);
+    assert_eq!(greeted(address).await.expect("served").1, generation);
+    role.kill().await;
+    until("its connections end with it", async || !echoes(&mut open, b"gone").await).await;
+
+    let role = Role::start(&house.config, house.sockets());
+    until("the last state serves", async || greeted(address).await.is_ok()).await;
+    until("the relay is where it was", async || greeted(relay).await.is_ok()).await;
+
+    let store = Store::start(&house.store_config).await.expect("starts again");
+    let (client, connection) = tokio_postgres::connect(&store.url(), NoTls).await.expect("connects");
+    tokio::spawn(connection);
+    let house = House { client, store, ..house };
+    house.lead(instance, None).await;
+    until("it follows again", async || TcpStream::connect(address).await.is_err()).await;
+    house.sql(&format!("delete from relays where task_id = '{task}'")).await;
+    until("the relay is closed", async || TcpStream::connect(relay).await.is_err()).await;
+    role.stop().await;
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_bound_is_not_acknowledged_until_it_can() {
+    let house = House::new().await;
+    let (instance, address) = (house.instance().await, free_address(3));
+    let (elsewhere, other) = (house.instance().await, free_address(4));
+    let (moving, third) = (house.instance().await, free_address(5));
+    let generation = house.generation(instance, "serving").await;
+    let _server = Server::start(house.sockets(), generation);
+    let squatter = TcpListener::bind(address).await.expect("bound");
+    house.endpoint(instance, address, HOST, Some(generation)).await;
+    house.endpoint(elsewhere, other, "there", Some(generation)).await;
+    house.endpoint(moving, third, HOST, Some(generation)).await;
+    let role = Role::start(&house.config, house.sockets());
+    // The others go on, which shows that this one was tried.
+    house.applied(moving).await;
+    assert!(!house.is_applied(instance).await);
+    assert!(!house.is_applied(elsewhere).await, "another host's row is another's");
+    assert!(TcpStream::connect(other).await.is_err());
+    drop(squatter);
+    house.applied(instance).await;
+    assert_eq!(greeted(address).await.expect("served").1, generation);
+
+    let second = Role::start(&house.config, house.sockets());
+    assert!(matches!(second.task.await.expect("no panic"), Err(Error::AlreadyServed { .. })));
+    role.stop().await;
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_wait_for_a_server_that_restarts_and_for_a_free_place() {
+    let house = House::new().await;
+    let (instance, address) = (house.instance().await, free_address(6));
+    let generation = house.generation(instance, "serving").await;
+    house.endpoint(instance, address, HOST, Some(generation)).await;
+    let config = Config {
+        connections_per_instance: 2,
+        wait_for_server: Duration::from_secs(2),
+        ..house.config.clone()
+    };
+    let role = Role::start(&config, house.sockets());
+    house.applied(instance).await;
+
+    let begun = Instant::now();
+    assert!(greeted(address).await.is_err(), "no server: closed");
+    assert!(begun.elapsed() > Duration::from_secs(1), "but not at once");
+
+    let waiting = tokio::spawn(greeted(address));
+    let mut patient = TcpStream::connect(address).await.expect("accepted");
+    patient.write_all(b"x").await.expect("sent");
+    let server = Server::start(house.sockets(), generation);
+    let (first, whose) = waiting.await.expect("no panic").expect("served once it is up");
+    assert_eq!(whose, generation);
+    let mut greeting = [0; 37];
+    patient.read_exact(&mut greeting).await.expect("what was sent while waiting arrives");
+    assert_eq!(greeting[36], b'x');
+
+    let third = tokio::spawn(greeted(address));
+    // The third waits in the system's queue; it is served when a place is free.
+    tokio::task::yield_now().await;
+    assert!(!third.is_finished());
+    drop(first);
+    assert_eq!(third.await.expect("no panic").expect("served").1, generation);
+    drop(server);
+    role.stop().await;
+    house.end().await;
+}
+
+#[tokio::test]
+async fn the_last_state_is_kept_whole_and_is_its_hosts_own() {
+    let place = TempDir::new().expect("a folder");
+    let file = place.path().join("endpoint.json");
+    let (here, there) = (HostId("here".to_owned()), HostId("there".to_owned()));
+    let mut state = Routes {
+        routes: vec![Route {
+            instance: InstanceId(Uuid::now_v7()),
+            address: "127.64.0.1:3306".parse().expect("an address"),
+            generation: Some(GenerationId(Uuid::now_v7())),
+            epoch: 4,
+            applied_epoch: 3,
+        }],
+        relays: vec![Relay {
+            task: TaskId(Uuid::now_v7()),
+            generation: GenerationId(Uuid::now_v7()),
+            address: None,
+        }],
+    };
+    let mut memory = Memory::open(&file, &here).expect("opens");
+    assert_eq!(memory.last(), &Routes::default());
+    assert!(memory.keep(&state).await);
+    assert!(matches!(Memory::open(&file, &here), Err(Error::AlreadyServed { .. })));
+    drop(memory);
+    state.routes[0].applied_epoch = 0;
+    assert_eq!(Memory::open(&file, &here).expect("opens").last(), &state);
+    assert_eq!(Memory::open(&file, &there).expect("opens").last(), &Routes::default());
+    std::fs::write(&file, b"{\"form\":1,").expect("written");
+    assert_eq!(Memory::open(&file, &here).expect("opens").last(), &Routes::default());
+
+    // A state that cannot be kept is not acknowledged.
+    let mut memory = Memory::open(&file, &here).expect("opens");
+    let blocked = file.with_extension("new");
+    std::fs::create_dir(&blocked).expect("in the way");
+    assert!(!memory.keep(&state).await);
+    std::fs::remove_dir(&blocked).expect("out of the way");
+    assert!(memory.keep(&state).await);
+}

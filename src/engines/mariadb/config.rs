@@ -1,0 +1,120 @@
+//! A server's configuration from birth. Tenants cannot change any of it.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use crate::engines::Settings;
+use crate::runtimes::Layout;
+
+/// The size of the redo log, at bootstrap as later: a change would cost the next start.
+pub const LOG_FILE_SIZE: &str = "48M";
+
+/// The longest statement or row, in MB.
+pub const PACKET_MB: u64 = 64;
+
+/// What every server has, whatever its settings. `loose-` is for what one of the versions does not know.
+const ALWAYS: &str = "\
+skip-networking
+skip-name-resolve
+local-infile=0
+symbolic-links=0
+character-set-server=utf8mb4
+log-warnings=1
+general-log=0
+slow-query-log=0
+log-bin=binlog
+log-bin-index=binlog.index
+relay-log=relay
+relay-log-index=relay.index
+binlog-format=ROW
+binlog-row-image=FULL
+gtid-strict-mode=1
+log-slave-updates=1
+sync-binlog=1
+expire-logs-days=7
+max-binlog-size=128M
+log-bin-trust-function-creators=1
+slave-net-timeout=10
+slave-parallel-mode=optimistic
+slave-parallel-threads=8
+slave-max-allowed-packet=1G
+relay-log-recovery=1
+sync-relay-log=0
+innodb-flush-log-at-trx-commit=1
+innodb-fast-shutdown=1
+innodb-log-buffer-size=8M
+performance-schema=0
+key-buffer-size=4M
+aria-pagecache-buffer-size=8M
+tmp-table-size=16M
+max-heap-table-size=16M
+table-open-cache=1000
+loose-feedback=OFF
+";
+
+/// The configuration file's text.
+pub fn text(settings: &Settings, layout: &Layout) -> String {
+    let mut text = String::from("# Written by coffer before every start; changes are lost.\n[mariadbd]\n");
+    let mut path = |name: &str, path: &Path| {
+        // Quoted, since a number sign begins a comment.
+        let _ = writeln!(text, "{name}=\"{}\"", path.to_string_lossy().replace('\\', "\\\\"));
+    };
+    path("basedir", &layout.root.join("rootfs/usr"));
+    path("datadir", &layout.data);
+    path("tmpdir", &layout.tmp);
+    path("slave-load-tmpdir", &layout.tmp);
+    path("secure-file-priv", &layout.tmp);
+    path("pid-file", &layout.data.join("server.pid"));
+    path("socket", &layout.socket);
+    text.push_str(ALWAYS);
+    let switch = |on: bool| if on { "ON" } else { "OFF" };
+    let _ = writeln!(text, "innodb-log-file-size={LOG_FILE_SIZE}");
+    let _ = writeln!(text, "max-allowed-packet={PACKET_MB}M");
+    let _ = writeln!(text, "server-id={}", settings.server_id);
+    let _ = writeln!(text, "read-only={}", switch(settings.read_only));
+    let _ = writeln!(text, "event-scheduler={}", switch(settings.events));
+    let _ = writeln!(text, "innodb-buffer-pool-size={}M", buffer_pool_mb(settings.memory_mb));
+    let _ = writeln!(text, "max-connections={}", connections(settings.memory_mb));
+    text
+}
+
+/// Two fifths of the memory: the rest is for connections, the dictionary and temporary tables.
+const fn buffer_pool_mb(memory_mb: u32) -> u32 {
+    let share = memory_mb / 5 * 2;
+    if share < 32 { 32 } else { share }
+}
+
+/// A connection at work takes some megabytes.
+fn connections(memory_mb: u32) -> u32 {
+    (memory_mb / 8).clamp(50, 500)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_are_in_the_file() {
+        let layout = Layout {
+            data: "/s/data".into(),
+            tmp: "/s/tmp".into(),
+            config: "/s/config".into(),
+            log: "/s/log".into(),
+            socket: "/r/x/server.sock".into(),
+            root: "/e/mariadb".into(),
+        };
+        let settings = Settings { server_id: 7, memory_mb: 512, read_only: true, events: false };
+        let text = text(&settings, &layout);
+        for line in [
+            "server-id=7",
+            "read-only=ON",
+            "event-scheduler=OFF",
+            "innodb-buffer-pool-size=204M",
+            "max-connections=64",
+            "skip-networking",
+            "socket=\"/r/x/server.sock\"",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line}");
+        }
+    }
+}

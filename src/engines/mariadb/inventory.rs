@@ -1,0 +1,167 @@
+//! A description of everything that the tenant has, equal on two servers that hold the same.
+//!
+//! Only facts that every version tells the same way: expressions that a server prints anew (views, checks, generated
+//! columns) are told by what they give, not by their text; texts that it keeps as they came (routines, triggers,
+//! events) by their hash. Rows, and what changes while rows are written, are not in it, nor is an event's state.
+
+use std::time::Duration;
+
+use crate::engines::Error;
+use crate::engines::mariadb::accounts::{self, TENANT_ACCOUNT};
+use crate::engines::mariadb::connection::{Client, Row, name};
+use crate::engines::mariadb::content::TENANT_SCHEMA;
+
+/// How long one question may take: it opens every table.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A kind of object: its word, the column that names its schema, and the question that lists it.
+const KINDS: [(&str, &str, &str); 12] = [
+    (
+        "database",
+        "SCHEMA_NAME",
+        "SELECT SCHEMA_NAME, DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA",
+    ),
+    (
+        "table",
+        "TABLE_SCHEMA",
+        "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, IF(TABLE_TYPE='VIEW', '', ENGINE), \
+         IF(TABLE_TYPE='BASE TABLE', TABLE_COLLATION, ''), IF(TABLE_TYPE='VIEW', '', TABLE_COMMENT) \
+         FROM information_schema.TABLES",
+    ),
+    (
+        "column",
+        "TABLE_SCHEMA",
+        "SELECT TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, \
+         COLLATION_NAME, COLUMN_DEFAULT, EXTRA, COLUMN_COMMENT FROM information_schema.COLUMNS",
+    ),
+    (
+        "index",
+        "TABLE_SCHEMA",
+        "SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX, COLUMN_NAME, SUB_PART, NON_UNIQUE, INDEX_TYPE \
+         FROM information_schema.STATISTICS",
+    ),
+    (
+        "constraint",
+        "TABLE_SCHEMA",
+        "SELECT TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, CONSTRAINT_TYPE \
+         FROM information_schema.TABLE_CONSTRAINTS",
+    ),
+    (
+        "foreign key",
+        "CONSTRAINT_SCHEMA",
+        "SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME, \
+         UPDATE_RULE, DELETE_RULE FROM information_schema.REFERENTIAL_CONSTRAINTS",
+    ),
+    (
+        "partition",
+        "TABLE_SCHEMA",
+        "SELECT TABLE_SCHEMA, TABLE_NAME, PARTITION_NAME, SUBPARTITION_NAME, PARTITION_METHOD, \
+         PARTITION_DESCRIPTION FROM information_schema.PARTITIONS",
+    ),
+    (
+        "view",
+        "TABLE_SCHEMA",
+        "SELECT TABLE_SCHEMA, TABLE_NAME, DEFINER, SECURITY_TYPE, CHECK_OPTION FROM information_schema.VIEWS",
+    ),
+    (
+        "routine",
+        "ROUTINE_SCHEMA",
+        "SELECT ROUTINE_SCHEMA, ROUTINE_TYPE, ROUTINE_NAME, DEFINER, SECURITY_TYPE, SQL_MODE, IS_DETERMINISTIC, \
+         SQL_DATA_ACCESS, ROUTINE_COMMENT, DATA_TYPE, SHA2(CONVERT(ROUTINE_DEFINITION USING utf8mb4), 256) \
+         FROM information_schema.ROUTINES",
+    ),
+    (
+        "parameter",
+        "SPECIFIC_SCHEMA",
+        "SELECT SPECIFIC_SCHEMA, ROUTINE_TYPE, SPECIFIC_NAME, ORDINAL_POSITION, PARAMETER_MODE, PARAMETER_NAME, \
+         DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE FROM information_schema.PARAMETERS",
+    ),
+    (
+        "trigger",
+        "TRIGGER_SCHEMA",
+        "SELECT TRIGGER_SCHEMA, TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER, \
+         DEFINER, SQL_MODE, SHA2(CONVERT(ACTION_STATEMENT USING utf8mb4), 256) FROM information_schema.TRIGGERS",
+    ),
+    (
+        "event",
+        "EVENT_SCHEMA",
+        "SELECT EVENT_SCHEMA, EVENT_NAME, DEFINER, TIME_ZONE, SQL_MODE, EVENT_TYPE, EXECUTE_AT, INTERVAL_VALUE, \
+         INTERVAL_FIELD, STARTS, ENDS, ON_COMPLETION, EVENT_COMMENT, \
+         SHA2(CONVERT(EVENT_DEFINITION USING utf8mb4), 256) FROM information_schema.EVENTS",
+    ),
+];
+
+/// One line an object, sorted.
+pub async fn read(client: &mut Client) -> Result<Vec<String>, Error> {
+    client.set_patience(PATIENCE);
+    let mut lines = Vec::new();
+    for (kind, schema, select) in KINDS {
+        let tenant = TENANT_SCHEMA.replace("TABLE_SCHEMA", schema);
+        let rows = client.rows("describe the content", &format!("{select} WHERE {tenant}")).await?;
+        lines.extend(rows.into_iter().map(|row| line(kind, row)));
+    }
+    lines.extend(sequences(client).await?);
+    lines.extend(users(client).await?);
+    lines.sort();
+    lines.dedup();
+    Ok(lines)
+}
+
+fn line(kind: &str, row: Row) -> String {
+    let values: Vec<String> = row.into_iter().map(|value| value.unwrap_or_else(|| "-".to_owned())).collect();
+    format!("{kind} {}", values.join(" | "))
+}
+
+/// Sequences without their values, which move.
+async fn sequences(client: &mut Client) -> Result<Vec<String>, Error> {
+    let list = format!(
+        "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE {TENANT_SCHEMA} \
+         AND TABLE_TYPE='SEQUENCE'"
+    );
+    let mut lines = Vec::new();
+    for row in client.rows("list the sequences", &list).await? {
+        let [Some(schema), Some(sequence)] = row.as_slice() else { continue };
+        let select = format!(
+            "SELECT minimum_value, maximum_value, start_value, increment, cache_size, cycle_option FROM {}.{}",
+            name(schema),
+            name(sequence)
+        );
+        let facts = client.row("describe a sequence", &select).await?.unwrap_or_default();
+        lines.push(line(&format!("sequence {schema} | {sequence} |"), facts));
+    }
+    Ok(lines)
+}
+
+/// Users and roles: how they prove who they are (as a hash), and what they may do.
+async fn users(client: &mut Client) -> Result<Vec<String>, Error> {
+    let part = |key: &str| format!("IFNULL(JSON_EXTRACT(Priv, '$.{key}'), '')");
+    let keys = [
+        "plugin",
+        "authentication_string",
+        "auth_or",
+        "account_locked",
+        "password_lifetime",
+        "default_role",
+        "is_role",
+        "ssl_type",
+        "ssl_cipher",
+        "x509_issuer",
+        "x509_subject",
+        "max_queries",
+        "max_updates",
+        "max_connections",
+        "max_user_connections",
+        "max_statement_time",
+    ];
+    let facts = keys.map(part).join(", ");
+    let select = format!(
+        "SELECT User, Host, SHA2(CONCAT_WS('|', {facts}), 256) FROM mysql.global_priv WHERE {TENANT_ACCOUNT}"
+    );
+    let rows = client.rows("describe the users", &select).await?;
+    let mut lines: Vec<String> = rows.into_iter().map(|row| line("user", row)).collect();
+    for account in accounts::read(client).await? {
+        let grants = account.grants.iter().map(|grant| accounts::without_identification(grant));
+        lines.extend(grants.map(|grant| format!("grant {} | {grant}", account.name)));
+    }
+    Ok(lines)
+}

@@ -1,0 +1,345 @@
+//! MariaDB, 10.11 and later.
+//!
+//! Owns what is MariaDB's own: bootstrap, configuration, SQL. Never starts a process or opens a file by itself: that
+//! is the runtime's matter; our connections go to the socket of the runtime's layout.
+//!
+//! A server listens on its Unix socket only. It has one account of ours, `coffer`@`localhost`, with every right and a
+//! random password, our schema `coffer`, and no other account until [`Engine::create_content`].
+//!
+//! # If we die here
+//! Every method looks first at what is there. What could not be told apart from a half-made thing is made again from
+//! nothing: the data folder by [`bootstrap`], the candidate's content by [`seed`].
+
+mod accounts;
+mod blockers;
+mod bootstrap;
+mod config;
+mod connection;
+mod content;
+mod inventory;
+mod replication;
+mod seed;
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+
+use crate::domain::datastore::EngineKind;
+use crate::domain::question::Blocker;
+use crate::domain::tenant::{NewDatabase, NewUser};
+use crate::engines::{Engine, Error, Following, Position, RelayAddress, Server, Settings, Tell};
+use crate::runtimes::{self, Job, Layout, Observed};
+
+use connection::{Client, scrub};
+
+/// Our account in every server.
+const ACCOUNT: &str = "coffer";
+
+/// The account by which a candidate reads its source's binary log.
+const REPLICATION_ACCOUNT: &str = "coffer_repl";
+
+/// The configuration's file name.
+const CONFIG: &str = "my.cnf";
+
+/// How long a server may take until it answers; a recovery after a crash is in it.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a clean stop may take: dirty pages go to disk first.
+const STOP_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a stop may take whose data is thrown away.
+const DROP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// The MariaDB engine. It holds nothing: what it knows, the servers know.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MariaDb;
+
+/// Names what we were doing when the runtime failed.
+fn runtime(doing: &'static str) -> impl FnOnce(runtimes::Error) -> Error {
+    move |source| Error::Runtime { doing, source }
+}
+
+/// The server's layout.
+fn layout(server: &Server) -> Result<Layout, Error> {
+    server
+        .runtime
+        .layout(server.generation, EngineKind::MariaDb, &server.version)
+        .map_err(runtime("find the server's files"))
+}
+
+/// Runs a job of the server's own binaries and has it succeed.
+async fn run(server: &Server, job: Job) -> Result<(), Error> {
+    let program = job.program.clone();
+    let output = server
+        .runtime
+        .run(server.generation, &layout(server)?, job)
+        .await
+        .map_err(runtime("run a program of the engine"))?;
+    if output.status == Some(0) { Ok(()) } else { Err(failed(&program, &output, server)) }
+}
+
+/// What a failed program says of itself, without secrets.
+fn failed(program: &str, output: &runtimes::JobOutput, server: &Server) -> Error {
+    let end = match output.status {
+        Some(status) => format!("status {status}"),
+        None => "a signal ended it".to_owned(),
+    };
+    let text = scrub(output.stderr.trim(), &server.service_password);
+    let said = last_lines(&text, 600);
+    let message = if said.is_empty() { format!("{end}, without a word") } else { format!("{end}: {said}") };
+    Error::Program { program: program.to_owned(), message }
+}
+
+/// The end of a text, at most `bytes` of it, beginning with a whole line where that can be.
+fn last_lines(text: &str, bytes: usize) -> &str {
+    let text = text.trim();
+    let mut from = text.len().saturating_sub(bytes);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    let end = text.get(from..).unwrap_or_default();
+    if from == 0 {
+        return end;
+    }
+    end.split_once('\n').map_or(end, |(_, whole)| whole)
+}
+
+/// Waits until the server answered a question of our own account.
+async fn until_it_answers(server: &Server) -> Result<Client, Error> {
+    let deadline = Instant::now() + START_PATIENCE;
+    loop {
+        // Looked at before the question: a server that dies after its answer is the next step's matter.
+        let observed = server
+            .runtime
+            .observe(server.generation)
+            .await
+            .map_err(runtime("look whether the server runs"))?;
+        let error = match ask(server).await {
+            Ok(client) => return Ok(client),
+            // It answers, and will not change its mind.
+            Err(error @ Error::Refused { .. }) => return Err(error),
+            Err(error) => error,
+        };
+        if observed == Observed::Stopped || Instant::now() >= deadline {
+            let log = server.runtime.log_end(server.generation, 4096).await.unwrap_or_default();
+            let log = scrub(&log, &server.service_password);
+            let what = if observed == Observed::Stopped { "it ended" } else { "no answer in time" };
+            return Err(Error::NoAnswer(format!(
+                "{what} ({error}); its log ends: {}",
+                last_lines(&log, 1500)
+            )));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn ask(server: &Server) -> Result<Client, Error> {
+    let mut client = Client::connect(server).await?;
+    client.run("ask for a first answer", "SELECT 1").await?;
+    Ok(client)
+}
+
+/// Sets at run time what the configuration already says.
+async fn apply(client: &mut Client, settings: &Settings) -> Result<(), Error> {
+    let now = client
+        .row("read what is set", "SELECT @@GLOBAL.read_only, @@GLOBAL.event_scheduler")
+        .await?
+        .unwrap_or_default();
+    let is = |at: usize| now.get(at).and_then(|v| v.as_deref()).is_some_and(|v| matches!(v, "1" | "ON"));
+    // Nothing may run or write between the two that may not: what stops goes first.
+    if is(1) && !settings.events {
+        client.run("stop the event scheduler", "SET GLOBAL event_scheduler=OFF").await?;
+    }
+    if is(0) != settings.read_only {
+        let value = u8::from(settings.read_only);
+        client.run("set read_only", &format!("SET GLOBAL read_only={value}")).await?;
+    }
+    if !is(1) && settings.events {
+        client.run("start the event scheduler", "SET GLOBAL event_scheduler=ON").await?;
+    }
+    Ok(())
+}
+
+async fn write_config(server: &Server, layout: &Layout) -> Result<(), Error> {
+    server
+        .runtime
+        .write_config(server.generation, CONFIG, &config::text(&server.settings, layout))
+        .await
+        .map_err(runtime("write the server's configuration"))
+}
+
+#[async_trait]
+impl Engine for MariaDb {
+    fn kind(&self) -> EngineKind {
+        EngineKind::MariaDb
+    }
+
+    async fn create_data(&self, server: &Server) -> Result<(), Error> {
+        let (place, generation) = (&server.runtime, server.generation);
+        place
+            .stop_server(generation, DROP_PATIENCE, true)
+            .await
+            .map_err(runtime("stop the server of an earlier try"))?;
+        place.drop_volume(generation).await.map_err(runtime("remove what an earlier try left"))?;
+        place.ensure_volume(generation).await.map_err(runtime("make the server's folders"))?;
+        run(server, bootstrap::job(server, &layout(server)?).await?).await
+    }
+
+    /// A server that already runs gets at run time what `settings` say of writes and events.
+    async fn start(&self, server: &Server) -> Result<(), Error> {
+        let layout = layout(server)?;
+        write_config(server, &layout).await?;
+        let args = [format!("--defaults-file={}", layout.config.join(CONFIG).display())];
+        server
+            .runtime
+            .ensure_server(server.generation, &layout, "mariadbd", &args)
+            .await
+            .map_err(runtime("start the server"))?;
+        let mut client = until_it_answers(server).await?;
+        apply(&mut client, &server.settings).await?;
+        client.close().await;
+        Ok(())
+    }
+
+    async fn stop(&self, server: &Server) -> Result<(), Error> {
+        server
+            .runtime
+            .stop_server(server.generation, STOP_PATIENCE, false)
+            .await
+            .map_err(runtime("stop the server"))
+    }
+
+    async fn drop_data(&self, server: &Server) -> Result<(), Error> {
+        let (place, generation) = (&server.runtime, server.generation);
+        place.stop_server(generation, DROP_PATIENCE, true).await.map_err(runtime("stop the server"))?;
+        place.drop_volume(generation).await.map_err(runtime("remove the server's folders"))
+    }
+
+    async fn probe(&self, server: &Server, write: bool) -> Result<String, Error> {
+        let mut client = Client::connect(server).await?;
+        let answer = content::probe(&mut client, write).await;
+        client.close().await;
+        answer
+    }
+
+    async fn create_content(
+        &self,
+        server: &Server,
+        databases: &[NewDatabase],
+        users: &[NewUser],
+    ) -> Result<(), Error> {
+        let mut client = Client::connect(server).await?;
+        content::create(&mut client, databases, users).await?;
+        client.close().await;
+        Ok(())
+    }
+
+    async fn replica_blockers(&self, source: &Server) -> Result<Vec<Blocker>, Error> {
+        let mut client = Client::connect(source).await?;
+        let found = blockers::find(&mut client).await?;
+        client.close().await;
+        Ok(found)
+    }
+
+    /// The candidate must be read-only; what an earlier try left in it is dropped first. An account or grant that
+    /// changes meanwhile is an error: try again.
+    async fn seed(&self, source: &Server, candidate: &Server, tell: Tell) -> Result<Position, Error> {
+        seed::seed(source, candidate, &tell).await
+    }
+
+    async fn convert(&self, server: &Server) -> Result<bool, Error> {
+        let job = |args: &[&str]| {
+            let own = ["--defaults-file={secret}"];
+            let args = own.iter().chain(args).map(|arg| (*arg).to_owned()).collect();
+            Ok::<_, Error>(Job {
+                program: "mariadb-upgrade".to_owned(),
+                args,
+                secret: Some(connection::client_file(server)?),
+                ..Job::default()
+            })
+        };
+        let look = server
+            .runtime
+            .run(server.generation, &layout(server)?, job(&["--check-if-upgrade-is-needed", "--silent"])?)
+            .await
+            .map_err(runtime("ask whether the system tables are due"))?;
+        match look.status {
+            // It is not due; every failure has this status, too, and then prints an error.
+            Some(1) if !look.stderr.to_ascii_lowercase().contains("error") => return Ok(false),
+            Some(0) => {}
+            _ => return Err(failed("mariadb-upgrade", &look, server)),
+        }
+        run(server, job(&["--skip-write-binlog"])?).await?;
+        Ok(true)
+    }
+
+    async fn follow(&self, source: &Server, candidate: &Server, relay: &RelayAddress) -> Result<(), Error> {
+        replication::follow(source, candidate, relay).await
+    }
+
+    async fn following(&self, candidate: &Server) -> Result<Following, Error> {
+        let mut client = Client::connect(candidate).await?;
+        let following = replication::following(&mut client).await;
+        client.close().await;
+        following
+    }
+
+    async fn position(&self, source: &Server) -> Result<Position, Error> {
+        let mut client = Client::connect(source).await?;
+        let position = replication::position(&mut client).await;
+        client.close().await;
+        position
+    }
+
+    /// A candidate that follows nobody, or cannot go on, is an error unless it is there already.
+    async fn reached(
+        &self,
+        candidate: &Server,
+        position: &Position,
+        within: Duration,
+    ) -> Result<bool, Error> {
+        replication::reached(candidate, position, within).await
+    }
+
+    async fn inventory(&self, server: &Server) -> Result<Vec<String>, Error> {
+        let mut client = Client::connect(server).await?;
+        let lines = inventory::read(&mut client).await?;
+        client.close().await;
+        Ok(lines)
+    }
+
+    async fn cut(&self, candidate: &Server, source: Option<&Server>) -> Result<(), Error> {
+        write_config(candidate, &layout(candidate)?).await?;
+        let mut client = Client::connect(candidate).await?;
+        replication::cut(&mut client, source).await?;
+        apply(&mut client, &candidate.settings).await?;
+        client.close().await;
+        Ok(())
+    }
+
+    async fn forget_follower(&self, source: &Server) -> Result<(), Error> {
+        let mut client = Client::connect(source).await?;
+        replication::forget(&mut client).await?;
+        client.close().await;
+        Ok(())
+    }
+
+    async fn used_bytes(&self, server: &Server) -> Result<u64, Error> {
+        server.runtime.used_bytes(server.generation).await.map_err(runtime("measure the server's data"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_log_begins_with_a_whole_line() {
+        assert_eq!(last_lines("one\ntwo\nthree\n", 7), "three");
+        assert_eq!(last_lines("one", 7), "one");
+        assert_eq!(last_lines("ööö", 3), "ö");
+    }
+}

@@ -1,0 +1,252 @@
+//! Programs that run beside a generation's data to their end, as the server's account.
+//!
+//! # If we die here
+//! A job dies with us: the kernel kills it when the *thread* that started it ends. Jobs are therefore started from
+//! one thread that lives as long as the runtime; a thread of tokio's pool may end when it is idle. A job whose future
+//! is dropped is killed, too.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rustix::fs::MemfdFlags;
+use rustix::io::FdFlags;
+use rustix::process::Signal;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use crate::domain::ids::GenerationId;
+use crate::runtimes::{Error, Job, JobOutput, Layout};
+
+/// How much of a job's standard error is kept: its end.
+const STDERR_KEPT: usize = 4096;
+
+/// How often a pipe tells how far it is.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+
+/// The whole environment of a server or a job.
+pub fn environment(layout: &Layout) -> [(&'static str, PathBuf); 4] {
+    [
+        ("PATH", "/usr/bin:/bin".into()),
+        ("LANG", "C.UTF-8".into()),
+        ("HOME", layout.tmp.clone()),
+        ("TMPDIR", layout.tmp.clone()),
+    ]
+}
+
+/// The thread that starts jobs.
+pub struct Spawner {
+    queue: mpsc::Sender<Box<dyn FnOnce() + Send>>,
+}
+
+impl Spawner {
+    pub fn new() -> Result<Self, Error> {
+        let (queue, requests) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
+        std::thread::Builder::new()
+            .name("coffer-jobs".to_owned())
+            .spawn(move || requests.into_iter().for_each(|request| request()))
+            .map_err(Error::io("start a thread"))?;
+        Ok(Self { queue })
+    }
+
+    /// Starts `command` from the thread.
+    async fn spawn(&self, mut command: Command) -> std::io::Result<Child> {
+        let runtime = tokio::runtime::Handle::current();
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let request = Box::new(move || {
+            let _inside = runtime.enter();
+            // When nobody waits any more, the child is dropped here, and so killed.
+            drop(answer.send(command.spawn()));
+        });
+        let ended = || std::io::Error::other("the thread that starts jobs has ended");
+        self.queue.send(request).map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())?
+    }
+}
+
+/// A job that was started.
+struct Started {
+    child: Child,
+    program: String,
+    input: Vec<u8>,
+}
+
+async fn start(
+    spawner: &Spawner,
+    account: Option<(u32, u32)>,
+    layout: &Layout,
+    job: Job,
+    stdin_piped: bool,
+) -> Result<Started, Error> {
+    let doing = || format!("start {}", job.program);
+    let mut command = Command::new(layout.root.join("bin").join(&job.program));
+    let secret = match &job.secret {
+        Some(text) => Some(secret_file(text, account).map_err(Error::io(doing()))?),
+        None => None,
+    };
+    let path = secret.as_ref().map(|file| format!("/dev/fd/{}", file.as_raw_fd())).unwrap_or_default();
+    command
+        .args(job.args.iter().map(|arg| with_secret(arg, &path)))
+        .current_dir(&layout.tmp)
+        .env_clear()
+        .envs(environment(layout))
+        .stdin(if stdin_piped || !job.input.is_empty() { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    if let Some((user, group)) = account {
+        command.uid(user).gid(group);
+    }
+    let parent = rustix::process::getpid();
+    #[expect(unsafe_code, reason = "runs between fork and exec: three system calls, no allocation, no lock")]
+    unsafe {
+        command.pre_exec(move || {
+            // After the change of user, which would take it away again.
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+            if rustix::process::getppid() != Some(parent) {
+                return Err(rustix::io::Errno::SRCH.into());
+            }
+            // Only this child gets the file: others that are started meanwhile see it close.
+            if let Some(file) = &secret {
+                rustix::io::fcntl_setfd(file, FdFlags::empty())?;
+            }
+            Ok(())
+        });
+    }
+    let child = spawner.spawn(command).await.map_err(Error::io(doing()))?;
+    Ok(Started { child, program: job.program, input: job.input })
+}
+
+/// An argument with the secret's path. Only an option's whole value is replaced: other arguments may be a tenant's
+/// names, with any characters.
+fn with_secret(arg: &str, path: &str) -> String {
+    match arg.strip_suffix("={secret}").filter(|option| option.starts_with("--")) {
+        Some(option) => format!("{option}={path}"),
+        None => arg.to_owned(),
+    }
+}
+
+/// A file without a name that only the job's account can read. It is opened again by `/dev/fd/<n>`, which asks for
+/// the right to read it: so it must belong to that account.
+fn secret_file(text: &SecretString, account: Option<(u32, u32)>) -> std::io::Result<OwnedFd> {
+    let file = rustix::fs::memfd_create("coffer-job", MemfdFlags::CLOEXEC)?;
+    let mut rest = text.expose_secret().as_bytes();
+    while !rest.is_empty() {
+        let written = rustix::io::write(&file, rest)?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    rustix::fs::fchmod(&file, rustix::fs::Mode::RUSR)?;
+    if let Some((user, group)) = account {
+        std::os::unix::fs::fchown(&file, Some(user), Some(group))?;
+    }
+    Ok(file)
+}
+
+/// Runs a job to its end.
+pub async fn run(
+    spawner: &Spawner,
+    account: Option<(u32, u32)>,
+    generation: GenerationId,
+    layout: &Layout,
+    job: Job,
+) -> Result<JobOutput, Error> {
+    let Started { mut child, program, input } = start(spawner, account, layout, job, false).await?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let ((), stdout, stderr, status) =
+        tokio::join!(feed(stdin, input), whole(stdout), end_of(stderr), child.wait());
+    finish(generation, program, status, stdout, stderr)
+}
+
+/// Runs `from` and `to` with the first one's output as the second one's input.
+pub async fn pipe(
+    spawner: &Spawner,
+    account: Option<(u32, u32)>,
+    (from_generation, from_layout, from): (GenerationId, &Layout, Job),
+    (to_generation, to_layout, to): (GenerationId, &Layout, Job),
+    tell: &(dyn Fn(u64) + Send + Sync),
+) -> Result<(JobOutput, JobOutput), Error> {
+    let mut to = start(spawner, account, to_layout, to, true).await?;
+    let mut from = start(spawner, account, from_layout, from, false).await?;
+    let (from_in, from_out, from_err) =
+        (from.child.stdin.take(), from.child.stdout.take(), from.child.stderr.take());
+    let (to_in, to_out, to_err) = (to.child.stdin.take(), to.child.stdout.take(), to.child.stderr.take());
+    let ((), (), from_err, from_status, to_out, to_err, to_status) = tokio::join!(
+        feed(from_in, from.input),
+        forward(from_out, to_in, tell),
+        end_of(from_err),
+        from.child.wait(),
+        whole(to_out),
+        end_of(to_err),
+        to.child.wait(),
+    );
+    let from = finish(from_generation, from.program, from_status, Ok(Vec::new()), from_err)?;
+    let to = finish(to_generation, to.program, to_status, to_out, to_err)?;
+    Ok((from, to))
+}
+
+fn finish(
+    generation: GenerationId,
+    program: String,
+    status: std::io::Result<ExitStatus>,
+    stdout: std::io::Result<Vec<u8>>,
+    stderr: String,
+) -> Result<JobOutput, Error> {
+    let status = status.map_err(Error::io(format!("wait for {program}")))?;
+    let stdout = stdout.map_err(Error::io(format!("read what {program} prints")))?;
+    tracing::debug!(generation = %generation, program, %status, "job ended");
+    Ok(JobOutput { status: status.code(), stdout, stderr })
+}
+
+/// Writes the whole input. A job that ends before it has read it says so by its status.
+async fn feed(stdin: Option<ChildStdin>, input: Vec<u8>) {
+    if let Some(mut stdin) = stdin {
+        let _ = stdin.write_all(&input).await;
+    }
+}
+
+/// Forwards until either side ends; both ends are closed then, which the programs notice.
+async fn forward(from: Option<ChildStdout>, to: Option<ChildStdin>, tell: &(dyn Fn(u64) + Send + Sync)) {
+    let (Some(mut from), Some(mut to)) = (from, to) else { return };
+    let mut buffer = vec![0; 128 * 1024];
+    let (mut passed, mut told) = (0_u64, Instant::now());
+    loop {
+        let part = match from.read(&mut buffer).await {
+            Ok(0) | Err(_) => break,
+            Ok(length) => buffer.get(..length).unwrap_or_default(),
+        };
+        if to.write_all(part).await.is_err() {
+            break;
+        }
+        passed += part.len() as u64;
+        if told.elapsed() >= TELL_EVERY {
+            tell(passed);
+            told = Instant::now();
+        }
+    }
+    tell(passed);
+}
+
+async fn whole(stdout: Option<ChildStdout>) -> std::io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    if let Some(mut stdout) = stdout {
+        stdout.read_to_end(&mut all).await?;
+    }
+    Ok(all)
+}
+
+/// Reads to the end and keeps the last part.
+async fn end_of(stream: Option<impl AsyncRead + Unpin>) -> String {
+    let Some(mut stream) = stream else { return String::new() };
+    let mut end = Vec::new();
+    let mut buffer = vec![0; STDERR_KEPT];
+    while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+        end.extend_from_slice(buffer.get(..length).unwrap_or_default());
+        let surplus = end.len().saturating_sub(STDERR_KEPT);
+        end.drain(..surplus);
+    }
+    String::from_utf8_lossy(&end).into_owned()
+}

@@ -1,0 +1,253 @@
+//! Processes of this machine: a server is a child in a session of its own, its volume a folder.
+//!
+//! Owns the state folder's `generations`, the run folder's sockets, the start records and the jobs beside the data.
+//! Never speaks to a server: what a server says is its engine's matter.
+//!
+//! ```text
+//! <state>/generations/<uuid>/           the caller's, 0710, group: the engine account's
+//!     lock                              held while a server is started, stopped or its volume dropped
+//!     server.json                       pid, start time and boot id of the server that was started last
+//!     config/  log/                     the caller's; the files in them are the engine account's, 0600
+//!     data/    tmp/                     the engine account's, 0700
+//! <run>/<8 hex>/server.sock             0710, the engine account's, group: the endpoint's
+//! ```
+//! The engine account cannot replace what the caller (root) writes or reads: those folders are the caller's.
+//!
+//! # If we die here
+//! A server outlives us: it has a session of its own. Whoever comes next finds it by its start record, or, when we
+//! died before that was written, by the mark that every server of ours carries in its environment. A job dies with
+//! us. See [`servers`] and [`jobs`].
+
+pub mod accounts;
+mod jobs;
+mod servers;
+mod versions;
+mod volumes;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::domain::datastore::{EngineKind, RuntimeKind};
+use crate::domain::ids::GenerationId;
+use crate::runtimes::{Error, HostVersion, Job, JobOutput, Layout, Observed, Runtime, Stream};
+
+/// Where a process runtime keeps its things, and as whom servers run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The folder of everything durable. The engine account must be able to traverse it.
+    pub state_dir: PathBuf,
+    /// The folder of the engines' roots, each with `bin` and `rootfs`. The same holds.
+    pub engines_dir: PathBuf,
+    /// The folder of the socket folders; short, since a socket's path is at most 100 bytes here.
+    pub run_dir: PathBuf,
+    /// User and group of the servers; `None` is the caller's own.
+    pub account: Option<(u32, u32)>,
+    /// The group that may reach the sockets; `None` is the servers' own.
+    pub endpoint_group: Option<u32>,
+}
+
+impl Config {
+    /// The system account that servers run as when the caller is root.
+    pub const ACCOUNT: &str = "coffer-engine";
+    /// The group that may reach the sockets when the caller is root.
+    pub const ENDPOINT_GROUP: &str = "coffer-endpoint";
+
+    /// A configuration by which servers run as the caller.
+    pub fn new(
+        state_dir: impl Into<PathBuf>,
+        engines_dir: impl Into<PathBuf>,
+        run_dir: impl Into<PathBuf>,
+    ) -> Self {
+        Self {
+            state_dir: state_dir.into(),
+            engines_dir: engines_dir.into(),
+            run_dir: run_dir.into(),
+            account: None,
+            endpoint_group: None,
+        }
+    }
+
+    /// The same, with servers that run as `coffer-engine` when the caller is root.
+    ///
+    /// # Errors
+    /// When the caller is root and set-up has not made the account or the group.
+    pub fn with_system_accounts(mut self) -> Result<Self, Error> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(self);
+        }
+        let missing = |what: &str, name: &str| {
+            Error::io(format!("find the {what} {name}"))(std::io::ErrorKind::NotFound.into())
+        };
+        let user = accounts::find_user(Self::ACCOUNT).map_err(Error::io("read /etc/passwd"))?;
+        self.account = Some(user.ok_or_else(|| missing("account", Self::ACCOUNT))?);
+        let group = accounts::find_group(Self::ENDPOINT_GROUP).map_err(Error::io("read /etc/group"))?;
+        self.endpoint_group = Some(group.ok_or_else(|| missing("group", Self::ENDPOINT_GROUP))?);
+        Ok(self)
+    }
+}
+
+impl Error {
+    /// Wraps an [`std::io::Error`] with what we were doing.
+    pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Io { doing, source }
+    }
+}
+
+/// Servers as processes of this machine.
+pub struct ProcessRuntime {
+    volumes: Arc<volumes::Volumes>,
+    versions: Arc<versions::Versions>,
+    spawner: jobs::Spawner,
+}
+
+impl ProcessRuntime {
+    /// A runtime; touches nothing yet.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        Ok(Self {
+            versions: Arc::new(versions::Versions::new(config.engines_dir.clone())),
+            volumes: Arc::new(volumes::Volumes::new(config)),
+            spawner: jobs::Spawner::new()?,
+        })
+    }
+
+    /// Runs blocking work on the volumes.
+    async fn on_volumes<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&volumes::Volumes) -> Result<T, Error> + Send + 'static,
+    {
+        let volumes = Arc::clone(&self.volumes);
+        blocking(move || work(&volumes)).await
+    }
+}
+
+/// Runs blocking work apart from the asynchronous threads.
+async fn blocking<T, F>(work: F) -> Result<T, Error>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T, Error> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::io("run blocking work")(std::io::ErrorKind::Other.into())),
+    }
+}
+
+#[async_trait]
+impl Runtime for ProcessRuntime {
+    fn kind(&self) -> RuntimeKind {
+        RuntimeKind::Process
+    }
+
+    async fn versions(&self) -> Result<Vec<HostVersion>, Error> {
+        let versions = Arc::clone(&self.versions);
+        blocking(move || versions.look()).await
+    }
+
+    /// The root is the one of `version`'s number, else the newest of its series: the host's packages move on under a
+    /// generation that was made with an older number. The first call asks the binaries.
+    fn layout(&self, generation: GenerationId, engine: EngineKind, version: &str) -> Result<Layout, Error> {
+        let root = self.versions.root(engine, version)?;
+        self.volumes.layout(generation, root)
+    }
+
+    async fn ensure_volume(&self, generation: GenerationId) -> Result<(), Error> {
+        self.on_volumes(move |volumes| volumes.ensure(generation)).await
+    }
+
+    async fn drop_volume(&self, generation: GenerationId) -> Result<(), Error> {
+        self.on_volumes(move |volumes| {
+            let Some(_lock) = volumes.lock(generation)? else {
+                return volumes.remove_sockets(generation);
+            };
+            if servers::find(volumes, generation)?.is_some() {
+                return Err(Error::InUse);
+            }
+            volumes.remove(generation)
+        })
+        .await
+    }
+
+    async fn write_config(&self, generation: GenerationId, name: &str, text: &str) -> Result<(), Error> {
+        let (name, text) = (name.to_owned(), text.to_owned());
+        self.on_volumes(move |volumes| volumes.write_config(generation, &name, &text)).await
+    }
+
+    async fn run(&self, generation: GenerationId, layout: &Layout, job: Job) -> Result<JobOutput, Error> {
+        jobs::run(&self.spawner, self.volumes.account(), generation, layout, job).await
+    }
+
+    async fn pipe(
+        &self,
+        from: (GenerationId, &Layout, Job),
+        to: (GenerationId, &Layout, Job),
+        tell: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(JobOutput, JobOutput), Error> {
+        jobs::pipe(&self.spawner, self.volumes.account(), from, to, tell).await
+    }
+
+    async fn ensure_server(
+        &self,
+        generation: GenerationId,
+        layout: &Layout,
+        program: &str,
+        args: &[String],
+    ) -> Result<(), Error> {
+        let layout = layout.clone();
+        let (program, args) = (program.to_owned(), args.to_vec());
+        self.on_volumes(move |volumes| servers::ensure(volumes, generation, &layout, &program, &args)).await
+    }
+
+    async fn stop_server(
+        &self,
+        generation: GenerationId,
+        patience: Duration,
+        force: bool,
+    ) -> Result<(), Error> {
+        servers::stop(&self.volumes, generation, patience, force).await
+    }
+
+    async fn observe(&self, generation: GenerationId) -> Result<Observed, Error> {
+        self.on_volumes(move |volumes| {
+            let found = servers::find(volumes, generation)?;
+            Ok(if found.is_some() { Observed::Running } else { Observed::Stopped })
+        })
+        .await
+    }
+
+    async fn log_end(&self, generation: GenerationId, bytes: u64) -> Result<String, Error> {
+        self.on_volumes(move |volumes| volumes.log_end(generation, bytes)).await
+    }
+
+    async fn engine_file(&self, layout: &Layout, path: &str) -> Result<Option<Vec<u8>>, Error> {
+        match tokio::fs::read(layout.root.join(path)).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(format!("read the engine's {path}"))(error)),
+        }
+    }
+
+    async fn connect(&self, generation: GenerationId) -> Result<Box<dyn Stream>, Error> {
+        let socket = self.volumes.socket(generation)?;
+        let stream =
+            tokio::net::UnixStream::connect(socket).await.map_err(Error::io("connect to the socket"))?;
+        Ok(Box::new(stream))
+    }
+
+    async fn used_bytes(&self, generation: GenerationId) -> Result<u64, Error> {
+        self.on_volumes(move |volumes| volumes.used_bytes(generation)).await
+    }
+}
+
+/// The socket of a generation's server below `run_dir`: what the endpoint role of the same host forwards to.
+pub fn socket_path(run_dir: &std::path::Path, generation: GenerationId) -> PathBuf {
+    let hex = generation.0.as_simple().to_string();
+    run_dir.join(&hex[hex.len() - 8..]).join("server.sock")
+}

@@ -1,0 +1,348 @@
+//! The folders of the generations: made, measured, removed; and the lock that guards each.
+//!
+//! All of it blocks: call it from a blocking thread.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown};
+use std::path::{Path, PathBuf};
+
+use crate::domain::ids::GenerationId;
+use crate::runtimes::process::Config;
+use crate::runtimes::{Error, Layout};
+
+/// The longest socket path that we take; the kernel's own end is 107.
+const SOCKET_PATH_MAX: usize = 100;
+
+/// The folders of all generations.
+pub struct Volumes {
+    config: Config,
+}
+
+/// Whoever holds it alone starts, stops or drops the generation's server. Ends with the value, or with the process.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "held, not read")] File);
+
+impl Volumes {
+    pub fn new(config: Config) -> Self {
+        Self { config }
+    }
+
+    /// As whom servers and jobs run; `None` is the caller.
+    pub fn account(&self) -> Option<(u32, u32)> {
+        self.config.account
+    }
+
+    /// The generation's folder.
+    pub fn folder(&self, generation: GenerationId) -> PathBuf {
+        self.config.state_dir.join("generations").join(generation.to_string())
+    }
+
+    fn socket_folder(&self, generation: GenerationId) -> PathBuf {
+        let mut folder = super::socket_path(&self.config.run_dir, generation);
+        folder.pop();
+        folder
+    }
+
+    /// The generation's socket.
+    pub fn socket(&self, generation: GenerationId) -> Result<PathBuf, Error> {
+        let path = super::socket_path(&self.config.run_dir, generation);
+        if path.as_os_str().as_bytes().len() > SOCKET_PATH_MAX {
+            return Err(Error::PathTooLong(path));
+        }
+        Ok(path)
+    }
+
+    pub fn layout(&self, generation: GenerationId, root: PathBuf) -> Result<Layout, Error> {
+        let folder = self.folder(generation);
+        Ok(Layout {
+            data: folder.join("data"),
+            tmp: folder.join("tmp"),
+            config: folder.join("config"),
+            log: folder.join("log/server.log"),
+            socket: self.socket(generation)?,
+            root,
+        })
+    }
+
+    /// Makes what is missing of the generation's folders.
+    pub fn ensure(&self, generation: GenerationId) -> Result<(), Error> {
+        let account_group = self.config.account.map(|(_, group)| group);
+        let folder = self.folder(generation);
+        make_parents(&self.config.state_dir)?;
+        let generations = self.config.state_dir.join("generations");
+        make_folder(&generations, 0o711, None, None)?;
+        make_folder(&folder, 0o710, None, account_group)?;
+        make_folder(&folder.join("config"), 0o710, None, account_group)?;
+        make_folder(&folder.join("log"), 0o710, None, account_group)?;
+        let (user, group) = self.config.account.unzip();
+        make_folder(&folder.join("data"), 0o700, user, group)?;
+        make_folder(&folder.join("tmp"), 0o700, user, group)?;
+        self.ensure_sockets(generation)?;
+        sync_folder(&folder)?;
+        sync_folder(&generations)
+    }
+
+    /// Makes the socket folder: `/run` is empty after a boot.
+    pub fn ensure_sockets(&self, generation: GenerationId) -> Result<(), Error> {
+        self.socket(generation)?;
+        make_parents(&self.config.run_dir)?;
+        let (user, group) = self.config.account.unzip();
+        make_folder(&self.socket_folder(generation), 0o710, user, self.config.endpoint_group.or(group))
+    }
+
+    /// Takes the generation's lock, waiting for it; `None` when the generation has no folder.
+    pub fn lock(&self, generation: GenerationId) -> Result<Option<Lock>, Error> {
+        let path = self.folder(generation).join("lock");
+        loop {
+            let opened = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .mode(0o600)
+                .custom_flags(no_follow())
+                .open(&path);
+            let file = match opened {
+                Ok(file) => file,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(Error::io("open the generation's lock")(error)),
+            };
+            file.lock().map_err(Error::io("take the generation's lock"))?;
+            // A drop may have removed the folder while we waited: then this lock guards nothing.
+            let held = file.metadata().map_err(Error::io("look at the generation's lock"))?;
+            match std::fs::symlink_metadata(&path) {
+                Ok(there) if there.ino() == held.ino() && there.dev() == held.dev() => {
+                    return Ok(Some(Lock(file)));
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(Error::io("look at the generation's lock")(error)),
+            }
+        }
+    }
+
+    /// Removes the socket folder.
+    pub fn remove_sockets(&self, generation: GenerationId) -> Result<(), Error> {
+        remove(&self.socket_folder(generation))
+    }
+
+    /// Removes everything of the generation's; the caller holds the lock. The folder with the lock goes last, so
+    /// that a drop which was killed is found and goes on.
+    pub fn remove(&self, generation: GenerationId) -> Result<(), Error> {
+        self.remove_sockets(generation)?;
+        let folder = self.folder(generation);
+        for part in ["data", "tmp", "config", "log"] {
+            remove(&folder.join(part))?;
+        }
+        remove(&folder)
+    }
+
+    /// Empties the server's folder for temporary files; the caller holds the lock and no server runs.
+    pub fn empty_tmp(&self, generation: GenerationId) -> Result<(), Error> {
+        let tmp = self.folder(generation).join("tmp");
+        let doing = "empty the server's folder for temporary files";
+        for entry in std::fs::read_dir(&tmp).map_err(Error::io(doing))? {
+            remove(&entry.map_err(Error::io(doing))?.path())?;
+        }
+        Ok(())
+    }
+
+    pub fn write_config(&self, generation: GenerationId, name: &str, text: &str) -> Result<(), Error> {
+        let path = self.folder(generation).join("config").join(name);
+        write_whole(&path, text.as_bytes(), self.config.account)
+    }
+
+    /// Writes a small file of our own beside the data.
+    pub fn write_record(&self, generation: GenerationId, name: &str, text: &str) -> Result<(), Error> {
+        write_whole(&self.folder(generation).join(name), text.as_bytes(), None)
+    }
+
+    /// Reads a small file of our own beside the data.
+    pub fn read_record(&self, generation: GenerationId, name: &str) -> Result<Option<String>, Error> {
+        match std::fs::read_to_string(self.folder(generation).join(name)) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(format!("read {name}"))(error)),
+        }
+    }
+
+    /// Opens the server's log for appending.
+    pub fn open_log(&self, generation: GenerationId) -> Result<File, Error> {
+        let path = self.folder(generation).join("log/server.log");
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .custom_flags(no_follow())
+            .open(path)
+            .map_err(Error::io("open the server's log"))?;
+        if let Some((user, group)) = self.config.account {
+            fchown(&file, Some(user), Some(group)).map_err(Error::io("give the server its log"))?;
+        }
+        Ok(file)
+    }
+
+    /// The log's last `bytes` bytes.
+    pub fn log_end(&self, generation: GenerationId, bytes: u64) -> Result<String, Error> {
+        let doing = "read the server's log";
+        let mut file = match File::open(self.folder(generation).join("log/server.log")) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(String::new()),
+            Err(error) => return Err(Error::io(doing)(error)),
+        };
+        let length = file.metadata().map_err(Error::io(doing))?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(bytes))).map_err(Error::io(doing))?;
+        let mut end = Vec::new();
+        file.take(bytes).read_to_end(&mut end).map_err(Error::io(doing))?;
+        Ok(String::from_utf8_lossy(&end).into_owned())
+    }
+
+    /// Bytes on disk below the data folder. What goes while we look does not count.
+    pub fn used_bytes(&self, generation: GenerationId) -> Result<u64, Error> {
+        let mut bytes = 0;
+        let mut folders = vec![self.folder(generation).join("data")];
+        while let Some(folder) = folders.pop() {
+            let Some(entries) = there(std::fs::read_dir(&folder))? else { continue };
+            for entry in entries {
+                let Some(entry) = there(entry)? else { continue };
+                let Some(facts) = there(entry.metadata())? else { continue };
+                bytes += facts.blocks() * 512;
+                if facts.is_dir() {
+                    folders.push(entry.path());
+                }
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+fn there<T>(result: std::io::Result<T>) -> Result<Option<T>, Error> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("measure the data folder")(error)),
+    }
+}
+
+fn no_follow() -> i32 {
+    // The flag's bits fit: it is one of the low ones on every Linux.
+    i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default()
+}
+
+fn make_parents(path: &Path) -> Result<(), Error> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(path)
+        .map_err(Error::io(format!("make the folder {}", path.display())))
+}
+
+/// Makes the folder unless it is there, and gives it owner and mode again in either case: an earlier try may have
+/// ended between the two. The parent is a folder that only the caller writes to.
+fn make_folder(path: &Path, mode: u32, user: Option<u32>, group: Option<u32>) -> Result<(), Error> {
+    let doing = || format!("make the folder {}", last_parts(path));
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => {}
+        Err(error) => return Err(Error::io(doing())(error)),
+    }
+    if user.is_some() || group.is_some() {
+        lchown(path, user, group).map_err(Error::io(doing()))?;
+    }
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(Error::io(doing()))
+}
+
+/// Removes a file or a folder with all that is in it; links are not followed.
+fn remove(path: &Path) -> Result<(), Error> {
+    let result = match std::fs::symlink_metadata(path) {
+        Ok(facts) if facts.is_dir() => std::fs::remove_dir_all(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::io(format!("remove {}", last_parts(path)))(error)),
+    }
+}
+
+/// Writes a file so that after a crash it has the old text or the new one, never a part.
+fn write_whole(path: &Path, text: &[u8], owner: Option<(u32, u32)>) -> Result<(), Error> {
+    let doing = || format!("write {}", last_parts(path));
+    let name = format!("{}.{}.new", last_part(path), uuid::Uuid::new_v4().as_simple());
+    let new = path.with_file_name(name);
+    let written = (|| {
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new)?;
+        file.write_all(text)?;
+        if let Some((user, group)) = owner {
+            fchown(&file, Some(user), Some(group))?;
+        }
+        file.sync_all()?;
+        std::fs::rename(&new, path)
+    })();
+    if let Err(error) = written {
+        let _ = std::fs::remove_file(&new);
+        return Err(Error::io(doing())(error));
+    }
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+fn sync_folder(path: &Path) -> Result<(), Error> {
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .map_err(Error::io(format!("sync the folder {}", last_parts(path))))
+}
+
+fn last_part(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// `data` of `<uuid>/data`, with its parent: enough for an operator, and no more.
+fn last_parts(path: &Path) -> String {
+    let parent = path.parent().map(last_part).unwrap_or_default();
+    format!("{parent}/{}", last_part(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn volumes(folder: &Path) -> Volumes {
+        Volumes::new(Config::new(folder.join("state"), folder.join("engines"), folder.join("run")))
+    }
+
+    #[test]
+    fn a_volume_comes_and_goes_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let volumes = volumes(folder.path());
+        let generation = GenerationId(uuid::Uuid::now_v7());
+        assert!(volumes.lock(generation).unwrap().is_none());
+        for _ in 0..2 {
+            volumes.ensure(generation).unwrap();
+        }
+        let data = volumes.folder(generation).join("data");
+        assert_eq!(data.metadata().unwrap().mode() & 0o777, 0o700);
+        std::fs::write(data.join("x"), vec![1; 10_000]).unwrap();
+        assert!(volumes.used_bytes(generation).unwrap() >= 10_000);
+        for text in ["one", "two"] {
+            volumes.write_config(generation, "my.cnf", text).unwrap();
+        }
+        let config = volumes.folder(generation).join("config");
+        assert_eq!(std::fs::read_dir(&config).unwrap().count(), 1);
+        assert_eq!(std::fs::read_to_string(config.join("my.cnf")).unwrap(), "two");
+        for _ in 0..2 {
+            let _lock = volumes.lock(generation).unwrap();
+            volumes.remove(generation).unwrap();
+        }
+        assert!(!volumes.folder(generation).exists());
+        assert!(!volumes.socket(generation).unwrap().parent().unwrap().exists());
+    }
+
+    #[test]
+    fn a_long_socket_path_is_refused() {
+        let volumes = volumes(Path::new(&format!("/{}", "x".repeat(90))));
+        let generation = GenerationId(uuid::Uuid::now_v7());
+        assert!(matches!(volumes.socket(generation), Err(Error::PathTooLong(_))));
+    }
+}

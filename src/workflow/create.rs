@@ -1,0 +1,161 @@
+//! Making an instance.
+//!
+//! | step | if we die before, in or after it |
+//! |---|---|
+//! | place | run again: the folder is emptied and made anew |
+//! | start | run again: a server that runs is met, not started twice |
+//! | prepare | run again: what is there is left alone |
+//! | publish | run again: asking changes nothing; the record makes it serve, whole or not at all |
+//! | open | run again: it only waits |
+//! | undo: unroute, drop server | run again: happy when there is nothing |
+
+use secrecy::ExposeSecret;
+
+use crate::db::{self, Conn, endpoints, generations};
+use crate::domain::generation::Role;
+use crate::domain::ids::{GenerationId, InstanceId};
+use crate::domain::instance::InstanceEvent;
+use crate::domain::task::{CreatePlan, Phase, Step, Task};
+use crate::domain::tenant::NewUser;
+use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve};
+
+/// Runs a step's work.
+///
+/// # Errors
+/// Who acts next.
+pub async fn act(ctx: &StepContext, plan: &CreatePlan, step: Step) -> Result<Done, StepError> {
+    match step {
+        Step::Place => place(ctx, plan.generation).await,
+        Step::Start => start(ctx, plan.generation).await,
+        Step::Prepare => {
+            let users: Vec<NewUser> = match &ctx.task.secrets {
+                Some(sealed) => {
+                    let open = ctx
+                        .works
+                        .sealer
+                        .unseal(&ctx.task.id.secrets_purpose(), sealed)
+                        .map_err(|e| StepError::Retry(e.to_string()))?;
+                    serde_json::from_str(open.expose_secret())
+                        .map_err(|_| StepError::Retry("the sealed users cannot be read".to_owned()))?
+                }
+                None => Vec::new(),
+            };
+            let (engine, server) = ctx.reach(plan.generation).await?;
+            engine.create_content(&server, &plan.databases, &users).await?;
+            Ok(Done::told(format!("{} databases, {} users", plan.databases.len(), users.len())))
+        }
+        Step::Publish => probe(ctx, plan.generation).await,
+        Step::Open => {
+            ctx.endpoint_applied(plan.instance).await?;
+            Ok(Done::default())
+        }
+        Step::Unroute => unroute(ctx, plan.instance).await,
+        Step::DropServer => drop_server(ctx, plan.generation).await,
+        other => Err(foreign(other)),
+    }
+}
+
+/// What a step's record changes.
+///
+/// # Errors
+/// The store's.
+pub fn commit(
+    conn: &mut Conn,
+    task: &mut Task,
+    plan: &CreatePlan,
+    phase: Phase,
+    step: Step,
+    done: &Done,
+) -> Result<(), db::Error> {
+    match (phase, step) {
+        (_, Step::Start) => generations::set_wanted(conn, plan.generation, true),
+        (_, Step::Prepare) => {
+            task.secrets = None;
+            Ok(())
+        }
+        (_, Step::Publish) => serve(conn, plan.instance, plan.generation, done),
+        (_, Step::Open) => happen(conn, plan.instance, InstanceEvent::Built, |_| {}),
+        (_, Step::DropServer) => {
+            forget(conn, plan.instance, plan.generation)?;
+            let fault = fault_of(task, "creation");
+            happen(conn, plan.instance, InstanceEvent::BuildFailed, |instance| {
+                instance.running = None;
+                instance.fault = Some(fault);
+            })
+        }
+        (_, _) => Ok(()),
+    }
+}
+
+/// Empties the generation's place and makes its system tables.
+pub(super) async fn place(ctx: &StepContext, generation: GenerationId) -> Result<Done, StepError> {
+    let _turn = ctx.works.turn(generation).await;
+    // Before the folder is emptied the supervisor must no longer want a server on it.
+    ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
+    let (engine, server) = ctx.reach(generation).await?;
+    engine.create_data(&server).await?;
+    Ok(Done::default())
+}
+
+/// Starts the generation's server.
+pub(super) async fn start(ctx: &StepContext, generation: GenerationId) -> Result<Done, StepError> {
+    let _turn = ctx.works.turn(generation).await;
+    let (engine, server) = ctx.reach(generation).await?;
+    engine.start(&server).await?;
+    Ok(Done::default())
+}
+
+/// Asks the server what it is; the answer must be what was asked for.
+pub(super) async fn probe(ctx: &StepContext, generation: GenerationId) -> Result<Done, StepError> {
+    let wanted = ctx
+        .works
+        .db
+        .read(move |conn| generations::find(conn, generation))
+        .await?
+        .ok_or_else(|| StepError::Retry(format!("generation {generation} is gone")))?
+        .version;
+    let (engine, server) = ctx.reach(generation).await?;
+    let answered = engine.probe(&server, true).await?;
+    if answered != wanted.name && !answered.starts_with(&format!("{}.", wanted.name)) {
+        return Err(StepError::RollBack {
+            tenant: format!("The new server is {answered}, not {}.", wanted.title()),
+            operator: format!("generation {generation} answered {answered}, wanted {}", wanted.title()),
+        });
+    }
+    Ok(Done { detail: Some(format!("the server answered {answered}")), answered: Some(answered) })
+}
+
+/// Closes the instance's address and waits until it is closed.
+pub(super) async fn unroute(ctx: &StepContext, instance: InstanceId) -> Result<Done, StepError> {
+    ctx.write(move |conn| endpoints::lead(conn, instance, None)).await?;
+    ctx.endpoint_applied(instance).await?;
+    Ok(Done::default())
+}
+
+/// Stops the generation's server and deletes what it holds.
+pub(super) async fn drop_server(ctx: &StepContext, generation: GenerationId) -> Result<Done, StepError> {
+    let _turn = ctx.works.turn(generation).await;
+    ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
+    let (engine, server) = ctx.reach(generation).await?;
+    engine.drop_data(&server).await?;
+    ctx.works.forget_turn(generation);
+    Ok(Done::default())
+}
+
+/// Takes the rows of a dropped generation and of its address away.
+pub(super) fn forget(
+    conn: &mut Conn,
+    instance: InstanceId,
+    generation: GenerationId,
+) -> Result<(), db::Error> {
+    generations::set_role(conn, generation, Role::Dropped)?;
+    endpoints::remove(conn, instance)
+}
+
+/// A step that the task's kind does not have: the row was written by another version.
+pub(super) fn foreign(step: Step) -> StepError {
+    StepError::RollBack {
+        tenant: "The service cannot go on with this task.".to_owned(),
+        operator: format!("this version does not know the step {} of this task", step.as_str()),
+    }
+}

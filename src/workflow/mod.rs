@@ -1,0 +1,161 @@
+//! What happens after the 202.
+//!
+//! A worker claims a task by lease, runs one step, records its outcome and goes on. It shares nothing with the api but
+//! Postgres, so either may die at any line.
+//!
+//! # How to add one
+//! Add the kind with its phases and steps to `domain::task`, write a file here with `act` (talks to engines, writes
+//! nothing but under the lease) and `commit` (what the step's record changes, in the same transaction), and name both
+//! in [`step`]. Every step may run twice.
+
+pub mod answers;
+pub mod create;
+pub mod delete;
+pub mod step;
+pub mod supervisor;
+pub mod upgrade;
+pub mod worker;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::db::notices::Notices;
+use crate::db::{self, Db};
+use crate::domain::datastore::{EngineKind, RuntimeKind};
+use crate::domain::generation::Generation;
+use crate::domain::ids::{GenerationId, HostId};
+use crate::engines::{Engine, Server, Settings};
+use crate::runtimes::Runtime;
+use crate::seal::{self, Sealer};
+
+/// What workers of one host share.
+pub struct Works {
+    /// The store.
+    pub db: Db,
+    /// Opens sealed passwords.
+    pub sealer: Sealer,
+    /// Wakes who waits.
+    pub notices: Notices,
+    /// The host.
+    pub host: HostId,
+    /// The engines, by name.
+    pub engines: HashMap<EngineKind, Arc<dyn Engine>>,
+    /// The runtimes, by name.
+    pub runtimes: HashMap<RuntimeKind, Arc<dyn Runtime>>,
+    turns: Mutex<HashMap<GenerationId, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// Why a generation's server cannot be addressed.
+#[derive(Debug, thiserror::Error)]
+pub enum NoServer {
+    /// No driver of that name was chosen at start.
+    #[error("this worker has no {0}")]
+    NoDriver(&'static str),
+    /// Its password does not open.
+    #[error("the server's password")]
+    Seal(#[source] seal::Error),
+    /// The row is gone.
+    #[error("generation {0} is not there")]
+    Gone(GenerationId),
+    /// The store failed.
+    #[error("store")]
+    Db(#[source] db::Error),
+}
+
+impl Works {
+    /// What a worker of `host` works with.
+    pub fn new(
+        db: Db,
+        sealer: Sealer,
+        notices: Notices,
+        host: HostId,
+        engines: Vec<Arc<dyn Engine>>,
+        runtimes: Vec<Arc<dyn Runtime>>,
+    ) -> Self {
+        Self {
+            db,
+            sealer,
+            notices,
+            host,
+            engines: engines.into_iter().map(|engine| (engine.kind(), engine)).collect(),
+            runtimes: runtimes.into_iter().map(|runtime| (runtime.kind(), runtime)).collect(),
+            turns: Mutex::default(),
+        }
+    }
+
+    /// The generation's server and its engine.
+    ///
+    /// # Errors
+    /// [`NoServer`].
+    pub fn server(&self, generation: &Generation) -> Result<(Arc<dyn Engine>, Server), NoServer> {
+        let engine = self
+            .engines
+            .get(&generation.version.engine)
+            .ok_or(NoServer::NoDriver(generation.version.engine.as_str()))?;
+        let runtime = self
+            .runtimes
+            .get(&generation.version.runtime)
+            .ok_or(NoServer::NoDriver(generation.version.runtime.as_str()))?;
+        let service_password = self
+            .sealer
+            .unseal(&generation.id.service_purpose(), &generation.service_secret)
+            .map_err(NoServer::Seal)?;
+        let server = Server {
+            generation: generation.id,
+            version: generation.version.number.clone(),
+            runtime: Arc::clone(runtime),
+            service_password,
+            settings: Settings {
+                server_id: generation.server_id,
+                memory_mb: generation.memory_mb,
+                read_only: generation.read_only,
+                events: generation.events,
+            },
+        };
+        Ok((Arc::clone(engine), server))
+    }
+
+    /// Reads a generation and addresses its server.
+    ///
+    /// # Errors
+    /// [`NoServer`].
+    pub async fn reach(&self, id: GenerationId) -> Result<(Arc<dyn Engine>, Server), NoServer> {
+        let generation = self
+            .db
+            .read(move |conn| db::generations::find(conn, id))
+            .await
+            .map_err(NoServer::Db)?
+            .ok_or(NoServer::Gone(id))?;
+        self.server(&generation)
+    }
+
+    /// The turn of a generation: who starts, stops or empties its server holds it, so that the supervisor never
+    /// starts what a step is taking down.
+    pub async fn turn(&self, id: GenerationId) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(turns.entry(id).or_default())
+        };
+        turn.lock_owned().await
+    }
+
+    /// Forgets the turn of a generation that is gone.
+    pub fn forget_turn(&self, id: GenerationId) {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+}
+
+/// An error with its causes, in one line, for the operator.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        next = cause.source();
+    }
+    line
+}

@@ -1,0 +1,227 @@
+//! A step, as a worker runs it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::db::notices::Channel;
+use crate::db::{self, Conn, endpoints, generations, instances, tasks};
+use crate::domain::ids::{GenerationId, InstanceId};
+use crate::domain::instance::{Fault, Instance, InstanceEvent, Running};
+use crate::domain::task::{Phase, Plan, Step, Task};
+use crate::engines::{self, Engine, Server, Tell};
+use crate::workflow::{NoServer, Works, chain, create, delete, upgrade};
+
+/// A step that did what it is for.
+#[derive(Clone, Debug, Default)]
+pub struct Done {
+    /// What to record for the operator.
+    pub detail: Option<String>,
+    /// The version number that a server answered, where the step asked it.
+    pub answered: Option<String>,
+}
+
+impl Done {
+    /// With a line for the operator.
+    pub fn told(detail: impl Into<String>) -> Self {
+        Self { detail: Some(detail.into()), answered: None }
+    }
+}
+
+/// Who acts next when a step did not do what it is for.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The same step again, after a while.
+    #[error("{0}")]
+    Retry(String),
+    /// What was made since that step is worthless: start again there.
+    #[error("{1}")]
+    Redo(Step, String),
+    /// It cannot succeed: back to what was.
+    #[error("{operator}")]
+    RollBack {
+        /// For the tenant.
+        tenant: String,
+        /// For the operator.
+        operator: String,
+    },
+    /// Another holds the task now: stop, touch nothing.
+    #[error("the lease is lost")]
+    LeaseLost,
+}
+
+impl From<engines::Error> for StepError {
+    fn from(error: engines::Error) -> Self {
+        Self::Retry(chain(&error))
+    }
+}
+
+impl From<NoServer> for StepError {
+    fn from(error: NoServer) -> Self {
+        Self::Retry(chain(&error))
+    }
+}
+
+impl From<db::Error> for StepError {
+    fn from(error: db::Error) -> Self {
+        match error {
+            db::Error::LeaseLost => Self::LeaseLost,
+            other => Self::Retry(chain(&other)),
+        }
+    }
+}
+
+/// What a running step has at hand.
+#[derive(Clone)]
+pub struct StepContext {
+    /// The host's things.
+    pub works: Arc<Works>,
+    /// The task, as it was when the step began.
+    pub task: Task,
+    /// Which try of the step it is: 1 is the first.
+    pub attempt: i32,
+    /// The step's record.
+    pub record: i64,
+}
+
+impl StepContext {
+    /// A generation's engine and server.
+    ///
+    /// # Errors
+    /// [`StepError::Retry`].
+    pub async fn reach(&self, id: GenerationId) -> Result<(Arc<dyn Engine>, Server), StepError> {
+        Ok(self.works.reach(id).await?)
+    }
+
+    /// Writes under the task's lease.
+    ///
+    /// # Errors
+    /// [`StepError::LeaseLost`]; [`StepError::Retry`] when the store is away.
+    pub async fn write<F>(&self, work: F) -> Result<(), StepError>
+    where
+        F: Fn(&mut Conn) -> Result<(), db::Error> + Send + 'static,
+    {
+        let (id, lease) = (self.task.id, self.task.lease);
+        self.works
+            .db
+            .transact(move |conn| {
+                tasks::guard(conn, id, lease)?;
+                work(conn)
+            })
+            .await
+            .map_err(StepError::from)
+    }
+
+    /// Waits until the endpoint role has applied what its rows say of the instance.
+    ///
+    /// # Errors
+    /// [`StepError::Retry`] after 15 s.
+    pub async fn endpoint_applied(&self, instance: InstanceId) -> Result<(), StepError> {
+        let deadline = Instant::now() + Duration::from_secs(15);
+        loop {
+            if self.works.db.read(move |conn| endpoints::applied(conn, instance)).await? {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(StepError::Retry("the endpoint has not applied its routes".to_owned()));
+            }
+            self.works.notices.wait(Channel::Applied, Duration::from_millis(200)).await;
+        }
+    }
+
+    /// A way to tell how far the step is, which is written to its record in passing.
+    pub fn tell(&self) -> Tell {
+        let (db, record) = (self.works.db.clone(), self.record);
+        let runtime = tokio::runtime::Handle::current();
+        Arc::new(move |line| {
+            let db = db.clone();
+            runtime.spawn(async move {
+                // Progress is for watching only: a lost line changes nothing.
+                if let Err(error) = db.read(move |conn| tasks::tell_step(conn, record, &line)).await {
+                    tracing::debug!(error = %chain(&error), "a step's progress was not recorded");
+                }
+            });
+        })
+    }
+}
+
+/// Runs the step's work. It may have run before, and may be dropped at any await.
+///
+/// # Errors
+/// Who acts next.
+pub async fn act(ctx: &StepContext, phase: Phase, step: Step) -> Result<Done, StepError> {
+    match &ctx.task.plan {
+        Plan::Create(plan) => create::act(ctx, plan, step).await,
+        Plan::Delete(plan) => delete::act(ctx, plan, step).await,
+        Plan::Upgrade(plan) => upgrade::act(ctx, plan, phase, step).await,
+    }
+}
+
+/// What the record of a done step changes besides the task, in the record's own transaction.
+///
+/// # Errors
+/// The store's; the transaction then ends without a trace.
+pub fn commit(
+    conn: &mut Conn,
+    task: &mut Task,
+    phase: Phase,
+    step: Step,
+    done: &Done,
+) -> Result<(), db::Error> {
+    match task.plan.clone() {
+        Plan::Create(plan) => create::commit(conn, task, &plan, phase, step, done),
+        Plan::Delete(plan) => delete::commit(conn, &plan, step),
+        Plan::Upgrade(plan) => upgrade::commit(conn, task, &plan, phase, step, done),
+    }
+}
+
+/// Moves an instance by its one transition table.
+///
+/// # Errors
+/// [`db::Error::Broken`] for an event that its state does not know; the store's.
+pub fn happen(
+    conn: &mut Conn,
+    id: InstanceId,
+    event: InstanceEvent,
+    change: impl FnOnce(&mut Instance),
+) -> Result<(), db::Error> {
+    let mut instance =
+        instances::lock(conn, id)?.ok_or_else(|| db::Error::Broken(format!("instance {id} is gone")))?;
+    instance.state = instance.state.after(event).map_err(|e| db::Error::Broken(e.to_string()))?;
+    change(&mut instance);
+    instances::save(conn, &instance)
+}
+
+/// Makes a generation the serving one of its instance: generation, version and route in one transaction, after its
+/// server answered.
+///
+/// # Errors
+/// The store's.
+pub fn serve(
+    conn: &mut Conn,
+    instance: InstanceId,
+    generation: GenerationId,
+    done: &Done,
+) -> Result<(), db::Error> {
+    let found = generations::find(conn, generation)?
+        .ok_or_else(|| db::Error::Broken(format!("generation {generation} is gone")))?;
+    let number = done
+        .answered
+        .clone()
+        .ok_or_else(|| db::Error::Broken(format!("generation {generation} gave no version")))?;
+    let mut instance = instances::lock(conn, instance)?
+        .ok_or_else(|| db::Error::Broken(format!("instance {instance} is gone")))?;
+    generations::set_role(conn, generation, crate::domain::generation::Role::Serving)?;
+    generations::record_answer(conn, generation, &number, None)?;
+    endpoints::lead(conn, instance.id, Some(generation))?;
+    instance.running = Some(Running { version: found.version, number, generation });
+    instances::save(conn, &instance)
+}
+
+/// The fault that a task's end leaves on an instance.
+pub fn fault_of(task: &Task, what: &str) -> Fault {
+    Fault {
+        message: task.reason.clone().unwrap_or_else(|| format!("The {what} failed.")),
+        details: task.operator_reason.clone(),
+        at: chrono::Utc::now(),
+    }
+}

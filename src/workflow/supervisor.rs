@@ -1,0 +1,182 @@
+//! Keeping servers up. A server that shall run and does not answer is started again, with back-off, from its own
+//! configuration, so that a fence is never lost; and what was seen is recorded. What the API calls healthy was asked
+//! from the server within the last seconds.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::db::{generations, hosts};
+use crate::domain::generation::{Generation, Role};
+use crate::domain::ids::GenerationId;
+use crate::engines::Following;
+use crate::workflow::{Works, chain};
+
+const EVERY: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Copy)]
+struct Memory {
+    failures: u32,
+    again_at: Instant,
+    sized_at: Option<Instant>,
+}
+
+/// Looks after this host's servers until `stop` becomes true.
+pub async fn run(works: Arc<Works>, instance_net: String, mut stop: watch::Receiver<bool>) {
+    let mut memories: HashMap<GenerationId, Memory> = HashMap::new();
+    let mut looking: HashSet<GenerationId> = HashSet::new();
+    let mut looks: JoinSet<(GenerationId, Memory)> = JoinSet::new();
+    while !*stop.borrow() {
+        let host = works.host.clone();
+        let net = instance_net.clone();
+        let found = works
+            .db
+            .read(move |conn| {
+                hosts::record(conn, &host, &net)?;
+                generations::of_host(conn, &host)
+            })
+            .await;
+        match found {
+            Ok(found) => {
+                let now = Instant::now();
+                memories.retain(|id, _| found.iter().any(|g| g.id == *id));
+                for generation in found.into_iter().filter(|g| g.wanted_running) {
+                    let memory = *memories.entry(generation.id).or_insert(Memory {
+                        failures: 0,
+                        again_at: now,
+                        sized_at: None,
+                    });
+                    if memory.again_at <= now && looking.insert(generation.id) {
+                        let works = Arc::clone(&works);
+                        looks.spawn(async move { (generation.id, look(&works, &generation, memory).await) });
+                    }
+                }
+            }
+            Err(error) => tracing::debug!(error = %chain(&error), "the host's servers could not be read"),
+        }
+        let deadline = Instant::now() + EVERY;
+        loop {
+            tokio::select! {
+                Some(done) = looks.join_next(), if !looks.is_empty() => {
+                    if let Ok((id, memory)) = done {
+                        looking.remove(&id);
+                        memories.insert(id, memory);
+                    }
+                }
+                () = tokio::time::sleep_until(deadline) => break,
+                _ = stop.changed() => break,
+            }
+        }
+    }
+    looks.shutdown().await;
+}
+
+/// Asks one server; starts it when it does not answer and shall run.
+async fn look(works: &Works, generation: &Generation, mut memory: Memory) -> Memory {
+    let id = generation.id;
+    let asked = match works.server(generation) {
+        Ok((engine, server)) => match engine.probe(&server, false).await {
+            Ok(version) => match following_trouble(&*engine, &server, generation).await {
+                None => Ok(version),
+                Some(trouble) => Err(trouble),
+            },
+            Err(_) => revive(works, id).await,
+        },
+        Err(error) => Err(chain(&error)),
+    };
+    match asked {
+        Ok(version) => {
+            let mut used = None;
+            if memory.sized_at.is_none_or(|at| at.elapsed() > Duration::from_secs(30)) {
+                if let Ok((engine, server)) = works.server(generation) {
+                    used = engine.used_bytes(&server).await.ok().and_then(|bytes| i64::try_from(bytes).ok());
+                }
+                memory.sized_at = Some(Instant::now());
+            }
+            memory.failures = 0;
+            memory.again_at = Instant::now();
+            record(works.db.read(move |conn| generations::record_answer(conn, id, &version, used)).await);
+        }
+        Err(trouble) => {
+            memory.failures = memory.failures.saturating_add(1);
+            let wait = Duration::from_secs(1 << memory.failures.clamp(0, 5)).min(Duration::from_secs(30));
+            memory.again_at = Instant::now() + wait;
+            if memory.failures == 1 || memory.failures.is_multiple_of(20) {
+                tracing::warn!(generation.id = %id, failures = memory.failures, trouble, "a server is in trouble");
+            }
+            record(works.db.read(move |conn| generations::record_trouble(conn, id, &trouble)).await);
+        }
+    }
+    memory
+}
+
+fn record(done: Result<(), crate::db::Error>) {
+    if let Err(error) = done {
+        tracing::debug!(error = %chain(&error), "what was seen of a server was not recorded");
+    }
+}
+
+/// A replica whose replication cannot go on is in trouble though its server answers.
+async fn following_trouble(
+    engine: &dyn crate::engines::Engine,
+    server: &crate::engines::Server,
+    generation: &Generation,
+) -> Option<String> {
+    if !(generation.read_only && generation.role == Role::Serving) {
+        return None;
+    }
+    match engine.following(server).await {
+        Ok(Following::Broken(why)) => Some(format!("replication has stopped: {why}")),
+        Ok(Following::Running | Following::Connecting(_) | Following::Nobody) | Err(_) => None,
+    }
+}
+
+/// Starts the server again, if it shall still run once it is our turn.
+async fn revive(works: &Works, id: GenerationId) -> Result<String, String> {
+    let _turn = works.turn(id).await;
+    let current = works
+        .db
+        .read(move |conn| generations::find(conn, id))
+        .await
+        .map_err(|e| chain(&e))?
+        .filter(|generation| generation.wanted_running)
+        .ok_or_else(|| "it shall not run any more".to_owned())?;
+    let (engine, server) = works.server(&current).map_err(|e| chain(&e))?;
+    tracing::info!(generation.id = %id, "starting a server that does not answer");
+    engine.start(&server).await.map_err(|e| chain(&e))?;
+    engine.probe(&server, false).await.map_err(|e| chain(&e))
+}
+
+/// Stops every server of this host cleanly; what shall run is started again by the next worker.
+pub async fn stop_servers(works: &Arc<Works>) {
+    let host = works.host.clone();
+    let found = match works.db.read(move |conn| generations::of_host(conn, &host)).await {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::error!(error = %chain(&error), "the host's servers could not be read, so none was stopped");
+            return;
+        }
+    };
+    let mut stops = JoinSet::new();
+    for generation in found {
+        let works = Arc::clone(works);
+        stops.spawn(async move {
+            let _turn = works.turn(generation.id).await;
+            match works.server(&generation) {
+                Ok((engine, server)) => {
+                    if let Err(error) = engine.stop(&server).await {
+                        tracing::error!(generation.id = %generation.id, error = %chain(&error), "a server did not stop");
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(generation.id = %generation.id, error = %chain(&error), "a server was not stopped");
+                }
+            }
+        });
+    }
+    while stops.join_next().await.is_some() {}
+}

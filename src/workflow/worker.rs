@@ -1,0 +1,235 @@
+//! The worker: wake, claim a lease, run one step, record, repeat.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tracing::Instrument as _;
+
+use crate::db::notices::Channel;
+use crate::db::{self, tasks};
+use crate::domain::task::{Phase, Progress, Step, Task, TaskEvent, TaskState};
+use crate::workflow::step::{self, Done, StepContext, StepError};
+use crate::workflow::{Works, chain};
+
+/// How long a lease lasts. A worker that was killed is replaced after this.
+pub const LEASE: Duration = Duration::from_secs(15);
+
+/// Tasks that one worker runs at a time.
+const AT_ONCE: usize = 8;
+
+/// Tries of a step before it counts as failed; with the waits below about ten minutes.
+const TRIES: i32 = 45;
+
+/// How often a task goes back to an earlier step before it counts as failed.
+const REDOS: i32 = 6;
+
+/// Runs tasks until `stop` becomes true; then running steps are dropped where they are, and go on in the next worker.
+pub async fn run(works: Arc<Works>, owner: String, mut stop: watch::Receiver<bool>) {
+    let room = Arc::new(Semaphore::new(AT_ONCE));
+    let mut running = JoinSet::new();
+    while !*stop.borrow() {
+        while running.try_join_next().is_some() {}
+        let claimed = match Arc::clone(&room).try_acquire_owned() {
+            Ok(permit) => {
+                let (host, owner) = (works.host.clone(), owner.clone());
+                match works.db.transact(move |conn| tasks::claim_next(conn, &host, &owner, LEASE)).await {
+                    Ok(task) => task.map(|task| (task, permit)),
+                    Err(error) => {
+                        tracing::warn!(error = %chain(&error), "no task could be claimed");
+                        None
+                    }
+                }
+            }
+            Err(_) => None,
+        };
+        if let Some((task, permit)) = claimed {
+            let works = Arc::clone(&works);
+            let span = tracing::info_span!("task", task.id = %task.id, kind = task.kind().as_str());
+            running.spawn(
+                async move {
+                    run_task(works, task).await;
+                    drop(permit);
+                }
+                .instrument(span),
+            );
+        } else {
+            tokio::select! {
+                () = works.notices.wait(Channel::Tasks, Duration::from_secs(1)) => {}
+                _ = stop.changed() => {}
+            }
+        }
+    }
+    running.shutdown().await;
+}
+
+/// Runs a claimed task until it waits, ends, or its lease is lost.
+async fn run_task(works: Arc<Works>, mut task: Task) {
+    loop {
+        let moved = match task.progress {
+            Progress::Scheduled => begin(&works, &task).await,
+            Progress::At(phase, step) => run_step(&works, &task, phase, step).await,
+            Progress::Verifying | Progress::NeedsOperator | Progress::Ended(_) => return,
+        };
+        match moved {
+            Ok(Some(next)) => task = next,
+            Ok(None) => return,
+            Err(error) => {
+                // Nothing was recorded; when the lease ends the same step is run again.
+                tracing::warn!(error = %chain(&error), "the task was let go");
+                return;
+            }
+        }
+    }
+}
+
+async fn begin(works: &Works, task: &Task) -> Result<Option<Task>, db::Error> {
+    let next = advance(task, TaskEvent::Begun)?;
+    let task = task.clone();
+    works
+        .db
+        .transact(move |conn| {
+            tasks::guard(conn, task.id, task.lease)?;
+            tasks::advance(conn, &task, next, Duration::ZERO)?;
+            tasks::find(conn, task.id)
+        })
+        .await
+}
+
+/// Runs one step and records it. Gives the task when its lease goes on.
+async fn run_step(
+    works: &Arc<Works>,
+    task: &Task,
+    phase: Phase,
+    step: Step,
+) -> Result<Option<Task>, db::Error> {
+    let record = {
+        let task = task.clone();
+        works
+            .db
+            .transact(move |conn| {
+                tasks::guard(conn, task.id, task.lease)?;
+                tasks::begin_step(conn, &task, phase, step)
+            })
+            .await?
+    };
+    let span = tracing::info_span!("step", step = step.as_str(), phase = phase.as_str());
+    let attempt = task.attempts + 1;
+    let ctx = StepContext { works: Arc::clone(works), task: task.clone(), attempt, record };
+    let outcome = async {
+        tokio::select! {
+            outcome = step::act(&ctx, phase, step) => outcome,
+            () = keep_lease(works, task) => Err(StepError::LeaseLost),
+        }
+    }
+    .instrument(span.clone())
+    .await;
+    let entered = span.enter();
+    let (event, wait, word, detail, mut changed, done) = match outcome {
+        Ok(done) => {
+            (TaskEvent::StepDone, Duration::ZERO, "done", done.detail.clone(), task.clone(), Some(done))
+        }
+        Err(StepError::LeaseLost) => return Err(db::Error::LeaseLost),
+        Err(error) => decide(task, attempt, phase, error),
+    };
+    let next = advance(task, event)?;
+    if event == TaskEvent::StepFailed {
+        tracing::warn!(reason = detail.as_deref(), next = next.state().as_str(), "the step failed");
+    } else if event != TaskEvent::StepDone {
+        tracing::info!(reason = detail.as_deref(), "the step will be tried again");
+    }
+    if next.state() == TaskState::NeedsOperator {
+        tracing::error!(reason = detail.as_deref(), "the task needs an operator");
+    }
+    drop(entered);
+    changed.attempts = attempt;
+    record_step(works, changed, record, (phase, step), next, wait, word, detail, done).await
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of one record, written together")]
+async fn record_step(
+    works: &Works,
+    task: Task,
+    record: i64,
+    (phase, step): (Phase, Step),
+    next: Progress,
+    wait: Duration,
+    word: &'static str,
+    detail: Option<String>,
+    done: Option<Done>,
+) -> Result<Option<Task>, db::Error> {
+    works
+        .db
+        .transact(move |conn| {
+            let mut task = task.clone();
+            tasks::guard(conn, task.id, task.lease)?;
+            tasks::end_step(conn, record, word, detail.as_deref())?;
+            if let Some(done) = &done {
+                step::commit(conn, &mut task, phase, step, done)?;
+            }
+            tasks::advance(conn, &task, next, wait)?;
+            if next.state() == TaskState::Running && wait.is_zero() {
+                tasks::find(conn, task.id)
+            } else {
+                Ok(None)
+            }
+        })
+        .await
+}
+
+type Decision = (TaskEvent, Duration, &'static str, Option<String>, Task, Option<Done>);
+
+/// Who acts next after a step that did not do what it is for.
+fn decide(task: &Task, attempt: i32, phase: Phase, error: StepError) -> Decision {
+    let mut changed = task.clone();
+    let operator = error.to_string();
+    let can_undo = phase.can_undo(task.kind());
+    // 1, 2, 4, 8, then every 15 s.
+    let wait = Duration::from_secs(1 << (attempt - 1).clamp(0, 3)).min(Duration::from_secs(15));
+    let event = match &error {
+        StepError::Retry(_) if attempt < TRIES => TaskEvent::StepRetried,
+        StepError::Redo(from, _) if task.redos < REDOS && can_undo => TaskEvent::Redo(*from),
+        StepError::Retry(_) | StepError::Redo(_, _) | StepError::RollBack { .. } | StepError::LeaseLost => {
+            TaskEvent::StepFailed
+        }
+    };
+    match event {
+        TaskEvent::StepRetried => (event, wait, "retry", Some(operator), changed, None),
+        TaskEvent::Redo(_) => {
+            changed.redos += 1;
+            let wait = Duration::from_secs(1 << changed.redos.clamp(0, 3));
+            (event, wait, "redo", Some(operator), changed, None)
+        }
+        _failed => {
+            changed.reason = Some(match error {
+                StepError::RollBack { tenant, .. } => tenant,
+                StepError::Retry(_) | StepError::Redo(_, _) | StepError::LeaseLost => {
+                    format!("The {} could not be completed; nothing of it is left.", task.kind().as_str())
+                }
+            });
+            changed.operator_reason = Some(operator.clone());
+            (TaskEvent::StepFailed, Duration::ZERO, "failed", Some(operator), changed, None)
+        }
+    }
+}
+
+fn advance(task: &Task, event: TaskEvent) -> Result<Progress, db::Error> {
+    task.progress.after(task.kind(), event).map_err(|e| db::Error::Broken(e.to_string()))
+}
+
+/// Renews the lease while a step runs; returns when it is lost.
+async fn keep_lease(works: &Works, task: &Task) {
+    let (id, lease) = (task.id, task.lease);
+    let mut renewed = tokio::time::Instant::now();
+    loop {
+        tokio::time::sleep(LEASE / 5).await;
+        match works.db.read(move |conn| tasks::renew(conn, id, lease, LEASE)).await {
+            Ok(()) => renewed = tokio::time::Instant::now(),
+            Err(db::Error::LeaseLost) => return,
+            // With Postgres away nobody can take the lease either; but past its end we no longer know.
+            Err(_) if renewed.elapsed() < LEASE => {}
+            Err(_) => return,
+        }
+    }
+}

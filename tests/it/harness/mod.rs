@@ -1,0 +1,102 @@
+//! Beds: the one that `make test` started for everybody, and `coffer dev`s of a test's own, to be killed.
+
+pub mod house;
+pub mod processes;
+pub mod store;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use coffer::cli::demo::client::Client;
+use secrecy::SecretString;
+
+/// The bed that `make test` started.
+pub struct Bed {
+    /// The state folder, with `clouds.yaml`.
+    pub state: PathBuf,
+}
+
+/// The bed; a test without one fails and says what to do.
+pub fn bed() -> Bed {
+    let state = std::env::var("COFFER_TEST_BED_STATE").expect(
+        "COFFER_TEST_BED_STATE is not set: these tests need the bed of real engines that `make test` starts",
+    );
+    Bed { state: PathBuf::from(state) }
+}
+
+/// A password that no other test has.
+pub fn password() -> SecretString {
+    SecretString::from(uuid::Uuid::new_v4().simple().to_string())
+}
+
+/// Waits until `look` gives something, looking again and again until the deadline.
+pub async fn wait_for<T>(what: &str, within: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {} s: {what}", within.as_secs());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// An instance with one database `shop` and one user `app`, ACTIVE and HEALTHY.
+pub struct Shopkeeper {
+    /// The instance's id.
+    pub id: String,
+    /// Its address.
+    pub address: String,
+    /// The password of `app`.
+    pub password: SecretString,
+}
+
+/// Creates an instance and waits for it.
+pub async fn open_shop(api: &Client, name: &str, version: &str) -> Shopkeeper {
+    let password = password();
+    let id = api.create(name, version, "shop", "app", &password).await.unwrap();
+    let address = healthy(api, &id).await;
+    Shopkeeper { id, address, password }
+}
+
+/// Waits until the instance is ACTIVE and HEALTHY; gives its address.
+pub async fn healthy(api: &Client, id: &str) -> String {
+    wait_for(&format!("instance {id} is ACTIVE and HEALTHY"), Duration::from_secs(120), async || {
+        let seen = api.show(id).await.ok()?;
+        assert_ne!(seen["status"], "ERROR", "{seen}");
+        (seen["status"] == "ACTIVE" && seen["operating_status"] == "HEALTHY")
+            .then(|| seen["ip"][0].as_str().unwrap().to_owned())
+    })
+    .await
+}
+
+/// Waits until the instance has the status.
+pub async fn status(api: &Client, id: &str, status: &str, within: Duration) {
+    wait_for(&format!("instance {id} is {status}"), within, async || {
+        let seen = api.show(id).await.ok()?;
+        (seen["status"] == status).then_some(())
+    })
+    .await;
+}
+
+/// Asks for an upgrade by the action; gives the new instance's id.
+pub async fn ask_for_upgrade(api: &Client, id: &str, version: &str) -> String {
+    let body = serde_json::json!({"upgrade": {"datastore_type": "mariadb", "datastore_version": version}});
+    let (status, answer) = api.post(&format!("/instances/{id}/action"), &body).await.unwrap();
+    assert_eq!(status, 202, "{answer}");
+    answer["instance"]["id"].as_str().unwrap().to_owned()
+}
+
+/// Asks for the detach of the new instance.
+pub async fn ask_for_detach(api: &Client, new: &str) {
+    let body = serde_json::json!({"instance": {"replica_of": ""}});
+    api.patch(&format!("/instances/{new}"), &body).await.unwrap();
+}
+
+/// Deletes instances and waits until they are gone.
+pub async fn delete(api: &Client, ids: &[&str]) {
+    for id in ids {
+        api.delete(id).await.unwrap();
+        api.wait_until_gone(id).await.unwrap();
+    }
+}

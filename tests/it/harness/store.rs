@@ -1,0 +1,74 @@
+//! The service's own store and the engines' own sockets, looked at directly: tests ask the servers, not only the API.
+
+use std::path::Path;
+
+use coffer::domain::ids::GenerationId;
+use coffer::runtimes::process::socket_path;
+use coffer::seal::Sealer;
+use mysql_async::prelude::Queryable as _;
+use secrecy::ExposeSecret as _;
+
+use super::processes;
+
+/// A connection to the store of a state folder.
+pub async fn connect(state: &Path) -> tokio_postgres::Client {
+    let url = super::wait_for("an endpoint serves", std::time::Duration::from_secs(30), async || {
+        processes::of(state)
+            .iter()
+            .find(|p| p.line.contains(" endpoint "))
+            .and_then(|p| processes::variable(p.pid, "DATABASE_URL"))
+    })
+    .await;
+    super::wait_for("the store answers", std::time::Duration::from_secs(60), async || {
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.ok()?;
+        tokio::spawn(connection);
+        Some(client)
+    })
+    .await
+}
+
+/// One number.
+pub async fn count(store: &tokio_postgres::Client, from: &str) -> i64 {
+    store.query_one(&format!("select count(*) from {from}"), &[]).await.unwrap().get(0)
+}
+
+/// The instance's generation that holds something on the host, newest first.
+pub async fn generation(store: &tokio_postgres::Client, instance: &str) -> Option<GenerationId> {
+    let id: uuid::Uuid = instance.parse().unwrap();
+    store
+        .query_opt(
+            "select id from generations where instance_id = $1 and role <> 'dropped' order by created_at desc limit 1",
+            &[&id],
+        )
+        .await
+        .unwrap()
+        .map(|row| GenerationId(row.get(0)))
+}
+
+/// A connection to a generation's server by its own socket, as the service's own account.
+pub async fn engine(
+    state: &Path,
+    run: &Path,
+    store: &tokio_postgres::Client,
+    generation: GenerationId,
+) -> mysql_async::Result<mysql_async::Conn> {
+    let sealed: String = store
+        .query_one("select service_secret from generations where id = $1", &[&generation.0])
+        .await
+        .unwrap()
+        .get(0);
+    let password =
+        Sealer::open(&state.join("key")).unwrap().unseal(&generation.service_purpose(), &sealed).unwrap();
+    let opts = mysql_async::OptsBuilder::default()
+        .socket(Some(socket_path(run, generation).to_str().unwrap()))
+        .user(Some("coffer"))
+        .pass(Some(password.expose_secret()));
+    mysql_async::Conn::new(opts).await
+}
+
+/// Every account of a server but the system's own.
+pub async fn accounts(conn: &mut mysql_async::Conn) -> Vec<String> {
+    conn.query("select concat(user, '@', host) from mysql.user where user <> 'mariadb.sys' and user <> 'PUBLIC' order by 1")
+        .await
+        .unwrap()
+}
