@@ -1,6 +1,11 @@
 //! The system accounts that servers run under when we are root. Set-up makes them and says so; we only look.
 
+use std::path::Path;
+
 use anyhow::{Context as _, bail};
+
+use crate::runtimes::process;
+use crate::store;
 
 /// A system account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +61,47 @@ fn parse(passwd: &str, name: &str) -> Option<Account> {
     let line = passwd.lines().find(|line| line.split(':').next() == Some(name))?;
     let mut fields = line.split(':').skip(2);
     Some(Account { uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
+}
+
+/// The name of the caller's own account.
+fn caller() -> anyhow::Result<String> {
+    let uid = rustix::process::geteuid().as_raw().to_string();
+    let passwd = std::fs::read_to_string("/etc/passwd").context("read /etc/passwd")?;
+    let line = passwd.lines().find(|line| line.split(':').nth(2) == Some(&uid));
+    let name = line.and_then(|line| line.split(':').next());
+    Ok(name.with_context(|| format!("the user id {uid} has no account in /etc/passwd"))?.to_owned())
+}
+
+/// The embedded Postgres, as its account when we are root.
+///
+/// # Errors
+/// The caller has no account.
+pub fn store_config(
+    state: &Path,
+    engines: &Path,
+    run: &Path,
+    accounts: Option<&Accounts>,
+) -> anyhow::Result<store::Config> {
+    let mut config = store::Config::new(state, engines, run, caller()?);
+    if let Some(Accounts { store: Account { uid, gid }, endpoint, .. }) = accounts.copied() {
+        config.account = Some(store::Account { name: "coffer-store".to_owned(), uid, gid });
+        config.endpoint_gid = Some(endpoint.gid);
+        config.peers.extend(["coffer-store".to_owned(), "coffer-endpoint".to_owned()]);
+    }
+    Ok(config)
+}
+
+/// The process runtime, with servers as their account when we are root.
+pub fn runtime_config(
+    state: &Path,
+    engines: &Path,
+    run: &Path,
+    accounts: Option<&Accounts>,
+) -> process::Config {
+    let mut config = process::Config::new(state, engines, run);
+    config.account = accounts.map(|a| (a.engine.uid, a.engine.gid));
+    config.endpoint_group = accounts.map(|a| a.endpoint.gid);
+    config
 }
 
 #[cfg(test)]

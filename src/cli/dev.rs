@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::api::ApiState;
 use crate::auth::dev::DevIdentity;
-use crate::cli::accounts::{Account, Accounts};
+use crate::cli::accounts::{Account, Accounts, runtime_config, store_config};
 use crate::cli::lock::{Lock, Tried};
 use crate::cli::state::Folders;
 use crate::commands::Commands;
@@ -133,17 +133,7 @@ struct Parts<'a> {
 }
 
 async fn start_store(folders: &Folders, accounts: Option<&Accounts>) -> anyhow::Result<Store> {
-    let mut config = crate::store::Config::new(&folders.state, &folders.engines, &folders.run);
-    if let Some(accounts) = accounts {
-        let account = |name: &str, it: Account| crate::store::Account {
-            name: name.to_owned(),
-            uid: it.uid,
-            gid: it.gid,
-        };
-        config.account = Some(account("coffer-store", accounts.store));
-        config.endpoint_gid = Some(accounts.endpoint.gid);
-        config.peers.extend(["coffer-store".to_owned(), "coffer-endpoint".to_owned()]);
-    }
+    let config = store_config(&folders.state, &folders.engines, &folders.run, accounts)?;
     let store = Store::start(&config).await.context("start the embedded Postgres")?;
     tokio::spawn(store.clone().supervise());
     Ok(store)
@@ -161,9 +151,7 @@ async fn serve(
     let db = Db::new(&crate::db::Config::new(&database));
     db.migrate().await.context("migrate the store")?;
 
-    let mut config = crate::runtimes::process::Config::new(&folders.state, &folders.engines, &folders.run);
-    config.account = accounts.map(|a| (a.engine.uid, a.engine.gid));
-    config.endpoint_group = accounts.map(|a| a.endpoint.gid);
+    let config = runtime_config(&folders.state, &folders.engines, &folders.run, accounts);
     let runtime: Arc<dyn Runtime> = Arc::new(ProcessRuntime::new(config)?);
     let host = HostId(host_name());
     register(&db, &runtime, &host, instance_net, &folders.engines).await?;

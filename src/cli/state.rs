@@ -111,9 +111,9 @@ mod tests {
     #[test]
     fn a_closed_folder_is_named() {
         let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
         let inner = folder.path().join("inner");
         make(&inner, 0o711).unwrap();
-        // tempdir itself is 0700: that is what stands in the way.
         let why = format!("{:#}", passable(&inner).unwrap_err());
         assert!(why.contains(&format!("through {} (mode 700)", folder.path().display())), "{why}");
     }

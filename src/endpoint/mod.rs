@@ -110,21 +110,6 @@ pub async fn serve(
     Ok(())
 }
 
-/// Ready when the process is told to stop, by SIGTERM or SIGINT: the usual `shutdown` of [`serve`].
-///
-/// # Errors
-/// When the signals cannot be listened to.
-pub fn told_to_stop() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
 async fn run(config: &Config, memory: &mut Memory, board: &mut Switchboard) {
     let mut wanted = memory.last().clone();
     board.apply(&mut wanted).await;

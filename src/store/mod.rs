@@ -61,49 +61,6 @@ pub struct Account {
     pub gid: u32,
 }
 
-impl Account {
-    /// The account of this name, from `/etc/passwd`.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn named(name: &str) -> io::Result<Option<Self>> {
-        Self::find(|account| account.name == name)
-    }
-
-    /// The account with this user id.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn of_uid(uid: u32) -> io::Result<Option<Self>> {
-        Self::find(|account| account.uid == uid)
-    }
-
-    fn find(fits: impl Fn(&Self) -> bool) -> io::Result<Option<Self>> {
-        let passwd = std::fs::read_to_string("/etc/passwd")?;
-        Ok(passwd.lines().filter_map(Self::parse).find(fits))
-    }
-
-    fn parse(line: &str) -> Option<Self> {
-        let mut parts = line.split(':');
-        let name = parts.next()?.to_owned();
-        let uid = parts.nth(1)?.parse().ok()?;
-        let gid = parts.next()?.parse().ok()?;
-        Some(Self { name, uid, gid })
-    }
-}
-
-/// The id of the group of this name, from `/etc/group`.
-///
-/// # Errors
-/// When the file cannot be read.
-pub fn group_named(name: &str) -> io::Result<Option<u32>> {
-    let groups = std::fs::read_to_string("/etc/group")?;
-    Ok(groups.lines().find_map(|line| {
-        let mut parts = line.split(':');
-        (parts.next()? == name).then(|| parts.nth(1)?.parse().ok())?
-    }))
-}
-
 /// Where the store lives and whom it serves.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -124,43 +81,22 @@ pub struct Config {
 }
 
 impl Config {
-    /// The store of this state folder, as the caller, for the caller: `peers` is the caller's name alone.
+    /// The store of this state folder, run as the caller, for the system account named `caller`.
     pub fn new(
         state_dir: impl Into<PathBuf>,
         engines_dir: impl Into<PathBuf>,
         run_dir: impl Into<PathBuf>,
+        caller: impl Into<String>,
     ) -> Self {
-        let caller = Account::of_uid(rustix::process::geteuid().as_raw()).ok().flatten();
         Self {
             state_dir: state_dir.into(),
             engines_dir: engines_dir.into(),
             run_dir: run_dir.into(),
             account: None,
             endpoint_gid: None,
-            peers: caller.into_iter().map(|account| account.name).collect(),
+            peers: vec![caller.into()],
             start_deadline: Duration::from_secs(30),
         }
-    }
-
-    /// As [`Config::new`]; as root with the accounts that set-up makes: Postgres runs as `coffer-store`, and
-    /// `coffer-endpoint` may enter.
-    ///
-    /// # Errors
-    /// [`Error::NeedsAccount`] as root when set-up has not made them.
-    pub fn for_caller(
-        state_dir: impl Into<PathBuf>,
-        engines_dir: impl Into<PathBuf>,
-        run_dir: impl Into<PathBuf>,
-    ) -> Result<Self, Error> {
-        let mut config = Self::new(state_dir, engines_dir, run_dir);
-        if rustix::process::geteuid().is_root() {
-            let accounts = |source| Error::File { doing: "read", path: "/etc/passwd".into(), source };
-            let account = Account::named("coffer-store").map_err(accounts)?.ok_or(Error::NeedsAccount)?;
-            config.account = Some(account);
-            config.endpoint_gid = group_named("coffer-endpoint").map_err(accounts)?;
-            config.peers.extend(["coffer-store".to_owned(), "coffer-endpoint".to_owned()]);
-        }
-        Ok(config)
     }
 }
 

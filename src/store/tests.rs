@@ -20,7 +20,9 @@ pub(crate) fn place() -> (TempDir, Config) {
         }
     });
     let run = place.path().join("run");
-    let config = Config::for_caller(place.path(), engines, run).expect("`make engines` was not run");
+    let accounts = crate::cli::accounts::Accounts::find().expect("`make engines` was not run");
+    let config = crate::cli::accounts::store_config(place.path(), &engines, &run, accounts.as_ref())
+        .expect("a caller");
     (place, config)
 }
 
@@ -175,13 +177,4 @@ async fn what_cannot_work_is_said() {
         let as_root = Config { account: None, ..config };
         assert!(matches!(Store::start(&as_root).await, Err(Error::NeedsAccount)));
     }
-}
-
-#[test]
-fn accounts_are_read_from_passwd() {
-    let root = Account::named("root").expect("readable").expect("there");
-    assert_eq!((root.uid, root.gid), (0, 0));
-    assert_eq!(Account::of_uid(0).expect("readable"), Some(root));
-    assert_eq!(group_named("root").expect("readable"), Some(0));
-    assert_eq!(Account::named("no such account").expect("readable"), None);
 }

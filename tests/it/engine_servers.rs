@@ -67,7 +67,9 @@ impl House {
 
 pub fn config(folder: &Path) -> Config {
     let engines = std::env::var_os("COFFER_ENGINES").unwrap_or_else(|| "/var/cache/coffer/engines".into());
-    Config::new(folder.join("state"), engines, folder.join("run")).with_system_accounts().unwrap()
+    let accounts = coffer::cli::accounts::Accounts::find().unwrap();
+    let (state, run) = (folder.join("state"), folder.join("run"));
+    coffer::cli::accounts::runtime_config(&state, Path::new(&engines), &run, accounts.as_ref())
 }
 
 impl Drop for House {

@@ -46,6 +46,16 @@ async fn in_step(store: &tokio_postgres::Client, step: &str) {
     .await;
 }
 
+/// Waits until the upgrade's task has begun `step`, however that ended.
+async fn begun(store: &tokio_postgres::Client, step: &str) {
+    wait_for(&format!("the step {step} begins"), Duration::from_secs(120), async || {
+        let sql = "select 1 from task_steps s join tasks t on t.id = s.task_id \
+                   where t.kind = 'upgrade' and s.step = $1 limit 1";
+        store.query_opt(sql, &[&step]).await.unwrap().map(|_| ())
+    })
+    .await;
+}
+
 fn assert_all_there(side: &str, found: &coffer::cli::demo::shop::Found, tally: &Tally) {
     assert_eq!(
         found.found, tally.acknowledged,
@@ -120,7 +130,7 @@ async fn of_dev_while_the_new_server_starts() {
     let mut scene = scene(1_000).await;
     let db = scene.house.store().await;
     let new = ask_for_upgrade(&scene.api, &scene.old.id, "11.8").await;
-    in_step(&db, "start").await;
+    begun(&db, "start").await;
     scene.house.kill_dev_and_start_again().await;
     scene.api = scene.house.login("coffer").await;
     finish(scene, &new, false).await;
@@ -147,7 +157,7 @@ async fn of_the_new_server_while_it_catches_up() {
     let scene = scene(1_000).await;
     let db = scene.house.store().await;
     let new = ask_for_upgrade(&scene.api, &scene.old.id, "11.8").await;
-    in_step(&db, "replicate").await;
+    begun(&db, "replicate").await;
     processes::kill(scene.house.engine_pid(&db, &new).await);
     assert_eq!(scene.writers.tally().errors, 0, "the source's tenants do not notice");
     finish(scene, &new, false).await;
@@ -158,7 +168,7 @@ async fn of_the_endpoint_during_an_upgrade() {
     let scene = scene(1_000).await;
     let db = scene.house.store().await;
     let new = ask_for_upgrade(&scene.api, &scene.old.id, "11.8").await;
-    in_step(&db, "catch_up").await;
+    begun(&db, "catch_up").await;
     processes::kill(scene.house.endpoint_pid().await);
     let before = scene.writers.tally();
     scene

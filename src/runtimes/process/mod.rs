@@ -18,7 +18,6 @@
 //! died before that was written, by the mark that every server of ours carries in its environment. A job dies with
 //! us. See [`servers`] and [`jobs`].
 
-pub mod accounts;
 mod jobs;
 mod servers;
 mod versions;
@@ -50,11 +49,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// The system account that servers run as when the caller is root.
-    pub const ACCOUNT: &str = "coffer-engine";
-    /// The group that may reach the sockets when the caller is root.
-    pub const ENDPOINT_GROUP: &str = "coffer-endpoint";
-
     /// A configuration by which servers run as the caller.
     pub fn new(
         state_dir: impl Into<PathBuf>,
@@ -68,24 +62,6 @@ impl Config {
             account: None,
             endpoint_group: None,
         }
-    }
-
-    /// The same, with servers that run as `coffer-engine` when the caller is root.
-    ///
-    /// # Errors
-    /// When the caller is root and set-up has not made the account or the group.
-    pub fn with_system_accounts(mut self) -> Result<Self, Error> {
-        if !rustix::process::geteuid().is_root() {
-            return Ok(self);
-        }
-        let missing = |what: &str, name: &str| {
-            Error::io(format!("find the {what} {name}"))(std::io::ErrorKind::NotFound.into())
-        };
-        let user = accounts::find_user(Self::ACCOUNT).map_err(Error::io("read /etc/passwd"))?;
-        self.account = Some(user.ok_or_else(|| missing("account", Self::ACCOUNT))?);
-        let group = accounts::find_group(Self::ENDPOINT_GROUP).map_err(Error::io("read /etc/group"))?;
-        self.endpoint_group = Some(group.ok_or_else(|| missing("group", Self::ENDPOINT_GROUP))?);
-        Ok(self)
     }
 }
 
