@@ -80,9 +80,9 @@ pub fn not_ready(instance: &Instance) -> Refusal {
 pub fn unblocked(blockers: &[Blocker]) -> Result<(), Refusal> {
     match blockers {
         [] => Ok(()),
-        [one] => Err(Refusal::Blocked(format!("The upgrade cannot begin: {one}."))),
+        [one] => Err(Refusal::Blocked(format!("The upgrade cannot be done: {one}."))),
         [first, rest @ ..] => {
-            Err(Refusal::Blocked(format!("The upgrade cannot begin: {first} (and {} more).", rest.len())))
+            Err(Refusal::Blocked(format!("The upgrade cannot be done: {first} (and {} more).", rest.len())))
         }
     }
 }

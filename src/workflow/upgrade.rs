@@ -23,7 +23,7 @@ use crate::db::{self, Conn, endpoints, generations};
 use crate::domain::instance::InstanceEvent;
 use crate::domain::task::{Phase, Step, Task};
 use crate::domain::upgrade::{UpgradePlan, unblocked};
-use crate::engines::{Following, RelayAddress};
+use crate::engines::{Engine, Following, RelayAddress, Server};
 use crate::workflow::create::{drop_server, foreign, forget, place, probe, start, unroute};
 use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve};
 
@@ -122,12 +122,14 @@ pub fn commit(
 async fn examine(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
     let (engine, source) = ctx.reach(plan.source_generation).await?;
     let number = engine.probe(&source, false).await?;
-    let blockers = engine.replica_blockers(&source).await?;
-    unblocked(&blockers).map_err(|refusal| StepError::RollBack {
-        tenant: refusal.to_string(),
-        operator: refusal.to_string(),
-    })?;
+    refuse_blockers(&*engine, &source).await?;
     Ok(Done::told(format!("the source answered {number}")))
+}
+
+async fn refuse_blockers(engine: &dyn Engine, source: &Server) -> Result<(), StepError> {
+    let blockers = engine.replica_blockers(source).await?;
+    unblocked(&blockers)
+        .map_err(|refusal| StepError::RollBack { tenant: refusal.to_string(), operator: refusal.to_string() })
 }
 
 async fn seed(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
@@ -205,6 +207,9 @@ async fn catch_up(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepErr
 async fn verify(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
     let (engine, source) = ctx.reach(plan.source_generation).await?;
     let (_, candidate) = ctx.reach(plan.candidate_generation).await?;
+    // What the tenant made since it was examined is no more to be trusted to the copy than what was there before: the
+    // snapshot does not hold for a table without transactions.
+    refuse_blockers(&*engine, &source).await?;
     let mut differ = Vec::new();
     // The tenant may change objects while we compare: only a difference that stays is one.
     for _ in 0..5 {

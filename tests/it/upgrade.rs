@@ -147,3 +147,64 @@ async fn everything_of_a_tenant_goes_along() {
     .await;
     delete(&api, &[&new, &old.id]).await;
 }
+
+/// A table that cannot be carried appears after the acceptance: the upgrade ends as it began, and says why.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_done_is_undone() {
+    use mysql_async::prelude::Queryable as _;
+
+    let api = Client::login(&bed().state, "coffer").await.unwrap();
+    let old = open_shop(&api, "undone", "10.11").await;
+    let shop = Shop::open(&old.address, "shop", "app", &old.password).await.unwrap();
+    shop.load(1_000, |_| {}).await.unwrap();
+    let new = ask_for_upgrade(&api, &old.id, "11.8").await;
+    let opts = coffer::cli::demo::shop::opts(&old.address, "shop", "app", &old.password);
+    let mut conn = mysql_async::Conn::new(opts).await.unwrap();
+    conn.query_drop("create table late (id int) engine=Aria").await.unwrap();
+    let task = api.task_of(&new).await.unwrap();
+    wait_for("the upgrade is rolled back", Duration::from_secs(120), async || {
+        let seen = api.task(&task).await.unwrap();
+        assert_ne!(seen["state"], "verifying");
+        (seen["state"] == "rolled_back").then_some(())
+    })
+    .await;
+    let seen = api.task(&task).await.unwrap();
+    assert!(seen["reason"].as_str().unwrap().contains("shop.late"), "{seen}");
+    let failed = api.show(&new).await.unwrap();
+    assert_eq!(failed["status"], "ERROR");
+    assert!(failed["fault"]["message"].as_str().unwrap().contains("shop.late"), "{failed}");
+    assert!(failed.get("replica_of").is_none() && failed.get("ip").is_none(), "{failed}");
+    let source = api.show(&old.id).await.unwrap();
+    assert_eq!(source["status"], "ACTIVE");
+    assert!(source.get("replicas").is_none() && source.get("fault").is_none(), "{source}");
+    assert_eq!(source["datastore"]["version"], "10.11");
+    conn.query_drop("insert into late values (1)").await.unwrap();
+    conn.query_drop("drop table late").await.unwrap();
+    conn.disconnect().await.unwrap();
+
+    // The same upgrade can be asked for again at once.
+    let again = ask_for_upgrade(&api, &old.id, "11.8").await;
+    status(&api, &again, "VERIFY_UPGRADE", Duration::from_secs(120)).await;
+    delete(&api, &[&again, &new, &old.id]).await;
+}
+
+/// Twenty at once: one task, and a refusal for everybody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_twenty_requests_one_is_accepted() {
+    let api = Client::login(&bed().state, "coffer").await.unwrap();
+    let old = open_shop(&api, "twenty", "10.11").await;
+    let body = json!({"upgrade": {"datastore_type": "MariaDB", "datastore_version": "11.8"}});
+    let path = format!("/instances/{}/action", old.id);
+    let answers = futures::future::join_all((0..20).map(|_| api.post(&path, &body))).await;
+    let (mut new, mut refused) = (Vec::new(), 0);
+    for answer in answers {
+        match answer.unwrap() {
+            (202, answer) => new.push(answer["instance"]["id"].as_str().unwrap().to_owned()),
+            (422, _) => refused += 1,
+            (code, answer) => panic!("{code}: {answer}"),
+        }
+    }
+    assert_eq!((new.len(), refused), (1, 19));
+    status(&api, &new[0], "VERIFY_UPGRADE", Duration::from_secs(120)).await;
+    delete(&api, &[&new[0], &old.id]).await;
+}

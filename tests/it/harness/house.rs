@@ -20,6 +20,7 @@ pub struct House {
     pub run: PathBuf,
     child: Child,
     net: String,
+    more: Vec<String>,
     // Held so that no other test takes the same network.
     _net_is_ours: UnixListener,
 }
@@ -27,11 +28,17 @@ pub struct House {
 impl House {
     /// Starts one.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts one with more arguments, which also hold when it is started again.
+    pub async fn start_with(more: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("coffer-test-").tempdir().unwrap();
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
         let state = folder.path().join("state");
         let (net, held) = own_net();
-        let child = spawn(folder.path(), &state, &net);
+        let more: Vec<String> = more.iter().map(|arg| (*arg).to_owned()).collect();
+        let child = spawn(folder.path(), &state, &net, &more);
         let run = if rustix::process::geteuid().is_root() {
             PathBuf::from("/run/coffer")
         } else if let Some(runtime) =
@@ -41,7 +48,7 @@ impl House {
         } else {
             PathBuf::from(format!("/tmp/coffer-{}", rustix::process::geteuid().as_raw()))
         };
-        let mut house = Self { folder, state, run, child, net, _net_is_ours: held };
+        let mut house = Self { folder, state, run, child, net, more, _net_is_ours: held };
         house.ready().await;
         house
     }
@@ -79,12 +86,20 @@ impl House {
         self.start_again().await;
     }
 
-    /// Stops it cleanly; nothing of it may run afterwards.
-    pub async fn stop(&mut self) {
+    /// Asks it to stop, and waits until it has.
+    pub async fn stop_dev(&mut self) {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        wait_for("coffer dev has stopped", Duration::from_secs(90), async || self.child.try_wait().unwrap())
-            .await;
+        let status = wait_for("coffer dev has stopped", Duration::from_secs(90), async || {
+            self.child.try_wait().unwrap()
+        })
+        .await;
+        assert!(status.success(), "{status}");
+    }
+
+    /// Stops it cleanly; nothing of it may run afterwards.
+    pub async fn stop(&mut self) {
+        self.stop_dev().await;
         let left = wait_for("no process is left", Duration::from_secs(5), async || {
             let left = processes::of(self.folder.path());
             left.is_empty().then_some(left)
@@ -93,9 +108,19 @@ impl House {
         assert!(left.is_empty());
     }
 
+    /// Forgets the arguments that it was started with.
+    pub fn forget_arguments(&mut self) {
+        self.more.clear();
+    }
+
+    /// The folder of all that it has.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Starts it again on the same folder.
     pub async fn start_again(&mut self) {
-        self.child = spawn(self.folder.path(), &self.state, &self.net);
+        self.child = spawn(self.folder.path(), &self.state, &self.net, &self.more);
         self.ready().await;
     }
 
@@ -198,7 +223,7 @@ impl Drop for House {
     }
 }
 
-fn spawn(folder: &Path, state: &Path, net: &str) -> Child {
+fn spawn(folder: &Path, state: &Path, net: &str, more: &[String]) -> Child {
     let open =
         |name: &str| std::fs::OpenOptions::new().create(true).append(true).open(folder.join(name)).unwrap();
     // What an earlier one printed must not look like this one's.
@@ -207,6 +232,7 @@ fn spawn(folder: &Path, state: &Path, net: &str) -> Child {
     command
         .args(["dev", "--listen", "127.0.0.1:0", "--instance-net", net, "--state-dir"])
         .arg(state)
+        .args(more)
         .env_remove("DATABASE_URL")
         .env_remove("COFFER_KEY_FILE")
         .stdin(Stdio::null())
