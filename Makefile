@@ -1,15 +1,20 @@
 # The commands of a working day. The same ones run by hand and in CI.
 .POSIX:
-.PHONY: help engines demo test lint
+.PHONY: help engines build demo test lint
 
 help:
 	@echo 'make demo      set up, build, and show an upgrade of a real database on this machine'
 	@echo 'make test      set up, build, and run every test, against real engines'
 	@echo 'make lint      formatting and clippy, as CI checks them'
+	@echo 'make build     set up and build target/debug/coffer'
 	@echo 'make engines   fetch the database engines and make the system accounts, nothing else'
 
 engines:
 	@bash .make/setup engines
+
+build:
+	@bash .make/setup
+	cargo build --locked
 
 demo:
 	@bash .make/demo

@@ -116,6 +116,19 @@ pub enum Error {
     },
 }
 
+/// What a comparison of all rows found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// Tables that were compared.
+    pub tables: u64,
+    /// Rows that the source has in them.
+    pub rows: u64,
+    /// Tables that differ, as `schema.table`.
+    pub differing: Vec<String>,
+    /// The position at which both were compared; empty when nothing was ever written.
+    pub position: String,
+}
+
 /// A point in a copy, told while it runs: a line for people, such as `12 of 40 MB`.
 pub type Tell = Arc<dyn Fn(String) + Send + Sync>;
 
@@ -178,6 +191,19 @@ pub trait Engine: Send + Sync {
     /// A description of every object of the tenant, equal on two servers that hold the same: one line an object,
     /// sorted. Users with their grants are in it.
     async fn inventory(&self, server: &Server) -> Result<Vec<String>, Error>;
+
+    /// Compares every row of the tenant's tables on both sides at one position of the source, which goes on serving.
+    /// The candidate stands still meanwhile and follows again afterwards, also when an error is returned; after a
+    /// kill, the next call lets it follow.
+    async fn compare_rows(
+        &self,
+        source: &Server,
+        candidate: &Server,
+        tell: Tell,
+    ) -> Result<Comparison, Error>;
+
+    /// Lets a candidate follow again that a killed comparison left standing still. Happy when it follows.
+    async fn resume(&self, candidate: &Server) -> Result<(), Error>;
 
     /// Ends replication on the candidate, lets it write (in its configuration first, then at run time), and gives
     /// its events the state that they have on the source. `server.settings` already says how it shall be. With the

@@ -9,7 +9,7 @@
 //! | convert | run again: it asks first whether it is due |
 //! | replicate | run again: a new password each time, the position is the candidate's own |
 //! | catch up | run again: it only waits and reads |
-//! | verify | run again; its record makes the candidate serve the new instance, whole or not at all |
+//! | verify | run again: a comparison that was killed left the candidate standing still, so it first follows again; its record makes the candidate serve the new instance, whole or not at all |
 //! | open | run again: it only waits; its record shows both sides as VERIFY_UPGRADE |
 //! | drain (after the accepted detach, the one-way point) | run again: it only waits |
 //! | cut | run again: settings first, then the server; each of its statements may be repeated |
@@ -210,6 +210,7 @@ async fn verify(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError
     // What the tenant made since it was examined is no more to be trusted to the copy than what was there before: the
     // snapshot does not hold for a table without transactions.
     refuse_blockers(&*engine, &source).await?;
+    engine.resume(&candidate).await?;
     let mut differ = Vec::new();
     // The tenant may change objects while we compare: only a difference that stays is one.
     for _ in 0..5 {
@@ -230,9 +231,26 @@ async fn verify(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError
             )
             .collect();
         if differ.is_empty() {
+            let compared = engine.compare_rows(&source, &candidate, ctx.tell()).await?;
+            if let Some(first) = compared.differing.first() {
+                return Err(StepError::RollBack {
+                    tenant: format!("The copy does not hold the rows that the source holds in {first}."),
+                    operator: format!(
+                        "at position {:?} these tables differ: {}",
+                        compared.position,
+                        compared.differing.join(", ")
+                    ),
+                });
+            }
             let mut done = probe(ctx, plan.candidate_generation).await?;
             if let Some(answered) = &done.answered {
-                done.detail = Some(format!("{} objects equal; the server answered {answered}", ours.len()));
+                done.detail = Some(format!(
+                    "{} objects equal; {} rows of {} tables equal at position {:?}; the server answered {answered}",
+                    ours.len(),
+                    compared.rows,
+                    compared.tables,
+                    compared.position
+                ));
             }
             return Ok(done);
         }

@@ -283,6 +283,26 @@ async fn a_candidate_is_seeded_follows_and_takes_over() {
     let mut reader = connect(&candidate, "app", "app's word").await.unwrap();
     assert!(reader.query_drop("INSERT INTO shop.counted VALUES (9)").await.is_err());
 
+    // Every row is compared while the source is written to; one that differs is found, and its table named.
+    let now = ENGINE.position(&source).await.unwrap();
+    assert!(ENGINE.reached(&candidate, &now, Duration::from_secs(20)).await.unwrap());
+    let compared = ENGINE.compare_rows(&source, &candidate, quiet()).await.unwrap();
+    assert!(compared.differing.is_empty() && compared.rows > 100 && compared.tables > 3, "{compared:?}");
+    let mut ours = own(&candidate).await;
+    for sql in ["SET sql_log_bin=0", "INSERT INTO shop.counted VALUES (-77)"] {
+        ours.query_drop(sql).await.unwrap();
+    }
+    let compared = ENGINE.compare_rows(&source, &candidate, quiet()).await.unwrap();
+    assert_eq!(compared.differing, ["shop.counted"]);
+    ours.query_drop("DELETE FROM shop.counted WHERE good=-77").await.unwrap();
+    // A comparison that was killed leaves the applier standing still; the next one begins with that.
+    ours.query_drop("STOP SLAVE SQL_THREAD").await.unwrap();
+    ENGINE.resume(&candidate).await.unwrap();
+    let now = ENGINE.position(&source).await.unwrap();
+    assert!(ENGINE.reached(&candidate, &now, Duration::from_secs(20)).await.unwrap());
+    let compared = ENGINE.compare_rows(&source, &candidate, quiet()).await.unwrap();
+    assert!(compared.differing.is_empty(), "{compared:?}");
+
     stop.store(true, Ordering::Relaxed);
     let written = writer.await.unwrap();
     // As the fence does it: nobody writes any more.

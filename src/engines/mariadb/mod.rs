@@ -13,6 +13,7 @@
 mod accounts;
 mod blockers;
 mod bootstrap;
+mod compare;
 mod config;
 mod connection;
 mod content;
@@ -27,7 +28,7 @@ use async_trait::async_trait;
 use crate::domain::datastore::EngineKind;
 use crate::domain::question::Blocker;
 use crate::domain::tenant::{NewDatabase, NewUser};
-use crate::engines::{Engine, Error, Following, Position, RelayAddress, Server, Settings, Tell};
+use crate::engines::{Comparison, Engine, Error, Following, Position, RelayAddress, Server, Settings, Tell};
 use crate::runtimes::{self, Job, Layout, Observed};
 
 use connection::{Client, scrub};
@@ -309,6 +310,22 @@ impl Engine for MariaDb {
         let lines = inventory::read(&mut client).await?;
         client.close().await;
         Ok(lines)
+    }
+
+    async fn compare_rows(
+        &self,
+        source: &Server,
+        candidate: &Server,
+        tell: Tell,
+    ) -> Result<Comparison, Error> {
+        compare::rows(source, candidate, &tell).await
+    }
+
+    async fn resume(&self, candidate: &Server) -> Result<(), Error> {
+        let mut client = Client::connect(candidate).await?;
+        client.run("let the candidate follow again", "START SLAVE").await?;
+        client.close().await;
+        Ok(())
     }
 
     async fn cut(&self, candidate: &Server, source: Option<&Server>) -> Result<(), Error> {
