@@ -194,12 +194,19 @@ impl Engine for MariaDb {
         let layout = layout(server)?;
         write_config(server, &layout).await?;
         let args = [format!("--defaults-file={}", layout.config.join(CONFIG).display())];
-        server
-            .runtime
-            .ensure_server(server.generation, &layout, "mariadbd", &args)
-            .await
-            .map_err(runtime("start the server"))?;
-        let mut client = until_it_answers(server).await?;
+        let ensure = || async {
+            let started = server.runtime.ensure_server(server.generation, &layout, "mariadbd", &args).await;
+            started.map_err(runtime("start the server"))?;
+            until_it_answers(server).await
+        };
+        let mut client = match ensure().await {
+            Ok(client) => client,
+            // The process that was met may have been dying already; only one of our own says why it cannot live.
+            Err(error) => match server.runtime.observe(server.generation).await {
+                Ok(Observed::Stopped) => ensure().await?,
+                Ok(Observed::Running) | Err(_) => return Err(error),
+            },
+        };
         apply(&mut client, &server.settings).await?;
         client.close().await;
         Ok(())
