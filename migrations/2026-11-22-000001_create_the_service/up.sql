@@ -121,6 +121,8 @@ create table endpoints (
     address         text not null,
     port            integer not null check (port between 1 and 65535),
     generation_id   uuid references generations (id),
+    -- Connections that are let through at once: fewer than the server takes, so that we always get in.
+    connections     integer not null check (connections > 0),
     epoch           bigint not null default 1,
     applied_epoch   bigint not null default 0,
     unique (host_id, address)
@@ -236,3 +238,14 @@ create trigger wake_steps after update of applied_epoch on endpoints
     for each statement execute function wake('coffer_applied');
 create trigger wake_steps after update of address on relays
     for each statement execute function wake('coffer_applied');
+
+-- The endpoint role faces the network: where it has a role of its own in the store, it reads routes and acknowledges
+-- them, and nothing else.
+do $$
+begin
+    if exists (select from pg_roles where rolname = 'coffer_endpoint') then
+        grant select on endpoints, relays to coffer_endpoint;
+        grant update (applied_epoch) on endpoints to coffer_endpoint;
+        grant update (address, port) on relays to coffer_endpoint;
+    end if;
+end $$;

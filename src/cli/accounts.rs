@@ -86,7 +86,8 @@ pub fn store_config(
     if let Some(Accounts { store: Account { uid, gid }, endpoint, .. }) = accounts.copied() {
         config.account = Some(store::Account { name: "coffer-store".to_owned(), uid, gid });
         config.endpoint_gid = Some(endpoint.gid);
-        config.peers.extend(["coffer-store".to_owned(), "coffer-endpoint".to_owned()]);
+        config.peers.push("coffer-store".to_owned());
+        config.endpoint_peer = Some("coffer-endpoint".to_owned());
     }
     Ok(config)
 }

@@ -100,13 +100,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         Some(_) => None,
         None => Some(start_store(&folders, accounts.as_ref()).await?),
     };
-    let database = match (&store, args.database_url) {
-        (Some(store), _) => store.url(),
-        (None, Some(url)) => url,
+    let (database, endpoint_database) = match (&store, args.database_url) {
+        (Some(store), _) => (store.url(), store.endpoint_url()),
+        (None, Some(url)) => (url.clone(), url),
         (None, None) => bail!("no database"),
     };
     let served = serve(
-        Parts { folders: &folders, accounts: accounts.as_ref(), sealer, database, stop },
+        Parts { folders: &folders, accounts: accounts.as_ref(), sealer, database, endpoint_database, stop },
         &url,
         listener,
         args.instance_net,
@@ -129,6 +129,7 @@ struct Parts<'a> {
     accounts: Option<&'a Accounts>,
     sealer: Sealer,
     database: String,
+    endpoint_database: String,
     stop: watch::Receiver<bool>,
 }
 
@@ -147,7 +148,7 @@ async fn serve(
     keep_instances: bool,
     stopping: &watch::Sender<bool>,
 ) -> anyhow::Result<()> {
-    let Parts { folders, accounts, sealer, database, stop } = parts;
+    let Parts { folders, accounts, sealer, database, endpoint_database, stop } = parts;
     let db = Db::new(&crate::db::Config::new(&database));
     db.migrate().await.context("migrate the store")?;
 
@@ -169,7 +170,7 @@ async fn serve(
     let endpoint = tokio::spawn(keep_endpoint(
         folders.clone(),
         host.clone(),
-        database.clone(),
+        endpoint_database,
         accounts.map(|a| a.endpoint),
         stop.clone(),
     ));

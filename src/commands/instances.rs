@@ -118,11 +118,10 @@ impl Commands {
                     request.datastore.as_deref(),
                     request.version.as_deref(),
                 )?;
-                if !catalogue::flavors(conn)?.iter().any(|flavor| flavor.id == request.flavor) {
-                    return Err(
-                        Refusal::Invalid(format!("Flavor {} cannot be found.", request.flavor)).into()
-                    );
-                }
+                let flavor = catalogue::flavors(conn)?
+                    .into_iter()
+                    .find(|flavor| flavor.id == request.flavor)
+                    .ok_or_else(|| Refusal::Invalid(format!("Flavor {} cannot be found.", request.flavor)))?;
                 let host = hosts::place(conn, version.engine.as_str(), &version.name)?.ok_or_else(|| {
                     Refusal::NoRoom(format!("No host that runs {} is up.", version.title()))
                 })?;
@@ -139,7 +138,7 @@ impl Commands {
                         replica_of: None,
                     },
                 )?;
-                endpoints::allocate(conn, &host, id, version.engine.standard_port())?
+                endpoints::allocate(conn, &host, id, version.engine.standard_port(), flavor.connections())?
                     .ok_or_else(|| Refusal::NoRoom("The host has no address left.".to_owned()))?;
                 generations::insert(
                     conn,

@@ -72,8 +72,14 @@ impl Commands {
                         replica_of: Some(id),
                     },
                 )?;
-                endpoints::allocate(conn, &source.host, new, target.engine.standard_port())?
-                    .ok_or_else(|| Refusal::NoRoom("The host has no address left.".to_owned()))?;
+                endpoints::allocate(
+                    conn,
+                    &source.host,
+                    new,
+                    target.engine.standard_port(),
+                    source.flavor.connections(),
+                )?
+                .ok_or_else(|| Refusal::NoRoom("The host has no address left.".to_owned()))?;
                 generations::insert(
                     conn,
                     &generations::New {

@@ -10,7 +10,8 @@ use crate::db::schema::{endpoints, hosts, relays};
 use crate::db::{Conn, Error};
 use crate::domain::ids::{GenerationId, HostId, InstanceId, TaskId};
 
-/// Gives the instance the lowest free address of its host's network, for its whole life. `None` when all are taken.
+/// Gives the instance the lowest free address of its host's network, for its whole life, and lets so many
+/// `connections` through it at once. `None` when all are taken.
 ///
 /// # Errors
 /// The store's.
@@ -19,6 +20,7 @@ pub fn allocate(
     host: &HostId,
     instance: InstanceId,
     port: u16,
+    connections: u32,
 ) -> Result<Option<Ipv4Addr>, Error> {
     // The host's row is the queue: two creations never pick the same address.
     let net: String = hosts::table
@@ -45,6 +47,7 @@ pub fn allocate(
             endpoints::host_id.eq(&host.0),
             endpoints::address.eq(address.to_string()),
             endpoints::port.eq(i32::from(port)),
+            endpoints::connections.eq(i32::try_from(connections).unwrap_or(i32::MAX)),
         ))
         .execute(conn)
         .map_err(Error::query("give the instance its address"))?;

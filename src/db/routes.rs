@@ -57,6 +57,14 @@ pub struct Route {
     pub epoch: i64,
     /// The newest epoch that an endpoint role has put in force.
     pub applied_epoch: i64,
+    /// How many connections it lets through at once: fewer than the server takes, so that we always get in.
+    #[serde(default = "few")]
+    pub connections: u32,
+}
+
+/// What a state file that does not say it stands for.
+const fn few() -> u32 {
+    50
 }
 
 /// A private way to a source, for a task's life.
@@ -133,7 +141,7 @@ impl Routing {
     pub async fn read(&self, host: &HostId) -> Result<Routes, Error> {
         let by_host: &[&(dyn ToSql + Sync)] = &[&host.0];
         let routes = self.client.query(
-            "select instance_id::text, address, port, generation_id::text, epoch, applied_epoch \
+            "select instance_id::text, address, port, generation_id::text, epoch, applied_epoch, connections \
              from endpoints where host_id = $1 order by instance_id",
             by_host,
         );
@@ -199,6 +207,7 @@ fn route(row: &Row) -> Result<Route, Error> {
         generation: generation.as_deref().map(id).transpose()?,
         epoch: get(row, 4)?,
         applied_epoch: get(row, 5)?,
+        connections: get::<i32>(row, 6)?.try_into().unwrap_or_else(|_| few()),
     })
 }
 

@@ -47,7 +47,8 @@ diesel::table! {
 }
 diesel::table! {
     endpoints (instance_id) {
-        instance_id -> Uuid, host_id -> Text, address -> Text, port -> Integer, generation_id -> Nullable<Uuid>,
+        instance_id -> Uuid, host_id -> Text, address -> Text, port -> Integer, connections -> Integer,
+        generation_id -> Nullable<Uuid>,
         epoch -> BigInt, applied_epoch -> BigInt,
     }
 }

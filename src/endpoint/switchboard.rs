@@ -11,6 +11,9 @@ use crate::domain::ids::{GenerationId, InstanceId, TaskId};
 /// Where a relay listens until it has an address: any free port, reachable on this host alone.
 const ANY_RELAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
+/// A relay has one candidate, which reconnects now and then; nobody else may fill the source through it.
+const RELAY_CONNECTIONS: usize = 4;
+
 /// Whose listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Key {
@@ -42,14 +45,19 @@ impl Switchboard {
     /// Puts `wanted` in force as far as it can be: gives the instances for which it is, and fills in where relays
     /// listen.
     pub(super) async fn apply(&mut self, wanted: &mut Routes) -> HashSet<InstanceId> {
-        let mut ways: HashMap<Key, (Option<SocketAddr>, GenerationId)> = HashMap::new();
+        let most = self.limits.connections;
+        let mut ways: HashMap<Key, (Option<SocketAddr>, GenerationId, usize)> = HashMap::new();
         for route in &wanted.routes {
             if let Some(generation) = route.generation {
-                ways.insert(Key::Instance(route.instance), (Some(route.address), generation));
+                let connections = usize::try_from(route.connections).unwrap_or(most).min(most);
+                ways.insert(Key::Instance(route.instance), (Some(route.address), generation, connections));
             }
         }
         for relay in &wanted.relays {
-            ways.insert(Key::Relay(relay.task), (relay.address, relay.generation));
+            ways.insert(
+                Key::Relay(relay.task),
+                (relay.address, relay.generation, RELAY_CONNECTIONS.min(most)),
+            );
         }
 
         // First what ends, so that an address which moved is free.
@@ -57,7 +65,7 @@ impl Switchboard {
             .listening
             .iter()
             .filter(|(key, now)| match ways.get(key) {
-                Some((address, _)) => address.is_some_and(|address| address != now.address()),
+                Some((address, _, _)) => address.is_some_and(|address| address != now.address()),
                 None => true,
             })
             .map(|(key, _)| *key)
@@ -69,11 +77,11 @@ impl Switchboard {
             }
         }
 
-        self.told.retain(|address| ways.values().any(|(wanted, _)| *wanted == Some(*address)));
-        for (key, (address, generation)) in ways {
+        self.told.retain(|address| ways.values().any(|(wanted, _, _)| *wanted == Some(*address)));
+        for (key, (address, generation, connections)) in ways {
             match self.listening.get(&key) {
                 Some(now) => now.lead_to(generation),
-                None => self.open(key, address.unwrap_or(ANY_RELAY), generation),
+                None => self.open(key, address.unwrap_or(ANY_RELAY), generation, connections),
             }
         }
 
@@ -90,8 +98,9 @@ impl Switchboard {
             .collect()
     }
 
-    fn open(&mut self, key: Key, address: SocketAddr, generation: GenerationId) {
-        match Listening::open(address, generation, self.limits, self.socket_path.clone()) {
+    fn open(&mut self, key: Key, address: SocketAddr, generation: GenerationId, connections: usize) {
+        let limits = Limits { connections, ..self.limits };
+        match Listening::open(address, generation, limits, self.socket_path.clone()) {
             Ok(listening) => {
                 tracing::info!(address = %listening.address(), "listening");
                 self.told.remove(&address);

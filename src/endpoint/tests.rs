@@ -169,8 +169,8 @@ impl House {
     async fn endpoint(&self, instance: InstanceId, at: SocketAddr, host: &str, to: Option<GenerationId>) {
         let to = to.map_or("null".to_owned(), |generation| format!("'{generation}'"));
         self.sql(&format!(
-            "insert into endpoints (instance_id, host_id, address, port, generation_id)
-             values ('{instance}', '{host}', '{}', {}, {to})",
+            "insert into endpoints (instance_id, host_id, address, port, connections, generation_id)
+             values ('{instance}', '{host}', '{}', {}, 100, {to})",
             at.ip(),
             at.port()
         ))
@@ -388,6 +388,7 @@ async fn the_last_state_is_kept_whole_and_is_its_hosts_own() {
             generation: Some(GenerationId(Uuid::now_v7())),
             epoch: 4,
             applied_epoch: 3,
+            connections: 100,
         }],
         relays: vec![Relay {
             task: TaskId(Uuid::now_v7()),

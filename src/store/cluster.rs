@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::fs::FlockOperation;
 use tokio::time::Instant;
 
-use super::{Account, Config, Error, NAME, binaries, postmaster};
+use super::{Account, Config, ENDPOINT, Error, NAME, binaries, postmaster};
 
 /// The longest path of a Unix socket that we use, in bytes; the system's own limit is 107.
 const LONGEST_SOCKET: usize = 100;
@@ -40,12 +40,12 @@ impl Layout {
         Ok(Self { data: root.join("data"), root, socket_dir })
     }
 
-    /// The connection string.
-    pub(super) fn url(&self) -> String {
+    /// The connection string of a role.
+    pub(super) fn url(&self, user: &str) -> String {
         let host = self.socket_dir.display().to_string().replace('\\', "\\\\").replace('\'', "\\'");
         let plain = host.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b));
         let quote = if plain { "" } else { "'" };
-        format!("host={quote}{host}{quote} user={NAME} dbname={NAME}")
+        format!("host={quote}{host}{quote} user={user} dbname={NAME}")
     }
 
     pub(super) fn socket(&self) -> PathBuf {
@@ -131,9 +131,13 @@ impl Layout {
             ("postgresql.conf", self.settings()),
             (
                 "pg_hba.conf",
-                format!("# Written by coffer at each start.\nlocal all {NAME} peer map={NAME}\n"),
+                format!(
+                    "# Written by coffer at each start.\n\
+                     local {NAME} {NAME} peer map={NAME}\n\
+                     local {NAME} {ENDPOINT} peer map={NAME}\n"
+                ),
             ),
-            ("pg_ident.conf", identities(&config.peers)),
+            ("pg_ident.conf", identities(&config.peers, config.endpoint_peer.as_deref())),
         ] {
             changed |= write_whole(&self.root.join(name), &text, gid)?;
         }
@@ -231,6 +235,7 @@ pub(super) fn ensure(config: &Config, layout: &Layout) -> Result<PathBuf, Error>
     // No one can log in yet, and the superuser never will.
     for (database, sql) in [
         ("postgres", format!("create role {NAME} login;\n")),
+        ("postgres", format!("create role {ENDPOINT} login;\n")),
         ("postgres", format!("create database {NAME} owner {NAME};\n")),
         ("postgres", "revoke connect, temporary on database postgres, template1 from public;\n".to_owned()),
     ] {
@@ -272,10 +277,11 @@ fn run(
 }
 
 /// The map of `peer`: these system accounts, and nobody else, are `coffer`.
-fn identities(peers: &[String]) -> String {
+fn identities(peers: &[String], endpoint: Option<&str>) -> String {
     let mut text = String::from("# Written by coffer at each start.\n");
-    for peer in peers.iter().filter(|peer| !peer.contains(['"', '\n'])) {
-        text.push_str(&format!("{NAME} \"{peer}\" {NAME}\n"));
+    let roles = peers.iter().map(|peer| (peer.as_str(), NAME)).chain(endpoint.map(|peer| (peer, ENDPOINT)));
+    for (peer, role) in roles.filter(|(peer, _)| !peer.contains(['"', '\n'])) {
+        text.push_str(&format!("{NAME} \"{peer}\" {role}\n"));
     }
     text
 }

@@ -44,6 +44,8 @@ use postmaster::Postmaster;
 
 /// The role and the database of the service.
 const NAME: &str = "coffer";
+/// The role of the endpoint, which faces the network: the migrations give it what it needs, and nothing else.
+const ENDPOINT: &str = "coffer_endpoint";
 /// How long a fast shutdown may take before it becomes an immediate one.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// The pause before the first restart; it doubles up to [`LONGEST_PAUSE`].
@@ -76,6 +78,8 @@ pub struct Config {
     pub endpoint_gid: Option<u32>,
     /// The names of the system accounts that may be `coffer` in the store.
     pub peers: Vec<String>,
+    /// The name of the endpoint's system account, when it has one of its own.
+    pub endpoint_peer: Option<String>,
     /// How long a start may take until the store answers.
     pub start_deadline: Duration,
 }
@@ -95,6 +99,7 @@ impl Config {
             account: None,
             endpoint_gid: None,
             peers: vec![caller.into()],
+            endpoint_peer: None,
             start_deadline: Duration::from_secs(30),
         }
     }
@@ -249,7 +254,13 @@ impl Store {
 
     /// The connection string, for libpq and tokio-postgres alike. It holds no secret.
     pub fn url(&self) -> String {
-        self.inner.layout.url()
+        self.inner.layout.url(NAME)
+    }
+
+    /// The connection string of the endpoint: under a role of its own where it has an account of its own.
+    pub fn endpoint_url(&self) -> String {
+        let own = self.inner.config.endpoint_peer.is_some();
+        self.inner.layout.url(if own { ENDPOINT } else { NAME })
     }
 
     /// The postmaster's process id.

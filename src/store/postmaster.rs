@@ -114,7 +114,7 @@ impl Postmaster {
         without_socket: Option<Duration>,
     ) -> Result<bool, Error> {
         let begun = Instant::now();
-        let url = layout.url();
+        let url = layout.url(super::NAME);
         loop {
             let why = tokio::select! {
                 () = self.gone() => return Err(Error::Ended { log: layout.log_end() }),

@@ -17,6 +17,8 @@ use crate::domain::ids::{GenerationId, InstanceId};
 use crate::domain::instance::InstanceEvent;
 use crate::domain::task::{CreatePlan, Phase, Step, Task};
 use crate::domain::tenant::NewUser;
+use crate::engines;
+use crate::workflow::chain;
 use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve};
 
 /// Runs a step's work.
@@ -41,7 +43,7 @@ pub async fn act(ctx: &StepContext, plan: &CreatePlan, step: Step) -> Result<Don
                 None => Vec::new(),
             };
             let (engine, server) = ctx.reach(plan.generation).await?;
-            engine.create_content(&server, &plan.databases, &users).await?;
+            engine.create_content(&server, &plan.databases, &users).await.map_err(wrong_name)?;
             Ok(Done::told(format!("{} databases, {} users", plan.databases.len(), users.len())))
         }
         Step::Publish => probe(ctx, plan.generation).await,
@@ -84,6 +86,19 @@ pub fn commit(
             })
         }
         (_, _) => Ok(()),
+    }
+}
+
+/// Whether the server will never take what it was asked to make: then no try helps, and the tenant learns why.
+fn wrong_name(error: engines::Error) -> StepError {
+    // Names, character sets, collations and accounts that the server refuses for what they are.
+    const WRONG: [u16; 7] = [1102, 1115, 1253, 1273, 1396, 1470, 1059];
+    match &error {
+        engines::Error::Refused { code, message, .. } if WRONG.contains(code) => StepError::RollBack {
+            tenant: format!("A database or user cannot be made as asked for: {message}."),
+            operator: chain(&error),
+        },
+        _other => error.into(),
     }
 }
 

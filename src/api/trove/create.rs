@@ -227,6 +227,10 @@ fn databases(field: &Field<'_>) -> Result<Vec<NewDatabase>, Refusal> {
         if RESERVED_DATABASES.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
             return Err(field.refuse("is reserved"));
         }
+        // The server's mark for names in the file system's own encoding.
+        if name.to_ascii_lowercase().starts_with("#mysql50#") {
+            return Err(field.refuse("must not begin with #mysql50#"));
+        }
         if all.iter().any(|other| other.name == name) {
             return Err(field.refuse("must not be there twice"));
         }

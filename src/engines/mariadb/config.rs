@@ -3,11 +3,15 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use crate::domain::flavor::client_connections;
 use crate::engines::Settings;
 use crate::runtimes::Layout;
 
 /// The size of the redo log, at bootstrap as later: a change would cost the next start.
 pub const LOG_FILE_SIZE: &str = "48M";
+
+/// Connections beyond the tenant's: the endpoint lets fewer through, so that we and a replica always get in.
+const OUR_CONNECTIONS: u32 = 16;
 
 /// The longest statement or row, in MB.
 pub const PACKET_MB: u64 = 64;
@@ -74,7 +78,7 @@ pub fn text(settings: &Settings, layout: &Layout) -> String {
     let _ = writeln!(text, "read-only={}", switch(settings.read_only));
     let _ = writeln!(text, "event-scheduler={}", switch(settings.events));
     let _ = writeln!(text, "innodb-buffer-pool-size={}M", buffer_pool_mb(settings.memory_mb));
-    let _ = writeln!(text, "max-connections={}", connections(settings.memory_mb));
+    let _ = writeln!(text, "max-connections={}", client_connections(settings.memory_mb) + OUR_CONNECTIONS);
     text
 }
 
@@ -82,11 +86,6 @@ pub fn text(settings: &Settings, layout: &Layout) -> String {
 const fn buffer_pool_mb(memory_mb: u32) -> u32 {
     let share = memory_mb / 5 * 2;
     if share < 32 { 32 } else { share }
-}
-
-/// A connection at work takes some megabytes.
-fn connections(memory_mb: u32) -> u32 {
-    (memory_mb / 8).clamp(50, 500)
 }
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ use crate::runtimes::{Error, Job, JobOutput, Layout};
 const STDERR_KEPT: usize = 4096;
 
 /// How often a pipe tells how far it is.
+/// How long no byte may move between two jobs.
+const STALLED: Duration = Duration::from_secs(600);
+
 const TELL_EVERY: Duration = Duration::from_millis(500);
 
 /// The whole environment of a server or a job.
@@ -174,15 +177,28 @@ pub async fn pipe(
     let (from_in, from_out, from_err) =
         (from.child.stdin.take(), from.child.stdout.take(), from.child.stderr.take());
     let (to_in, to_out, to_err) = (to.child.stdin.take(), to.child.stdout.take(), to.child.stderr.take());
-    let ((), (), from_err, from_status, to_out, to_err, to_status) = tokio::join!(
-        feed(from_in, from.input),
-        forward(from_out, to_in, tell),
-        end_of(from_err),
-        from.child.wait(),
-        whole(to_out),
-        end_of(to_err),
-        to.child.wait(),
-    );
+    let (mut from_child, mut to_child) = (from.child, to.child);
+    let both = async {
+        tokio::join!(
+            feed(from_in, from.input),
+            end_of(from_err),
+            from_child.wait(),
+            whole(to_out),
+            end_of(to_err),
+            to_child.wait(),
+        )
+    };
+    let passing = async {
+        match forward(from_out, to_in, tell).await {
+            Passed::All => std::future::pending::<()>().await,
+            Passed::Stalled => {}
+        }
+    };
+    let ((), from_err, from_status, to_out, to_err, to_status) = tokio::select! {
+        ended = both => ended,
+        // Dropped, both are killed.
+        () = passing => return Err(Error::io("copy: nothing moved for too long")(std::io::ErrorKind::TimedOut.into())),
+    };
     let from = finish(from_generation, from.program, from_status, Ok(Vec::new()), from_err)?;
     let to = finish(to_generation, to.program, to_status, to_out, to_err)?;
     Ok((from, to))
@@ -209,17 +225,25 @@ async fn feed(stdin: Option<ChildStdin>, input: Vec<u8>) {
 }
 
 /// Forwards until either side ends; both ends are closed then, which the programs notice.
-async fn forward(from: Option<ChildStdout>, to: Option<ChildStdin>, tell: &(dyn Fn(u64) + Send + Sync)) {
-    let (Some(mut from), Some(mut to)) = (from, to) else { return };
+async fn forward(
+    from: Option<ChildStdout>,
+    to: Option<ChildStdin>,
+    tell: &(dyn Fn(u64) + Send + Sync),
+) -> Passed {
+    let (Some(mut from), Some(mut to)) = (from, to) else { return Passed::All };
     let mut buffer = vec![0; 128 * 1024];
     let (mut passed, mut told) = (0_u64, Instant::now());
     loop {
-        let part = match from.read(&mut buffer).await {
-            Ok(0) | Err(_) => break,
-            Ok(length) => buffer.get(..length).unwrap_or_default(),
+        // Whoever stands still so long never comes back: closing its pipe ends it, or the time-out of the other does.
+        let part = match tokio::time::timeout(STALLED, from.read(&mut buffer)).await {
+            Ok(Ok(0) | Err(_)) => break,
+            Ok(Ok(length)) => buffer.get(..length).unwrap_or_default(),
+            Err(_) => return Passed::Stalled,
         };
-        if to.write_all(part).await.is_err() {
-            break;
+        match tokio::time::timeout(STALLED, to.write_all(part)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => break,
+            Err(_) => return Passed::Stalled,
         }
         passed += part.len() as u64;
         if told.elapsed() >= TELL_EVERY {
@@ -228,6 +252,15 @@ async fn forward(from: Option<ChildStdout>, to: Option<ChildStdin>, tell: &(dyn 
         }
     }
     tell(passed);
+    Passed::All
+}
+
+/// How a forwarding ended.
+enum Passed {
+    /// One side ended.
+    All,
+    /// No byte moved for too long.
+    Stalled,
 }
 
 async fn whole(stdout: Option<ChildStdout>) -> std::io::Result<Vec<u8>> {

@@ -206,7 +206,12 @@ pub async fn stop(
         })
     };
     match found.await? {
-        Some((lock, process)) => end(&lock, &process, generation, patience, force).await,
+        Some((lock, process)) => {
+            end(&lock, &process, generation, patience, force).await?;
+            // Made again before every start; a state folder that is thrown away leaves nothing in the run folder.
+            let volumes = Arc::clone(volumes);
+            blocking(move || volumes.remove_sockets(generation)).await
+        }
         None => Ok(()),
     }
 }

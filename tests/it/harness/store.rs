@@ -17,6 +17,8 @@ pub async fn connect(state: &Path) -> tokio_postgres::Client {
             .iter()
             .find(|p| p.line.contains(" endpoint "))
             .and_then(|p| processes::variable(p.pid, "DATABASE_URL"))
+            // The endpoint has a role of its own, which sees next to nothing.
+            .map(|url| url.replace("user=coffer_endpoint", "user=coffer"))
     })
     .await;
     super::wait_for("the store answers", std::time::Duration::from_secs(60), async || {
