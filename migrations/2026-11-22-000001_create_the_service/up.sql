@@ -199,9 +199,12 @@ create table relays (
     task_id         uuid primary key references tasks (id),
     host_id         text not null references hosts (id),
     generation_id   uuid not null references generations (id),
-    -- Where the endpoint role listens for it; null until it does.
-    address         text,
-    port            integer
+    -- The new instance's own address, on a port that no outgoing connection can take.
+    address         text not null,
+    port            integer not null check (port between 1 and 65535),
+    -- Whether the endpoint role listens there.
+    listening       boolean not null default false,
+    unique (host_id, address, port)
 );
 
 -- Questions to an engine, answered by a worker.
@@ -236,7 +239,7 @@ create trigger wake_askers after update of answered_at on questions
     for each statement execute function wake('coffer_answers');
 create trigger wake_steps after update of applied_epoch on endpoints
     for each statement execute function wake('coffer_applied');
-create trigger wake_steps after update of address on relays
+create trigger wake_steps after update of listening on relays
     for each statement execute function wake('coffer_applied');
 
 -- The endpoint role faces the network: where it has a role of its own in the store, it reads routes and acknowledges
@@ -246,6 +249,6 @@ begin
     if exists (select from pg_roles where rolname = 'coffer_endpoint') then
         grant select on endpoints, relays to coffer_endpoint;
         grant update (applied_epoch) on endpoints to coffer_endpoint;
-        grant update (address, port) on relays to coffer_endpoint;
+        grant update (listening) on relays to coffer_endpoint;
     end if;
 end $$;

@@ -154,7 +154,7 @@ async fn serve(
 
     let config = runtime_config(&folders.state, &folders.engines, &folders.run, accounts);
     let runtime: Arc<dyn Runtime> = Arc::new(ProcessRuntime::new(config)?);
-    let host = HostId(host_name());
+    let host = host_id(&folders.state)?;
     register(&db, &runtime, &host, instance_net, &folders.engines).await?;
 
     let notices = Notices::default();
@@ -237,12 +237,19 @@ async fn register(
     Ok(())
 }
 
-fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .map(|name| name.trim().to_owned())
-        .ok()
-        .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| "localhost".to_owned())
+/// The host's id: made once and kept in the state folder, since a machine's name changes and two machines have one.
+fn host_id(state: &Path) -> anyhow::Result<HostId> {
+    let path = state.join("host");
+    match std::fs::read_to_string(&path) {
+        Ok(id) if !id.trim().is_empty() => Ok(HostId(id.trim().to_owned())),
+        Ok(_) => bail!("{} is empty", path.display()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let id = uuid::Uuid::new_v4().to_string();
+            write_private(&path, &id)?;
+            Ok(HostId(id))
+        }
+        Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+    }
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {

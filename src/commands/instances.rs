@@ -10,6 +10,7 @@ use crate::domain::datastore::{Datastore, DatastoreVersion};
 use crate::domain::ids::{FlavorId, GenerationId, InstanceId, TaskId};
 use crate::domain::instance::{Instance, InstanceEvent, InstanceState};
 use crate::domain::policy::{Rule, allow};
+use crate::domain::question::QuestionKind;
 use crate::domain::refusal::Refusal;
 use crate::domain::task::{CreatePlan, DeletePlan, Plan, Progress, Task, TaskEvent};
 use crate::domain::tenant::{NewDatabase, NewUser};
@@ -123,7 +124,7 @@ impl Commands {
                     .find(|flavor| flavor.id == request.flavor)
                     .ok_or_else(|| Refusal::Invalid(format!("Flavor {} cannot be found.", request.flavor)))?;
                 let host = hosts::place(conn, version.engine.as_str(), &version.name)?.ok_or_else(|| {
-                    Refusal::NoRoom(format!("No host that runs {} is up.", version.title()))
+                    Refusal::Unavailable(format!("No host that runs {} is up.", version.title()))
                 })?;
                 instances::insert(
                     conn,
@@ -247,38 +248,55 @@ impl Commands {
             .await
     }
 
-    /// Accepts the detach of an upgrade's new side: the upgrade's one-way point.
+    /// Accepts the detach of an upgrade's new side, the upgrade's one-way point, and renames it in the same
+    /// transaction where that was asked for, too.
     ///
     /// # Errors
-    /// A refusal: 404, 403 by role, 400 for an instance that is no replica, 422 for one that has not caught up.
-    pub async fn detach_instance(&self, caller: &Caller, id: InstanceId) -> Result<(), Error> {
+    /// A refusal: 404, 403 by role, 400 for an instance that is no replica, 422 for one that has not caught up, 503
+    /// when that could not be asked.
+    pub async fn detach_instance(
+        &self,
+        caller: &Caller,
+        id: InstanceId,
+        rename: Option<String>,
+    ) -> Result<(), Error> {
+        let asked = caller.clone();
+        let instance =
+            self.db.transact(move |conn| detachable(conn, &asked, id).map(|(instance, _)| instance)).await?;
+        if !self.ask::<bool>(&instance, QuestionKind::CaughtUp).await? {
+            return Err(Refusal::Blocked(format!(
+                "Instance {id} has not caught up with its source. Try again later, or delete it to abandon the upgrade."
+            ))
+            .into());
+        }
         let caller = caller.clone();
         self.db
             .transact(move |conn| {
-                let mut instance = visible(instances::lock(conn, id)?, &caller, id)?;
-                allow(&caller, Rule::InstanceDetach)?;
-                if instance.replica_of.is_none() {
-                    return Err(Refusal::Invalid(format!("Instance {id} is not a replica.")).into());
+                let (mut instance, task) = detachable(conn, &caller, id)?;
+                instance.state =
+                    instance.state.after(InstanceEvent::DetachAccepted).map_err(|_| not_ready(&instance))?;
+                if let Some(name) = &rename {
+                    allow(&caller, Rule::InstanceUpdate)?;
+                    name.clone_into(&mut instance.name);
                 }
-                if instance.state == InstanceState::VerifyUpgrade && instance.seen.trouble.is_some() {
-                    return Err(Refusal::Blocked(format!(
-                        "Instance {id} does not follow its source now. Try again later, or delete it to abandon the \
-                         upgrade."
-                    ))
-                    .into());
-                }
-                let next = instance
-                    .state
-                    .after(InstanceEvent::DetachAccepted)
-                    .map_err(|_| Error::from(not_ready(&instance)))?;
-                let task = tasks::lock_live(conn, id)?.ok_or_else(|| Error::from(not_ready(&instance)))?;
                 decide(conn, &task, TaskEvent::DetachAccepted, &instance)?;
-                instance.state = next;
                 instances::save(conn, &instance)?;
                 note(conn, &caller, &instance, Some(task.id), "detach_accepted")
             })
             .await
     }
+}
+
+/// The instance and its task, locked, if it can be detached now.
+fn detachable(conn: &mut Conn, caller: &Caller, id: InstanceId) -> Result<(Instance, Task), Error> {
+    let instance = visible(instances::lock(conn, id)?, caller, id)?;
+    allow(caller, Rule::InstanceDetach)?;
+    if instance.replica_of.is_none() {
+        return Err(Refusal::Invalid(format!("Instance {id} is not a replica.")).into());
+    }
+    instance.state.after(InstanceEvent::DetachAccepted).map_err(|_| not_ready(&instance))?;
+    let task = tasks::lock_live(conn, id)?.ok_or_else(|| not_ready(&instance))?;
+    Ok((instance, task))
 }
 
 /// Moves a waiting task by a customer's decision.

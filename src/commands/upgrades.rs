@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::commands::instances::{again, insert_task, note, visible};
 use crate::commands::{Commands, Error};
-use crate::db::{Conn, catalogue, endpoints, generations, instances, tasks};
+use crate::db::{Conn, catalogue, endpoints, generations, hosts, instances, tasks};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::DatastoreVersion;
 use crate::domain::ids::{GenerationId, InstanceId, TaskId};
@@ -174,5 +174,10 @@ fn load(
         .collect();
     let has_upgrades = paths.iter().any(|path| path.enabled && from_here.contains(&path.from));
     upgrade::replica_path(&source, busy, has_upgrades, target, &paths)?;
+    if !hosts::runs(conn, &source.host, target.engine.as_str(), &target.name)? {
+        return Err(
+            Refusal::Unavailable(format!("The instance's host cannot run {}.", target.title())).into()
+        );
+    }
     Ok(source)
 }

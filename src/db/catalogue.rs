@@ -183,18 +183,19 @@ pub fn register_host_versions(conn: &mut Conn, host: &HostId) -> Result<(), Erro
          from host_versions h join datastores d on d.name = h.engine where h.host_id = $1 \
          on conflict (datastore_id, name) do update set version_number = excluded.version_number",
         "update datastores d set default_version_id = (select v.id from datastore_versions v \
+         join host_versions h on h.host_id = $1 and h.engine = v.engine and h.series = v.name \
          where v.datastore_id = d.id and v.active \
-         order by string_to_array(v.name, '.')::int[] desc limit 1) \
+         order by string_to_array(h.series, '.')::int[] desc limit 1) \
          where d.default_version_id is null and exists (select 1 from host_versions h where h.host_id = $1 \
          and h.engine = d.name)",
         // A real pair is open to the strategies that exist for it.
         "insert into upgrade_paths (id, from_version_id, to_version_id, ways, note) \
          select gen_random_uuid(), a.id, b.id, array['replica'], 'a real pair of this service' \
-         from datastore_versions a join datastore_versions b on a.datastore_id = b.datastore_id \
-         and string_to_array(a.name, '.')::int[] < string_to_array(b.name, '.')::int[] \
-         join host_versions ha on ha.host_id = $1 and ha.engine = a.engine and ha.series = a.name \
-         join host_versions hb on hb.host_id = $1 and hb.engine = b.engine and hb.series = b.name \
-         where a.runtime = 'process' and b.runtime = 'process' on conflict do nothing",
+         from host_versions ha join host_versions hb on hb.host_id = ha.host_id and hb.engine = ha.engine \
+         and string_to_array(ha.series, '.')::int[] < string_to_array(hb.series, '.')::int[] \
+         join datastore_versions a on a.engine = ha.engine and a.name = ha.series and a.runtime = 'process' \
+         join datastore_versions b on b.engine = hb.engine and b.name = hb.series and b.runtime = 'process' \
+         and b.datastore_id = a.datastore_id where ha.host_id = $1 on conflict do nothing",
     ];
     for statement in statements {
         diesel::sql_query(statement).bind::<Text, _>(&host.0).execute(conn).map_err(Error::query(doing))?;

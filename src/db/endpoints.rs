@@ -92,7 +92,12 @@ pub fn remove(conn: &mut Conn, instance: InstanceId) -> Result<(), Error> {
         .map_err(Error::query("remove the endpoint"))
 }
 
-/// Asks for a relay to `generation` for the task's life. Happy when there is one.
+/// The port on which an instance's address relays its candidate to the source: below the ports that the system gives
+/// to outgoing connections, so that it can be taken again after any restart.
+const RELAY_PORT: i32 = 13_306;
+
+/// Asks for a relay to `generation` for the task's life, on the address of the instance `at`. Happy when there is
+/// one.
 ///
 /// # Errors
 /// The store's.
@@ -101,17 +106,24 @@ pub fn open_relay(
     task: TaskId,
     host: &HostId,
     generation: GenerationId,
+    at: InstanceId,
 ) -> Result<(), Error> {
+    let doing = "ask for a relay";
+    let address: String =
+        endpoints::table.find(at.0).select(endpoints::address).first(conn).map_err(Error::query(doing))?;
     diesel::insert_into(relays::table)
         .values((
             relays::task_id.eq(task.0),
             relays::host_id.eq(&host.0),
             relays::generation_id.eq(generation.0),
+            relays::address.eq(address),
+            relays::port.eq(RELAY_PORT),
         ))
-        .on_conflict_do_nothing()
+        .on_conflict(relays::task_id)
+        .do_nothing()
         .execute(conn)
         .map(|_| ())
-        .map_err(Error::query("ask for a relay"))
+        .map_err(Error::query(doing))
 }
 
 /// Where the task's relay listens; `None` until it does.
@@ -119,16 +131,14 @@ pub fn open_relay(
 /// # Errors
 /// The store's.
 pub fn relay(conn: &mut Conn, task: TaskId) -> Result<Option<(String, u16)>, Error> {
-    let found: Option<(Option<String>, Option<i32>)> = relays::table
+    let found: Option<(String, i32)> = relays::table
         .find(task.0)
+        .filter(relays::listening)
         .select((relays::address, relays::port))
         .first(conn)
         .optional()
         .map_err(Error::query("read the relay"))?;
-    Ok(match found {
-        Some((Some(address), Some(port))) => u16::try_from(port).ok().map(|port| (address, port)),
-        Some((_, _)) | None => None,
-    })
+    Ok(found.and_then(|(address, port)| u16::try_from(port).ok().map(|port| (address, port))))
 }
 
 /// Ends the task's relay.

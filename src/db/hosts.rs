@@ -71,3 +71,16 @@ pub fn place(conn: &mut Conn, engine: &str, series: &str) -> Result<Option<HostI
     .map(|row| row.map(|row| HostId(row.id)))
     .map_err(Error::query("find a host"))
 }
+
+/// Whether `host` can run `engine` `series`.
+///
+/// # Errors
+/// The store's.
+pub fn runs(conn: &mut Conn, host: &HostId, engine: &str, series: &str) -> Result<bool, Error> {
+    let found: i64 = host_versions::table
+        .find((&host.0, engine, series))
+        .count()
+        .get_result(conn)
+        .map_err(Error::query("ask what the host can run"))?;
+    Ok(found > 0)
+}

@@ -74,8 +74,11 @@ pub struct Relay {
     pub task: TaskId,
     /// Where it leads.
     pub generation: GenerationId,
-    /// Where it listens, once it does; it stays there.
-    pub address: Option<SocketAddr>,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether that was recorded.
+    #[serde(default)]
+    pub listening: bool,
 }
 
 /// Everything that one host's endpoint role serves.
@@ -147,7 +150,7 @@ impl Routing {
         );
         let routes = answer("read the endpoints", routes).await?;
         let relays = self.client.query(
-            "select task_id::text, generation_id::text, address, port \
+            "select task_id::text, generation_id::text, address, port, listening \
              from relays where host_id = $1 order by task_id",
             by_host,
         );
@@ -173,18 +176,18 @@ impl Routing {
         answer("record the applied epoch", update).await.map(|_| ())
     }
 
-    /// Records where the task's relay listens; whether it is so. Not when it is gone or listens elsewhere.
+    /// Records that the task's relay listens.
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn record_relay(&self, task: TaskId, address: SocketAddr) -> Result<bool, Error> {
-        let (task, ip, port) = (task.to_string(), address.ip().to_string(), i32::from(address.port()));
-        let values: &[&(dyn ToSql + Sync)] = &[&task, &ip, &port];
+    pub async fn record_relay(&self, task: TaskId) -> Result<(), Error> {
+        let task = task.to_string();
+        let values: &[&(dyn ToSql + Sync)] = &[&task];
         let update = self.client.execute(
-            "update relays set address = $2, port = $3 where task_id = $1::text::uuid and address is null",
+            "update relays set listening = true where task_id = $1::text::uuid and not listening",
             values,
         );
-        answer("record the relay's address", update).await.map(|rows| rows == 1)
+        answer("record that a relay listens", update).await.map(|_| ())
     }
 }
 
@@ -212,11 +215,13 @@ fn route(row: &Row) -> Result<Route, Error> {
 }
 
 fn relay(row: &Row) -> Result<Relay, Error> {
-    let address = match (get::<Option<String>>(row, 2)?, get(row, 3)?) {
-        (Some(address), Some(port)) => Some(socket_address(&address, port)?),
-        (_, _) => None,
-    };
-    Ok(Relay { task: id(&get::<String>(row, 0)?)?, generation: id(&get::<String>(row, 1)?)?, address })
+    let address: String = get(row, 2)?;
+    Ok(Relay {
+        task: id(&get::<String>(row, 0)?)?,
+        generation: id(&get::<String>(row, 1)?)?,
+        address: socket_address(&address, get(row, 3)?)?,
+        listening: get(row, 4)?,
+    })
 }
 
 fn get<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, column: usize) -> Result<T, Error> {

@@ -79,8 +79,8 @@ diesel::table! {
 }
 diesel::table! {
     relays (task_id) {
-        task_id -> Uuid, host_id -> Text, generation_id -> Uuid, address -> Nullable<Text>,
-        port -> Nullable<Integer>,
+        task_id -> Uuid, host_id -> Text, generation_id -> Uuid, address -> Text, port -> Integer,
+        listening -> Bool,
     }
 }
 diesel::table! {

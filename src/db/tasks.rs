@@ -263,25 +263,13 @@ pub fn release_leases(conn: &mut Conn, host: &HostId) -> Result<usize, Error> {
     .map_err(Error::query("release the leases of gone workers"))
 }
 
-/// Locks the task's row for a write under `lease`.
+/// Locks the task's row for a write under `lease`, and renews it by `by`: a row of short steps is no time without
+/// renewal.
 ///
 /// # Errors
 /// [`Error::LeaseLost`].
-pub fn guard(conn: &mut Conn, task: TaskId, lease: i64) -> Result<(), Error> {
-    #[derive(QueryableByName)]
-    struct Held {
-        #[diesel(sql_type = Bool)]
-        held: bool,
-    }
-    let row: Option<Held> = diesel::sql_query(
-        "select lease_generation = $2 and lease_until >= now() as held from tasks where id = $1 for update",
-    )
-    .bind::<SqlUuid, _>(task.0)
-    .bind::<BigInt, _>(lease)
-    .get_result(conn)
-    .optional()
-    .map_err(Error::query("guard a lease"))?;
-    if row.is_some_and(|row| row.held) { Ok(()) } else { Err(Error::LeaseLost) }
+pub fn guard(conn: &mut Conn, task: TaskId, lease: i64, by: Duration) -> Result<(), Error> {
+    renew(conn, task, lease, by)
 }
 
 /// Moves a task. The caller has locked its row: by [`guard`], or by [`lock_live`] for a customer's decision.

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum QuestionKind {
     /// What stands in the way of a replica upgrade; the answer is a list of [`Blocker`].
     ReplicaBlockers,
+    /// Whether the new side of an upgrade follows its source and has what the source has; the answer is a boolean.
+    CaughtUp,
 }
 
 impl QuestionKind {
@@ -15,6 +17,7 @@ impl QuestionKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ReplicaBlockers => "replica_blockers",
+            Self::CaughtUp => "caught_up",
         }
     }
 
@@ -22,6 +25,7 @@ impl QuestionKind {
     pub const fn title(self) -> &'static str {
         match self {
             Self::ReplicaBlockers => "what stands in the way of an upgrade",
+            Self::CaughtUp => "whether the new instance has caught up",
         }
     }
 }
@@ -32,6 +36,7 @@ impl std::str::FromStr for QuestionKind {
     fn from_str(word: &str) -> Result<Self, Self::Err> {
         match word {
             "replica_blockers" => Ok(Self::ReplicaBlockers),
+            "caught_up" => Ok(Self::CaughtUp),
             other => Err(crate::domain::datastore::UnknownWord { what: "question", word: other.to_owned() }),
         }
     }

@@ -47,6 +47,8 @@ pub enum Refusal {
         /// Its status on the wire.
         status: &'static str,
     },
+    /// The instance serves, and an upgrade of it is being made.
+    BeingUpgraded(InstanceId),
     /// The instance is a replication source or a replica already.
     Replicating(InstanceId),
     /// The instance's content stands in the way; the text names the object and what to do.
@@ -65,6 +67,8 @@ pub enum Refusal {
     },
     /// A limit would be passed, or no host has room.
     NoRoom(String),
+    /// Something that is needed is not up now.
+    Unavailable(String),
     /// An engine did not answer in time.
     NoAnswer {
         /// What was asked, for the caller.
@@ -85,9 +89,11 @@ impl Refusal {
             Self::Forbidden { .. } | Self::HasReplicas => Kind::Forbidden,
             Self::NotFound { .. } => Kind::NotFound,
             Self::NoRoom(_) => Kind::OverLimit,
-            Self::NotReady { .. } | Self::Replicating(_) | Self::Blocked(_) => Kind::Unprocessable,
+            Self::NotReady { .. } | Self::BeingUpgraded(_) | Self::Replicating(_) | Self::Blocked(_) => {
+                Kind::Unprocessable
+            }
             Self::NoUpgrades { .. } => Kind::NotImplemented,
-            Self::NoAnswer { .. } => Kind::Unavailable,
+            Self::Unavailable(_) | Self::NoAnswer { .. } => Kind::Unavailable,
         }
     }
 }
@@ -95,7 +101,9 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Invalid(text) | Self::Blocked(text) | Self::NoRoom(text) => f.write_str(text),
+            Self::Invalid(text) | Self::Blocked(text) | Self::NoRoom(text) | Self::Unavailable(text) => {
+                f.write_str(text)
+            }
             Self::Forbidden { rule } => write!(f, "Policy doesn't allow {rule} to be performed."),
             Self::HasReplicas => f.write_str("Detach replicas before deleting replica source."),
             Self::NotFound { what } => write!(f, "Resource {what} cannot be found."),
@@ -103,6 +111,11 @@ impl fmt::Display for Refusal {
                 f,
                 "Instance {id} is not currently available for an action to be performed \
                  (instance status was {status})."
+            ),
+            Self::BeingUpgraded(id) => write!(
+                f,
+                "Instance {id} is not currently available for an action to be performed (an upgrade of it is being \
+                 made)."
             ),
             Self::Replicating(id) => write!(
                 f,

@@ -70,6 +70,10 @@ pub fn free_for_action(instance: &Instance, busy: bool) -> Result<(), Refusal> {
 
 /// The refusal of a busy instance.
 pub fn not_ready(instance: &Instance) -> Refusal {
+    // Its status is ACTIVE, which would tell the caller nothing.
+    if instance.state == InstanceState::FeedingUpgrade {
+        return Refusal::BeingUpgraded(instance.id);
+    }
     Refusal::NotReady { id: instance.id, status: instance.state.trove_status() }
 }
 

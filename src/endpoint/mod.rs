@@ -5,7 +5,7 @@
 //! (rows do), never reads or logs what passes through, and never reaches an engine but to forward.
 //!
 //! It LISTENs, looks at its host's rows, puts them in force, keeps them on disk, and only then acknowledges: an
-//! endpoint's `applied_epoch`, a relay's address. With the store away it goes on with its last state.
+//! endpoint's `applied_epoch`, a relay's `listening`. With the store away it goes on with its last state.
 //!
 //! # If we die here
 //! Connections end with us. The next of us serves the state on disk at once, without the store too, on the same
@@ -113,7 +113,7 @@ pub async fn serve(
 
 async fn run(config: &Config, memory: &mut Memory, board: &mut Switchboard) {
     let mut wanted = memory.last().clone();
-    board.apply(&mut wanted).await;
+    board.apply(&wanted).await;
     let mut pause = FIRST_PAUSE;
     let mut told = false;
     loop {
@@ -141,7 +141,7 @@ async fn run(config: &Config, memory: &mut Memory, board: &mut Switchboard) {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
         // What could not be bound is tried without the store too.
-        board.apply(&mut wanted).await;
+        board.apply(&wanted).await;
     }
 }
 
@@ -177,21 +177,19 @@ async fn settle(
     routing: &Routing,
     memory: &mut Memory,
     board: &mut Switchboard,
-    wanted: &mut Routes,
+    wanted: &Routes,
 ) -> Result<(), routes::Error> {
-    let unrecorded: Vec<_> =
-        wanted.relays.iter().filter(|relay| relay.address.is_none()).map(|relay| relay.task).collect();
     let in_force = board.apply(wanted).await;
     if !memory.keep(wanted).await {
         return Ok(());
     }
-    for relay in wanted.relays.iter().filter(|relay| unrecorded.contains(&relay.task)) {
-        if let Some(address) = relay.address {
-            routing.record_relay(relay.task, address).await?;
+    for relay in wanted.relays.iter().filter(|relay| !relay.listening) {
+        if in_force.relays.contains(&relay.task) {
+            routing.record_relay(relay.task).await?;
         }
     }
     for route in wanted.routes.iter().filter(|route| route.epoch > route.applied_epoch) {
-        if in_force.contains(&route.instance) {
+        if in_force.instances.contains(&route.instance) {
             routing.record_applied(route.instance, route.epoch).await?;
             tracing::info!(instance.id = %route.instance, epoch = route.epoch, "applied");
         }

@@ -1,15 +1,12 @@
 //! What listens now, made equal to what is wanted.
 
 use std::collections::{HashMap, HashSet};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::listening::{Limits, Listening};
 use super::{Config, SocketPath, blocked};
 use crate::db::routes::Routes;
 use crate::domain::ids::{GenerationId, InstanceId, TaskId};
-
-/// Where a relay listens until it has an address: any free port, reachable on this host alone.
-const ANY_RELAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A relay has one candidate, which reconnects now and then; nobody else may fill the source through it.
 const RELAY_CONNECTIONS: usize = 4;
@@ -19,6 +16,12 @@ const RELAY_CONNECTIONS: usize = 4;
 enum Key {
     Instance(InstanceId),
     Relay(TaskId),
+}
+
+/// For whom what is wanted is so.
+pub(super) struct InForce {
+    pub(super) instances: HashSet<InstanceId>,
+    pub(super) relays: HashSet<TaskId>,
 }
 
 pub(super) struct Switchboard {
@@ -42,15 +45,14 @@ impl Switchboard {
         }
     }
 
-    /// Puts `wanted` in force as far as it can be: gives the instances for which it is, and fills in where relays
-    /// listen.
-    pub(super) async fn apply(&mut self, wanted: &mut Routes) -> HashSet<InstanceId> {
+    /// Puts `wanted` in force as far as it can be: gives those for which it is.
+    pub(super) async fn apply(&mut self, wanted: &Routes) -> InForce {
         let most = self.limits.connections;
-        let mut ways: HashMap<Key, (Option<SocketAddr>, GenerationId, usize)> = HashMap::new();
+        let mut ways: HashMap<Key, (SocketAddr, GenerationId, usize)> = HashMap::new();
         for route in &wanted.routes {
             if let Some(generation) = route.generation {
                 let connections = usize::try_from(route.connections).unwrap_or(most).min(most);
-                ways.insert(Key::Instance(route.instance), (Some(route.address), generation, connections));
+                ways.insert(Key::Instance(route.instance), (route.address, generation, connections));
             }
         }
         for relay in &wanted.relays {
@@ -65,7 +67,7 @@ impl Switchboard {
             .listening
             .iter()
             .filter(|(key, now)| match ways.get(key) {
-                Some((address, _, _)) => address.is_some_and(|address| address != now.address()),
+                Some((address, _, _)) => *address != now.address(),
                 None => true,
             })
             .map(|(key, _)| *key)
@@ -77,25 +79,29 @@ impl Switchboard {
             }
         }
 
-        self.told.retain(|address| ways.values().any(|(wanted, _, _)| *wanted == Some(*address)));
+        self.told.retain(|address| ways.values().any(|(wanted, _, _)| *wanted == *address));
         for (key, (address, generation, connections)) in ways {
             match self.listening.get(&key) {
                 Some(now) => now.lead_to(generation),
-                None => self.open(key, address.unwrap_or(ANY_RELAY), generation, connections),
+                None => self.open(key, address, generation, connections),
             }
         }
 
-        for relay in wanted.relays.iter_mut().filter(|relay| relay.address.is_none()) {
-            relay.address = self.listening.get(&Key::Relay(relay.task)).map(Listening::address);
+        let listens = |key: Key| self.listening.contains_key(&key);
+        InForce {
+            instances: wanted
+                .routes
+                .iter()
+                .filter(|route| route.generation.is_none() || listens(Key::Instance(route.instance)))
+                .map(|route| route.instance)
+                .collect(),
+            relays: wanted
+                .relays
+                .iter()
+                .map(|relay| relay.task)
+                .filter(|task| listens(Key::Relay(*task)))
+                .collect(),
         }
-        wanted
-            .routes
-            .iter()
-            .filter(|route| {
-                route.generation.is_none() || self.listening.contains_key(&Key::Instance(route.instance))
-            })
-            .map(|route| route.instance)
-            .collect()
     }
 
     fn open(&mut self, key: Key, address: SocketAddr, generation: GenerationId, connections: usize) {

@@ -182,7 +182,9 @@ impl House {
         self.sql(&format!(
             "insert into tasks (id, kind, project_id, host_id, state, plan)
              values ('{id}', 'upgrade', 'p', 'here', 'scheduled', '{{}}');
-             insert into relays (task_id, host_id, generation_id) values ('{id}', 'here', '{generation}')"
+             insert into relays (task_id, host_id, generation_id, address, port)
+             values ('{id}', 'here', '{generation}', '127.0.0.1', {})",
+            free_address(1).port()
         ))
         .await;
         TaskId(id)
@@ -191,9 +193,10 @@ impl House {
     async fn relay_address(&self, task: TaskId) -> SocketAddr {
         let mut address = None;
         until("the relay has an address", async || {
-            let sql = format!("select address || ':' || port from relays where task_id = '{task}'");
-            let row = self.client.query_one(&sql, &[]).await.expect("asks");
-            address = row.get::<_, Option<String>>(0);
+            let sql =
+                format!("select address || ':' || port from relays where task_id = '{task}' and listening");
+            let row = self.client.query_opt(&sql, &[]).await.expect("asks");
+            address = row.and_then(|row| row.get::<_, Option<String>>(0));
             address.is_some()
         })
         .await;
@@ -393,7 +396,8 @@ async fn the_last_state_is_kept_whole_and_is_its_hosts_own() {
         relays: vec![Relay {
             task: TaskId(Uuid::now_v7()),
             generation: GenerationId(Uuid::now_v7()),
-            address: None,
+            address: "127.64.0.1:13306".parse().expect("an address"),
+            listening: false,
         }],
     };
     let mut memory = Memory::open(&file, &here).expect("opens");

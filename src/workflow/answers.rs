@@ -8,8 +8,10 @@ use tokio::task::JoinSet;
 
 use crate::db::notices::Channel;
 use crate::db::questions::{self, Question};
-use crate::db::{self, instances};
+use crate::db::{self, instances, tasks};
 use crate::domain::question::QuestionKind;
+use crate::domain::task::Plan;
+use crate::engines::Following;
 use crate::workflow::{Works, chain};
 
 /// Answers what is asked of this host's servers, until `stop` becomes true.
@@ -39,7 +41,11 @@ pub async fn run(works: Arc<Works>, mut stop: watch::Receiver<bool>) {
         }
         tokio::select! {
             () = works.notices.wait(Channel::Questions, Duration::from_secs(1)) => {}
-            _ = answering.join_next(), if !answering.is_empty() => {}
+            Some(done) = answering.join_next(), if !answering.is_empty() => {
+                if let Ok(id) = done {
+                    taken.remove(&id);
+                }
+            }
             _ = stop.changed() => {}
         }
     }
@@ -70,6 +76,22 @@ async fn ask(works: &Works, question: &Question) -> Result<serde_json::Value, St
         QuestionKind::ReplicaBlockers => {
             let blockers = engine.replica_blockers(&server).await.map_err(|e| chain(&e))?;
             serde_json::to_value(blockers).map_err(|e| e.to_string())
+        }
+        QuestionKind::CaughtUp => {
+            let task = works
+                .db
+                .transact(move |conn| tasks::lock_live(conn, id))
+                .await
+                .map_err(|e: db::Error| chain(&e))?
+                .ok_or_else(|| "no task has the instance".to_owned())?;
+            let Plan::Upgrade(plan) = task.plan else { return Err("the task is no upgrade".to_owned()) };
+            if engine.following(&server).await.map_err(|e| chain(&e))? != Following::Running {
+                return Ok(serde_json::Value::Bool(false));
+            }
+            let (_, source) = works.reach(plan.source_generation).await.map_err(|e| chain(&e))?;
+            let position = engine.position(&source).await.map_err(|e| chain(&e))?;
+            let reached = engine.reached(&server, &position, Duration::from_secs(3)).await;
+            Ok(serde_json::Value::Bool(reached.map_err(|e| chain(&e))?))
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::domain::ids::{GenerationId, InstanceId};
 use crate::domain::instance::{Fault, Instance, InstanceEvent, Running};
 use crate::domain::task::{Phase, Plan, Step, Task};
 use crate::engines::{self, Engine, Server, Tell};
+use crate::workflow::worker::LEASE;
 use crate::workflow::{NoServer, Works, chain, create, delete, upgrade};
 
 /// A step that did what it is for.
@@ -30,12 +31,18 @@ impl Done {
 /// Who acts next when a step did not do what it is for.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
-    /// The same step again, after a while.
+    /// The same step again, after a while: who did not answer may answer then.
     #[error("{0}")]
     Retry(String),
+    /// The same step again, a few times: who refused will hardly think otherwise.
+    #[error("{0}")]
+    RetryBriefly(String),
     /// What was made since that step is worthless: start again there.
     #[error("{1}")]
     Redo(Step, String),
+    /// The same, and it is nobody's failure: what was made was left half done by a worker that went away.
+    #[error("{1}")]
+    Resume(Step, String),
     /// It cannot succeed: back to what was.
     #[error("{operator}")]
     RollBack {
@@ -51,7 +58,15 @@ pub enum StepError {
 
 impl From<engines::Error> for StepError {
     fn from(error: engines::Error) -> Self {
-        Self::Retry(chain(&error))
+        let text = chain(&error);
+        match error {
+            // Too many connections: a matter of the moment.
+            engines::Error::Refused { code: 1040, .. } | engines::Error::NoAnswer(_) => Self::Retry(text),
+            engines::Error::Refused { .. }
+            | engines::Error::Program { .. }
+            | engines::Error::Runtime { .. }
+            | engines::Error::Unexpected { .. } => Self::RetryBriefly(text),
+        }
     }
 }
 
@@ -104,7 +119,7 @@ impl StepContext {
         self.works
             .db
             .transact(move |conn| {
-                tasks::guard(conn, id, lease)?;
+                tasks::guard(conn, id, lease, LEASE)?;
                 work(conn)
             })
             .await

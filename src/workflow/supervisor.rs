@@ -131,6 +131,7 @@ async fn following_trouble(
     }
     match engine.following(server).await {
         Ok(Following::Broken(why)) => Some(format!("replication has stopped: {why}")),
+        // A moment of either is ordinary: a source that restarts, a comparison, a detach. Who detaches asks anew.
         Ok(Following::Running | Following::Connecting(_) | Following::Nobody) | Err(_) => None,
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
@@ -19,8 +20,11 @@ pub const LEASE: Duration = Duration::from_secs(15);
 /// Tasks that one worker runs at a time.
 const AT_ONCE: usize = 8;
 
-/// Tries of a step before it counts as failed; with the waits below about ten minutes.
+/// Tries of a step before it counts as failed; with the waits below about ten minutes and the tries themselves.
 const TRIES: i32 = 45;
+
+/// Tries of a step that was refused, where it can be undone.
+const BRIEF_TRIES: i32 = 5;
 
 /// How often a task goes back to an earlier step before it counts as failed.
 const REDOS: i32 = 6;
@@ -90,7 +94,7 @@ async fn begin(works: &Works, task: &Task) -> Result<Option<Task>, db::Error> {
     works
         .db
         .transact(move |conn| {
-            tasks::guard(conn, task.id, task.lease)?;
+            tasks::guard(conn, task.id, task.lease, LEASE)?;
             tasks::advance(conn, &task, next, Duration::ZERO)?;
             tasks::find(conn, task.id)
         })
@@ -109,7 +113,7 @@ async fn run_step(
         works
             .db
             .transact(move |conn| {
-                tasks::guard(conn, task.id, task.lease)?;
+                tasks::guard(conn, task.id, task.lease, LEASE)?;
                 tasks::begin_step(conn, &task, phase, step)
             })
             .await?
@@ -119,7 +123,10 @@ async fn run_step(
     let ctx = StepContext { works: Arc::clone(works), task: task.clone(), attempt, record };
     let outcome = async {
         tokio::select! {
-            outcome = step::act(&ctx, phase, step) => outcome,
+            outcome = std::panic::AssertUnwindSafe(step::act(&ctx, phase, step)).catch_unwind() => {
+                // The panic's own words are in the log.
+                outcome.unwrap_or_else(|_| Err(StepError::RetryBriefly("the step panicked".to_owned())))
+            }
             () = keep_lease(works, task) => Err(StepError::LeaseLost),
         }
     }
@@ -144,6 +151,36 @@ async fn run_step(
     }
     drop(entered);
     changed.attempts = attempt;
+    let refused = match record_step(
+        works,
+        changed.clone(),
+        record,
+        (phase, step),
+        next,
+        wait,
+        word,
+        detail,
+        done,
+    )
+    .await
+    {
+        Err(error) if error.is_away() => return Err(error),
+        Err(error @ (db::Error::Broken(_) | db::Error::Row(_) | db::Error::Query { .. })) => error,
+        other => return other,
+    };
+    // What was done cannot be recorded as done, and would not be the next time either: that is a failure of the step.
+    let error = StepError::RollBack {
+        tenant: format!("The {} could not be completed.", task.kind().as_str()),
+        operator: format!("the step's record was refused: {}", chain(&refused)),
+    };
+    let (event, wait, word, detail, mut changed, done) = decide(task, attempt, phase, error);
+    changed.attempts = attempt;
+    let next = advance(task, event)?;
+    tracing::error!(
+        reason = detail.as_deref(),
+        next = next.state().as_str(),
+        "the step's record was refused"
+    );
     record_step(works, changed, record, (phase, step), next, wait, word, detail, done).await
 }
 
@@ -163,7 +200,7 @@ async fn record_step(
         .db
         .transact(move |conn| {
             let mut task = task.clone();
-            tasks::guard(conn, task.id, task.lease)?;
+            tasks::guard(conn, task.id, task.lease, LEASE)?;
             tasks::end_step(conn, record, word, detail.as_deref())?;
             if let Some(done) = &done {
                 step::commit(conn, &mut task, phase, step, done)?;
@@ -186,25 +223,39 @@ fn decide(task: &Task, attempt: i32, phase: Phase, error: StepError) -> Decision
     let operator = error.to_string();
     let can_undo = phase.can_undo(task.kind());
     // 1, 2, 4, 8, then every 15 s.
-    let wait = Duration::from_secs(1 << (attempt - 1).clamp(0, 3)).min(Duration::from_secs(15));
+    let wait = Duration::from_secs(1 << (attempt - 1).clamp(0, 4)).min(Duration::from_secs(15));
+    let brief = if can_undo { BRIEF_TRIES } else { TRIES };
     let event = match &error {
         StepError::Retry(_) if attempt < TRIES => TaskEvent::StepRetried,
+        StepError::RetryBriefly(_) if attempt < brief => TaskEvent::StepRetried,
         StepError::Redo(from, _) if task.redos < REDOS && can_undo => TaskEvent::Redo(*from),
-        StepError::Retry(_) | StepError::Redo(_, _) | StepError::RollBack { .. } | StepError::LeaseLost => {
-            TaskEvent::StepFailed
-        }
+        StepError::Resume(from, _) if can_undo => TaskEvent::Redo(*from),
+        StepError::Retry(_)
+        | StepError::RetryBriefly(_)
+        | StepError::Redo(_, _)
+        | StepError::Resume(_, _)
+        | StepError::RollBack { .. }
+        | StepError::LeaseLost => TaskEvent::StepFailed,
     };
     match event {
         TaskEvent::StepRetried => (event, wait, "retry", Some(operator), changed, None),
         TaskEvent::Redo(_) => {
-            changed.redos += 1;
-            let wait = Duration::from_secs(1 << changed.redos.clamp(0, 3));
+            let wait = if matches!(error, StepError::Resume(_, _)) {
+                Duration::ZERO
+            } else {
+                changed.redos += 1;
+                Duration::from_secs(1 << changed.redos.clamp(0, 5))
+            };
             (event, wait, "redo", Some(operator), changed, None)
         }
         _failed => {
             changed.reason = Some(match error {
                 StepError::RollBack { tenant, .. } => tenant,
-                StepError::Retry(_) | StepError::Redo(_, _) | StepError::LeaseLost => {
+                StepError::Retry(_)
+                | StepError::RetryBriefly(_)
+                | StepError::Redo(_, _)
+                | StepError::Resume(_, _)
+                | StepError::LeaseLost => {
                     format!("The {} could not be completed; nothing of it is left.", task.kind().as_str())
                 }
             });
@@ -218,18 +269,22 @@ fn advance(task: &Task, event: TaskEvent) -> Result<Progress, db::Error> {
     task.progress.after(task.kind(), event).map_err(|e| db::Error::Broken(e.to_string()))
 }
 
-/// Renews the lease while a step runs; returns when it is lost.
+/// Renews the lease while a step runs; returns when it is lost, or can no longer be known to be ours.
 async fn keep_lease(works: &Works, task: &Task) {
     let (id, lease) = (task.id, task.lease);
+    // The record of the step's beginning has just renewed it.
     let mut renewed = tokio::time::Instant::now();
     loop {
         tokio::time::sleep(LEASE / 5).await;
-        match works.db.read(move |conn| tasks::renew(conn, id, lease, LEASE)).await {
-            Ok(()) => renewed = tokio::time::Instant::now(),
-            Err(db::Error::LeaseLost) => return,
-            // With Postgres away nobody can take the lease either; but past its end we no longer know.
-            Err(_) if renewed.elapsed() < LEASE => {}
-            Err(_) => return,
+        // A store that hangs must not keep us acting past the end. The margin is for what we do after this returns.
+        let end = renewed + LEASE - LEASE / 5;
+        let asked = tokio::time::Instant::now();
+        let renewal = works.db.read(move |conn| tasks::renew(conn, id, lease, LEASE));
+        match tokio::time::timeout_at(end, renewal).await {
+            Ok(Ok(())) => renewed = asked,
+            Ok(Err(db::Error::LeaseLost)) | Err(_) => return,
+            Ok(Err(_)) if tokio::time::Instant::now() < end => {}
+            Ok(Err(_)) => return,
         }
     }
 }

@@ -210,3 +210,25 @@ async fn a_clean_stop_is_no_loss_either() {
         .unwrap();
     finish(scene, &new, false).await;
 }
+
+/// A new side that does not follow its source cannot be detached: 422 or 503, and nothing happens. When it follows
+/// again, it can.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_not_caught_up_is_not_detached() {
+    let scene = scene(1_000).await;
+    let db = scene.house.store().await;
+    let new = ask_for_upgrade(&scene.api, &scene.old.id, "11.8").await;
+    status(&scene.api, &new, "VERIFY_UPGRADE", Duration::from_secs(120)).await;
+    let source = rustix::process::Pid::from_raw(scene.house.engine_pid(&db, &scene.old.id).await).unwrap();
+    rustix::process::kill_process(source, rustix::process::Signal::STOP).unwrap();
+    let body = serde_json::json!({"instance": {"replica_of": ""}});
+    let refused = scene.api.patch(&format!("/instances/{new}"), &body).await.unwrap_err().to_string();
+    assert!(refused.contains("answered 503") || refused.contains("answered 422"), "{refused}");
+    assert_eq!(scene.api.show(&new).await.unwrap()["status"], "VERIFY_UPGRADE");
+    rustix::process::kill_process(source, rustix::process::Signal::CONT).unwrap();
+    wait_for("it can be detached", Duration::from_secs(60), async || {
+        scene.api.patch(&format!("/instances/{new}"), &body).await.ok()
+    })
+    .await;
+    finish(scene, &new, true).await;
+}

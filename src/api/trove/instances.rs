@@ -172,7 +172,11 @@ pub async fn update(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     }
     match change {
         None | Some(Change::DetachConfiguration) => {}
-        Some(Change::Detach) => call.state.commands.detach_instance(&caller, id).await?,
+        // One transaction for both: it is one request.
+        Some(Change::Detach) => {
+            call.state.commands.detach_instance(&caller, id, name).await?;
+            return Ok(accepted());
+        }
         Some(Change::Version(wanted)) => same_version(&call, &instance, &wanted).await?,
         Some(Change::AttachConfiguration) => {
             return Err(Fault::not_yet("Attaching a configuration group (instance['configuration'])"));

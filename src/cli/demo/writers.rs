@@ -30,7 +30,7 @@ pub struct Tally {
 
 /// What a writer does between two transactions: as a busy application, not as a benchmark that leaves a replica no
 /// time to catch up.
-const PAUSE: Duration = Duration::from_millis(2);
+const PAUSE: Duration = Duration::from_millis(4);
 
 /// Running writers.
 pub struct Writers {

@@ -5,8 +5,10 @@
 use crate::engines::Error;
 use crate::engines::mariadb::connection::{Client, name};
 
-/// The condition in `mysql.global_priv` for accounts that are not the system's or ours.
-pub const TENANT_ACCOUNT: &str = "User NOT IN ('mariadb.sys', 'mysql.sys') AND User NOT LIKE 'coffer%'";
+/// The condition in `mysql.global_priv` for accounts that are not the system's or ours. Ours are exactly these: an
+/// account that only looks like one of them is somebody's, and must be seen.
+pub const TENANT_ACCOUNT: &str = "NOT (BINARY Host = 'localhost' AND BINARY User IN \
+     ('mariadb.sys', 'coffer', 'coffer_repl', 'coffer_dump', 'coffer_load', 'coffer_look'))";
 
 /// The role that everyone has, from 10.11 on; it exists without being made.
 const PUBLIC: &str = "PUBLIC";
@@ -66,7 +68,7 @@ pub async fn read(client: &mut Client) -> Result<Vec<Account>, Error> {
 /// Makes the accounts, as they are but without rights.
 pub async fn create(client: &mut Client, accounts: &[Account]) -> Result<(), Error> {
     for create in accounts.iter().filter_map(|account| account.create.as_ref()) {
-        client.run("make an account", create).await?;
+        client.run_one("make an account", create.as_bytes()).await?;
     }
     Ok(())
 }
@@ -74,7 +76,7 @@ pub async fn create(client: &mut Client, accounts: &[Account]) -> Result<(), Err
 /// Gives the accounts their rights; what these are on must be there.
 pub async fn grant(client: &mut Client, accounts: &[Account]) -> Result<(), Error> {
     for grant in accounts.iter().flat_map(|account| &account.grants) {
-        client.run("grant an account its rights", grant).await?;
+        client.run_one("grant an account its rights", grant.as_bytes()).await?;
     }
     Ok(())
 }

@@ -9,6 +9,8 @@
 //! that is there twice counts twice. Values go in as text for numbers and as hexadecimal bytes for all else, which
 //! gives the same on every version; `CHECKSUM TABLE` does not promise that.
 //!
+//! Rows are read by accounts that can read the tenant's databases and nothing else, made for the time of it.
+//!
 //! # If we die here
 //! The candidate stands still, and is let go by the next try, which begins with that. Its server, started again,
 //! applies by itself. That it stood still to the end is looked at afterwards: if not, the comparison is worth nothing.
@@ -17,7 +19,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::engines::mariadb::connection::{Client, name, quoted};
-use crate::engines::mariadb::{LOOK_EVERY, content};
+use crate::engines::mariadb::{LOOK_EVERY, content, helpers};
 use crate::engines::{Comparison, Error, Server, Tell};
 
 /// How long one table may take.
@@ -30,15 +32,44 @@ const APPROACH: Duration = Duration::from_secs(120);
 pub async fn rows(source: &Server, candidate: &Server, tell: &Tell) -> Result<Comparison, Error> {
     let mut from = Client::connect(source).await?.patient(PATIENCE);
     let mut to = Client::connect(candidate).await?.patient(PATIENCE);
-    let compared = standing_still(&mut from, &mut to, tell).await;
-    // Whatever came of it, the candidate follows again.
+    let compared = looked_at(source, candidate, &mut from, &mut to, tell).await;
+    // Whatever came of it, the candidate follows again, and nobody is left who may look.
+    let gone = (helpers::drop(&mut from, helpers::LOOK).await, helpers::drop(&mut to, helpers::LOOK).await);
     to.run("let the candidate follow again", "START SLAVE").await?;
+    let compared = compared?;
+    gone.0?;
+    gone.1?;
     from.close().await;
     to.close().await;
+    Ok(compared)
+}
+
+/// The rows are read by accounts that can do nothing else: see [`helpers`].
+async fn looked_at(
+    source: &Server,
+    candidate: &Server,
+    from: &mut Client,
+    to: &mut Client,
+    tell: &Tell,
+) -> Result<Comparison, Error> {
+    let databases = content::databases(from).await?;
+    let password = helpers::reader(from, helpers::LOOK, &databases).await?;
+    let mut there = Client::connect_as(source, helpers::LOOK, password).await?.patient(PATIENCE);
+    let password = helpers::reader(to, helpers::LOOK, &databases).await?;
+    let mut here = Client::connect_as(candidate, helpers::LOOK, password).await?.patient(PATIENCE);
+    let compared = standing_still(&mut there, &mut here, to, tell).await;
+    there.close().await;
+    here.close().await;
     compared
 }
 
-async fn standing_still(from: &mut Client, to: &mut Client, tell: &Tell) -> Result<Comparison, Error> {
+/// `from` and `here` look; `to` is our own account on the candidate.
+async fn standing_still(
+    from: &mut Client,
+    here: &mut Client,
+    to: &mut Client,
+    tell: &Tell,
+) -> Result<Comparison, Error> {
     // Both threads: a position to stop at can be given only to both.
     to.run("stop the candidate", "STOP SLAVE").await?;
     from.run("choose the snapshot's isolation", "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -57,7 +88,7 @@ async fn standing_still(from: &mut Client, to: &mut Client, tell: &Tell) -> Resu
         tell(format!("{at} of {of} tables, {} rows", compared.rows));
         let sum = sum(&table, &columns);
         // Side by side: the longer of the two is what it takes.
-        let (theirs, ours) = tokio::join!(from.row("sum up a table", &sum), to.row("sum up a table", &sum));
+        let (theirs, ours) = tokio::join!(from.row("sum up a table", &sum), here.row("sum up a table", &sum));
         let (theirs, ours) = (theirs?, ours?);
         compared.tables += 1;
         let count = theirs.as_ref().and_then(|row| row.first().cloned().flatten());
@@ -138,7 +169,7 @@ struct Column {
 
 /// The tenant's tables with their columns, as the source has them.
 async fn tables(from: &mut Client) -> Result<BTreeMap<Table, Vec<Column>>, Error> {
-    let condition = content::TENANT_SCHEMA.replace("TABLE_SCHEMA", "c.TABLE_SCHEMA");
+    let condition = content::tenant_schema("c.TABLE_SCHEMA");
     let sql = format!(
         "SELECT c.TABLE_SCHEMA, c.TABLE_NAME, c.COLUMN_NAME, LOWER(c.DATA_TYPE) FROM information_schema.COLUMNS c \
          JOIN information_schema.TABLES t ON t.TABLE_SCHEMA=c.TABLE_SCHEMA AND t.TABLE_NAME=c.TABLE_NAME \

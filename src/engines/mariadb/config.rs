@@ -109,7 +109,7 @@ mod tests {
             "read-only=ON",
             "event-scheduler=OFF",
             "innodb-buffer-pool-size=204M",
-            "max-connections=64",
+            "max-connections=80",
             "skip-networking",
             "socket=\"/r/x/server.sock\"",
         ] {

@@ -1,6 +1,7 @@
 //! Our connection to a server: one question at a time, each with a time-out, each error without secrets.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
@@ -19,7 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A row as text; `None` is NULL.
 pub type Row = Vec<Option<String>>;
 
-/// A connection of our own account.
+/// A row as bytes; `None` is NULL.
+pub type BytesRow = Vec<Option<Vec<u8>>>;
+
+/// A connection of one of our accounts.
 pub struct Client {
     conn: Conn,
     password: SecretString,
@@ -27,16 +31,23 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the server's socket.
+    /// Connects to the server's socket, as our own account.
     ///
     /// # Errors
     /// [`Error::NoAnswer`] when it does not answer; [`Error::Refused`] when it does not let us in.
     pub async fn connect(server: &Server) -> Result<Self, Error> {
+        Self::connect_as(server, ACCOUNT, server.service_password.clone()).await
+    }
+
+    /// Connects to the server's socket, as another account.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn connect_as(server: &Server, user: &str, password: SecretString) -> Result<Self, Error> {
         let socket = layout(server)?.socket;
-        let password = server.service_password.clone();
         let opts = OptsBuilder::default()
             .socket(Some(socket.to_string_lossy().into_owned()))
-            .user(Some(ACCOUNT))
+            .user(Some(user))
             .pass(Some(password.expose_secret()))
             .prefer_socket(false)
             .stmt_cache_size(0)
@@ -84,10 +95,22 @@ impl Client {
         }
     }
 
+    /// Runs a text that is not ours as one statement, byte for byte, or refuses it: the server prepares it, which it
+    /// does with one statement only. As a binary string, it is not converted on its way.
+    pub async fn run_one(&mut self, doing: &'static str, text: &[u8]) -> Result<(), Error> {
+        self.run(doing, &one(text)).await
+    }
+
     /// All rows of a question.
     pub async fn rows(&mut self, doing: &'static str, sql: &str) -> Result<Vec<Row>, Error> {
         let rows = self.raw(doing, sql).await?;
         Ok(rows.into_iter().map(|row| row.unwrap().into_iter().map(text).collect()).collect())
+    }
+
+    /// All rows of a question, byte for byte.
+    pub async fn bytes(&mut self, doing: &'static str, sql: &str) -> Result<Vec<BytesRow>, Error> {
+        let rows = self.raw(doing, sql).await?;
+        Ok(rows.into_iter().map(|row| row.unwrap().into_iter().map(bytes).collect()).collect())
     }
 
     /// The first row of a question.
@@ -124,6 +147,24 @@ impl Client {
     /// Says goodbye, so that the server does not log an aborted connection.
     pub async fn close(self) {
         let _ = tokio::time::timeout(Duration::from_secs(1), self.conn.disconnect()).await;
+    }
+}
+
+fn one(text: &[u8]) -> String {
+    let mut sql = String::with_capacity(text.len() * 2 + 24);
+    sql.push_str("EXECUTE IMMEDIATE x'");
+    for byte in text {
+        let _ = write!(sql, "{byte:02x}");
+    }
+    sql.push('\'');
+    sql
+}
+
+fn bytes(value: Value) -> Option<Vec<u8>> {
+    match value {
+        Value::NULL => None,
+        Value::Bytes(bytes) => Some(bytes),
+        other => Some(other.as_sql(true).into_bytes()),
     }
 }
 
@@ -208,11 +249,16 @@ pub fn quoted(text: &str) -> String {
 /// The text of an option file by which the engine's client programs reach the server as our account. Newer clients
 /// want TLS even on a socket, which older servers do not have without a certificate.
 pub fn client_file(server: &Server) -> Result<SecretString, Error> {
+    client_file_as(server, ACCOUNT, &server.service_password)
+}
+
+/// The same for another account.
+pub fn client_file_as(server: &Server, user: &str, password: &SecretString) -> Result<SecretString, Error> {
     let socket = layout(server)?.socket;
     let escaped = |text: &str| text.replace('\\', "\\\\");
     Ok(SecretString::from(format!(
-        "[client]\nuser={ACCOUNT}\npassword=\"{}\"\nsocket=\"{}\"\nprotocol=socket\nskip-ssl\n",
-        escaped(server.service_password.expose_secret()),
+        "[client]\nuser={user}\npassword=\"{}\"\nsocket=\"{}\"\nprotocol=socket\nskip-ssl\n",
+        escaped(password.expose_secret()),
         escaped(&socket.to_string_lossy()),
     )))
 }
@@ -235,6 +281,11 @@ mod tests {
         ] {
             assert_eq!(scrub(text, &password), clean);
         }
+    }
+
+    #[test]
+    fn a_text_that_is_not_ours_goes_as_digits() {
+        assert_eq!(one(b"a'\\;\x01"), "EXECUTE IMMEDIATE x'61275c3b01'");
     }
 
     #[test]

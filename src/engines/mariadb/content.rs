@@ -4,13 +4,28 @@ use crate::domain::tenant::{NewDatabase, NewUser, OWN_SCHEMA};
 use crate::engines::Error;
 use crate::engines::mariadb::connection::{Client, name, quoted};
 
-/// The condition that holds for the tenant's own schemas in a table of `information_schema` with `TABLE_SCHEMA`.
-pub const TENANT_SCHEMA: &str =
-    "TABLE_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys', 'coffer')";
+/// The condition that holds for the tenant's own schemas, of a column that names one. Byte by byte: to most collations
+/// `cöffer` is `coffer`.
+pub fn tenant_schema(column: &str) -> String {
+    format!(
+        "BINARY {column} NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys', '{OWN_SCHEMA}')"
+    )
+}
+
+/// The longest pattern that a grant takes, in characters.
+const LONGEST_PATTERN: usize = 64;
+
+/// A database's name in a grant, where it is a pattern. Of a name that is too long once all is escaped, `_` stays:
+/// it stands for one character, so that no short name of the system's is meant.
+pub fn pattern(database: &str) -> String {
+    let without_percent = database.replace('\\', "\\\\").replace('%', "\\%");
+    let whole = without_percent.replace('_', "\\_");
+    if whole.chars().count() <= LONGEST_PATTERN { whole } else { without_percent }
+}
 
 /// The tenant's databases by name.
 pub async fn databases(client: &mut Client) -> Result<Vec<String>, Error> {
-    let condition = TENANT_SCHEMA.replace("TABLE_SCHEMA", "SCHEMA_NAME");
+    let condition = tenant_schema("SCHEMA_NAME");
     let sql = format!("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE {condition} ORDER BY 1");
     let rows = client.rows("list the databases", &sql).await?;
     Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
@@ -28,9 +43,7 @@ pub async fn create(client: &mut Client, databases: &[NewDatabase], users: &[New
         let create = format!("CREATE USER IF NOT EXISTS {account} IDENTIFIED BY PASSWORD {verifier}");
         client.run("make a user", &create).await?;
         for database in &user.databases {
-            // In a grant, a database's name is a pattern.
-            let pattern = database.replace('\\', "\\\\").replace('_', "\\_").replace('%', "\\%");
-            let grant = format!("GRANT ALL PRIVILEGES ON {}.* TO {account}", name(&pattern));
+            let grant = format!("GRANT ALL PRIVILEGES ON {}.* TO {account}", name(&pattern(database)));
             client.run("grant a user its databases", &grant).await?;
         }
     }
@@ -84,6 +97,12 @@ mod tests {
             create_database(&database),
             "CREATE DATABASE IF NOT EXISTS `a``b` CHARACTER SET 'utf8mb4'"
         );
+    }
+
+    #[test]
+    fn a_pattern_means_one_database() {
+        assert_eq!(pattern(r"a_b%c\"), r"a\_b\%c\\");
+        assert_eq!(pattern(&"_".repeat(40)), "_".repeat(40));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::engines::Error;
 use crate::engines::mariadb::accounts::{self, TENANT_ACCOUNT};
 use crate::engines::mariadb::connection::{Client, Row, name};
-use crate::engines::mariadb::content::TENANT_SCHEMA;
+use crate::engines::mariadb::content::tenant_schema;
 
 /// How long one question may take: it opens every table.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -96,7 +96,7 @@ pub async fn read(client: &mut Client) -> Result<Vec<String>, Error> {
     client.set_patience(PATIENCE);
     let mut lines = Vec::new();
     for (kind, schema, select) in KINDS {
-        let tenant = TENANT_SCHEMA.replace("TABLE_SCHEMA", schema);
+        let tenant = tenant_schema(schema);
         let rows = client.rows("describe the content", &format!("{select} WHERE {tenant}")).await?;
         lines.extend(rows.into_iter().map(|row| line(kind, row)));
     }
@@ -112,21 +112,18 @@ fn line(kind: &str, row: Row) -> String {
     format!("{kind} {}", values.join(" | "))
 }
 
-/// Sequences without their values, which move.
+/// Sequences without their values, which move. Shown, not selected from: what has a sequence's name now may be a view.
 async fn sequences(client: &mut Client) -> Result<Vec<String>, Error> {
     let list = format!(
-        "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE {TENANT_SCHEMA} \
-         AND TABLE_TYPE='SEQUENCE'"
+        "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE {} AND TABLE_TYPE='SEQUENCE'",
+        tenant_schema("TABLE_SCHEMA")
     );
     let mut lines = Vec::new();
     for row in client.rows("list the sequences", &list).await? {
         let [Some(schema), Some(sequence)] = row.as_slice() else { continue };
-        let select = format!(
-            "SELECT minimum_value, maximum_value, start_value, increment, cache_size, cycle_option FROM {}.{}",
-            name(schema),
-            name(sequence)
-        );
-        let facts = client.row("describe a sequence", &select).await?.unwrap_or_default();
+        let show = format!("SHOW CREATE SEQUENCE {}.{}", name(schema), name(sequence));
+        let row = client.row("describe a sequence", &show).await?.unwrap_or_default();
+        let facts = row.into_iter().nth(1).into_iter().collect();
         lines.push(line(&format!("sequence {schema} | {sequence} |"), facts));
     }
     Ok(lines)

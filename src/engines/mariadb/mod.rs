@@ -4,7 +4,9 @@
 //! is the runtime's matter; our connections go to the socket of the runtime's layout.
 //!
 //! A server listens on its Unix socket only. It has one account of ours, `coffer`@`localhost`, with every right and a
-//! random password, our schema `coffer`, and no other account until [`Engine::create_content`].
+//! random password, our schema `coffer`, and no other account until [`Engine::create_content`]. That account runs no
+//! text of a tenant's and reads no table of one's: for that it makes others that can do less, for as long as it takes
+//! (see [`helpers`]).
 //!
 //! # If we die here
 //! Every method looks first at what is there. What could not be told apart from a half-made thing is made again from
@@ -17,6 +19,8 @@ mod compare;
 mod config;
 mod connection;
 mod content;
+mod definitions;
+mod helpers;
 mod inventory;
 mod replication;
 mod seed;
@@ -252,8 +256,8 @@ impl Engine for MariaDb {
         Ok(found)
     }
 
-    /// The candidate must be read-only; what an earlier try left in it is dropped first. An account or grant that
-    /// changes meanwhile is an error: try again.
+    /// The candidate must be read-only; what an earlier try left in it is dropped first. An account, a grant, a
+    /// view, a routine, a trigger or an event that changes meanwhile is an error: try again.
     async fn seed(&self, source: &Server, candidate: &Server, tell: Tell) -> Result<Position, Error> {
         seed::seed(source, candidate, &tell).await
     }

@@ -11,7 +11,8 @@ use secrecy::SecretString;
 
 use crate::domain::tenant::Verifier;
 use crate::engines::mariadb::connection::{Client, name, quoted, scrub};
-use crate::engines::mariadb::{LOOK_EVERY, REPLICATION_ACCOUNT};
+use crate::engines::mariadb::content::tenant_schema;
+use crate::engines::mariadb::{LOOK_EVERY, REPLICATION_ACCOUNT, helpers};
 use crate::engines::{Error, Following, Position, RelayAddress, Server};
 
 /// How long one wait for a position takes before we look whether the candidate still follows.
@@ -149,6 +150,7 @@ pub async fn cut(client: &mut Client, source: Option<&Server>) -> Result<(), Err
     client.run("stop replication", "STOP SLAVE").await?;
     client.run("forget replication", "RESET SLAVE ALL").await?;
     client.without_binlog().await?;
+    drop_helpers(client).await?;
     for (event, state) in events(client).await? {
         let want = match &wanted {
             Some(wanted) => wanted.get(&event).copied(),
@@ -211,10 +213,12 @@ impl State {
 }
 
 async fn events(client: &mut Client) -> Result<BTreeMap<Event, State>, Error> {
-    let sql = "SELECT EVENT_SCHEMA, EVENT_NAME, DEFINER, STATUS FROM information_schema.EVENTS \
-               WHERE EVENT_SCHEMA NOT IN ('mysql', 'sys', 'coffer')";
+    let sql = format!(
+        "SELECT EVENT_SCHEMA, EVENT_NAME, DEFINER, STATUS FROM information_schema.EVENTS WHERE {}",
+        tenant_schema("EVENT_SCHEMA")
+    );
     let mut events = BTreeMap::new();
-    for row in client.rows("list the events", sql).await? {
+    for row in client.rows("list the events", &sql).await? {
         let mut values = row.into_iter().map(Option::unwrap_or_default);
         let (Some(schema), Some(name), Some(definer), Some(word)) =
             (values.next(), values.next(), values.next(), values.next())
@@ -238,14 +242,23 @@ fn definer(text: &str) -> String {
     }
 }
 
+/// Drops what helps a candidate and its source; none of it belongs to a server in service.
+pub async fn drop_helpers(client: &mut Client) -> Result<(), Error> {
+    client.run("drop the replication account", &format!("DROP USER IF EXISTS {}", account())).await?;
+    for user in [helpers::DUMP, helpers::LOAD, helpers::LOOK] {
+        helpers::drop(client, user).await?;
+    }
+    Ok(())
+}
+
 /// Takes the replication account off, with the threads that it has.
 pub async fn forget(client: &mut Client) -> Result<(), Error> {
     client.without_binlog().await?;
-    client.run("drop the replication account", &format!("DROP USER IF EXISTS {}", account())).await?;
+    drop_helpers(client).await?;
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let sql = format!(
-            "SELECT ID FROM information_schema.PROCESSLIST WHERE USER={}",
+            "SELECT ID FROM information_schema.PROCESSLIST WHERE BINARY USER={}",
             quoted(REPLICATION_ACCOUNT)
         );
         let threads = client.rows("look for replication threads", &sql).await?;

@@ -1,7 +1,11 @@
 //! The logical copy: the source's content, at one position, into an empty candidate.
 //!
-//! The dump reads one InnoDB snapshot whose position the source tells without a lock; accounts are in no snapshot,
-//! so they are read before and after, and must be the same.
+//! The dump reads one InnoDB snapshot whose position the source tells without a lock; accounts and definitions (of
+//! views, routines, triggers, events) are in no snapshot, so they are read before and after, and must be the same.
+//!
+//! Only tables and sequences go through the dump's pipe: what stands in a definition is the tenant's own text, and the
+//! program that loads a dump splits it by other rules than the server has. See [`definitions`]. The dump logs in as an
+//! account that can only read, the load as one that can only make tables: see [`helpers`].
 //!
 //! A view that reads another view needs its definer to have rights at the moment it is made, while rights on a table
 //! need the table. So accounts are made first, with the right to read everything (nobody reaches a candidate), and
@@ -12,9 +16,13 @@
 
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use crate::domain::tenant::OWN_SCHEMA;
-use crate::engines::mariadb::connection::{Client, client_file, name, scrub};
-use crate::engines::mariadb::{accounts, config, content, failed, layout, runtime};
+use crate::engines::mariadb::connection::{Client, client_file_as, name, scrub};
+use crate::engines::mariadb::{
+    accounts, blockers, config, content, definitions, failed, helpers, layout, replication, runtime,
+};
 use crate::engines::{Error, Position, Server, Tell};
 use crate::runtimes::{Job, JobOutput};
 
@@ -25,6 +33,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const SEED_PACKET_MB: u64 = 1024;
 
 const MEGABYTE: u64 = 1024 * 1024;
+
+/// What the two programs log in with.
+struct Passwords {
+    dump: SecretString,
+    load: SecretString,
+}
 
 /// Copies the content of `source` into `candidate`; gives the position that the copy stands for.
 pub async fn seed(source: &Server, candidate: &Server, tell: &Tell) -> Result<Position, Error> {
@@ -43,7 +57,13 @@ pub async fn seed(source: &Server, candidate: &Server, tell: &Tell) -> Result<Po
 
     let databases = content::databases(&mut from).await?;
     to.run("raise a limit", &format!("SET GLOBAL max_allowed_packet={}", SEED_PACKET_MB * MEGABYTE)).await?;
-    copy(source, candidate, &databases, size(&mut from).await?, tell).await?;
+    let defined = definitions::read(&mut from).await?;
+    let copied = tables(source, candidate, &mut from, &mut to, &databases, tell).await;
+    // Also after an error; a source that died keeps it until the next try.
+    let gone = helpers::drop(&mut from, helpers::DUMP).await;
+    helpers::drop(&mut to, helpers::LOAD).await?;
+    copied?;
+    gone?;
     to.run("set a limit back", &format!("SET GLOBAL max_allowed_packet={}", config::PACKET_MB * MEGABYTE))
         .await?;
 
@@ -51,6 +71,15 @@ pub async fn seed(source: &Server, candidate: &Server, tell: &Tell) -> Result<Po
         let answer = "an account or a grant changed during the copy".to_owned();
         return Err(Error::Unexpected { doing: "compare the accounts", answer });
     }
+    if definitions::read(&mut from).await? != defined {
+        let answer = "a view, a routine, a trigger or an event changed during the copy".to_owned();
+        return Err(Error::Unexpected { doing: "compare the definitions", answer });
+    }
+    if let Some(blocker) = blockers::find(&mut from).await?.first() {
+        let answer = format!("during the copy came what it cannot carry: {blocker}");
+        return Err(Error::Unexpected { doing: "look at the content again", answer });
+    }
+    definitions::make(&mut to, &defined).await?;
     accounts::create(&mut to, &before).await?;
     accounts::grant(&mut to, &before).await?;
 
@@ -77,6 +106,7 @@ async fn empty(source: &Server, candidate: &Server, to: &mut Client) -> Result<(
             .await?;
     }
     accounts::drop_all(to).await?;
+    replication::drop_helpers(to).await?;
     to.run("forget the history", "RESET MASTER").await?;
     to.run("forget the position", "SET GLOBAL gtid_slave_pos=''").await
 }
@@ -85,17 +115,51 @@ async fn empty(source: &Server, candidate: &Server, to: &mut Client) -> Result<(
 async fn size(from: &mut Client) -> Result<u64, Error> {
     let sql = format!(
         "SELECT IFNULL(SUM(DATA_LENGTH), 0) FROM information_schema.TABLES WHERE {}",
-        content::TENANT_SCHEMA
+        content::tenant_schema("TABLE_SCHEMA")
     );
     Ok(from.value("estimate the size", &sql).await?.parse().unwrap_or_default())
+}
+
+/// The tenant's views as the dump program names what it leaves out.
+async fn views(from: &mut Client) -> Result<Vec<String>, Error> {
+    let sql = format!(
+        "SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.TABLES WHERE {} AND TABLE_TYPE='VIEW'",
+        content::tenant_schema("TABLE_SCHEMA")
+    );
+    let rows = from.rows("list the views", &sql).await?;
+    Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
+}
+
+/// Copies tables and sequences, by accounts made for it that the caller drops.
+async fn tables(
+    source: &Server,
+    candidate: &Server,
+    from: &mut Client,
+    to: &mut Client,
+    databases: &[String],
+    tell: &Tell,
+) -> Result<(), Error> {
+    let mut left_out = views(from).await?;
+    left_out.push(format!("{OWN_SCHEMA}.probe"));
+    let of = size(from).await?;
+    // With no database, ours is dumped for its position, without its table.
+    let ours = [OWN_SCHEMA.to_owned()];
+    let databases = if databases.is_empty() { ours.as_slice() } else { databases };
+    let passwords = Passwords {
+        dump: helpers::reader(from, helpers::DUMP, databases).await?,
+        load: helpers::loader(to, databases).await?,
+    };
+    let dump = dump(source, &passwords.dump, databases, &left_out)?;
+    copy(source, candidate, dump, of, &passwords, tell).await
 }
 
 /// Dumps from the one into the other, with the programs of the newer one: older clients stumble on newer dumps.
 async fn copy(
     source: &Server,
     candidate: &Server,
-    databases: &[String],
+    dump: Job,
     size: u64,
+    passwords: &Passwords,
     tell: &Tell,
 ) -> Result<(), Error> {
     let mut from = layout(source)?;
@@ -110,30 +174,35 @@ async fn copy(
     let (dumped, loaded) = source
         .runtime
         .pipe(
-            (source.generation, &from, dump(source, databases)?),
-            (candidate.generation, &to, load(candidate)?),
+            (source.generation, &from, dump),
+            (candidate.generation, &to, load(candidate, &passwords.load)?),
             &progress,
         )
         .await
         .map_err(runtime("copy the content"))?;
     // The loader's message comes first: a dump that ends because nobody reads has nothing to say.
-    succeeded("mariadb", &loaded, candidate, source)?;
-    succeeded("mariadb-dump", &dumped, source, candidate)
+    succeeded("mariadb", &loaded, candidate, &passwords.load)?;
+    succeeded("mariadb-dump", &dumped, source, &passwords.dump)
 }
 
-fn succeeded(program: &str, output: &JobOutput, of: &Server, other: &Server) -> Result<(), Error> {
+fn succeeded(program: &str, output: &JobOutput, of: &Server, other: &SecretString) -> Result<(), Error> {
     if output.status == Some(0) {
         return Ok(());
     }
     match failed(program, output, of) {
         Error::Program { program, message } => {
-            Err(Error::Program { program, message: scrub(&message, &other.service_password) })
+            Err(Error::Program { program, message: scrub(&message, other) })
         }
         error => Err(error),
     }
 }
 
-fn dump(source: &Server, databases: &[String]) -> Result<Job, Error> {
+fn dump(
+    source: &Server,
+    password: &SecretString,
+    databases: &[String],
+    views: &[String],
+) -> Result<Job, Error> {
     let mut args: Vec<String> = [
         "--defaults-file={secret}",
         "--default-character-set=utf8mb4",
@@ -141,26 +210,30 @@ fn dump(source: &Server, databases: &[String]) -> Result<Job, Error> {
         "--quick",
         "--gtid",
         "--master-data=1",
-        "--routines",
-        "--events",
-        "--triggers",
+        "--skip-routines",
+        "--skip-events",
+        "--skip-triggers",
+        "--skip-comments",
+        "--no-tablespaces",
         "--hex-blob",
         "--skip-dump-date",
         "--max-allowed-packet=1G",
-        "--databases",
-        "--",
     ]
     .map(str::to_owned)
     .into();
+    // One that comes between is not left out, and ends the dump: its account cannot show views.
+    args.extend(views.iter().map(|view| format!("--ignore-table={view}")));
+    args.extend(["--databases", "--"].map(str::to_owned));
     args.extend(databases.iter().cloned());
-    if databases.is_empty() {
-        // For its position; there is nothing else to copy.
-        args.push(OWN_SCHEMA.to_owned());
-    }
-    Ok(Job { program: "mariadb-dump".to_owned(), args, secret: Some(client_file(source)?), ..Job::default() })
+    Ok(Job {
+        program: "mariadb-dump".to_owned(),
+        args,
+        secret: Some(client_file_as(source, helpers::DUMP, password)?),
+        ..Job::default()
+    })
 }
 
-fn load(candidate: &Server) -> Result<Job, Error> {
+fn load(candidate: &Server, password: &SecretString) -> Result<Job, Error> {
     let args = [
         "--defaults-file={secret}",
         "--default-character-set=utf8mb4",
@@ -175,7 +248,7 @@ fn load(candidate: &Server) -> Result<Job, Error> {
     Ok(Job {
         program: "mariadb".to_owned(),
         args: args.map(str::to_owned).into(),
-        secret: Some(client_file(candidate)?),
+        secret: Some(client_file_as(candidate, helpers::LOAD, password)?),
         ..Job::default()
     })
 }

@@ -87,10 +87,20 @@ pub async fn ask_for_upgrade(api: &Client, id: &str, version: &str) -> String {
     answer["instance"]["id"].as_str().unwrap().to_owned()
 }
 
-/// Asks for the detach of the new instance.
+/// Asks for the detach of the new instance, again and again while it is said to lag or cannot be asked (422, 503).
 pub async fn ask_for_detach(api: &Client, new: &str) {
     let body = serde_json::json!({"instance": {"replica_of": ""}});
-    api.patch(&format!("/instances/{new}"), &body).await.unwrap();
+    wait_for("the detach is accepted", Duration::from_secs(60), async || {
+        match api.patch(&format!("/instances/{new}"), &body).await {
+            Ok(()) => Some(()),
+            Err(refused) => {
+                let refused = refused.to_string();
+                assert!(refused.contains("answered 422") || refused.contains("answered 503"), "{refused}");
+                None
+            }
+        }
+    })
+    .await;
 }
 
 /// Deletes instances and waits until they are gone.
