@@ -168,7 +168,8 @@ pub trait Engine: Send + Sync {
     async fn replica_blockers(&self, source: &Server) -> Result<Vec<Blocker>, Error>;
 
     /// Copies the content of `source`, which goes on serving, into the empty `candidate`: databases with routines,
-    /// events, triggers and views, users and grants. Gives the position that the copy stands for.
+    /// events, triggers and views, users and grants. Gives the position that the copy stands for. An error also when
+    /// accounts or definitions changed, or something appeared that cannot be carried, while it was made.
     async fn seed(&self, source: &Server, candidate: &Server, tell: Tell) -> Result<Position, Error>;
 
     /// Brings the system objects to the server's version where that is due; says whether it was.
@@ -210,7 +211,8 @@ pub trait Engine: Send + Sync {
     /// source away, events keep what the candidate knows of them.
     async fn cut(&self, candidate: &Server, source: Option<&Server>) -> Result<(), Error>;
 
-    /// Takes the replication account off the source. Happy when there is none.
+    /// Takes the replication account off the source, and what a killed copy or comparison left there. Happy when there
+    /// is none.
     async fn forget_follower(&self, source: &Server) -> Result<(), Error>;
 
     /// Bytes that the server's data takes.

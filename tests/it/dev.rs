@@ -88,6 +88,21 @@ async fn healthy_is_who_answers() {
     house.leave_nothing(&api, &[&it.id]).await;
 }
 
+/// The host is known by what its state folder says, not by its name: that changes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_host_is_who_its_folder_says() {
+    let mut house = House::start().await;
+    let first = std::fs::read_to_string(house.state.join("host")).unwrap();
+    house.stop().await;
+    house.start_again().await;
+    assert_eq!(std::fs::read_to_string(house.state.join("host")).unwrap(), first);
+    let db = house.store().await;
+    assert_eq!(crate::harness::store::count(&db, "hosts").await, 1);
+    assert_eq!(crate::harness::store::count(&db, &format!("hosts where id = '{first}'")).await, 1);
+    drop(db);
+    house.stop().await;
+}
+
 /// Files that hold secrets are for their owner only.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn secrets_are_for_their_owner_only() {

@@ -4,6 +4,7 @@
 
 mod api_faults;
 mod client;
+mod create;
 mod dev;
 mod doors;
 mod engine_mariadb;
