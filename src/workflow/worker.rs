@@ -249,14 +249,24 @@ fn decide(task: &Task, attempt: i32, phase: Phase, error: StepError) -> Decision
             (event, wait, "redo", Some(operator), changed, None)
         }
         _failed => {
+            let kind = task.kind().as_str();
             changed.reason = Some(match error {
+                // Past the point of return: everything is kept, and why it came to this stays said.
+                _stuck if !can_undo => {
+                    let told = format!("The {kind} is stuck and everything is kept: an operator is needed.");
+                    task.reason.clone().unwrap_or(told)
+                }
                 StepError::RollBack { tenant, .. } => tenant,
+                StepError::Redo(_, _) => format!(
+                    "The {kind} could not be completed: the copy was begun anew {} times, as content or definitions \
+                     changed or a server did not answer. Nothing of it is left.",
+                    task.redos
+                ),
                 StepError::Retry(_)
                 | StepError::RetryBriefly(_)
-                | StepError::Redo(_, _)
                 | StepError::Resume(_, _)
                 | StepError::LeaseLost => {
-                    format!("The {} could not be completed; nothing of it is left.", task.kind().as_str())
+                    format!("The {kind} could not be completed; nothing of it is left.")
                 }
             });
             changed.operator_reason = Some(operator.clone());
@@ -286,5 +296,101 @@ async fn keep_lease(works: &Works, task: &Task) {
             Ok(Err(_)) if tokio::time::Instant::now() < end => {}
             Ok(Err(_)) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::ids::{GenerationId, InstanceId, ProjectId, TaskId, VersionId};
+    use crate::domain::task::Plan;
+    use crate::domain::upgrade::UpgradePlan;
+
+    fn upgrade(phase: Phase, step: Step) -> Task {
+        let now = chrono::Utc::now();
+        let plan = UpgradePlan {
+            form: 1,
+            source: InstanceId(Uuid::nil()),
+            source_generation: GenerationId(Uuid::nil()),
+            candidate: InstanceId(Uuid::nil()),
+            candidate_generation: GenerationId(Uuid::nil()),
+            from: VersionId(Uuid::nil()),
+            to: VersionId(Uuid::nil()),
+            from_title: "mariadb 10.11".to_owned(),
+            to_title: "mariadb 11.8".to_owned(),
+        };
+        Task {
+            id: TaskId(Uuid::nil()),
+            project: ProjectId::parse("p").unwrap(),
+            progress: Progress::At(phase, step),
+            plan: Plan::Upgrade(plan),
+            secrets: None,
+            attempts: 0,
+            redos: 0,
+            reason: None,
+            operator_reason: None,
+            lease: 1,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
+    fn retry() -> StepError {
+        StepError::Retry("no answer".to_owned())
+    }
+
+    fn brief() -> StepError {
+        StepError::RetryBriefly("refused".to_owned())
+    }
+
+    /// Who does not answer is waited for; who refuses is asked a few times, unless there is no way back.
+    #[test]
+    fn patience_depends_on_the_answer_and_on_the_way_back() {
+        for (phase, step, attempt, error, event) in [
+            (Phase::Forward, Step::CatchUp, 1, retry(), TaskEvent::StepRetried),
+            (Phase::Forward, Step::CatchUp, TRIES - 1, retry(), TaskEvent::StepRetried),
+            (Phase::Forward, Step::CatchUp, TRIES, retry(), TaskEvent::StepFailed),
+            (Phase::Forward, Step::Convert, BRIEF_TRIES - 1, brief(), TaskEvent::StepRetried),
+            (Phase::Forward, Step::Convert, BRIEF_TRIES, brief(), TaskEvent::StepFailed),
+            (Phase::Detach, Step::Cut, BRIEF_TRIES, brief(), TaskEvent::StepRetried),
+            (Phase::Detach, Step::Cut, TRIES, brief(), TaskEvent::StepFailed),
+            (Phase::Undo, Step::DropServer, BRIEF_TRIES, brief(), TaskEvent::StepRetried),
+        ] {
+            let said = error.to_string();
+            let (decided, ..) = decide(&upgrade(phase, step), attempt, phase, error);
+            assert_eq!(decided, event, "{phase:?} {step:?} {attempt} {said}");
+        }
+    }
+
+    #[test]
+    fn only_what_failed_by_itself_counts_as_begun_anew() {
+        let mut task = upgrade(Phase::Forward, Step::Seed);
+        let anew = || StepError::Redo(Step::Place, "a definition changed".to_owned());
+        for redo in 1..=REDOS {
+            let (event, wait, _, _, changed, _) = decide(&task, 1, Phase::Forward, anew());
+            assert_eq!(event, TaskEvent::Redo(Step::Place));
+            assert!(!wait.is_zero());
+            assert_eq!(changed.redos, redo);
+            task = changed;
+        }
+        let gone = StepError::Resume(Step::Place, "its worker went away".to_owned());
+        let (event, wait, _, _, changed, _) = decide(&task, 2, Phase::Forward, gone);
+        assert_eq!((event, wait, changed.redos), (TaskEvent::Redo(Step::Place), Duration::ZERO, REDOS));
+        let (event, _, _, _, changed, _) = decide(&task, 1, Phase::Forward, anew());
+        assert_eq!(event, TaskEvent::StepFailed);
+        assert!(changed.reason.unwrap().contains("begun anew 6 times"));
+    }
+
+    #[test]
+    fn past_the_point_of_return_the_first_reason_stays() {
+        let mut task = upgrade(Phase::Undo, Step::DropServer);
+        task.reason = Some("shop.late uses the engine Aria".to_owned());
+        let (event, _, _, _, changed, _) = decide(&task, TRIES, Phase::Undo, retry());
+        assert_eq!(event, TaskEvent::StepFailed);
+        assert_eq!(changed.reason, task.reason);
+        assert_eq!(changed.operator_reason.as_deref(), Some("no answer"));
+        assert_eq!(advance(&task, event).unwrap(), Progress::NeedsOperator);
     }
 }

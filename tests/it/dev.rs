@@ -103,6 +103,25 @@ async fn the_host_is_who_its_folder_says() {
     house.stop().await;
 }
 
+/// The endpoint faces the network: its role in the store reads routes and acknowledges them, and nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_endpoint_sees_routes_and_nothing_else() {
+    let mut house = House::start().await;
+    let db = house.store().await;
+    let sql = "select c.relname || ' ' || p.name from pg_class c \
+               cross join unnest(array['select', 'insert', 'update', 'delete', 'truncate']) p (name) \
+               where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace \
+               and has_table_privilege('coffer_endpoint', c.oid, p.name) order by 1";
+    let may: Vec<String> = db.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(may, ["endpoints select", "relays select"]);
+    let sql = "select table_name || '.' || column_name from information_schema.column_privileges \
+               where grantee = 'coffer_endpoint' and privilege_type <> 'SELECT' order by 1";
+    let may: Vec<String> = db.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(may, ["endpoints.applied_epoch", "relays.listening"]);
+    drop(db);
+    house.stop().await;
+}
+
 /// Files that hold secrets are for their owner only.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn secrets_are_for_their_owner_only() {
