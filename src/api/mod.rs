@@ -93,6 +93,8 @@ pub async fn serve(
     })
     .workers(WORKERS)
     .client_request_timeout(Duration::from_secs(10))
+    // Longer than a client polls: one that sends just as we close its idle connection sees a broken request.
+    .keep_alive(Duration::from_secs(75))
     .shutdown_timeout(STOP_SECONDS)
     .disable_signals()
     .listen(listener)?

@@ -26,7 +26,11 @@ impl Client {
             .with_context(|| format!("read clouds.yaml in {}", state.display()))?;
         let cloud = parse_cloud(&text, cloud).context("the cloud is not in clouds.yaml")?;
         let get = |key: &str| cloud.get(key).cloned().with_context(|| format!("no {key} in clouds.yaml"));
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build()?;
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(30))
+            // Well before the server closes an idle connection: a request must not meet that.
+            .pool_idle_timeout(Duration::from_secs(30))
+            .build()?;
         let body = json!({"auth": {
             "identity": {"methods": ["password"], "password": {"user": {
                 "name": get("username")?, "domain": {"name": "Default"}, "password": get("password")?}}},
