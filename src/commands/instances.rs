@@ -1,6 +1,5 @@
 //! Creating, renaming and deleting instances, and detaching the new side of an upgrade.
 
-use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use crate::commands::{Commands, Error};
@@ -15,7 +14,6 @@ use crate::domain::refusal::Refusal;
 use crate::domain::task::{CreatePlan, DeletePlan, Plan, Progress, Task, TaskEvent};
 use crate::domain::tenant::{NewDatabase, NewUser};
 use crate::domain::upgrade::not_ready;
-use crate::seal;
 
 /// The largest volume, in GB.
 pub const MAX_VOLUME_GB: i32 = 1024;
@@ -107,10 +105,7 @@ impl Commands {
             (InstanceId(Uuid::new_v4()), GenerationId(Uuid::new_v4()), TaskId(Uuid::now_v7()));
         let users = serde_json::to_string(&request.users).map_err(|e| Error::Inconsistent(e.to_string()))?;
         let secrets = self.sealer.seal(&task.secrets_purpose(), &users).map_err(Error::Seal)?;
-        let service_secret = self
-            .sealer
-            .seal(&generation.service_purpose(), seal::random_password().expose_secret())
-            .map_err(Error::Seal)?;
+        let service_secret = self.new_service_secret(generation)?;
         let caller = caller.clone();
         self.db
             .transact(move |conn| {

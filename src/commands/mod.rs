@@ -5,8 +5,11 @@ pub mod instances;
 pub mod questions;
 pub mod upgrades;
 
+use secrecy::ExposeSecret as _;
+
 use crate::db::notices::Notices;
 use crate::db::{self, AsStoreError, Db};
+use crate::domain::ids::GenerationId;
 use crate::domain::refusal::Refusal;
 use crate::seal::{self, Sealer};
 
@@ -19,6 +22,18 @@ pub struct Commands {
     pub sealer: Sealer,
     /// Wakes who waits for an answer.
     pub notices: Notices,
+}
+
+impl Commands {
+    /// A new random password of our own account in a generation's server, sealed.
+    ///
+    /// # Errors
+    /// [`Error::Seal`].
+    fn new_service_secret(&self, generation: GenerationId) -> Result<String, Error> {
+        self.sealer
+            .seal(&generation.service_purpose(), seal::random_password().expose_secret())
+            .map_err(Error::Seal)
+    }
 }
 
 /// Why a command did nothing.

@@ -1,6 +1,5 @@
 //! Accepting an upgrade. Every dialect builds the same request and calls this.
 
-use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use crate::commands::instances::{again, insert_task, note, visible};
@@ -15,7 +14,6 @@ use crate::domain::question::{Blocker, QuestionKind};
 use crate::domain::refusal::Refusal;
 use crate::domain::task::Plan;
 use crate::domain::upgrade::{self, UpgradePlan, not_ready, replica_name, unblocked};
-use crate::seal;
 
 /// A parsed request to upgrade by way of a replica.
 #[derive(Clone, Debug)]
@@ -50,10 +48,7 @@ impl Commands {
 
         let (new, generation, task) =
             (InstanceId(Uuid::new_v4()), GenerationId(Uuid::new_v4()), TaskId(Uuid::now_v7()));
-        let service_secret = self
-            .sealer
-            .seal(&generation.service_purpose(), seal::random_password().expose_secret())
-            .map_err(Error::Seal)?;
+        let service_secret = self.new_service_secret(generation)?;
         let caller = caller.clone();
         self.db
             .transact(move |conn| {
