@@ -315,3 +315,12 @@ pub fn compare(there: &[String], here: &[String]) {
     let (missing, surplus) = (only(there, here), only(here, there));
     assert!(missing.is_empty() && surplus.is_empty(), "only there {missing:#?}\nonly here {surplus:#?}");
 }
+
+/// The accounts that are there, without the system's.
+pub async fn accounts(server: &Server) -> Vec<String> {
+    own(server)
+        .await
+        .query("SELECT CONCAT(User, '@', Host) FROM mysql.global_priv WHERE User<>'PUBLIC' ORDER BY 1")
+        .await
+        .unwrap()
+}

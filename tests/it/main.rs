@@ -9,6 +9,7 @@ mod dev;
 mod doors;
 mod engine_mariadb;
 mod engine_servers;
+mod engine_tenants;
 mod harness;
 mod kill;
 mod layout;
