@@ -36,22 +36,17 @@ async fn scene(rows: u32) -> Scene {
     Scene { house, api, old, shop, writers }
 }
 
+/// The step of the upgrade's task that has begun and not ended.
+async fn open_step(store: &tokio_postgres::Client) -> Option<String> {
+    let sql = "select s.step from task_steps s join tasks t on t.id = s.task_id \
+               where t.kind = 'upgrade' and s.outcome is null";
+    store.query_opt(sql, &[]).await.unwrap().map(|row| row.get(0))
+}
+
 /// Waits until the upgrade's task is in `step`, which has begun and not ended.
 async fn in_step(store: &tokio_postgres::Client, step: &str) {
     wait_for(&format!("the step {step} runs"), Duration::from_secs(120), async || {
-        let sql = "select 1 from task_steps s join tasks t on t.id = s.task_id \
-                   where t.kind = 'upgrade' and s.step = $1 and s.outcome is null";
-        store.query_opt(sql, &[&step]).await.unwrap().map(|_| ())
-    })
-    .await;
-}
-
-/// Waits until the upgrade's task has begun `step`, however that ended.
-async fn begun(store: &tokio_postgres::Client, step: &str) {
-    wait_for(&format!("the step {step} begins"), Duration::from_secs(120), async || {
-        let sql = "select 1 from task_steps s join tasks t on t.id = s.task_id \
-                   where t.kind = 'upgrade' and s.step = $1 limit 1";
-        store.query_opt(sql, &[&step]).await.unwrap().map(|_| ())
+        (open_step(store).await.as_deref() == Some(step)).then_some(())
     })
     .await;
 }
@@ -65,7 +60,7 @@ fn assert_all_there(side: &str, found: &coffer::cli::demo::shop::Found, tally: &
     assert!(found.ledger_fits, "{side}: the ledger adds up");
 }
 
-/// From VERIFY_UPGRADE to the end: both sides hold everything, the servers themselves say what they are, the accounts
+/// From VERIFY_UPGRADE to the end (writers are stopped before a detach is asked for, here or by the caller): both sides hold everything, the servers themselves say what they are, the accounts
 /// are the tenant's and ours, and nothing is left.
 async fn finish(scene: Scene, new: &str, detach_was_asked_for: bool) {
     let Scene { house, api, old, shop, writers } = scene;
@@ -84,9 +79,7 @@ async fn finish(scene: Scene, new: &str, detach_was_asked_for: bool) {
     assert!(twin.version().await.unwrap().starts_with("11.8."));
     assert!(shop.version().await.unwrap().starts_with("10.11."));
     assert_all_there("source", &shop.find(&tally).await.unwrap(), &tally);
-    if !detach_was_asked_for {
-        assert_all_there("twin", &twin.find(&tally).await.unwrap(), &tally);
-    }
+    assert_all_there("twin", &twin.find(&tally).await.unwrap(), &tally);
     assert!(shop.insert_apart("old").await.unwrap() && twin.insert_apart("new").await.unwrap());
     assert!(!shop.sees_apart("new").await.unwrap() && !twin.sees_apart("old").await.unwrap());
 
@@ -130,7 +123,7 @@ async fn of_dev_while_the_new_server_starts() {
     let mut scene = scene(1_000).await;
     let db = scene.house.store().await;
     let new = ask_for_upgrade(&scene.api, &scene.old.id, "11.8").await;
-    begun(&db, "start").await;
+    in_step(&db, "start").await;
     scene.house.kill_dev_and_start_again().await;
     scene.api = scene.house.login("coffer").await;
     finish(scene, &new, false).await;
@@ -154,11 +147,17 @@ async fn of_the_source_during_the_copy() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_the_new_server_while_it_catches_up() {
-    let scene = scene(1_000).await;
+    let scene = scene(20_000).await;
     let db = scene.house.store().await;
     let new = ask_for_upgrade(&scene.api, &scene.old.id, "11.8").await;
-    begun(&db, "replicate").await;
-    processes::kill(scene.house.engine_pid(&db, &new).await);
+    in_step(&db, "convert").await;
+    let pid = scene.house.engine_pid(&db, &new).await;
+    in_step(&db, "catch_up").await;
+    // Frozen first: so the step cannot end between our look and the kill.
+    let frozen = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(frozen, rustix::process::Signal::STOP).unwrap();
+    assert_eq!(open_step(&db).await.as_deref(), Some("catch_up"), "it is killed while it catches up");
+    processes::kill(pid);
     assert_eq!(scene.writers.tally().errors, 0, "the source's tenants do not notice");
     finish(scene, &new, false).await;
 }
@@ -168,7 +167,7 @@ async fn of_the_endpoint_during_an_upgrade() {
     let scene = scene(1_000).await;
     let db = scene.house.store().await;
     let new = ask_for_upgrade(&scene.api, &scene.old.id, "11.8").await;
-    begun(&db, "catch_up").await;
+    in_step(&db, "catch_up").await;
     processes::kill(scene.house.endpoint_pid().await);
     let before = scene.writers.tally();
     scene
@@ -186,8 +185,17 @@ async fn of_postgres_during_the_detach() {
     let new = ask_for_upgrade(&scene.api, &scene.old.id, "11.8").await;
     status(&scene.api, &new, "VERIFY_UPGRADE", Duration::from_secs(120)).await;
     let postmaster = scene.house.postmaster_pid().await;
+    // What was acknowledged before the detach must be on both sides after it.
+    scene.writers.stop().await.unwrap();
     ask_for_detach(&scene.api, &new).await;
+    let killed_at = std::time::SystemTime::now();
     processes::kill(postmaster);
+    drop(db);
+    healthy(&scene.api, &new).await;
+    let db = scene.house.store().await;
+    let ended_at: std::time::SystemTime =
+        db.query_one("select ended_at from tasks where kind = 'upgrade'", &[]).await.unwrap().get(0);
+    assert!(ended_at > killed_at, "the detach was under way when Postgres was killed");
     drop(db);
     finish(scene, &new, true).await;
 }
@@ -226,6 +234,7 @@ async fn what_has_not_caught_up_is_not_detached() {
     assert!(refused.contains("answered 503") || refused.contains("answered 422"), "{refused}");
     assert_eq!(scene.api.show(&new).await.unwrap()["status"], "VERIFY_UPGRADE");
     rustix::process::kill_process(source, rustix::process::Signal::CONT).unwrap();
+    scene.writers.stop().await.unwrap();
     wait_for("it can be detached", Duration::from_secs(60), async || {
         scene.api.patch(&format!("/instances/{new}"), &body).await.ok()
     })

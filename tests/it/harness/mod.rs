@@ -37,7 +37,7 @@ pub async fn wait_for<T>(what: &str, within: Duration, mut look: impl AsyncFnMut
             return found;
         }
         assert!(Instant::now() < deadline, "not within {} s: {what}", within.as_secs());
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
