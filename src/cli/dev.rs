@@ -82,7 +82,7 @@ pub async fn asked_to_stop() {
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let accounts = Accounts::find()?;
     let folders = Folders::open(args.state_dir, args.engines, accounts.as_ref())?;
-    let mut lock = match Lock::try_hold(&folders.state.join("lock"))? {
+    let mut lock = match Lock::hold_within(&folders.state.join("lock"), Duration::from_secs(1))? {
         Tried::Held(lock) => lock,
         Tried::Anothers(who) => {
             bail!("another coffer dev serves the state folder {}: {who}", folders.state.display())

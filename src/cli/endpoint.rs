@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -52,7 +53,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         // Before any second thread: these calls are the thread's own.
         drop_rights(uid, gid).context("take the endpoint's account")?;
     }
-    let mut lock = match Lock::try_hold(&args.state_dir.join("lock")).context("the endpoint's lock")? {
+    let mut lock = match Lock::hold_within(&args.state_dir.join("lock"), Duration::from_secs(1))
+        .context("the endpoint's lock")?
+    {
         Tried::Held(lock) => lock,
         Tried::Anothers(who) => anyhow::bail!("another endpoint serves this host: {who}"),
     };

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -39,6 +40,21 @@ impl Lock {
                 Ok(Tried::Anothers(text.trim().to_owned()))
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Like [`Self::try_hold`], but waits up to `patience` for another to let go. A process that was killed while it
+    /// started a child has its lock until that child runs its own program, a moment later.
+    ///
+    /// # Errors
+    /// As [`Self::try_hold`].
+    pub fn hold_within(path: &Path, patience: Duration) -> std::io::Result<Tried> {
+        let end = Instant::now() + patience;
+        loop {
+            match Self::try_hold(path)? {
+                Tried::Anothers(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(20)),
+                tried => return Ok(tried),
+            }
         }
     }
 
@@ -79,7 +95,11 @@ mod tests {
         let Tried::Held(mut lock) = Lock::try_hold(&path).unwrap() else { panic!("nobody holds it") };
         lock.write("pid 7").unwrap();
         assert!(matches!(Lock::try_hold(&path).unwrap(), Tried::Anothers(who) if who == "pid 7"));
+        let waits = {
+            let path = path.clone();
+            std::thread::spawn(move || Lock::hold_within(&path, Duration::from_secs(20)).unwrap())
+        };
         drop(lock);
-        assert!(matches!(Lock::try_hold(&path).unwrap(), Tried::Held(_)));
+        assert!(matches!(waits.join().unwrap(), Tried::Held(_)));
     }
 }
