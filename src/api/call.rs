@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::api::ApiState;
 use crate::api::error::Fault;
+use crate::api::limits::Page;
 use crate::api::links::{Base, Link, escape};
 use crate::domain::caller::Caller;
 use crate::domain::ids::InstanceId;
@@ -156,9 +157,26 @@ impl Call {
     /// # Errors
     /// 400 for a limit that is no positive integer and for a marker that is no id.
     pub fn paging(&self) -> Result<Paging, Fault> {
-        let most = self.state.page_limit.max(1);
+        let limit = self.limit()?;
+        let marker =
+            match self.query_value("marker") {
+                None | Some("") => None,
+                Some(text) => Some(text.parse().map_err(|_| {
+                    Refusal::invalid("marker", "must be the id of the last element of a page")
+                })?),
+            };
+        Ok(Paging { marker, limit })
+    }
+
+    /// `limit`, or the profile's page size; at most the profile's most.
+    ///
+    /// # Errors
+    /// 400 for what is no positive integer.
+    pub fn limit(&self) -> Result<u32, Fault> {
+        let collection = self.path.rsplit('/').next().unwrap_or_default();
+        let Page { usual, most } = self.state.limits.profile().page(collection);
         let limit = match self.query_value("limit") {
-            None => most,
+            None => usual,
             Some(text) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => {
                 // More digits than a number holds are more than a page holds.
                 text.parse::<u32>().unwrap_or(u32::MAX).min(most)
@@ -168,14 +186,7 @@ impl Call {
         if limit == 0 {
             return Err(Refusal::invalid("limit", "must be an integer of at least 1").into());
         }
-        let marker =
-            match self.query_value("marker") {
-                None | Some("") => None,
-                Some(text) => Some(text.parse().map_err(|_| {
-                    Refusal::invalid("marker", "must be the id of the last element of a page")
-                })?),
-            };
-        Ok(Paging { marker, limit })
+        Ok(limit)
     }
 
     /// The link to the page after `marker`, with the query's other keys.

@@ -9,8 +9,10 @@ use std::fmt::Write as _;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder};
+use chrono::{TimeDelta, Utc};
 use serde_json::json;
 
+use crate::api::links::zoned;
 use crate::domain::refusal::{Kind, Refusal};
 use crate::{auth, commands, db};
 
@@ -41,6 +43,13 @@ pub enum Fault {
     MethodNotAllowed(String),
     /// 413: a limit.
     OverLimit(String),
+    /// 413: too many requests; a client that waits so many seconds may ask again.
+    RateLimited {
+        /// Which limit.
+        details: String,
+        /// Seconds.
+        retry_after: u32,
+    },
     /// 415: a body that is not JSON.
     MediaType,
     /// 422: not in this state.
@@ -49,6 +58,11 @@ pub enum Fault {
     NotImplemented(String),
     /// 503: not now, with a text for the caller.
     Busy(String),
+    /// 503: an operator has put the service into maintenance.
+    Maintenance {
+        /// Seconds after which a client may ask again.
+        retry_after: u32,
+    },
     /// 503: not now, for a reason that is the operator's.
     Away(Box<dyn StdError + Send + Sync>),
     /// 500: trouble of ours.
@@ -79,11 +93,13 @@ impl Fault {
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "itemNotFound"),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "badMethod"),
-            Self::OverLimit(_) => (StatusCode::PAYLOAD_TOO_LARGE, "overLimit"),
+            Self::OverLimit(_) | Self::RateLimited { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "overLimit"),
             Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "badMediaType"),
             Self::Unprocessable(_) => (StatusCode::UNPROCESSABLE_ENTITY, "unprocessableEntity"),
             Self::NotImplemented(_) => (StatusCode::NOT_IMPLEMENTED, "notImplemented"),
-            Self::Busy(_) | Self::Away(_) => (StatusCode::SERVICE_UNAVAILABLE, "serviceUnavailable"),
+            Self::Busy(_) | Self::Maintenance { .. } | Self::Away(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "serviceUnavailable")
+            }
             Self::Broken(_) => (StatusCode::INTERNAL_SERVER_ERROR, "instanceFault"),
         }
     }
@@ -101,6 +117,10 @@ impl Fault {
             Self::MethodNotAllowed(allow) => {
                 format!("The method is not allowed for the requested URI; it allows {allow}.")
             }
+            Self::RateLimited { .. } => "This request was rate-limited.".to_owned(),
+            Self::Maintenance { retry_after } => {
+                format!("The service is in maintenance. Try again in {retry_after} seconds.")
+            }
             Self::MediaType => "The body must be JSON, with Content-Type: application/json.".to_owned(),
             Self::Away(_) => {
                 format!("The service cannot answer now. Try again in {RETRY_SECONDS} seconds. ({request_id})")
@@ -111,20 +131,44 @@ impl Fault {
         }
     }
 
-    /// The chain of causes, for the request's log line; `None` for an answer that is no trouble of ours.
-    pub fn trouble(&self) -> Option<String> {
+    /// The operator's text, for the request's log line: what kind of refusal it was, or the chain of causes. It holds
+    /// nothing that a caller sent, which may be a secret.
+    pub fn operators_text(&self) -> String {
         match self {
-            Self::Away(cause) | Self::Broken(cause) => Some(chain(cause.as_ref())),
+            Self::BadRequest(_) => "the request is malformed or names something impossible".to_owned(),
+            Self::Unauthorized => "no token, or one that does not hold".to_owned(),
+            Self::Forbidden(text) => text.clone(),
+            Self::NotFound(_) => "nothing that the caller may know of".to_owned(),
+            Self::MethodNotAllowed(allow) => format!("the path knows {allow}"),
+            Self::OverLimit(text) | Self::Unprocessable(text) | Self::NotImplemented(text) => text.clone(),
+            Self::RateLimited { details, .. } => details.clone(),
+            Self::MediaType => "the body is not said to be JSON".to_owned(),
+            Self::Busy(text) => text.clone(),
+            Self::Maintenance { .. } => "the service is in maintenance".to_owned(),
+            Self::Away(cause) | Self::Broken(cause) => chain(cause.as_ref()),
+        }
+    }
+
+    /// Writes the request's log line, in its span. Only a 500 is an error that a human must look at; what clients do
+    /// wrong is seen at the level debug.
+    pub fn log(&self) {
+        let (status, name) = self.row();
+        let (status, cause) = (status.as_u16(), self.operators_text());
+        match self {
+            Self::Broken(_) => tracing::error!(status, cause, "a request failed"),
+            // A store that is away comes back, and clients are told to wait for it.
+            Self::Away(_) | Self::Busy(_) => tracing::warn!(status, cause, "a request was turned away"),
             Self::BadRequest(_)
             | Self::Unauthorized
             | Self::Forbidden(_)
             | Self::NotFound(_)
             | Self::MethodNotAllowed(_)
             | Self::OverLimit(_)
+            | Self::RateLimited { .. }
             | Self::MediaType
             | Self::Unprocessable(_)
             | Self::NotImplemented(_)
-            | Self::Busy(_) => None,
+            | Self::Maintenance { .. } => tracing::debug!(status, name, cause, "a request was refused"),
         }
     }
 
@@ -144,6 +188,9 @@ impl Fault {
             Self::Busy(_) | Self::Away(_) => {
                 answer.insert_header((RETRY_AFTER, RETRY_SECONDS.to_string()));
             }
+            Self::RateLimited { retry_after, .. } | Self::Maintenance { retry_after } => {
+                answer.insert_header((RETRY_AFTER, retry_after.to_string()));
+            }
             Self::BadRequest(_)
             | Self::Forbidden(_)
             | Self::NotFound(_)
@@ -155,7 +202,15 @@ impl Fault {
         }
         let code = status.as_u16();
         let body = match form {
-            Form::Trove => json!({ name: {"code": code, "message": message} }),
+            Form::Trove => {
+                let mut fault = json!({"code": code, "message": message});
+                if let Self::RateLimited { details, retry_after } = self {
+                    fault["details"] = details.as_str().into();
+                    fault["retryAfter"] = retry_after.to_string().into();
+                    fault["retryAt"] = zoned(Utc::now() + TimeDelta::seconds((*retry_after).into())).into();
+                }
+                json!({ name: fault })
+            }
             Form::Keystone => {
                 let title = status.canonical_reason().unwrap_or_default();
                 json!({"error": {"code": code, "title": title, "message": message}})
@@ -208,9 +263,9 @@ impl From<commands::Error> for Fault {
         match source {
             commands::Error::Refused(refusal) => refusal.into(),
             commands::Error::Db(source) => source.into(),
-            other @ (commands::Error::Seal(_) | commands::Error::Inconsistent(_)) => {
-                Self::Broken(other.into())
-            }
+            other @ (commands::Error::Seal(_)
+            | commands::Error::Simulated
+            | commands::Error::Inconsistent(_)) => Self::Broken(other.into()),
         }
     }
 }
@@ -247,17 +302,20 @@ mod tests {
             (Fault::no_such_uri(), 404, "itemNotFound"),
             (Fault::MethodNotAllowed("GET".into()), 405, "badMethod"),
             (Fault::OverLimit(text()), 413, "overLimit"),
+            (Fault::RateLimited { details: text(), retry_after: 7 }, 413, "overLimit"),
             (Fault::MediaType, 415, "badMediaType"),
             (Fault::Unprocessable(text()), 422, "unprocessableEntity"),
             (Fault::Broken("x".into()), 500, "instanceFault"),
             (Fault::not_yet("This"), 501, "notImplemented"),
             (Fault::Busy(text()), 503, "serviceUnavailable"),
+            (Fault::Maintenance { retry_after: 7 }, 503, "serviceUnavailable"),
             (Fault::Away("x".into()), 503, "serviceUnavailable"),
         ] {
             let body = body(&fault, Form::Trove).await;
             assert_eq!(body.as_object().unwrap().len(), 1, "{body}");
             assert_eq!(body[name]["code"], code, "{body}");
             assert!(!body[name]["message"].as_str().unwrap().is_empty());
+            assert!(!fault.operators_text().is_empty(), "the operator has a text of its own");
             assert_eq!(fault.row().0.as_u16(), code);
             let keystone = self::body(&fault, Form::Keystone).await;
             assert_eq!(keystone["error"]["code"], code);
@@ -277,6 +335,12 @@ mod tests {
         assert_eq!(header(Fault::MethodNotAllowed("GET, PUT".into()), "allow").as_deref(), Some("GET, PUT"));
         assert_eq!(header(Fault::Busy(String::new()), "retry-after").as_deref(), Some("5"));
         assert_eq!(header(Fault::OverLimit(String::new()), "retry-after"), None);
+        assert_eq!(header(Fault::Maintenance { retry_after: 7 }, "retry-after").as_deref(), Some("7"));
+        let limited = || Fault::RateLimited { details: "why".into(), retry_after: 7 };
+        assert_eq!(header(limited(), "retry-after").as_deref(), Some("7"));
+        let body = body(&limited(), Form::Trove).await["overLimit"].clone();
+        assert_eq!((&body["retryAfter"], &body["details"]), (&"7".into(), &"why".into()));
+        assert!(body["retryAt"].as_str().unwrap().parse::<chrono::DateTime<Utc>>().unwrap() > Utc::now());
     }
 
     #[actix_web::test]
@@ -285,7 +349,7 @@ mod tests {
         #[error("outer")]
         struct Outer(#[source] std::io::Error);
         let fault = Fault::Broken(Outer(std::io::Error::other("password=hunter2")).into());
-        assert_eq!(fault.trouble().as_deref(), Some("outer: password=hunter2"));
+        assert_eq!(fault.operators_text(), "outer: password=hunter2");
         let body = body(&fault, Form::Trove).await.to_string();
         assert!(!body.contains("hunter2") && !body.contains("outer") && body.contains("req-1"), "{body}");
         assert!(Fault::from(db::Error::Saturated).row().0 == StatusCode::SERVICE_UNAVAILABLE);

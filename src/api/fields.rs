@@ -5,6 +5,17 @@ use serde_json::{Map, Value};
 
 use crate::domain::refusal::Refusal;
 
+/// Refuses keys of a body that are not in `known`.
+///
+/// # Errors
+/// A refusal that says which keys there are.
+pub fn closed(body: &Map<String, Value>, known: &[&str]) -> Result<(), Refusal> {
+    if body.keys().all(|key| known.contains(&key.as_str())) {
+        return Ok(());
+    }
+    Err(Refusal::invalid("body", format!("must have no other properties than {}", known.join(", "))))
+}
+
 /// A value of a body, and where it stands: `instance['volume']['size']`.
 #[derive(Clone, Debug)]
 pub struct Field<'a> {
@@ -105,6 +116,17 @@ impl<'a> Field<'a> {
     /// A refusal when it is no boolean.
     pub fn boolean(&self) -> Result<bool, Refusal> {
         self.value.as_bool().ok_or_else(|| self.refuse("must be a boolean"))
+    }
+
+    /// An integer from `least` to `most`; a number with a fraction is none, nor is a string of digits.
+    ///
+    /// # Errors
+    /// A refusal of anything else.
+    pub fn integer(&self, least: i64, most: i64) -> Result<i64, Refusal> {
+        self.value
+            .as_i64()
+            .filter(|number| (least..=most).contains(number))
+            .ok_or_else(|| self.refuse(&format!("must be an integer from {least} to {most}")))
     }
 
     /// A string of at most `longest` characters with at least one letter or digit.

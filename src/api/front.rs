@@ -1,8 +1,9 @@
 //! What every request meets first: an id, a span, its body, and the order in which it can be refused (api-ref:
 //! `faults.md`, order):
 //!
-//! unknown version 404, 401, 403 for another project's path, 404 for the URI, 405, 413 and 415 for the body, and then
-//! the handler: 400, 403 by role, 404 for the instance, and what the command decides.
+//! 503 in maintenance, unknown version 404, 401, 403 for another project's path, 413 for too many requests, 404 for the
+//! URI, 405, 413 and 415 for the body, and then the handler: 400, 403 by role, 404 for the instance, and what the
+//! command decides.
 //!
 //! A panic in a handler is a 500 with a body, like any other trouble of ours.
 
@@ -19,7 +20,7 @@ use uuid::Uuid;
 use crate::api::call::{Body, Call, Handler, LARGEST_BODY, Route};
 use crate::api::error::{Fault, Form};
 use crate::api::links::{Base, unescape};
-use crate::api::{ApiState, routes};
+use crate::api::{ApiState, mgmt, routes};
 use crate::auth;
 use crate::domain::policy::allow;
 
@@ -78,13 +79,7 @@ pub async fn front(request: HttpRequest, payload: Payload) -> HttpResponse {
     let mut answer = match answered {
         Ok(answer) => answer,
         Err(fault) => {
-            let status = fault.row().0.as_u16();
-            span.in_scope(|| match (&fault, fault.trouble()) {
-                // A store that is away comes back, and clients are told to wait for it.
-                (Fault::Away(_), Some(cause)) => tracing::warn!(status, cause, "a request was turned away"),
-                (_, Some(cause)) => tracing::error!(status, cause, "a request failed"),
-                (_, None) => {}
-            });
+            span.in_scope(|| fault.log());
             fault.respond(form, &request_id, &auth_uri)
         }
     };
@@ -119,6 +114,15 @@ impl Match {
             Self::Nothing => None,
         }
     }
+
+    /// Versions, health, the identity, and where maintenance is switched.
+    fn serves_in_maintenance(&self) -> bool {
+        match self {
+            Self::Route(route, _) => !route.needs_project() || route.path == mgmt::MAINTENANCE,
+            Self::OtherMethods(path, _) => *path == mgmt::MAINTENANCE,
+            Self::Nothing => false,
+        }
+    }
 }
 
 fn find(method: &str, segments: &[Option<String>]) -> Match {
@@ -148,6 +152,12 @@ async fn dispatch(
     matching: Match,
 ) -> Result<HttpResponse, Fault> {
     let first = segments.first().and_then(Option::as_deref);
+    if !matching.serves_in_maintenance() && first != Some("identity") {
+        let maintenance = call.state.maintenance.now(&call.state.commands.db).await;
+        if maintenance.on {
+            return Err(Fault::Maintenance { retry_after: maintenance.retry_after });
+        }
+    }
     if first == Some("identity") && call.state.identity.is_none() {
         return Err(Fault::no_such_uri());
     }
@@ -161,6 +171,7 @@ async fn dispatch(
                     "The token is scoped to another project than the one in the path.".to_owned(),
                 ));
             }
+            call.state.limits.count(&caller.project, &call.method, matching.template(), Instant::now())?;
             Some(caller)
         }
         _ => None,

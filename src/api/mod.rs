@@ -18,7 +18,10 @@ pub mod error;
 pub mod fields;
 pub mod front;
 pub mod identity;
+pub mod limits;
 pub mod links;
+pub mod maintenance;
+pub mod mgmt;
 pub mod rackspace;
 pub mod trove;
 
@@ -48,28 +51,40 @@ pub struct ApiState {
     pub auth: Arc<dyn Authenticator>,
     /// The built-in identity, served below `/identity`; `coffer dev` only.
     pub identity: Option<Arc<DevIdentity>>,
-    /// The most elements on a page, and the number when a request names none; `coffer dev` has 1,000.
-    pub page_limit: u32,
+    /// How much may be asked for.
+    pub limits: limits::Limits,
+    /// Whether the service is in maintenance.
+    pub maintenance: maintenance::Watch,
     /// The zone of the host names that the upgrade action's answer holds, `db.coffer.internal` for example.
     pub zone: String,
 }
 
 impl ApiState {
-    /// As `coffer dev` has it: the built-in identity, pages of 1,000, the zone `db.coffer.internal`.
+    /// As `coffer dev` has it: the built-in identity, no limits, the zone `db.coffer.internal`.
     pub fn for_dev(commands: Commands, identity: Arc<DevIdentity>) -> Self {
         Self {
             commands,
             auth: Arc::clone(&identity) as Arc<dyn Authenticator>,
             identity: Some(identity),
-            page_limit: 1_000,
+            limits: limits::Limits::default(),
+            maintenance: maintenance::Watch::default(),
             zone: "db.coffer.internal".to_owned(),
         }
+    }
+
+    /// The same under the limits of `profile`.
+    #[must_use]
+    pub fn limited_by(mut self, profile: limits::Profile) -> Self {
+        self.limits = limits::Limits::new(profile);
+        self.commands.quota = profile.quota();
+        self
     }
 }
 
 /// Every route of every dialect, in the order in which they are looked at.
 pub fn routes() -> impl Iterator<Item = &'static Route> {
-    trove::ROUTES.iter().chain(rackspace::ROUTES).chain(coffer::ROUTES).chain(identity::ROUTES)
+    let dialects = trove::ROUTES.iter().chain(rackspace::ROUTES);
+    dialects.chain(coffer::ROUTES).chain(mgmt::ROUTES).chain(identity::ROUTES)
 }
 
 /// Puts the front door into an actix application: everything that comes is ours.

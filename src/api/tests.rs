@@ -450,7 +450,8 @@ async fn without_the_built_in_identity_there_is_none() {
         commands: door.state.commands.clone(),
         auth: Arc::clone(&door.state.auth),
         identity: None,
-        page_limit: 20,
+        limits: limits::Limits::default(),
+        maintenance: maintenance::Watch::default(),
         zone: "z".into(),
     });
     let app = serve_in_process(state).await;
@@ -530,7 +531,8 @@ async fn a_panic_is_a_500_with_a_body() {
         commands: door.state.commands.clone(),
         auth: Arc::new(Breaks),
         identity: None,
-        page_limit: 20,
+        limits: limits::Limits::default(),
+        maintenance: maintenance::Watch::default(),
         zone: "z".into(),
     });
     let app = serve_in_process(state).await;
@@ -542,6 +544,96 @@ async fn a_panic_is_a_500_with_a_body() {
     assert_eq!(get("away").await.fault(), 503);
     let told = send(&app, request("GET", "/v1.0/p/instances")).await;
     assert_eq!(told.header("www-authenticate"), "Keystone uri=\"http://keystone\"");
+}
+
+/// What was logged while this thread worked.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn taken(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
+    }
+}
+
+/// A caller reads words for callers; the log has the request's id, the status and the cause, and nothing that was sent.
+#[actix_web::test]
+async fn each_refusal_has_a_text_for_the_caller_and_one_for_the_operator() {
+    let door = Door::new();
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let (token, project) = door.login("coffer");
+    let app = door.app().await;
+    let broken = serve_in_process(Data::new(ApiState {
+        commands: door.state.commands.clone(),
+        auth: Arc::new(Breaks),
+        identity: None,
+        limits: limits::Limits::default(),
+        maintenance: maintenance::Watch::default(),
+        zone: "z".into(),
+    }))
+    .await;
+    let secret = json!({"instance": {"name": "a", "flavorRef": 1, "volume": {"size": "hunter2"}}});
+    let below = |below: &str| format!("/v1.0/{project}/{below}");
+    let with = |method: &str, path: String| request(method, &path).insert_header(("x-auth-token", &*token));
+    for (app, request, status, level, told_operator, told_caller) in [
+        (&app, with("GET", below("instances")), 503, "WARN", "no connection to the store", "Try again in 5"),
+        (
+            &broken,
+            with("GET", below("instances")),
+            500,
+            "ERROR",
+            "a handler panicked",
+            "Internal Server Error",
+        ),
+        (
+            &app,
+            with("POST", below("instances")).set_json(&secret),
+            400,
+            "DEBUG",
+            "malformed",
+            "['size'] must be",
+        ),
+        (&app, with("GET", below("nothing")), 404, "DEBUG", "nothing that the caller", "could not be found"),
+        (&app, request("GET", &below("instances")), 401, "DEBUG", "no token", "requires authentication"),
+        (
+            &app,
+            with("BREW", below("instances")),
+            405,
+            "DEBUG",
+            "the path knows GET, POST",
+            "it allows GET, POST",
+        ),
+        (&app, with("POST", below("clusters")).set_json(json!({})), 501, "DEBUG", "Clusters", "Clusters"),
+    ] {
+        log.taken();
+        let told = send(app, request).await;
+        assert_eq!(told.fault(), status);
+        let (body, log) = (told.json().to_string(), log.taken());
+        let line = log.lines().find(|line| line.contains("a request ")).unwrap_or_else(|| panic!("{log}"));
+        assert!(line.contains(level) && line.contains(told_operator), "{line}");
+        assert!(line.contains(told.header("x-openstack-request-id")), "{line}");
+        assert!(body.contains(told_caller), "{body}");
+        assert_eq!(body.contains(told_operator), status == 501, "{body}");
+        assert!(!log.contains("hunter2") && !log.contains(&token) && !body.contains("hunter2"), "{log}");
+    }
 }
 
 /// Over a real connection: a body that is too large gets its answer, and a stop ends the server.

@@ -69,7 +69,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         );
         let run_dir = args.run_dir;
         let path = move |generation: GenerationId| socket_path(&run_dir, generation);
-        crate::endpoint::serve(config, Arc::new(path), super::dev::asked_to_stop()).await?;
+        crate::endpoint::serve(config, Arc::new(path), super::signals::asked_to_stop()).await?;
         Ok(())
     })
 }

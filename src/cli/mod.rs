@@ -1,11 +1,18 @@
 //! Each command builds the parts it needs and runs them. Drivers are chosen by name here, and nowhere else.
 
 pub mod accounts;
+pub mod admin;
+pub mod api;
 pub mod demo;
 pub mod dev;
 pub mod endpoint;
+pub mod host;
+pub mod keeper;
 pub mod lock;
+pub mod private;
+pub mod signals;
 pub mod state;
+pub mod worker;
 
 use std::process::ExitCode;
 
@@ -25,8 +32,14 @@ enum Command {
     Dev(dev::Args),
     /// Upgrades a real database under load and shows what happened
     Demo(demo::Args),
-    /// Serves instances' addresses of one host (started by dev)
+    /// Serves the API alone, on the Postgres named by DATABASE_URL
+    Api(api::Args),
+    /// Runs the tasks of one host and keeps its servers up
+    Worker(worker::Args),
+    /// Serves instances' addresses of one host (dev starts its own)
     Endpoint(endpoint::Args),
+    /// Manages the service by its store, also while no API serves
+    Admin(admin::Args),
     /// Brings the schema of the Postgres named by DATABASE_URL up to date
     Migrate(MigrateArgs),
 }
@@ -45,8 +58,11 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         // It gives up root's rights before it has a second thread.
         Command::Endpoint(args) => endpoint::run(args),
+        Command::Api(args) => block_on(api::run(args)),
+        Command::Worker(args) => block_on(worker::run(args)),
         Command::Dev(args) => block_on(dev::run(args)),
         Command::Demo(args) => block_on(demo::run(args)),
+        Command::Admin(args) => block_on(admin::run(args)),
         Command::Migrate(args) => block_on(migrate(args)),
     };
     match done {

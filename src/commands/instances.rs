@@ -2,7 +2,8 @@
 
 use uuid::Uuid;
 
-use crate::commands::{Commands, Error};
+use crate::commands::quotas::reserve;
+use crate::commands::{Commands, Error, accounts};
 use crate::db::{self, Conn, catalogue, endpoints, events, generations, hosts, instances, tasks};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::{Datastore, DatastoreVersion};
@@ -10,6 +11,7 @@ use crate::domain::ids::{FlavorId, GenerationId, InstanceId, TaskId};
 use crate::domain::instance::{Instance, InstanceEvent, InstanceState};
 use crate::domain::policy::{Rule, allow};
 use crate::domain::question::QuestionKind;
+use crate::domain::quota::Usage;
 use crate::domain::refusal::Refusal;
 use crate::domain::task::{CreatePlan, DeletePlan, Plan, Progress, Task, TaskEvent};
 use crate::domain::tenant::{NewDatabase, NewUser};
@@ -107,6 +109,7 @@ impl Commands {
         let secrets = self.sealer.seal(&task.secrets_purpose(), &users).map_err(Error::Seal)?;
         let service_secret = self.new_service_secret(generation)?;
         let caller = caller.clone();
+        let quota = self.quota;
         self.db
             .transact(move |conn| {
                 let version = resolve_version(
@@ -118,9 +121,11 @@ impl Commands {
                     .into_iter()
                     .find(|flavor| flavor.id == request.flavor)
                     .ok_or_else(|| Refusal::Invalid(format!("Flavor {} cannot be found.", request.flavor)))?;
-                let host = hosts::place(conn, version.engine.as_str(), &version.name)?.ok_or_else(|| {
+                let host = hosts::place(conn, &version)?.ok_or_else(|| {
                     Refusal::Unavailable(format!("No host that runs {} is up.", version.title()))
                 })?;
+                let more = Usage::of_instance(request.volume_gb, flavor.ram_mb);
+                reserve(conn, &caller.project, quota, &more)?;
                 instances::insert(
                     conn,
                     &instances::New {
@@ -134,8 +139,16 @@ impl Commands {
                         replica_of: None,
                     },
                 )?;
-                endpoints::allocate(conn, &host, id, version.engine.standard_port(), flavor.connections())?
-                    .ok_or_else(|| Refusal::NoRoom("The host has no address left.".to_owned()))?;
+                endpoints::allocate(
+                    conn,
+                    &host,
+                    id,
+                    version.engine.standard_port(),
+                    flavor.connections(),
+                    version.runtime.listens(),
+                )?
+                .ok_or_else(|| Refusal::NoRoom("The host has no address left.".to_owned()))?;
+                accounts::give(conn, &host, id, &version)?;
                 generations::insert(
                     conn,
                     &generations::New {

@@ -1,8 +1,13 @@
 //! What a caller may change. Each command is: load and lock, decide, commit; the dialects and the CLI ask for the
 //! same ones. A refused command changes nothing.
 
+pub mod accounts;
 pub mod instances;
+pub mod maintenance;
+pub mod paths;
 pub mod questions;
+pub mod quotas;
+pub mod simulations;
 pub mod upgrades;
 
 use secrecy::ExposeSecret as _;
@@ -10,6 +15,7 @@ use secrecy::ExposeSecret as _;
 use crate::db::notices::Notices;
 use crate::db::{self, AsStoreError, Db};
 use crate::domain::ids::GenerationId;
+use crate::domain::quota::Quota;
 use crate::domain::refusal::Refusal;
 use crate::seal::{self, Sealer};
 
@@ -22,6 +28,8 @@ pub struct Commands {
     pub sealer: Sealer,
     /// Wakes who waits for an answer.
     pub notices: Notices,
+    /// What a project may have when an operator did not set it.
+    pub quota: Quota,
 }
 
 impl Commands {
@@ -48,6 +56,9 @@ pub enum Error {
     /// A value could not be sealed.
     #[error("seal")]
     Seal(#[source] seal::Error),
+    /// An operator asked the simulation for this failure.
+    #[error("the simulation of this instance was told to fail the acceptance")]
+    Simulated,
     /// What was decided and what was found do not fit together.
     #[error("{0}")]
     Inconsistent(String),
@@ -69,7 +80,7 @@ impl AsStoreError for Error {
     fn as_store_error(&self) -> Option<&db::Error> {
         match self {
             Self::Db(source) => Some(source),
-            Self::Refused(_) | Self::Seal(_) | Self::Inconsistent(_) => None,
+            Self::Refused(_) | Self::Seal(_) | Self::Simulated | Self::Inconsistent(_) => None,
         }
     }
 }
@@ -84,6 +95,7 @@ impl Commands {
             db: Db::new(&config),
             sealer: Sealer::open(&folder.join("key")).expect("a key file"),
             notices: Notices::default(),
+            quota: Quota::NONE,
         }
     }
 }

@@ -3,7 +3,8 @@
 use uuid::Uuid;
 
 use crate::commands::instances::{again, insert_task, note, visible};
-use crate::commands::{Commands, Error};
+use crate::commands::quotas::reserve;
+use crate::commands::{Commands, Error, accounts};
 use crate::db::{Conn, catalogue, endpoints, generations, hosts, instances, tasks};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::DatastoreVersion;
@@ -11,6 +12,7 @@ use crate::domain::ids::{GenerationId, InstanceId, TaskId};
 use crate::domain::instance::{Instance, InstanceEvent};
 use crate::domain::policy::{Rule, allow};
 use crate::domain::question::{Blocker, QuestionKind};
+use crate::domain::quota::Usage;
 use crate::domain::refusal::Refusal;
 use crate::domain::task::Plan;
 use crate::domain::upgrade::{self, UpgradePlan, not_ready, replica_name, unblocked};
@@ -45,15 +47,19 @@ impl Commands {
         };
         let blockers: Vec<Blocker> = self.ask(&source, QuestionKind::ReplicaBlockers).await?;
         unblocked(&blockers)?;
+        self.simulated_acceptance(&source).await?;
 
         let (new, generation, task) =
             (InstanceId(Uuid::new_v4()), GenerationId(Uuid::new_v4()), TaskId(Uuid::now_v7()));
         let service_secret = self.new_service_secret(generation)?;
         let caller = caller.clone();
+        let quota = self.quota;
         self.db
             .transact(move |conn| {
                 let mut source = load(conn, &caller, id, &target)?;
                 let running = source.running.clone().ok_or_else(|| not_ready(&source))?;
+                let more = Usage::of_instance(source.volume_gb, source.flavor.ram_mb);
+                reserve(conn, &source.project, quota, &more)?;
                 instances::insert(
                     conn,
                     &instances::New {
@@ -73,8 +79,10 @@ impl Commands {
                     new,
                     target.engine.standard_port(),
                     source.flavor.connections(),
+                    target.runtime.listens(),
                 )?
                 .ok_or_else(|| Refusal::NoRoom("The host has no address left.".to_owned()))?;
+                accounts::give(conn, &source.host, new, &target)?;
                 generations::insert(
                     conn,
                     &generations::New {
@@ -169,7 +177,7 @@ fn load(
         .collect();
     let has_upgrades = paths.iter().any(|path| path.enabled && from_here.contains(&path.from));
     upgrade::replica_path(&source, busy, has_upgrades, target, &paths)?;
-    if !hosts::runs(conn, &source.host, target.engine.as_str(), &target.name)? {
+    if !hosts::runs(conn, &source.host, target)? {
         return Err(
             Refusal::Unavailable(format!("The instance's host cannot run {}.", target.title())).into()
         );

@@ -8,7 +8,7 @@ use crate::db::{Conn, Error};
 use crate::domain::datastore::{Datastore, DatastoreVersion};
 use crate::domain::flavor::Flavor;
 use crate::domain::ids::{DatastoreId, FlavorId, HostId, VersionId};
-use crate::domain::matrix::Path;
+use crate::domain::matrix::{Path, Way};
 
 #[derive(QueryableByName)]
 struct VersionRow {
@@ -168,37 +168,82 @@ pub fn paths(conn: &mut Conn, from: Option<VersionId>) -> Result<Vec<Path>, Erro
     .collect()
 }
 
-/// Registers what `host` can run as datastore versions of the process runtime, newest as the default, and an edge
-/// of the matrix from each series to every newer one. Rows that are there keep what an operator set in them.
+/// Registers what `host` can run as datastore versions, a datastore's newest as its default, and an edge of the matrix
+/// from each real series to every newer one. Rows that are there keep what an operator set in them.
 ///
 /// # Errors
 /// The store's.
 pub fn register_host_versions(conn: &mut Conn, host: &HostId) -> Result<(), Error> {
     let doing = "register the host's versions";
     let statements = [
-        "insert into datastores (id, name) select gen_random_uuid(), engine from host_versions where host_id = $1 \
-         group by engine on conflict do nothing",
+        "insert into datastores (id, name) select gen_random_uuid(), datastore from host_versions where host_id = $1 \
+         group by datastore on conflict do nothing",
         "insert into datastore_versions (id, datastore_id, name, version_number, engine, runtime) \
-         select gen_random_uuid(), d.id, h.series, h.version_number, h.engine, 'process' \
-         from host_versions h join datastores d on d.name = h.engine where h.host_id = $1 \
-         on conflict (datastore_id, name) do update set version_number = excluded.version_number",
+         select gen_random_uuid(), d.id, h.series, h.version_number, h.engine, h.runtime \
+         from host_versions h join datastores d on d.name = h.datastore where h.host_id = $1 \
+         on conflict (datastore_id, name) do update set version_number = excluded.version_number \
+         where datastore_versions.runtime = excluded.runtime",
         "update datastores d set default_version_id = (select v.id from datastore_versions v \
-         join host_versions h on h.host_id = $1 and h.engine = v.engine and h.series = v.name \
+         join host_versions h on h.host_id = $1 and h.datastore = d.name and h.series = v.name \
          where v.datastore_id = d.id and v.active \
-         order by string_to_array(h.series, '.')::int[] desc limit 1) \
+         order by v.runtime <> 'process', string_to_array(h.version_number, '.')::int[] desc, v.name limit 1) \
          where d.default_version_id is null and exists (select 1 from host_versions h where h.host_id = $1 \
-         and h.engine = d.name)",
+         and h.datastore = d.name)",
         // A real pair is open to the strategies that exist for it.
         "insert into upgrade_paths (id, from_version_id, to_version_id, ways, note) \
          select gen_random_uuid(), a.id, b.id, array['replica'], 'a real pair of this service' \
-         from host_versions ha join host_versions hb on hb.host_id = ha.host_id and hb.engine = ha.engine \
-         and string_to_array(ha.series, '.')::int[] < string_to_array(hb.series, '.')::int[] \
+         from host_versions ha join host_versions hb on hb.host_id = ha.host_id and hb.datastore = ha.datastore \
+         and ha.runtime = 'process' and hb.runtime = 'process' \
+         and string_to_array(ha.version_number, '.')::int[] < string_to_array(hb.version_number, '.')::int[] \
          join datastore_versions a on a.engine = ha.engine and a.name = ha.series and a.runtime = 'process' \
          join datastore_versions b on b.engine = hb.engine and b.name = hb.series and b.runtime = 'process' \
          and b.datastore_id = a.datastore_id where ha.host_id = $1 on conflict do nothing",
     ];
     for statement in statements {
         diesel::sql_query(statement).bind::<Text, _>(&host.0).execute(conn).map_err(Error::query(doing))?;
+    }
+    Ok(())
+}
+
+/// An edge that is registered with the versions that it joins.
+#[derive(Clone, Copy, Debug)]
+pub struct Edge {
+    /// From: datastore and version.
+    pub from: (&'static str, &'static str),
+    /// To: datastore and version.
+    pub to: (&'static str, &'static str),
+    /// The ways that it is open to.
+    pub ways: &'static [Way],
+    /// Whether it is in force until an operator says otherwise.
+    pub enabled: bool,
+    /// Where it comes from.
+    pub note: &'static str,
+}
+
+/// Registers edges between simulated versions. Rows that are there keep what an operator set in them.
+///
+/// # Errors
+/// The store's.
+pub fn register_edges(conn: &mut Conn, edges: &[Edge]) -> Result<(), Error> {
+    for edge in edges {
+        let ways: Vec<&str> = edge.ways.iter().map(|way| way.as_str()).collect();
+        diesel::sql_query(
+            "insert into upgrade_paths (id, from_version_id, to_version_id, ways, enabled, note) \
+             select gen_random_uuid(), a.id, b.id, $5, $6, $7 \
+             from datastore_versions a join datastores da on da.id = a.datastore_id, \
+             datastore_versions b join datastores db on db.id = b.datastore_id \
+             where da.name = $1 and a.name = $2 and db.name = $3 and b.name = $4 \
+             and a.runtime = 'simulated' and b.runtime = 'simulated' on conflict do nothing",
+        )
+        .bind::<Text, _>(edge.from.0)
+        .bind::<Text, _>(edge.from.1)
+        .bind::<Text, _>(edge.to.0)
+        .bind::<Text, _>(edge.to.1)
+        .bind::<Array<Text>, _>(ways)
+        .bind::<Bool, _>(edge.enabled)
+        .bind::<Text, _>(edge.note)
+        .execute(conn)
+        .map_err(Error::query("register the documented upgrade paths"))?;
     }
     Ok(())
 }

@@ -7,11 +7,11 @@ use diesel::prelude::*;
 use ipnet::Ipv4Net;
 
 use crate::db::schema::{endpoints, hosts, relays};
-use crate::db::{Conn, Error};
+use crate::db::{Conn, Error, pki};
 use crate::domain::ids::{GenerationId, HostId, InstanceId, TaskId};
 
 /// Gives the instance the lowest free address of its host's network, for its whole life, and lets so many
-/// `connections` through it at once. `None` when all are taken.
+/// `connections` through it at once; nobody `listens` for a server that is simulated. `None` when all are taken.
 ///
 /// # Errors
 /// The store's.
@@ -21,12 +21,14 @@ pub fn allocate(
     instance: InstanceId,
     port: u16,
     connections: u32,
+    listens: bool,
 ) -> Result<Option<Ipv4Addr>, Error> {
-    // The host's row is the queue: two creations never pick the same address.
+    // The host's row is the queue: two creations never pick the same address. Not the key is locked, which rows that
+    // were just inserted refer to: else two that have both inserted one wait for each other.
     let net: String = hosts::table
         .find(&host.0)
         .select(hosts::instance_net)
-        .for_update()
+        .for_no_key_update()
         .first(conn)
         .map_err(Error::query("lock the host"))?;
     let net: Ipv4Net =
@@ -48,6 +50,7 @@ pub fn allocate(
             endpoints::address.eq(address.to_string()),
             endpoints::port.eq(i32::from(port)),
             endpoints::connections.eq(i32::try_from(connections).unwrap_or(i32::MAX)),
+            endpoints::listens.eq(listens),
         ))
         .execute(conn)
         .map_err(Error::query("give the instance its address"))?;
@@ -81,11 +84,12 @@ pub fn applied(conn: &mut Conn, instance: InstanceId) -> Result<bool, Error> {
     Ok(waiting == 0)
 }
 
-/// Gives the instance's address back.
+/// Gives the instance's address back, and the certificate that names it.
 ///
 /// # Errors
 /// The store's.
 pub fn remove(conn: &mut Conn, instance: InstanceId) -> Result<(), Error> {
+    pki::forget_certificate(conn, instance)?;
     diesel::delete(endpoints::table.find(instance.0))
         .execute(conn)
         .map(|_| ())
@@ -96,7 +100,7 @@ pub fn remove(conn: &mut Conn, instance: InstanceId) -> Result<(), Error> {
 /// to outgoing connections, so that it can be taken again after any restart.
 const RELAY_PORT: i32 = 13_306;
 
-/// Asks for a relay to `generation` for the task's life, on the address of the instance `at`. Happy when there is
+/// Asks for a relay to `generation` for the task's life, on the address of its own instance `at`. Happy when there is
 /// one.
 ///
 /// # Errors
@@ -109,8 +113,11 @@ pub fn open_relay(
     at: InstanceId,
 ) -> Result<(), Error> {
     let doing = "ask for a relay";
-    let address: String =
-        endpoints::table.find(at.0).select(endpoints::address).first(conn).map_err(Error::query(doing))?;
+    let (address, listens): (String, bool) = endpoints::table
+        .find(at.0)
+        .select((endpoints::address, endpoints::listens))
+        .first(conn)
+        .map_err(Error::query(doing))?;
     diesel::insert_into(relays::table)
         .values((
             relays::task_id.eq(task.0),
@@ -118,6 +125,8 @@ pub fn open_relay(
             relays::generation_id.eq(generation.0),
             relays::address.eq(address),
             relays::port.eq(RELAY_PORT),
+            relays::listens.eq(listens),
+            relays::listening.eq(!listens),
         ))
         .on_conflict(relays::task_id)
         .do_nothing()

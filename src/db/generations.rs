@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::db::schema::generations;
 use crate::db::{Conn, Error};
 use crate::domain::datastore::DatastoreVersion;
-use crate::domain::generation::{Generation, Role};
+use crate::domain::generation::{Certificate, Generation, Role};
 use crate::domain::ids::{DatastoreId, GenerationId, HostId, InstanceId, VersionId};
 
 #[derive(QueryableByName)]
@@ -48,14 +48,27 @@ struct Row {
     events: bool,
     #[diesel(sql_type = Text)]
     wanted: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    account: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    address: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    certificate: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    key_secret: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    authority: Option<String>,
 }
 
 const SELECT: &str = "\
     select g.id, g.instance_id, g.host_id, g.role, g.version_id, v.datastore_id, d.name as datastore, \
     v.name as version_name, v.version_number, v.engine, v.runtime, v.active, g.server_id, g.service_secret, f.ram_mb, \
-    g.read_only, g.events, g.wanted \
+    g.read_only, g.events, g.wanted, c.address, c.certificate, c.key_secret, a.certificate as authority, \
+    o.name as account \
     from generations g join datastore_versions v on v.id = g.version_id join datastores d on d.id = v.datastore_id \
-    join instances i on i.id = g.instance_id join flavors f on f.id = i.flavor_id ";
+    join instances i on i.id = g.instance_id join flavors f on f.id = i.flavor_id \
+    left join certificates c on c.instance_id = i.id left join authorities a on a.id = c.authority_id \
+    left join accounts o on o.instance_id = i.id ";
 
 fn into_domain(row: Row) -> Result<Generation, Error> {
     Ok(Generation {
@@ -76,10 +89,17 @@ fn into_domain(row: Row) -> Result<Generation, Error> {
         server_id: u32::try_from(row.server_id)
             .map_err(|_| Error::Broken(format!("server id of generation {}", row.id)))?,
         service_secret: row.service_secret,
+        account: row.account,
         memory_mb: u32::try_from(row.ram_mb).unwrap_or(512),
         read_only: row.read_only,
         events: row.events,
         wanted_running: row.wanted == "running",
+        certificate: match (row.address, row.certificate, row.key_secret, row.authority) {
+            (Some(address), Some(certificate), Some(key_secret), Some(authority)) => {
+                Some(Certificate { address, certificate, key_secret, authority })
+            }
+            _ => None,
+        },
     })
 }
 

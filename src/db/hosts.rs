@@ -5,6 +5,7 @@ use diesel::sql_types::Text;
 
 use crate::db::schema::{host_versions, hosts};
 use crate::db::{Conn, Error};
+use crate::domain::datastore::{DatastoreVersion, EngineKind, RuntimeKind};
 use crate::domain::ids::HostId;
 
 /// Records that `host` is there, with the network from which its instances get addresses.
@@ -22,26 +23,43 @@ pub fn record(conn: &mut Conn, host: &HostId, instance_net: &str) -> Result<(), 
         .map_err(Error::query("record the host"))
 }
 
-/// Records what `host` can run: engine, series, number. What it can no longer run is taken off.
+/// A version that a host can run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The datastore's name: `percona` for example, whose engine is mysql.
+    pub datastore: String,
+    /// What to do to it.
+    pub engine: EngineKind,
+    /// Where it runs.
+    pub runtime: RuntimeKind,
+    /// The version's name, `10.11` for example.
+    pub series: String,
+    /// What the binary answers, `10.11.19` for example.
+    pub number: String,
+}
+
+/// Records what `host` can run. What it can no longer run is taken off.
 ///
 /// # Errors
 /// The store's.
 pub fn record_versions(
     conn: &mut Conn,
     host: &HostId,
-    versions: &[(String, String, String)],
+    offers: &[Offer],
 ) -> Result<(), Error> {
     let doing = "record the host's versions";
     diesel::delete(host_versions::table.filter(host_versions::host_id.eq(&host.0)))
         .execute(conn)
         .map_err(Error::query(doing))?;
-    for (engine, series, number) in versions {
+    for offer in offers {
         diesel::insert_into(host_versions::table)
             .values((
                 host_versions::host_id.eq(&host.0),
-                host_versions::engine.eq(engine),
-                host_versions::series.eq(series),
-                host_versions::version_number.eq(number),
+                host_versions::datastore.eq(&offer.datastore),
+                host_versions::engine.eq(offer.engine.as_str()),
+                host_versions::runtime.eq(offer.runtime.as_str()),
+                host_versions::series.eq(&offer.series),
+                host_versions::version_number.eq(&offer.number),
             ))
             .execute(conn)
             .map_err(Error::query(doing))?;
@@ -49,36 +67,40 @@ pub fn record_versions(
     Ok(())
 }
 
-/// A host with room for an instance of `engine` `series`, heard of within the last 30 s; the one with the fewest.
+/// A host with room for an instance of `version`, heard of within the last 30 s; the one with the fewest.
 ///
 /// # Errors
 /// The store's.
-pub fn place(conn: &mut Conn, engine: &str, series: &str) -> Result<Option<HostId>, Error> {
+pub fn place(conn: &mut Conn, version: &DatastoreVersion) -> Result<Option<HostId>, Error> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Text)]
         id: String,
     }
     diesel::sql_query(
-        "select h.id from hosts h join host_versions v on v.host_id = h.id and v.engine = $1 and v.series = $2 \
-         where h.seen_at > now() - interval '30 seconds' \
-         order by (select count(*) from endpoints e where e.host_id = h.id), h.id limit 1",
+        "select h.id from hosts h join host_versions v on v.host_id = h.id and v.datastore = $1 and v.series = $2 \
+         and v.runtime = $3 where h.seen_at > now() - interval '30 seconds' \
+         order by v.runtime = 'process' and exists (select from accounts a where a.host_id = h.id) and not exists \
+         (select from accounts a where a.host_id = h.id and a.instance_id is null), \
+         (select count(*) from endpoints e where e.host_id = h.id), h.id limit 1",
     )
-    .bind::<Text, _>(engine)
-    .bind::<Text, _>(series)
+    .bind::<Text, _>(&version.datastore)
+    .bind::<Text, _>(&version.name)
+    .bind::<Text, _>(version.runtime.as_str())
     .get_result::<Row>(conn)
     .optional()
     .map(|row| row.map(|row| HostId(row.id)))
     .map_err(Error::query("find a host"))
 }
 
-/// Whether `host` can run `engine` `series`.
+/// Whether `host` can run `version`.
 ///
 /// # Errors
 /// The store's.
-pub fn runs(conn: &mut Conn, host: &HostId, engine: &str, series: &str) -> Result<bool, Error> {
+pub fn runs(conn: &mut Conn, host: &HostId, version: &DatastoreVersion) -> Result<bool, Error> {
     let found: i64 = host_versions::table
-        .find((&host.0, engine, series))
+        .find((&host.0, &version.datastore, &version.name))
+        .filter(host_versions::runtime.eq(version.runtime.as_str()))
         .count()
         .get_result(conn)
         .map_err(Error::query("ask what the host can run"))?;

@@ -3,28 +3,35 @@
 //! Queries take a connection, not the pool, so that they compose in the caller's transaction. [`Db::transact`] is
 //! the only way to open one. A lost race is an outcome, not an error to hide: a guarded `where`, then the count.
 
+pub mod accounts;
 pub mod catalogue;
 pub mod endpoints;
 pub mod events;
 pub mod generations;
 pub mod hosts;
 pub mod instances;
+pub mod maintenance;
 pub mod notices;
+pub mod pki;
+pub mod paths;
+mod pool;
 pub mod questions;
+pub mod quotas;
 pub mod routes;
 pub mod schema;
+pub mod simulated;
+pub mod simulations;
 pub mod tasks;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::pg::PgConnection;
-use diesel::r2d2::{ConnectionManager, Pool};
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel::migration::MigrationSource;
 use diesel::{Connection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
-use tokio::sync::Semaphore;
 
+use crate::db::pool::Connections;
 use crate::domain::datastore::UnknownWord;
 
 /// A connection to our own Postgres.
@@ -71,6 +78,9 @@ pub enum Error {
     /// The migrations failed.
     #[error("migrations")]
     Migrations(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The schema is not this program's.
+    #[error("the schema of the store is {0}")]
+    Schema(&'static str),
     /// The runtime is stopping.
     #[error("stopping")]
     Stopping,
@@ -93,6 +103,7 @@ impl Error {
             | Self::Broken(_)
             | Self::LeaseLost
             | Self::Migrations(_)
+            | Self::Schema(_)
             | Self::Stopping => false,
         }
     }
@@ -108,7 +119,9 @@ impl Error {
         match self {
             Self::NoConnection(_) | Self::Saturated | Self::Stopping => true,
             Self::Query { source, .. } | Self::Transaction(source) => is_away(source),
-            Self::Row(_) | Self::Broken(_) | Self::Stale(_) | Self::LeaseLost | Self::Migrations(_) => false,
+            Self::Row(_) | Self::Broken(_) | Self::Stale(_) | Self::LeaseLost | Self::Migrations(_) | Self::Schema(_) => {
+                false
+            }
         }
     }
 }
@@ -150,37 +163,34 @@ pub struct Config {
     pub url: String,
     /// Connections that this process may hold.
     pub pool_size: u32,
-    /// How long a request waits for one before it is told that the store is saturated.
+    /// How long a request waits for a new connection.
     pub wait: Duration,
+    /// How long a request waits for its turn, while the store is well, before it is told that the store is saturated.
+    pub patience: Duration,
 }
 
 impl Config {
-    /// The defaults: 8 connections, 5 s.
+    /// The defaults: 8 connections; 5 s for one of them, 30 s for a turn.
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), pool_size: 8, wait: Duration::from_secs(5) }
+        Self {
+            url: url.into(),
+            pool_size: 8,
+            wait: Duration::from_secs(5),
+            patience: Duration::from_secs(30),
+        }
     }
 }
 
 /// The store, as a pool of connections.
 #[derive(Clone)]
 pub struct Db {
-    pool: Pool<ConnectionManager<Conn>>,
-    turns: Arc<Semaphore>,
-    wait: Duration,
+    connections: Connections,
 }
 
 impl Db {
     /// Makes the pool. It connects when first asked.
     pub fn new(config: &Config) -> Self {
-        let pool = Pool::builder()
-            .max_size(config.pool_size)
-            .min_idle(Some(0))
-            // A checkout test costs a round trip for every request; a closed connection is met below.
-            .test_on_check_out(false)
-            .connection_timeout(config.wait)
-            .build_unchecked(ConnectionManager::new(&config.url));
-        let turns = Arc::new(Semaphore::new(config.pool_size.try_into().unwrap_or(8)));
-        Self { pool, turns, wait: config.wait }
+        Self { connections: Connections::new(config) }
     }
 
     /// Applies the migrations that are missing, one process at a time.
@@ -201,6 +211,26 @@ impl Db {
         .await
     }
 
+    /// Refuses a schema that this program does not know: one that waits for migrations, or has had newer ones.
+    ///
+    /// # Errors
+    /// [`Error::Schema`]; the store's.
+    pub async fn knows_schema(&self) -> Result<(), Error> {
+        self.read(|conn| {
+            let pending = conn.pending_migrations(MIGRATIONS).map_err(Error::Migrations)?;
+            if !pending.is_empty() {
+                return Err(Error::Schema("older than this program: `coffer migrate` brings it up to date"));
+            }
+            let applied = conn.applied_migrations().map_err(Error::Migrations)?;
+            let known = MigrationSource::<diesel::pg::Pg>::migrations(&MIGRATIONS).map_err(Error::Migrations)?;
+            if applied.len() > known.len() {
+                return Err(Error::Schema("newer than this program"));
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Runs one query, or several that need not agree.
     ///
     /// # Errors
@@ -211,15 +241,11 @@ impl Db {
         E: From<Error> + Send + 'static,
         F: FnOnce(&mut Conn) -> Result<T, E> + Send + 'static,
     {
-        let turn = tokio::time::timeout(self.wait, Arc::clone(&self.turns).acquire_owned())
-            .await
-            .map_err(|_| E::from(Error::Saturated))?
-            .map_err(|_| E::from(Error::Stopping))?;
-        let pool = self.pool.clone();
+        let turn = self.connections.turn().await?;
+        let connections = self.connections.clone();
         tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let mut conn = pool.get().map_err(|e| E::from(Error::NoConnection(e.into())))?;
-            work(&mut conn)
+            connections.use_one(work)
         })
         .await
         .unwrap_or_else(|_| Err(E::from(Error::Stopping)))

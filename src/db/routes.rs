@@ -144,14 +144,15 @@ impl Routing {
     pub async fn read(&self, host: &HostId) -> Result<Routes, Error> {
         let by_host: &[&(dyn ToSql + Sync)] = &[&host.0];
         let routes = self.client.query(
-            "select instance_id::text, address, port, generation_id::text, epoch, applied_epoch, connections \
+            "select instance_id::text, address, port, case when listens then generation_id end::text, epoch, \
+             applied_epoch, connections \
              from endpoints where host_id = $1 order by instance_id",
             by_host,
         );
         let routes = answer("read the endpoints", routes).await?;
         let relays = self.client.query(
             "select task_id::text, generation_id::text, address, port, listening \
-             from relays where host_id = $1 order by task_id",
+             from relays where host_id = $1 and listens order by task_id",
             by_host,
         );
         let relays = answer("read the relays", relays).await?;

@@ -5,8 +5,9 @@ diesel::table! {
     hosts (id) { id -> Text, instance_net -> Text, seen_at -> Timestamptz, }
 }
 diesel::table! {
-    host_versions (host_id, engine, series) {
+    host_versions (host_id, datastore, series) {
         host_id -> Text, engine -> Text, series -> Text, version_number -> Text, seen_at -> Timestamptz,
+        datastore -> Text, runtime -> Text,
     }
 }
 diesel::table! {
@@ -49,7 +50,7 @@ diesel::table! {
     endpoints (instance_id) {
         instance_id -> Uuid, host_id -> Text, address -> Text, port -> Integer, connections -> Integer,
         generation_id -> Nullable<Uuid>,
-        epoch -> BigInt, applied_epoch -> BigInt,
+        epoch -> BigInt, applied_epoch -> BigInt, listens -> Bool,
     }
 }
 diesel::table! {
@@ -80,7 +81,7 @@ diesel::table! {
 diesel::table! {
     relays (task_id) {
         task_id -> Uuid, host_id -> Text, generation_id -> Uuid, address -> Text, port -> Integer,
-        listening -> Bool,
+        listening -> Bool, listens -> Bool,
     }
 }
 diesel::table! {
@@ -88,5 +89,30 @@ diesel::table! {
         id -> Uuid, host_id -> Text, instance_id -> Uuid, kind -> Text, asked_at -> Timestamptz,
         expires_at -> Timestamptz, answer -> Nullable<Jsonb>, trouble -> Nullable<Text>,
         answered_at -> Nullable<Timestamptz>,
+    }
+}
+diesel::table! {
+    accounts (host_id, name) { host_id -> Text, name -> Text, instance_id -> Nullable<Uuid>, }
+}
+diesel::table! {
+    quotas (project_id, resource) {
+        project_id -> Text, resource -> Text, most -> Integer, updated_at -> Timestamptz,
+    }
+}
+diesel::table! {
+    maintenance (only_one) { only_one -> Bool, is_on -> Bool, retry_after -> Integer, updated_at -> Timestamptz, }
+}
+diesel::table! {
+    simulations (instance_id, step) {
+        instance_id -> Uuid, step -> Text, ms -> Integer, fault -> Nullable<Text>,
+    }
+}
+diesel::table! {
+    authorities (id) { id -> Uuid, certificate -> Text, key_secret -> Text, created_at -> Timestamptz, }
+}
+diesel::table! {
+    certificates (instance_id) {
+        instance_id -> Uuid, authority_id -> Uuid, address -> Text, certificate -> Text, key_secret -> Text,
+        created_at -> Timestamptz,
     }
 }

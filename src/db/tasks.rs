@@ -14,6 +14,7 @@ use crate::db::schema::{task_instances, task_steps, tasks};
 use crate::db::{Conn, Error};
 use crate::domain::ids::{HostId, InstanceId, ProjectId, TaskId};
 use crate::domain::task::{Phase, Plan, Progress, Step, StepRecord, Task, TaskState};
+use crate::testing::{Defect, planted};
 
 #[derive(QueryableByName)]
 struct Row {
@@ -175,6 +176,20 @@ pub fn lock_live(conn: &mut Conn, instance: InstanceId) -> Result<Option<Task>, 
     one(conn, "lock the instance's task", query)
 }
 
+/// Whether a live task has claimed the instance, at this moment.
+///
+/// # Errors
+/// The store's.
+pub fn is_claimed(conn: &mut Conn, instance: InstanceId) -> Result<bool, Error> {
+    let claims: i64 = task_instances::table
+        .filter(task_instances::instance_id.eq(instance.0))
+        .filter(task_instances::live)
+        .count()
+        .get_result(conn)
+        .map_err(Error::query("look whether a task has the instance"))?;
+    Ok(claims > 0)
+}
+
 /// The task.
 ///
 /// # Errors
@@ -238,27 +253,29 @@ pub fn claim_next(
 pub fn renew(conn: &mut Conn, task: TaskId, lease: i64, by: Duration) -> Result<(), Error> {
     let rows = diesel::sql_query(
         "update tasks set lease_until = now() + $3 * interval '1 millisecond' \
-         where id = $1 and lease_generation = $2 and lease_until >= now()",
+         where id = $1 and ((lease_generation = $2 and lease_until >= now()) or $4)",
     )
     .bind::<SqlUuid, _>(task.0)
     .bind::<BigInt, _>(lease)
     .bind::<BigInt, _>(i64::try_from(by.as_millis()).unwrap_or(i64::MAX))
+    .bind::<Bool, _>(planted(Defect::LeaseIgnored))
     .execute(conn)
     .map_err(Error::query("renew a lease"))?;
     if rows == 1 { Ok(()) } else { Err(Error::LeaseLost) }
 }
 
-/// Ends the leases of workers of `host` that are known to be gone: the caller holds what only one worker can hold.
+/// Ends the leases of `owner`, a worker of `host` that is known to be gone: the caller has its name now.
 ///
 /// # Errors
 /// The store's.
-pub fn release_leases(conn: &mut Conn, host: &HostId) -> Result<usize, Error> {
+pub fn release_leases(conn: &mut Conn, host: &HostId, owner: &str) -> Result<usize, Error> {
     diesel::sql_query(
         "update tasks set lease_until = null, lease_owner = null, lease_generation = lease_generation + 1, \
          not_before = least(not_before, now()) \
-         where host_id = $1 and state in ('scheduled', 'running')",
+         where host_id = $1 and lease_owner = $2 and state in ('scheduled', 'running')",
     )
     .bind::<Text, _>(&host.0)
+    .bind::<Text, _>(owner)
     .execute(conn)
     .map_err(Error::query("release the leases of gone workers"))
 }
@@ -345,19 +362,20 @@ pub fn begin_step(conn: &mut Conn, task: &Task, phase: Phase, step: Step) -> Res
         .map_err(Error::query(doing))
 }
 
-/// Records how a step ended.
+/// Records how a step ended; `false` when that is recorded already.
 ///
 /// # Errors
 /// The store's.
-pub fn end_step(conn: &mut Conn, record: i64, outcome: &str, detail: Option<&str>) -> Result<(), Error> {
-    diesel::update(task_steps::table.find(record))
+pub fn end_step(conn: &mut Conn, record: i64, outcome: &str, detail: Option<&str>) -> Result<bool, Error> {
+    let open = task_steps::outcome.is_null().or(planted(Defect::LeaseIgnored).into_sql::<Bool>());
+    diesel::update(task_steps::table.find(record).filter(open))
         .set((
             task_steps::outcome.eq(outcome),
             task_steps::detail.eq(detail),
             task_steps::ended_at.eq(diesel::dsl::now),
         ))
         .execute(conn)
-        .map(|_| ())
+        .map(|ended| ended > 0)
         .map_err(Error::query("end a step"))
 }
 

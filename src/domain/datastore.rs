@@ -13,6 +13,8 @@ use crate::domain::ids::{DatastoreId, VersionId};
 pub enum EngineKind {
     /// MariaDB.
     MariaDb,
+    /// MySQL, and what is made of it: Percona Server.
+    Mysql,
 }
 
 impl EngineKind {
@@ -20,13 +22,14 @@ impl EngineKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::MariaDb => "mariadb",
+            Self::Mysql => "mysql",
         }
     }
 
     /// The port that clients expect.
     pub const fn standard_port(self) -> u16 {
         match self {
-            Self::MariaDb => 3306,
+            Self::MariaDb | Self::Mysql => 3306,
         }
     }
 }
@@ -47,6 +50,7 @@ impl FromStr for EngineKind {
     fn from_str(word: &str) -> Result<Self, UnknownWord> {
         match word {
             "mariadb" => Ok(Self::MariaDb),
+            "mysql" => Ok(Self::Mysql),
             other => Err(UnknownWord { what: "engine", word: other.to_owned() }),
         }
     }
@@ -63,6 +67,8 @@ impl fmt::Display for EngineKind {
 pub enum RuntimeKind {
     /// Processes of this machine.
     Process,
+    /// No servers at all: rows that behave like servers, for tests of clients and of fleets.
+    Simulated,
 }
 
 impl RuntimeKind {
@@ -70,7 +76,15 @@ impl RuntimeKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Process => "process",
+            Self::Simulated => "simulated",
         }
+    }
+}
+
+impl RuntimeKind {
+    /// Whether clients can connect to what runs there.
+    pub const fn listens(self) -> bool {
+        !matches!(self, Self::Simulated)
     }
 }
 
@@ -80,6 +94,7 @@ impl FromStr for RuntimeKind {
     fn from_str(word: &str) -> Result<Self, UnknownWord> {
         match word {
             "process" => Ok(Self::Process),
+            "simulated" => Ok(Self::Simulated),
             other => Err(UnknownWord { what: "runtime", word: other.to_owned() }),
         }
     }
@@ -107,6 +122,16 @@ pub struct DatastoreVersion {
 }
 
 impl DatastoreVersion {
+    /// Whether `answered`, a full version number, is of this version's series: the first two parts of the number that
+    /// was registered. The name does not tell: `10.4enc` is a 10.4.
+    pub fn is_answered_by(&self, answered: &str) -> bool {
+        let series = |number: &str| {
+            let mut parts = number.split('.').map(str::to_owned);
+            (parts.next(), parts.next())
+        };
+        series(&self.number) == series(answered)
+    }
+
     /// `mariadb 10.11`, for people.
     pub fn title(&self) -> String {
         format!("{} {}", self.datastore, self.name)

@@ -56,6 +56,8 @@ pub struct Generation {
     pub server_id: u32,
     /// The password of our own account in it, sealed.
     pub service_secret: String,
+    /// The account of the host that its instance has to itself, while it lives; `None` is the runtime's own.
+    pub account: Option<String>,
     /// Memory of the instance's flavor, in MB.
     pub memory_mb: u32,
     /// Whether its configuration keeps tenants from writing.
@@ -64,4 +66,19 @@ pub struct Generation {
     pub events: bool,
     /// Whether its host's supervisor shall keep it up.
     pub wanted_running: bool,
+    /// What it proves itself with; `None` until it was made.
+    pub certificate: Option<Certificate>,
+}
+
+/// The certificate of an instance, which all of its generations have.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// The address that it names: the instance's own.
+    pub address: String,
+    /// The certificate, as PEM.
+    pub certificate: String,
+    /// Its private key, sealed.
+    pub key_secret: String,
+    /// The certificate of who signed it, as PEM.
+    pub authority: String,
 }

@@ -52,6 +52,10 @@ uuid_id!(
     VersionId
 );
 uuid_id!(
+    /// A row of the matrix of upgrades.
+    PathId
+);
+uuid_id!(
     /// A question to an engine, answered by a worker.
     QuestionId
 );
@@ -60,6 +64,13 @@ impl TaskId {
     /// What a task's sealed secrets are bound to.
     pub fn secrets_purpose(self) -> String {
         format!("task {self}")
+    }
+}
+
+impl InstanceId {
+    /// What the sealed private key of an instance's certificate is bound to.
+    pub fn certificate_purpose(self) -> String {
+        format!("instance {self} certificate key")
     }
 }
 

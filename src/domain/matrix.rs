@@ -1,8 +1,10 @@
 //! The matrix of allowed upgrades: an upgrade is allowed because a row says so, never because one version is
 //! higher than another.
 
-use crate::domain::datastore::DatastoreVersion;
-use crate::domain::ids::VersionId;
+use std::str::FromStr;
+
+use crate::domain::datastore::{DatastoreVersion, UnknownWord};
+use crate::domain::ids::{PathId, VersionId};
 
 /// A way in which a row of the matrix is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,9 @@ pub enum Way {
 }
 
 impl Way {
+    /// Every way.
+    pub const ALL: [Self; 4] = [Self::Replica, Self::InPlace, Self::Twin, Self::Rolling];
+
     /// The word in rows.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -27,6 +32,34 @@ impl Way {
             Self::Rolling => "rolling",
         }
     }
+}
+
+impl FromStr for Way {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        Self::ALL
+            .into_iter()
+            .find(|way| way.as_str() == word)
+            .ok_or_else(|| UnknownWord { what: "way", word: word.to_owned() })
+    }
+}
+
+/// A row of the matrix as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// Its id.
+    pub id: PathId,
+    /// The version that the instance must have.
+    pub from: DatastoreVersion,
+    /// The version that it may go to.
+    pub to: DatastoreVersion,
+    /// The ways that it is open to.
+    pub ways: Vec<Way>,
+    /// Whether it is in force.
+    pub enabled: bool,
+    /// What an operator says of it.
+    pub note: String,
 }
 
 /// A row of the matrix: from the instance's version, to `to`, open to `ways`.

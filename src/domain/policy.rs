@@ -22,11 +22,15 @@ pub enum Rule {
     InstanceAction,
     /// Read tasks and upgrades.
     TaskRead,
+    /// Read the project's own limits and quotas.
+    LimitsRead,
+    /// Manage the service: quotas, maintenance, the matrix of upgrades, simulations.
+    Manage,
 }
 
 impl Rule {
     /// Every rule, in the table's order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::CatalogueRead,
         Self::InstanceRead,
         Self::InstanceCreate,
@@ -35,6 +39,8 @@ impl Rule {
         Self::InstanceDelete,
         Self::InstanceAction,
         Self::TaskRead,
+        Self::LimitsRead,
+        Self::Manage,
     ];
 
     /// The name that a refusal gives.
@@ -57,6 +63,8 @@ impl Rule {
             Self::InstanceDelete => ("instance:delete", Level::Member),
             Self::InstanceAction => ("instance:upgrade", Level::Member),
             Self::TaskRead => ("task:show", Level::Reader),
+            Self::LimitsRead => ("limits:index", Level::Reader),
+            Self::Manage => ("mgmt", Level::Admin),
         }
     }
 }

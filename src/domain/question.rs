@@ -10,14 +10,23 @@ pub enum QuestionKind {
     ReplicaBlockers,
     /// Whether the new side of an upgrade follows its source and has what the source has; the answer is a boolean.
     CaughtUp,
+    /// The tenant's databases; the answer is a list of [`Database`](crate::domain::tenant::Database).
+    Databases,
+    /// The tenant's users; the answer is a list of [`User`](crate::domain::tenant::User).
+    Users,
 }
 
 impl QuestionKind {
+    /// Every question.
+    pub const ALL: [Self; 4] = [Self::ReplicaBlockers, Self::CaughtUp, Self::Databases, Self::Users];
+
     /// The word in rows.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ReplicaBlockers => "replica_blockers",
             Self::CaughtUp => "caught_up",
+            Self::Databases => "databases",
+            Self::Users => "users",
         }
     }
 
@@ -26,6 +35,8 @@ impl QuestionKind {
         match self {
             Self::ReplicaBlockers => "what stands in the way of an upgrade",
             Self::CaughtUp => "whether the new instance has caught up",
+            Self::Databases => "its databases",
+            Self::Users => "its users",
         }
     }
 }
@@ -34,11 +45,10 @@ impl std::str::FromStr for QuestionKind {
     type Err = crate::domain::datastore::UnknownWord;
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
-        match word {
-            "replica_blockers" => Ok(Self::ReplicaBlockers),
-            "caught_up" => Ok(Self::CaughtUp),
-            other => Err(crate::domain::datastore::UnknownWord { what: "question", word: other.to_owned() }),
-        }
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+            .ok_or_else(|| crate::domain::datastore::UnknownWord { what: "question", word: word.to_owned() })
     }
 }
 

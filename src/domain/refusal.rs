@@ -65,6 +65,15 @@ pub enum Refusal {
         /// The datastore's name.
         datastore: String,
     },
+    /// The project's quota would be passed.
+    OverQuota {
+        /// Of what there would be too much.
+        resources: Vec<&'static str>,
+    },
+    /// What a project may not see of another.
+    NotYours(&'static str),
+    /// The instance's servers are real: nothing can be simulated in them.
+    NotSimulated(InstanceId),
     /// A limit would be passed, or no host has room.
     NoRoom(String),
     /// Something that is needed is not up now.
@@ -86,12 +95,14 @@ impl Refusal {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Invalid(_) | Self::NoPath { .. } => Kind::BadRequest,
-            Self::Forbidden { .. } | Self::HasReplicas => Kind::Forbidden,
+            Self::Forbidden { .. } | Self::HasReplicas | Self::NotYours(_) => Kind::Forbidden,
             Self::NotFound { .. } => Kind::NotFound,
-            Self::NoRoom(_) => Kind::OverLimit,
-            Self::NotReady { .. } | Self::BeingUpgraded(_) | Self::Replicating(_) | Self::Blocked(_) => {
-                Kind::Unprocessable
-            }
+            Self::NoRoom(_) | Self::OverQuota { .. } => Kind::OverLimit,
+            Self::NotReady { .. }
+            | Self::BeingUpgraded(_)
+            | Self::Replicating(_)
+            | Self::NotSimulated(_)
+            | Self::Blocked(_) => Kind::Unprocessable,
             Self::NoUpgrades { .. } => Kind::NotImplemented,
             Self::Unavailable(_) | Self::NoAnswer { .. } => Kind::Unavailable,
         }
@@ -125,6 +136,17 @@ impl fmt::Display for Refusal {
                 write!(
                     f,
                     "An upgrade from {from} to {to} is not allowed: see the instance's available_upgrades."
+                )
+            }
+            Self::OverQuota { resources } => {
+                let names: Vec<String> = resources.iter().map(|name| format!("'{name}'")).collect();
+                write!(f, "Quota exceeded for resources: [{}].", names.join(", "))
+            }
+            Self::NotYours(what) => write!(f, "Only admins see {what} of another project."),
+            Self::NotSimulated(id) => {
+                write!(
+                    f,
+                    "Instance {id} has real servers; only a simulated instance's steps can be told what to do."
                 )
             }
             Self::NoUpgrades { datastore } => write!(f, "Datastore {datastore} has no upgrades."),

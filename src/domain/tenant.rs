@@ -2,6 +2,8 @@
 //!
 //! A password becomes the engine's verifier at the door; only that goes on.
 
+use std::net::Ipv4Addr;
+
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
@@ -14,6 +16,35 @@ pub const RESERVED_DATABASES: [&str; 6] =
 
 /// User names that a tenant cannot have; names that begin with `coffer` are ours, too.
 pub const RESERVED_USERS: [&str; 5] = ["root", "os_admin", "mariadb.sys", "mysql.sys", "PUBLIC"];
+
+/// Whether a database of this name is the system's or ours.
+pub fn is_reserved_database(name: &str) -> bool {
+    RESERVED_DATABASES.iter().any(|reserved| reserved.eq_ignore_ascii_case(name))
+}
+
+/// Whether a user of this name is the system's or ours.
+pub fn is_reserved_user(name: &str) -> bool {
+    let ours = name.get(..OWN_SCHEMA.len()).is_some_and(|start| start.eq_ignore_ascii_case(OWN_SCHEMA));
+    ours || RESERVED_USERS.iter().any(|reserved| reserved.eq_ignore_ascii_case(name))
+}
+
+/// A database that is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Database {
+    /// Its name.
+    pub name: String,
+}
+
+/// A user that is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Its name.
+    pub name: String,
+    /// Where it may come from: `%` for anywhere.
+    pub host: String,
+    /// The databases that it has rights on, by name.
+    pub databases: Vec<String>,
+}
 
 /// A database to make.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,12 +62,32 @@ pub struct NewDatabase {
 pub struct NewUser {
     /// 1 to 16 characters: Trove's limit.
     pub name: String,
-    /// Where it may come from: `%` so far.
+    /// Where it may come from: `%` for anywhere, else as [`is_host`] takes it.
     pub host: String,
     /// What the engine keeps in place of the password.
     pub verifier: Verifier,
     /// The databases on which it has every right.
     pub databases: Vec<String>,
+}
+
+/// Whether a user can come from `host` and from nowhere else: `%`, an IPv4 address, one with `%` in place of parts
+/// (`10.%`, `10.0.%.7`), or a network with its mask (`10.1.0.0/255.255.0.0`). Servers resolve no names, so a name would
+/// let nobody in; `localhost` is who comes by the server's own socket, and that is us alone.
+pub fn is_host(host: &str) -> bool {
+    if let Some((network, mask)) = host.split_once('/') {
+        let (Ok(network), Ok(mask)) = (network.parse::<Ipv4Addr>(), mask.parse::<Ipv4Addr>()) else {
+            return false;
+        };
+        let (network, mask) = (u32::from(network), u32::from(mask));
+        return mask.leading_ones() + mask.trailing_zeros() == 32 && network & mask == network;
+    }
+    let parts: Vec<&str> = host.split('.').collect();
+    let open = parts.last() == Some(&"%");
+    let number = |part: &str| {
+        // As the server prints an address, since it compares texts.
+        part.parse::<u8>().is_ok_and(|number| number.to_string() == part)
+    };
+    (parts.len() == 4 || (open && parts.len() < 4)) && parts.iter().all(|part| *part == "%" || number(part))
 }
 
 /// What a MariaDB or MySQL server keeps of a password for `mysql_native_password`: `*` and 40 hex digits.
@@ -67,6 +118,39 @@ impl std::fmt::Debug for Verifier {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_is_an_address_or_a_pattern_of_one() {
+        for host in ["%", "10.0.0.7", "127.9.%", "10.%", "10.0.%.7", "%.%.%.%", "10.1.0.0/255.255.0.0"] {
+            assert!(is_host(host), "{host}");
+        }
+        for host in [
+            "",
+            "localhost",
+            "LOCALHOST",
+            "::1",
+            "fd00::%",
+            "shop.example",
+            "%.example",
+            "10.0.0",
+            "10.0.0.256",
+            "10.0.0.07",
+            "10.0.0.0.%",
+            "10..%",
+            "%%",
+            "10.0.0.1%",
+            "10.0.0.0/8",
+            "10.1.1.0/255.255.0.0",
+            "10.0.0.0/255.0.255.0",
+            "10.0.0.0/",
+            " 10.0.0.1",
+            "10.0.0.+1",
+            "_",
+            "%.7",
+        ] {
+            assert!(!is_host(host), "{host}");
+        }
+    }
 
     #[test]
     fn a_verifier_is_what_the_server_would_keep() {

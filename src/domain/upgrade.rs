@@ -77,6 +77,24 @@ pub fn not_ready(instance: &Instance) -> Refusal {
     Refusal::NotReady { id: instance.id, status: instance.state.trove_status() }
 }
 
+/// Whether a server of `instance` serves, so that it can be asked something.
+///
+/// # Errors
+/// [`Refusal::NotReady`] with the status that clients see.
+pub fn serving(instance: &Instance) -> Result<(), Refusal> {
+    let serves = match instance.state {
+        InstanceState::Active
+        | InstanceState::FeedingUpgrade
+        | InstanceState::VerifyUpgrade
+        | InstanceState::Detaching => instance.running.is_some(),
+        InstanceState::Building
+        | InstanceState::Deleting
+        | InstanceState::Error
+        | InstanceState::Deleted => false,
+    };
+    if serves { Ok(()) } else { Err(not_ready(instance)) }
+}
+
 /// Refuses when something in the instance's content stands in the way.
 ///
 /// # Errors

@@ -10,7 +10,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::SocketPath;
-use super::forward::{self, Way};
+use super::forward::{self, Presents, Way};
+use super::greeting::Unheard;
 use crate::domain::ids::GenerationId;
 
 /// How many connections may wait in the system's queue.
@@ -18,6 +19,8 @@ const BACKLOG: u32 = 1_024;
 /// The pause after a failed accept (no more open files, usually); it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How long a client may be silent when others wait for its place.
+const SILENCE: Duration = Duration::from_secs(1);
 /// A trouble that lasts is told this often.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
@@ -25,6 +28,7 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 pub(super) struct Limits {
     pub(super) connections: usize,
     pub(super) wait_for_server: Duration,
+    pub(super) wait_for_client: Duration,
 }
 
 /// A listener with its connections. Dropping it ends them without waiting.
@@ -45,6 +49,7 @@ impl Listening {
     pub(super) fn open(
         address: SocketAddr,
         generation: GenerationId,
+        presents: Presents,
         limits: Limits,
         socket_path: SocketPath,
     ) -> io::Result<Self> {
@@ -56,7 +61,14 @@ impl Listening {
         let address = listener.local_addr()?;
         let (generation, leads_to) = watch::channel(generation);
         let (stop, stopped) = watch::channel(false);
-        let way = Way { leads_to, socket_path, wait_for_server: limits.wait_for_server };
+        let way = Way {
+            leads_to,
+            socket_path,
+            presents,
+            wait_for_server: limits.wait_for_server,
+            wait_for_client: limits.wait_for_client,
+            unheard: Unheard::default(),
+        };
         let task = tokio::spawn(accept(listener, address, way, limits.connections, stopped));
         Ok(Self { address, generation, stop, task })
     }
@@ -91,16 +103,20 @@ async fn accept(
     let mut trouble = Told::default();
     let mut full = Told::default();
     loop {
-        if open.len() >= most && full.is_due() {
-            tracing::warn!(address = %address, connections = most, "full, further connections wait");
+        if open.len() >= most {
+            way.unheard.end_oldest(SILENCE);
+            if full.is_due() {
+                tracing::warn!(address = %address, connections = most, "full, further connections wait");
+            }
         }
         tokio::select! {
             _ = stopped.changed() => break,
+            () = tokio::time::sleep(SILENCE / 4), if open.len() >= most => {}
             Some(_ended) = open.join_next() => {}
             accepted = listener.accept(), if open.len() < most => match accepted {
-                Ok((client, _from)) => {
+                Ok((client, from)) => {
                     pause = FIRST_PAUSE;
-                    open.spawn(forward::forward(client, way.clone()));
+                    open.spawn(forward::forward(client, from, way.clone()));
                 }
                 Err(error) => {
                     if trouble.is_due() {

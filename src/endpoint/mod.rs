@@ -2,7 +2,8 @@
 //! one a host) that forwards each connection to the serving generation's Unix socket.
 //!
 //! It owns the listeners, the connections and a file with its last state. It never decides where an address leads
-//! (rows do), never reads or logs what passes through, and never reaches an engine but to forward.
+//! (rows do), never logs what passes through, reads no more of it than a client's first four bytes, and never reaches an
+//! engine but to forward. To the server it says by a header who the client is; see [`greeting`] for what that is worth.
 //!
 //! It LISTENs, looks at its host's rows, puts them in force, keeps them on disk, and only then acknowledges: an
 //! endpoint's `applied_epoch`, a relay's `listening`. With the store away it goes on with its last state.
@@ -14,6 +15,7 @@
 
 pub mod blocked;
 mod forward;
+mod greeting;
 mod listening;
 mod memory;
 mod switchboard;
@@ -53,10 +55,12 @@ pub struct Config {
     pub connections_per_instance: usize,
     /// How long a new connection waits for a server that does not answer on its socket.
     pub wait_for_server: Duration,
+    /// How long a client may take to say its first word, once it is connected to a server.
+    pub wait_for_client: Duration,
 }
 
 impl Config {
-    /// The defaults: 1 s, 1000 connections, 5 s.
+    /// The defaults: 1 s, 1000 connections, 5 s, 10 s.
     pub fn new(host: HostId, database: impl Into<String>, state_file: impl Into<PathBuf>) -> Self {
         Self {
             host,
@@ -65,6 +69,7 @@ impl Config {
             poll: Duration::from_secs(1),
             connections_per_instance: 1_000,
             wait_for_server: Duration::from_secs(5),
+            wait_for_client: Duration::from_secs(10),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
+use super::forward::Presents;
 use super::listening::{Limits, Listening};
 use super::{Config, SocketPath, blocked};
 use crate::db::routes::Routes;
@@ -39,6 +40,7 @@ impl Switchboard {
             limits: Limits {
                 connections: config.connections_per_instance,
                 wait_for_server: config.wait_for_server,
+                wait_for_client: config.wait_for_client,
             },
             listening: HashMap::new(),
             told: HashSet::new(),
@@ -106,7 +108,11 @@ impl Switchboard {
 
     fn open(&mut self, key: Key, address: SocketAddr, generation: GenerationId, connections: usize) {
         let limits = Limits { connections, ..self.limits };
-        match Listening::open(address, generation, limits, self.socket_path.clone()) {
+        let presents = match key {
+            Key::Instance(_) => Presents::Client,
+            Key::Relay(_) => Presents::Itself,
+        };
+        match Listening::open(address, generation, presents, limits, self.socket_path.clone()) {
             Ok(listening) => {
                 tracing::info!(address = %listening.address(), "listening");
                 self.told.remove(&address);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -13,12 +13,12 @@ use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 use super::*;
+use crate::db::Db;
 use crate::db::routes::{Relay, Route};
 use crate::domain::ids::{InstanceId, TaskId};
 use crate::store::Store;
 use crate::store::tests::place;
 
-const SCHEMA: &str = include_str!("../../migrations/2026-11-22-000001_create_the_service/up.sql");
 const HOST: &str = "here";
 
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
@@ -58,7 +58,11 @@ impl Role {
     }
 }
 
-/// A server that says its name and then echoes; it passes a half-close on.
+/// A client's first packet, which says nothing.
+const LOGIN: [u8; 5] = [1, 0, 0, 1, 0];
+
+/// A server that says its name, takes a header and a login, says the header and then echoes; it passes a half-close
+/// on.
 struct Server(JoinHandle<()>);
 
 impl Server {
@@ -70,8 +74,15 @@ impl Server {
             loop {
                 let (mut client, _) = listener.accept().await.expect("accepts");
                 tokio::spawn(async move {
-                    let (mut from, mut to) = client.split();
+                    let (from, mut to) = client.split();
+                    let mut from = tokio::io::BufReader::new(from);
                     to.write_all(generation.to_string().as_bytes()).await?;
+                    let mut header = String::new();
+                    from.read_line(&mut header).await?;
+                    let mut login = [0; LOGIN.len()];
+                    from.read_exact(&mut login).await?;
+                    assert_eq!(login, LOGIN);
+                    to.write_all(header.as_bytes()).await?;
                     tokio::io::copy(&mut from, &mut to).await?;
                     to.write_all(b"bye").await
                 });
@@ -88,12 +99,28 @@ impl Drop for Server {
 
 /// Connects and reads which generation answers.
 async fn greeted(address: SocketAddr) -> std::io::Result<(TcpStream, GenerationId)> {
+    let (client, name, _) = introduced(address).await?;
+    Ok((client, name))
+}
+
+/// Connects, reads which generation answers, logs in, and reads as whom it came.
+async fn introduced(address: SocketAddr) -> std::io::Result<(TcpStream, GenerationId, String)> {
     let mut client = TcpStream::connect(address).await?;
+    let name = name(&mut client).await?;
+    client.write_all(&LOGIN).await?;
+    let mut header = Vec::new();
+    while header.last() != Some(&b'\n') {
+        header.push(client.read_u8().await?);
+    }
+    Ok((client, name, String::from_utf8_lossy(&header).into_owned()))
+}
+
+/// Reads which generation answers.
+async fn name(client: &mut TcpStream) -> std::io::Result<GenerationId> {
     let mut name = [0; 36];
     let reading = client.read_exact(&mut name);
     tokio::time::timeout(Duration::from_secs(10), reading).await.expect("greeted or closed in time")?;
-    let name = String::from_utf8_lossy(&name).parse().expect("a generation");
-    Ok((client, name))
+    Ok(String::from_utf8_lossy(&name).parse().expect("a generation"))
 }
 
 async fn echoes(client: &mut TcpStream, text: &[u8]) -> bool {
@@ -124,7 +151,7 @@ impl House {
         let store = Store::start(&store_config).await.expect("a store");
         let (client, connection) = tokio_postgres::connect(&store.url(), NoTls).await.expect("connects");
         tokio::spawn(connection);
-        client.batch_execute(SCHEMA).await.expect("the schema");
+        Db::new(&crate::db::Config::new(store.url())).migrate().await.expect("the schema");
         client
             .batch_execute(
                 "insert into hosts (id, instance_net) values ('here', '127.80.0.0/12'), ('there', '127.80.0.0/12');
@@ -242,8 +269,11 @@ async fn a_route_is_in_force_before_it_is_acknowledged_and_moves_new_connections
 
     house.endpoint(instance, address, HOST, Some(old)).await;
     house.applied(instance).await;
-    let (mut first, whose) = greeted(address).await.expect("served");
+    let (mut first, whose, header) = introduced(address).await.expect("served");
+    let here = first.local_addr().expect("connected");
     assert_eq!(whose, old);
+    let (from, to) = (here.ip(), address.ip());
+    assert_eq!(header, format!("PROXY TCP4 {from} {to} {} {}\r\n", here.port(), address.port()));
     assert!(echoes(&mut first, b"select 1").await);
     assert!(echoes(&mut first, &vec![7; 300_000]).await, "more than every buffer on the way");
 
@@ -287,7 +317,9 @@ async fn a_restart_serves_its_last_state_without_the_store_and_follows_when_it_i
     house.applied(instance).await;
     let relay = house.relay_address(task).await;
     assert!(relay.ip().is_loopback());
-    assert_eq!(greeted(relay).await.expect("relayed").1, generation);
+    let (_relayed, whose, header) = introduced(relay).await.expect("relayed");
+    assert_eq!(whose, generation);
+    assert!(header.starts_with(&format!("PROXY TCP4 {0} {0} ", relay.ip())), "as itself: {header}");
     let (mut open, _) = greeted(address).await.expect("served");
 
     house.store.stop().await.expect("stops");
@@ -360,13 +392,12 @@ async fn clients_wait_for_a_server_that_restarts_and_for_a_free_place() {
 
     let waiting = tokio::spawn(greeted(address));
     let mut patient = TcpStream::connect(address).await.expect("accepted");
-    patient.write_all(b"x").await.expect("sent");
+    patient.write_all(&LOGIN).await.expect("sent");
     let server = Server::start(house.sockets(), generation);
     let (first, whose) = waiting.await.expect("no panic").expect("served once it is up");
     assert_eq!(whose, generation);
-    let mut greeting = [0; 37];
-    patient.read_exact(&mut greeting).await.expect("what was sent while waiting arrives");
-    assert_eq!(greeting[36], b'x');
+    name(&mut patient).await.expect("greeted");
+    assert_eq!(&patient.read_u8().await.expect("what was sent while waiting arrives"), &b'P');
 
     let third = tokio::spawn(greeted(address));
     // The third waits in the system's queue; it is served when a place is free.
@@ -375,6 +406,63 @@ async fn clients_wait_for_a_server_that_restarts_and_for_a_free_place() {
     drop(first);
     assert_eq!(third.await.expect("no panic").expect("served").1, generation);
     drop(server);
+    role.stop().await;
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_word_that_is_no_login_ends_the_connection_and_silence_gives_way() {
+    let house = House::new().await;
+    let (instance, address) = (house.instance().await, free_address(7));
+    let generation = house.generation(instance, "serving").await;
+    let _server = Server::start(house.sockets(), generation);
+    house.endpoint(instance, address, HOST, Some(generation)).await;
+    let config = Config {
+        connections_per_instance: 2,
+        wait_for_client: Duration::from_secs(20),
+        ..house.config.clone()
+    };
+    let role = Role::start(&config, house.sockets());
+    house.applied(instance).await;
+
+    let words: [&[&[u8]]; 6] = [
+        &[b"PROXY TCP4 127.0.0.1 127.0.0.1 1 1\r\n"],
+        &[b"\r\n\r\n\0\r\nQUIT\n"],
+        &[b"P", b"RO", b"X"],
+        &[b"\r\n", b"\r\n"],
+        &[b"\xff\xff\xff\x01"],
+        &[b"\x01\x00\x00\x00"],
+    ];
+    for parts in words {
+        let mut client = TcpStream::connect(address).await.expect("accepted");
+        client.set_nodelay(true).expect("set");
+        name(&mut client).await.expect("the server speaks first");
+        for part in parts {
+            client.write_all(part).await.expect("sent");
+            tokio::task::yield_now().await;
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(5), client.read_u8()).await.expect("at once");
+        assert!(ended.is_err(), "{parts:?} reached the server");
+    }
+
+    // All places are taken. One more is served, in the place of who says nothing.
+    let (mut busy, _) = greeted(address).await.expect("served");
+    let mut silent = TcpStream::connect(address).await.expect("accepted");
+    name(&mut silent).await.expect("greeted");
+    let begun = Instant::now();
+    let (third, _) = greeted(address).await.expect("served");
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(silent.read_u8().await.is_err());
+    drop(third);
+    assert!(echoes(&mut busy, b"still there").await);
+    role.stop().await;
+
+    let config = Config { wait_for_client: Duration::from_millis(100), ..house.config.clone() };
+    let role = Role::start(&config, house.sockets());
+    until("it serves again", async || greeted(address).await.is_ok()).await;
+    let mut silent = TcpStream::connect(address).await.expect("accepted");
+    name(&mut silent).await.expect("greeted");
+    assert!(silent.read_u8().await.is_err(), "silence ends");
     role.stop().await;
     house.end().await;
 }

@@ -16,7 +16,7 @@ use secrecy::SecretString;
 use crate::domain::datastore::EngineKind;
 use crate::domain::ids::GenerationId;
 use crate::domain::question::Blocker;
-use crate::domain::tenant::{NewDatabase, NewUser};
+use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::runtimes::{self, Runtime};
 
 /// One generation's server, as a workflow step addresses it.
@@ -28,10 +28,27 @@ pub struct Server {
     pub version: String,
     /// Where it runs.
     pub runtime: Arc<dyn Runtime>,
+    /// The account of the host that its instance has to itself; `None` is the runtime's own.
+    pub account: Option<String>,
     /// The password of our own account in it.
     pub service_password: SecretString,
     /// What its own configuration must say.
     pub settings: Settings,
+    /// What it proves itself with; without, it speaks in the clear only and nobody can follow it.
+    pub tls: Option<Tls>,
+}
+
+/// What a server proves itself with. It is the instance's, the same for every generation.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The address that the certificate names: where clients reach the instance, and where a relay to it listens.
+    pub address: String,
+    /// The certificate of the service's own authority, as PEM.
+    pub authority: String,
+    /// The certificate, as PEM.
+    pub certificate: String,
+    /// Its private key, as PEM.
+    pub key: SecretString,
 }
 
 /// What a generation's own configuration must say, so that a restart comes up the same.
@@ -163,6 +180,13 @@ pub trait Engine: Send + Sync {
         databases: &[NewDatabase],
         users: &[NewUser],
     ) -> Result<(), Error>;
+
+    /// The tenant's databases, by name; the system's and ours are not among them.
+    async fn databases(&self, server: &Server) -> Result<Vec<Database>, Error>;
+
+    /// The tenant's users, by name and host, each with the databases that it has rights on; the system's and ours are
+    /// not among them.
+    async fn users(&self, server: &Server) -> Result<Vec<User>, Error>;
 
     /// What in the source's content a replica upgrade could not carry.
     async fn replica_blockers(&self, source: &Server) -> Result<Vec<Blocker>, Error>;

@@ -102,6 +102,19 @@ pub enum Error {
         /// How long we waited.
         seconds: u64,
     },
+    /// The host has no such account for a server, or none that it may use.
+    #[error("there is no account {0} for the server")]
+    NoSuchAccount(String),
+    /// A folder was to become one account's while another one's files are in it.
+    #[error("{folder} belongs to the user id {owner}, not to {wanted}, and is not empty")]
+    Foreign {
+        /// The folder's last parts.
+        folder: String,
+        /// Whose it is.
+        owner: u32,
+        /// Whose it was to be.
+        wanted: u32,
+    },
     /// A volume was to go while its server runs.
     #[error("the server still runs on the volume")]
     InUse,
@@ -126,8 +139,10 @@ pub trait Runtime: Send + Sync {
     /// Where `generation`, with binaries of `engine` and `version`, finds its things. Makes nothing.
     fn layout(&self, generation: GenerationId, engine: EngineKind, version: &str) -> Result<Layout, Error>;
 
-    /// Makes the generation's folders, owned by the server's account.
-    async fn ensure_volume(&self, generation: GenerationId) -> Result<(), Error>;
+    /// Makes the generation's folders, owned by the server's account: `account`, one of those that the host gives
+    /// to one instance at a time, else the runtime's own. Whose they are then stays so until the volume is dropped:
+    /// everything else runs as their owner.
+    async fn ensure_volume(&self, generation: GenerationId, account: Option<&str>) -> Result<(), Error>;
 
     /// Removes the generation's folders with all that is in them. Its server must be stopped.
     async fn drop_volume(&self, generation: GenerationId) -> Result<(), Error>;

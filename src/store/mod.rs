@@ -105,6 +105,14 @@ impl Config {
     }
 }
 
+/// The connection string of the store of `config`, whether it runs or not.
+///
+/// # Errors
+/// The state folder is not there; its socket's path would be too long.
+pub fn url(config: &Config) -> Result<String, Error> {
+    Ok(Layout::new(config)?.url(NAME))
+}
+
 /// The folder below `run_dir` in which the store of the canonical state folder `state` has its socket.
 pub fn socket_dir(run_dir: &Path, state: &Path) -> PathBuf {
     let digest = Sha256::digest(state.join("store").as_os_str().as_bytes());

@@ -77,6 +77,14 @@ async fn ask(works: &Works, question: &Question) -> Result<serde_json::Value, St
             let blockers = engine.replica_blockers(&server).await.map_err(|e| chain(&e))?;
             serde_json::to_value(blockers).map_err(|e| e.to_string())
         }
+        QuestionKind::Databases => {
+            let databases = engine.databases(&server).await.map_err(|e| chain(&e))?;
+            serde_json::to_value(databases).map_err(|e| e.to_string())
+        }
+        QuestionKind::Users => {
+            let users = engine.users(&server).await.map_err(|e| chain(&e))?;
+            serde_json::to_value(users).map_err(|e| e.to_string())
+        }
         QuestionKind::CaughtUp => {
             let task = works
                 .db

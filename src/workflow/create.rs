@@ -18,6 +18,7 @@ use crate::domain::instance::InstanceEvent;
 use crate::domain::task::{CreatePlan, Phase, Step, Task};
 use crate::domain::tenant::NewUser;
 use crate::engines;
+use crate::testing::{Defect, planted};
 use crate::workflow::chain;
 use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve};
 
@@ -107,6 +108,7 @@ pub(super) async fn place(ctx: &StepContext, generation: GenerationId) -> Result
     let _turn = ctx.works.turn(generation).await;
     // Before the folder is emptied the supervisor must no longer want a server on it.
     ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
+    ctx.works.certify(generation).await?;
     let (engine, server) = ctx.reach(generation).await?;
     engine.create_data(&server).await?;
     Ok(Done::default())
@@ -115,6 +117,7 @@ pub(super) async fn place(ctx: &StepContext, generation: GenerationId) -> Result
 /// Starts the generation's server.
 pub(super) async fn start(ctx: &StepContext, generation: GenerationId) -> Result<Done, StepError> {
     let _turn = ctx.works.turn(generation).await;
+    ctx.works.certify(generation).await?;
     let (engine, server) = ctx.reach(generation).await?;
     engine.start(&server).await?;
     Ok(Done::default())
@@ -130,8 +133,12 @@ pub(super) async fn probe(ctx: &StepContext, generation: GenerationId) -> Result
         .ok_or_else(|| StepError::Retry(format!("generation {generation} is gone")))?
         .version;
     let (engine, server) = ctx.reach(generation).await?;
-    let answered = engine.probe(&server, true).await?;
-    if answered != wanted.name && !answered.starts_with(&format!("{}.", wanted.name)) {
+    let answered = if planted(Defect::ProbeSkipped) {
+        wanted.number.clone()
+    } else {
+        engine.probe(&server, true).await?
+    };
+    if !wanted.is_answered_by(&answered) {
         return Err(StepError::RollBack {
             tenant: format!("The new server is {answered}, not {}.", wanted.title()),
             operator: format!("generation {generation} answered {answered}, wanted {}", wanted.title()),
@@ -157,13 +164,14 @@ pub(super) async fn drop_server(ctx: &StepContext, generation: GenerationId) -> 
     Ok(Done::default())
 }
 
-/// Takes the rows of a dropped generation and of its address away.
+/// Takes the rows of a dropped generation and of its address away, and gives the instance's account back.
 pub(super) fn forget(
     conn: &mut Conn,
     instance: InstanceId,
     generation: GenerationId,
 ) -> Result<(), db::Error> {
     generations::set_role(conn, generation, Role::Dropped)?;
+    db::accounts::free(conn, instance)?;
     endpoints::remove(conn, instance)
 }
 

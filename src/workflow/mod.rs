@@ -9,8 +9,10 @@
 //! in [`step`]. Every step may run twice.
 
 pub mod answers;
+pub mod certificates;
 pub mod create;
 pub mod delete;
+pub mod simulation;
 pub mod step;
 pub mod supervisor;
 pub mod upgrade;
@@ -18,13 +20,15 @@ pub mod worker;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::db::notices::Notices;
 use crate::db::{self, Db};
-use crate::domain::datastore::{EngineKind, RuntimeKind};
+use crate::domain::datastore::RuntimeKind;
 use crate::domain::generation::Generation;
 use crate::domain::ids::{GenerationId, HostId};
-use crate::engines::{Engine, Server, Settings};
+use crate::engines::{Engine, Server, Settings, Tls};
+use crate::pki;
 use crate::runtimes::Runtime;
 use crate::seal::{self, Sealer};
 
@@ -38,11 +42,20 @@ pub struct Works {
     pub notices: Notices,
     /// The host.
     pub host: HostId,
-    /// The engines, by name.
-    pub engines: HashMap<EngineKind, Arc<dyn Engine>>,
-    /// The runtimes, by name.
-    pub runtimes: HashMap<RuntimeKind, Arc<dyn Runtime>>,
+    /// Where servers run, and what each runtime can do to which engine.
+    pub drivers: HashMap<RuntimeKind, Drivers>,
+    /// How long a task's lease lasts. A worker that was killed is replaced after this.
+    pub lease: Duration,
     turns: Mutex<HashMap<GenerationId, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// A runtime with the engines that it can hold.
+#[derive(Clone)]
+pub struct Drivers {
+    /// Where.
+    pub runtime: Arc<dyn Runtime>,
+    /// What.
+    pub engines: Vec<Arc<dyn Engine>>,
 }
 
 /// Why a generation's server cannot be addressed.
@@ -51,9 +64,12 @@ pub enum NoServer {
     /// No driver of that name was chosen at start.
     #[error("this worker has no {0}")]
     NoDriver(&'static str),
-    /// Its password does not open.
-    #[error("the server's password")]
+    /// Its password or its key does not open.
+    #[error("the server's secrets")]
     Seal(#[source] seal::Error),
+    /// A certificate cannot be made.
+    #[error("a certificate")]
+    Certificate(#[source] pki::Error),
     /// The row is gone.
     #[error("generation {0} is not there")]
     Gone(GenerationId),
@@ -69,16 +85,16 @@ impl Works {
         sealer: Sealer,
         notices: Notices,
         host: HostId,
-        engines: Vec<Arc<dyn Engine>>,
-        runtimes: Vec<Arc<dyn Runtime>>,
+        drivers: Vec<Drivers>,
+        lease: Duration,
     ) -> Self {
         Self {
             db,
             sealer,
             notices,
             host,
-            engines: engines.into_iter().map(|engine| (engine.kind(), engine)).collect(),
-            runtimes: runtimes.into_iter().map(|runtime| (runtime.kind(), runtime)).collect(),
+            drivers: drivers.into_iter().map(|drivers| (drivers.runtime.kind(), drivers)).collect(),
+            lease,
             turns: Mutex::default(),
         }
     }
@@ -88,14 +104,14 @@ impl Works {
     /// # Errors
     /// [`NoServer`].
     pub fn server(&self, generation: &Generation) -> Result<(Arc<dyn Engine>, Server), NoServer> {
-        let engine = self
-            .engines
-            .get(&generation.version.engine)
-            .ok_or(NoServer::NoDriver(generation.version.engine.as_str()))?;
-        let runtime = self
-            .runtimes
+        let Drivers { runtime, engines } = self
+            .drivers
             .get(&generation.version.runtime)
             .ok_or(NoServer::NoDriver(generation.version.runtime.as_str()))?;
+        let engine = engines
+            .iter()
+            .find(|engine| engine.kind() == generation.version.engine)
+            .ok_or(NoServer::NoDriver(generation.version.engine.as_str()))?;
         let service_password = self
             .sealer
             .unseal(&generation.id.service_purpose(), &generation.service_secret)
@@ -104,6 +120,7 @@ impl Works {
             generation: generation.id,
             version: generation.version.number.clone(),
             runtime: Arc::clone(runtime),
+            account: generation.account.clone(),
             service_password,
             settings: Settings {
                 server_id: generation.server_id,
@@ -111,6 +128,7 @@ impl Works {
                 read_only: generation.read_only,
                 events: generation.events,
             },
+            tls: self.tls(generation)?,
         };
         Ok((Arc::clone(engine), server))
     }
@@ -127,6 +145,20 @@ impl Works {
             .map_err(NoServer::Db)?
             .ok_or(NoServer::Gone(id))?;
         self.server(&generation)
+    }
+
+    fn tls(&self, generation: &Generation) -> Result<Option<Tls>, NoServer> {
+        let Some(certificate) = &generation.certificate else { return Ok(None) };
+        let key = self
+            .sealer
+            .unseal(&generation.instance.certificate_purpose(), &certificate.key_secret)
+            .map_err(NoServer::Seal)?;
+        Ok(Some(Tls {
+            address: certificate.address.clone(),
+            authority: certificate.authority.clone(),
+            certificate: certificate.certificate.clone(),
+            key,
+        }))
     }
 
     /// The turn of a generation: who starts, stops or empties its server holds it, so that the supervisor never

@@ -9,7 +9,6 @@ use crate::domain::ids::{GenerationId, InstanceId};
 use crate::domain::instance::{Fault, Instance, InstanceEvent, Running};
 use crate::domain::task::{Phase, Plan, Step, Task};
 use crate::engines::{self, Engine, Server, Tell};
-use crate::workflow::worker::LEASE;
 use crate::workflow::{NoServer, Works, chain, create, delete, upgrade};
 
 /// A step that did what it is for.
@@ -115,11 +114,11 @@ impl StepContext {
     where
         F: Fn(&mut Conn) -> Result<(), db::Error> + Send + 'static,
     {
-        let (id, lease) = (self.task.id, self.task.lease);
+        let (id, lease, lasts) = (self.task.id, self.task.lease, self.works.lease);
         self.works
             .db
             .transact(move |conn| {
-                tasks::guard(conn, id, lease, LEASE)?;
+                tasks::guard(conn, id, lease, lasts)?;
                 work(conn)
             })
             .await

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::db::{generations, hosts};
+use crate::db::{generations, hosts, tasks};
 use crate::domain::generation::{Generation, Role};
 use crate::domain::ids::GenerationId;
 use crate::engines::Following;
@@ -23,6 +23,8 @@ struct Memory {
     failures: u32,
     again_at: Instant,
     sized_at: Option<Instant>,
+    /// Whether nothing of a follower is left that went while the server was away, or before us.
+    tidied: bool,
 }
 
 /// Looks after this host's servers until `stop` becomes true.
@@ -49,6 +51,7 @@ pub async fn run(works: Arc<Works>, instance_net: String, mut stop: watch::Recei
                         failures: 0,
                         again_at: now,
                         sized_at: None,
+                        tidied: false,
                     });
                     if memory.again_at <= now && looking.insert(generation.id) {
                         let works = Arc::clone(&works);
@@ -84,10 +87,19 @@ async fn look(works: &Works, generation: &Generation, mut memory: Memory) -> Mem
                 None => Ok(version),
                 Some(trouble) => Err(trouble),
             },
-            Err(_) => revive(works, id).await,
+            Err(_) => {
+                memory.tidied = false;
+                revive(works, id).await
+            }
         },
         Err(error) => Err(chain(&error)),
     };
+    if asked.is_ok() && !memory.tidied && generation.role == Role::Serving && !generation.read_only {
+        memory.tidied = tidy(works, generation).await.unwrap_or_else(|error| {
+            tracing::debug!(generation.id = %id, error, "what a follower left is there still");
+            false
+        });
+    }
     match asked {
         Ok(version) => {
             let mut used = None;
@@ -146,10 +158,26 @@ async fn revive(works: &Works, id: GenerationId) -> Result<String, String> {
         .map_err(|e| chain(&e))?
         .filter(|generation| generation.wanted_running)
         .ok_or_else(|| "it shall not run any more".to_owned())?;
+    let current = works.certified(current).await.map_err(|e| chain(&e))?;
     let (engine, server) = works.server(&current).map_err(|e| chain(&e))?;
     tracing::info!(generation.id = %id, "starting a server that does not answer");
     engine.start(&server).await.map_err(|e| chain(&e))?;
     engine.probe(&server, false).await.map_err(|e| chain(&e))
+}
+
+/// Takes off a source what a follower left there that ended while the source was away; `false` while a task has the
+/// instance, whose matter it is.
+async fn tidy(works: &Works, generation: &Generation) -> Result<bool, String> {
+    let _turn = works.turn(generation.id).await;
+    let instance = generation.instance;
+    let claimed = works.db.read(move |conn| tasks::is_claimed(conn, instance)).await;
+    if claimed.map_err(|e: crate::db::Error| chain(&e))? {
+        return Ok(false);
+    }
+    // Read again: what it proves itself with may have been made just now, and names the follower's account.
+    let (engine, server) = works.reach(generation.id).await.map_err(|e| chain(&e))?;
+    engine.forget_follower(&server).await.map_err(|e| chain(&e))?;
+    Ok(true)
 }
 
 /// Stops every server of this host cleanly; what shall run is started again by the next worker.

@@ -16,14 +16,18 @@
 //! | release | run again: happy when there is nothing |
 //! | undo, abandon | every step is happy when there is nothing |
 
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::db::notices::Channel;
 use crate::db::{self, Conn, endpoints, generations};
+use crate::domain::ids::TaskId;
 use crate::domain::instance::InstanceEvent;
 use crate::domain::task::{Phase, Step, Task};
 use crate::domain::upgrade::{UpgradePlan, unblocked};
-use crate::engines::{Engine, Following, RelayAddress, Server};
+use crate::engines::{Engine, Following, Position, RelayAddress, Server};
+use crate::testing::{Defect, planted};
 use crate::workflow::chain;
 use crate::workflow::create::{drop_server, foreign, forget, place, probe, start, unroute};
 use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve};
@@ -83,7 +87,7 @@ pub fn commit(
     done: &Done,
 ) -> Result<(), db::Error> {
     match (phase, step) {
-        (Phase::Forward, Step::Start) => generations::set_wanted(conn, plan.candidate_generation, true),
+        (Phase::Forward, Step::Start | Step::Seed) => generations::set_wanted(conn, plan.candidate_generation, true),
         (Phase::Forward, Step::Verify) => serve(conn, plan.candidate, plan.candidate_generation, done),
         (Phase::Forward, Step::Open) => {
             happen(conn, plan.candidate, InstanceEvent::CaughtUp, |_| {})?;
@@ -137,8 +141,12 @@ async fn seed(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> 
     if ctx.attempt > 1 {
         return Err(StepError::Resume(Step::Place, "a copy was begun and not finished".to_owned()));
     }
+    let generation = plan.candidate_generation;
+    // A copy of files stops the candidate's server and empties its folder: nobody may start it meanwhile.
+    let _turn = ctx.works.turn(generation).await;
+    ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
     let (engine, source) = ctx.reach(plan.source_generation).await?;
-    let (_, candidate) = ctx.reach(plan.candidate_generation).await?;
+    let (_, candidate) = ctx.reach(generation).await?;
     let position = engine
         .seed(&source, &candidate, ctx.tell())
         .await
@@ -148,7 +156,8 @@ async fn seed(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> 
 
 async fn replicate(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
     let (task, host) = (ctx.task.id, ctx.works.host.clone());
-    let (generation, at) = (plan.source_generation, plan.candidate);
+    // At the source's own address, which its certificate names.
+    let (generation, at) = (plan.source_generation, plan.source);
     ctx.write(move |conn| endpoints::open_relay(conn, task, &host, generation, at)).await?;
     let deadline = Instant::now() + Duration::from_secs(15);
     let (address, port) = loop {
@@ -160,6 +169,8 @@ async fn replicate(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepEr
         }
         ctx.works.notices.wait(Channel::Applied, Duration::from_millis(200)).await;
     };
+    // The supervisor takes an account off that no task needs: not between the look and the making.
+    let _turn = ctx.works.turn(plan.source_generation).await;
     let (engine, source) = ctx.reach(plan.source_generation).await?;
     let (_, candidate) = ctx.reach(plan.candidate_generation).await?;
     engine.follow(&source, &candidate, &RelayAddress { host: address, port }).await?;
@@ -196,6 +207,9 @@ async fn catch_up(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepErr
         if engine.reached(&candidate, &position, Duration::from_secs(5)).await? {
             // Caught up means: what the source had written when we asked was there within a second.
             if began.elapsed() < Duration::from_secs(1) {
+                if planted(Defect::PositionReadEarly) {
+                    early().insert(ctx.task.id, position.clone());
+                }
                 return Ok(Done::told(format!("reached position {:?}", position.0)));
             }
             tell(format!("reached {:?} after {:.1} s", position.0, began.elapsed().as_secs_f32()));
@@ -267,12 +281,24 @@ async fn verify(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError
     })
 }
 
+/// Where a planted defect keeps positions that are read too early.
+fn early() -> std::sync::MutexGuard<'static, HashMap<TaskId, Position>> {
+    static EARLY: LazyLock<Mutex<HashMap<TaskId, Position>>> = LazyLock::new(Mutex::default);
+    EARLY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 async fn drain(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
     let (engine, source) = ctx.reach(plan.source_generation).await?;
     let (_, candidate) = ctx.reach(plan.candidate_generation).await?;
     // Once it was cut (and we died before the record of that) there is nothing left to wait for; but then this
     // step's record came first, so here the candidate still follows.
-    let position = engine.position(&source).await?;
+    let position = match planted(Defect::PositionReadEarly).then(|| early().remove(&ctx.task.id)).flatten() {
+        Some(stale) => stale,
+        None => engine.position(&source).await?,
+    };
+    if planted(Defect::WaitSkipped) {
+        return Ok(Done::default());
+    }
     if engine.reached(&candidate, &position, Duration::from_secs(30)).await? {
         Ok(Done::told(format!("reached position {:?}", position.0)))
     } else {
@@ -294,8 +320,8 @@ async fn release(ctx: &StepContext, plan: &UpgradePlan, phase: Phase) -> Result<
     let (engine, source) = ctx.reach(plan.source_generation).await?;
     match engine.forget_follower(&source).await {
         Ok(()) => Ok(Done::default()),
-        // Nobody knows the account's password, its relay goes with this step, and the next upgrade makes it anew: a
-        // source that is gone must not hold both instances for ever.
+        // Nobody knows the account's password, its relay goes with this step, and the supervisor takes it off once the
+        // server is back: a source that is gone must not hold both instances for ever.
         Err(error) if phase != Phase::Detach && ctx.attempt > 5 => {
             Ok(Done::told(format!("the replication account is left on the source: {}", chain(&error))))
         }

@@ -1,7 +1,7 @@
 //! The worker: wake, claim a lease, run one step, record, repeat.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use tokio::sync::{Semaphore, watch};
@@ -11,11 +11,12 @@ use tracing::Instrument as _;
 use crate::db::notices::Channel;
 use crate::db::{self, tasks};
 use crate::domain::task::{Phase, Progress, Step, Task, TaskEvent, TaskState};
+use crate::testing::{self, Defect, planted};
 use crate::workflow::step::{self, Done, StepContext, StepError};
-use crate::workflow::{Works, chain};
+use crate::workflow::{Works, chain, simulation};
 
-/// How long a lease lasts. A worker that was killed is replaced after this.
-pub const LEASE: Duration = Duration::from_secs(15);
+/// The pause before a store that was away is asked again.
+const AWAY: Duration = Duration::from_millis(100);
 
 /// Tasks that one worker runs at a time.
 const AT_ONCE: usize = 8;
@@ -37,8 +38,8 @@ pub async fn run(works: Arc<Works>, owner: String, mut stop: watch::Receiver<boo
         while running.try_join_next().is_some() {}
         let claimed = match Arc::clone(&room).try_acquire_owned() {
             Ok(permit) => {
-                let (host, owner) = (works.host.clone(), owner.clone());
-                match works.db.transact(move |conn| tasks::claim_next(conn, &host, &owner, LEASE)).await {
+                let (host, owner, lease) = (works.host.clone(), owner.clone(), works.lease);
+                match works.db.transact(move |conn| tasks::claim_next(conn, &host, &owner, lease)).await {
                     Ok(task) => task.map(|task| (task, permit)),
                     Err(error) => {
                         tracing::warn!(error = %chain(&error), "no task could be claimed");
@@ -70,6 +71,7 @@ pub async fn run(works: Arc<Works>, owner: String, mut stop: watch::Receiver<boo
 
 /// Runs a claimed task until it waits, ends, or its lease is lost.
 async fn run_task(works: Arc<Works>, mut task: Task) {
+    let mut away_since: Option<Instant> = None;
     loop {
         let moved = match task.progress {
             Progress::Scheduled => begin(&works, &task).await,
@@ -77,8 +79,17 @@ async fn run_task(works: Arc<Works>, mut task: Task) {
             Progress::Verifying | Progress::NeedsOperator | Progress::Ended(_) => return,
         };
         match moved {
-            Ok(Some(next)) => task = next,
+            Ok(Some(next)) => {
+                away_since = None;
+                task = next;
+            }
             Ok(None) => return,
+            // The store is back in a moment, usually, and what a step did is not worth doing again for that. When the
+            // lease has run out meanwhile, the next write says so.
+            Err(error) if error.is_away() && away_since.get_or_insert_with(Instant::now).elapsed() < works.lease => {
+                tracing::debug!(error = %chain(&error), "the store is away");
+                tokio::time::sleep(AWAY).await;
+            }
             Err(error) => {
                 // Nothing was recorded; when the lease ends the same step is run again.
                 tracing::warn!(error = %chain(&error), "the task was let go");
@@ -90,11 +101,11 @@ async fn run_task(works: Arc<Works>, mut task: Task) {
 
 async fn begin(works: &Works, task: &Task) -> Result<Option<Task>, db::Error> {
     let next = advance(task, TaskEvent::Begun)?;
-    let task = task.clone();
+    let (task, lease) = (task.clone(), works.lease);
     works
         .db
         .transact(move |conn| {
-            tasks::guard(conn, task.id, task.lease, LEASE)?;
+            tasks::guard(conn, task.id, task.lease, lease)?;
             tasks::advance(conn, &task, next, Duration::ZERO)?;
             tasks::find(conn, task.id)
         })
@@ -109,11 +120,11 @@ async fn run_step(
     step: Step,
 ) -> Result<Option<Task>, db::Error> {
     let record = {
-        let task = task.clone();
+        let (task, lease) = (task.clone(), works.lease);
         works
             .db
             .transact(move |conn| {
-                tasks::guard(conn, task.id, task.lease, LEASE)?;
+                tasks::guard(conn, task.id, task.lease, lease)?;
                 tasks::begin_step(conn, &task, phase, step)
             })
             .await?
@@ -123,15 +134,23 @@ async fn run_step(
     let ctx = StepContext { works: Arc::clone(works), task: task.clone(), attempt, record };
     let outcome = async {
         tokio::select! {
-            outcome = std::panic::AssertUnwindSafe(step::act(&ctx, phase, step)).catch_unwind() => {
+            // First of all: a worker that was frozen past its lease and wakes must not act once more.
+            biased;
+            () = keep_lease(works, task) => Err(StepError::LeaseLost),
+            outcome = std::panic::AssertUnwindSafe(act(&ctx, phase, step)).catch_unwind() => {
                 // The panic's own words are in the log.
                 outcome.unwrap_or_else(|_| Err(StepError::RetryBriefly("the step panicked".to_owned())))
             }
-            () = keep_lease(works, task) => Err(StepError::LeaseLost),
         }
     }
     .instrument(span.clone())
     .await;
+    let point = |when: &str| {
+        format!("{}.{}.{}.{when}", task.kind().as_str(), phase.as_str(), step.as_str())
+    };
+    if outcome.is_ok() {
+        testing::pause(|| point("before")).await;
+    }
     let entered = span.enter();
     let (event, wait, word, detail, mut changed, done) = match outcome {
         Ok(done) => {
@@ -151,22 +170,37 @@ async fn run_step(
     }
     drop(entered);
     changed.attempts = attempt;
-    let refused = match record_step(
-        works,
-        changed.clone(),
-        record,
-        (phase, step),
-        next,
-        wait,
-        word,
-        detail,
-        done,
-    )
-    .await
-    {
+    let away_since = Instant::now();
+    let recorded = loop {
+        let recorded = record_step(
+            works,
+            changed.clone(),
+            record,
+            (phase, step),
+            next,
+            wait,
+            word,
+            detail.clone(),
+            done.clone(),
+        )
+        .await;
+        match &recorded {
+            // As above; and a record whose commit was not heard of is found to be there.
+            Err(error) if error.is_away() && away_since.elapsed() < works.lease => {
+                tokio::time::sleep(AWAY).await;
+            }
+            _ => break recorded,
+        }
+    };
+    let refused = match recorded {
         Err(error) if error.is_away() => return Err(error),
         Err(error @ (db::Error::Broken(_) | db::Error::Row(_) | db::Error::Query { .. })) => error,
-        other => return other,
+        other => {
+            if event == TaskEvent::StepDone {
+                testing::pause(|| point("after")).await;
+            }
+            return other;
+        }
     };
     // What was done cannot be recorded as done, and would not be the next time either: that is a failure of the step.
     let error = StepError::RollBack {
@@ -184,6 +218,11 @@ async fn run_step(
     record_step(works, changed, record, (phase, step), next, wait, word, detail, done).await
 }
 
+async fn act(ctx: &StepContext, phase: Phase, step: Step) -> Result<Done, StepError> {
+    simulation::rehearse(ctx, step).await?;
+    step::act(ctx, phase, step).await
+}
+
 #[expect(clippy::too_many_arguments, reason = "the parts of one record, written together")]
 async fn record_step(
     works: &Works,
@@ -196,16 +235,18 @@ async fn record_step(
     detail: Option<String>,
     done: Option<Done>,
 ) -> Result<Option<Task>, db::Error> {
+    let lease = works.lease;
     works
         .db
         .transact(move |conn| {
             let mut task = task.clone();
-            tasks::guard(conn, task.id, task.lease, LEASE)?;
-            tasks::end_step(conn, record, word, detail.as_deref())?;
-            if let Some(done) = &done {
-                step::commit(conn, &mut task, phase, step, done)?;
+            tasks::guard(conn, task.id, task.lease, lease)?;
+            if tasks::end_step(conn, record, word, detail.as_deref())? {
+                if let Some(done) = &done {
+                    step::commit(conn, &mut task, phase, step, done)?;
+                }
+                tasks::advance(conn, &task, next, wait)?;
             }
-            tasks::advance(conn, &task, next, wait)?;
             if next.state() == TaskState::Running && wait.is_zero() {
                 tasks::find(conn, task.id)
             } else {
@@ -281,15 +322,18 @@ fn advance(task: &Task, event: TaskEvent) -> Result<Progress, db::Error> {
 
 /// Renews the lease while a step runs; returns when it is lost, or can no longer be known to be ours.
 async fn keep_lease(works: &Works, task: &Task) {
-    let (id, lease) = (task.id, task.lease);
+    let (id, lease, lasts) = (task.id, task.lease, works.lease);
+    if planted(Defect::LeaseIgnored) {
+        return std::future::pending().await;
+    }
     // The record of the step's beginning has just renewed it.
     let mut renewed = tokio::time::Instant::now();
     loop {
-        tokio::time::sleep(LEASE / 5).await;
+        tokio::time::sleep(lasts / 5).await;
         // A store that hangs must not keep us acting past the end. The margin is for what we do after this returns.
-        let end = renewed + LEASE - LEASE / 5;
+        let end = renewed + lasts - lasts / 5;
         let asked = tokio::time::Instant::now();
-        let renewal = works.db.read(move |conn| tasks::renew(conn, id, lease, LEASE));
+        let renewal = works.db.read(move |conn| tasks::renew(conn, id, lease, lasts));
         match tokio::time::timeout_at(end, renewal).await {
             Ok(Ok(())) => renewed = asked,
             Ok(Err(db::Error::LeaseLost)) | Err(_) => return,

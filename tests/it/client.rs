@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::harness::{ask_for_detach, ask_for_upgrade, bed, delete, healthy, password, status};
 
 /// Runs the client; its standard output as JSON where it asks for it.
-fn openstack(cloud: &str, args: &[&str]) -> Result<Value, String> {
+pub fn openstack(cloud: &str, args: &[&str]) -> Result<Value, String> {
     let program = std::env::var("COFFER_TEST_CLIENT")
         .expect("COFFER_TEST_CLIENT is not set: `make test` installs the client and says where it is");
     let output = Command::new(program)

@@ -5,18 +5,19 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use coffer::domain::ids::GenerationId;
 use coffer::domain::tenant::{NewDatabase, NewUser, Verifier};
 use coffer::engines::mariadb::MariaDb;
-use coffer::engines::{Engine, RelayAddress, Server, Settings, Tell};
+use coffer::engines::{Engine, RelayAddress, Server, Settings, Tell, Tls};
 use coffer::runtimes::Runtime;
 use coffer::runtimes::process::{Config, ProcessRuntime};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::io::AsyncWriteExt as _;
 
 pub const PASSWORD: &str = "correct horse \" battery \\ staple";
 pub const ENGINE: MariaDb = MariaDb;
@@ -48,8 +49,10 @@ impl House {
             generation,
             version: version.to_owned(),
             runtime: self.runtime.clone(),
+            account: None,
             service_password: SecretString::from(PASSWORD),
             settings: Settings { server_id, memory_mb: 256, read_only, events: !read_only },
+            tls: Some(tls()),
         }
     }
 
@@ -62,6 +65,19 @@ impl House {
 
     pub fn state(&self, server: &Server) -> PathBuf {
         self.folder.path().join("state/generations").join(server.generation.to_string())
+    }
+}
+
+/// A certificate for the address at which the relays of these tests listen; one authority signs all of them.
+pub fn tls() -> Tls {
+    static AUTHORITY: LazyLock<coffer::pki::Pair> = LazyLock::new(|| coffer::pki::authority("test").unwrap());
+    let address = "127.0.0.1";
+    let made = coffer::pki::server("test", &AUTHORITY.key, address.parse().unwrap()).unwrap();
+    Tls {
+        address: address.to_owned(),
+        authority: AUTHORITY.certificate.clone(),
+        certificate: made.certificate,
+        key: made.key,
     }
 }
 
@@ -135,6 +151,8 @@ impl Relay {
             let mut streams = tokio::task::JoinSet::new();
             while let Ok((mut near, _)) = listener.accept().await {
                 let Ok(mut far) = runtime.connect(generation).await else { continue };
+                // As the endpoint's relay presents itself.
+                let _ = far.write_all(b"PROXY TCP4 127.0.0.1 127.0.0.1 1 1\r\n").await;
                 streams.spawn(async move {
                     let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
                 });

@@ -2,15 +2,28 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod accounts;
+mod api_away;
+mod api_codes;
+mod api_door;
 mod api_faults;
+mod api_limits;
+mod api_matrix;
+mod api_routes;
+mod cells;
 mod client;
 mod create;
+mod defects;
 mod dev;
 mod doors;
+mod doors_wire;
 mod engine_mariadb;
 mod engine_servers;
 mod engine_tenants;
 mod harness;
 mod kill;
 mod layout;
+mod listing;
+mod matrix;
+mod seed;
 mod upgrade;

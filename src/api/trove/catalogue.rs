@@ -1,17 +1,22 @@
 //! Datastores, their versions, flavors and limits (api-ref: `datastores.md`, `flavors.md`).
 
+use std::time::Instant;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
+use chrono::Utc;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::api::call::{Call, json as answer};
 use crate::api::error::Fault;
 use crate::api::links::{Base, Link};
-use crate::db::{self, catalogue};
+use crate::api::mgmt::limit;
+use crate::db::{self, catalogue, quotas};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::{Datastore, DatastoreVersion};
 use crate::domain::flavor::Flavor;
+use crate::domain::quota::Resource;
 
 /// A datastore.
 #[derive(Debug, Serialize)]
@@ -250,17 +255,27 @@ pub async fn flavor(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     answer(StatusCode::OK, &json!({"flavor": view}))
 }
 
-/// `GET /limits`: the absolute ones, of which there are none yet; clients take the first element for them.
+/// `GET /limits`: the absolute ones first, since clients take the first element for them, then the rates.
 ///
 /// # Errors
-/// None of its own.
-pub async fn limits(_call: Call, _caller: Caller) -> Result<HttpResponse, Fault> {
-    answer(
-        StatusCode::OK,
-        &json!({"limits": [
-            {"verb": "ABSOLUTE", "max_instances": -1, "max_volumes": -1, "max_backups": -1, "max_ram": -1},
-        ]}),
-    )
+/// The store's.
+pub async fn limits(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    let (project, default) = (caller.project.clone(), call.state.commands.quota);
+    let read: Result<_, db::Error> =
+        call.state.commands.db.read(move |conn| quotas::of_project(conn, &project, default)).await;
+    let quota = read?;
+    let most = |resource| limit(quota.most(resource));
+    let mut limits = vec![json!({
+        "verb": "ABSOLUTE",
+        "max_instances": most(Resource::Instances),
+        "max_volumes": most(Resource::Volumes),
+        "max_backups": most(Resource::Backups),
+        "max_ram": most(Resource::Ram),
+    })];
+    for rate in call.state.limits.rates(&caller.project, Instant::now(), Utc::now()) {
+        limits.push(json!(rate));
+    }
+    answer(StatusCode::OK, &json!({"limits": limits}))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::api::fields::Field;
 use crate::commands::instances::CreateInstance;
 use crate::domain::ids::FlavorId;
 use crate::domain::refusal::Refusal;
-use crate::domain::tenant::{NewDatabase, NewUser, RESERVED_DATABASES, RESERVED_USERS, Verifier};
+use crate::domain::tenant::{NewDatabase, NewUser, RESERVED_DATABASES, RESERVED_USERS, Verifier, is_host};
 
 /// The longest name of a database.
 const LONGEST_DATABASE: usize = 64;
@@ -284,15 +284,19 @@ fn users(field: &Field<'_>, databases: &[NewDatabase]) -> Result<Vec<NewUser>, R
         if ours || RESERVED_USERS.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
             return Err(field.refuse("is reserved"));
         }
-        if all.iter().any(|other| other.name == name) {
-            return Err(field.refuse("must not be there twice"));
-        }
         let host = match element.optional("host")? {
-            Some(host) if host.text()? != "%" => {
-                return Err(host.refuse("must be %: limits by address are not implemented yet"));
+            Some(host) if !is_host(host.text()?) => {
+                return Err(host.refuse(
+                    "must be %, an IPv4 address, one with % in place of parts, as 10.0.%, or a network with its mask, as \
+                     10.1.0.0/255.255.0.0",
+                ));
             }
-            Some(_) | None => "%".to_owned(),
+            Some(host) => host.text()?.to_owned(),
+            None => "%".to_owned(),
         };
+        if all.iter().any(|other| other.name == name && other.host == host) {
+            return Err(field.refuse("must not be there twice with the same host"));
+        }
         let password = element.required("password")?;
         let text = password.text()?;
         if text.is_empty() || text.chars().count() > LONGEST_PASSWORD {
@@ -475,7 +479,19 @@ pub(crate) mod tests {
             ("users", json!([{"name": "a", "password": ""}]), 400),
             ("users", json!([{"name": "a", "password": 7}]), 400),
             ("users", json!([{"name": "a", "password": "p", "host": "%"}]), 200),
-            ("users", json!([{"name": "a", "password": "p", "host": "10.0.0.1"}]), 400),
+            ("users", json!([{"name": "a", "password": "p", "host": "10.0.%"}]), 200),
+            (
+                "users",
+                json!([{"name": "a", "password": "p"}, {"name": "a", "password": "q", "host": "10.0.0.1"}]),
+                200,
+            ),
+            (
+                "users",
+                json!([{"name": "a", "password": "p"}, {"name": "a", "password": "q", "host": "%"}]),
+                400,
+            ),
+            ("users", json!([{"name": "a", "password": "p", "host": "localhost"}]), 400),
+            ("users", json!([{"name": "a", "password": "p", "host": "fd00::1"}]), 400),
             ("users", json!([{"name": "a", "password": "p"}, {"name": "a", "password": "q"}]), 400),
             ("users", json!([{"name": "a", "password": "p", "databases": [{"name": "elsewhere"}]}]), 400),
         ] {
@@ -486,7 +502,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_host_is_named_in_the_refusal() {
-        let body = with("users", json!([{"name": "a", "password": "hunter2", "host": "10.0.0.1"}]));
+        let body = with("users", json!([{"name": "a", "password": "hunter2", "host": "shop.example"}]));
         let Err(Fault::BadRequest(text)) = parse(body.as_object().unwrap()) else { panic!("400") };
         assert!(text.contains("instance['users'][0]['host']") && !text.contains("hunter2"), "{text}");
     }

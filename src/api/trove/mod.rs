@@ -3,8 +3,10 @@
 
 pub mod catalogue;
 pub mod create;
+pub mod databases;
 pub mod instances;
 pub mod update;
+pub mod users;
 pub mod versions;
 pub mod views;
 
@@ -36,6 +38,12 @@ pub const ROUTES: &[Route] = &[
     }),
     Route::project("DELETE", "/v1.0/{project}/instances/{id}", Rule::InstanceDelete, |call, caller| {
         Box::pin(instances::delete(call, caller))
+    }),
+    Route::project("GET", "/v1.0/{project}/instances/{id}/databases", Rule::InstanceRead, |call, caller| {
+        Box::pin(databases::list(call, caller))
+    }),
+    Route::project("GET", "/v1.0/{project}/instances/{id}/users", Rule::InstanceRead, |call, caller| {
+        Box::pin(users::list(call, caller))
     }),
     Route::project("GET", "/v1.0/{project}/datastores", Rule::CatalogueRead, |call, caller| {
         Box::pin(catalogue::datastores(call, caller))
@@ -73,7 +81,7 @@ pub const ROUTES: &[Route] = &[
     Route::project("GET", "/v1.0/{project}/flavors/{id}", Rule::CatalogueRead, |call, caller| {
         Box::pin(catalogue::flavor(call, caller))
     }),
-    Route::project("GET", "/v1.0/{project}/limits", Rule::CatalogueRead, |call, caller| {
+    Route::project("GET", "/v1.0/{project}/limits", Rule::LimitsRead, |call, caller| {
         Box::pin(catalogue::limits(call, caller))
     }),
     // `openstack database root enable NAME` looks for clusters when it finds no instance.

@@ -82,9 +82,19 @@ impl Client {
         Ok(body)
     }
 
+    /// Reads, and gives status and body.
+    pub async fn read(&self, path: &str) -> anyhow::Result<(u16, Value)> {
+        self.ask(reqwest::Method::GET, path, None).await
+    }
+
     /// Posts, and gives status and body.
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
         self.ask(reqwest::Method::POST, path, Some(body)).await
+    }
+
+    /// Puts, and gives status and body.
+    pub async fn put(&self, path: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
+        self.ask(reqwest::Method::PUT, path, Some(body)).await
     }
 
     /// Patches, and expects 202.

@@ -67,7 +67,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     };
     let shown = tokio::select! {
         shown = show(&screen, &args, &state) => shown,
-        () = super::dev::asked_to_stop() => Err(anyhow::anyhow!("interrupted")),
+        () = super::signals::asked_to_stop() => Err(anyhow::anyhow!("interrupted")),
     };
     if let Some(dev) = own {
         let step = screen.begin("stop coffer dev with its engines");

@@ -3,12 +3,24 @@
 //! What is read holds verifiers: it goes to a server and nowhere else. Not [`Debug`], so that it is never printed.
 
 use crate::engines::Error;
-use crate::engines::mariadb::connection::{Client, name};
+use crate::engines::mariadb::connection::{Client, name, quoted};
+use crate::engines::mariadb::helpers::{DUMP, LOAD, LOOK};
+use crate::engines::mariadb::{ACCOUNT, REPLICATION_ACCOUNT};
 
-/// The condition in `mysql.global_priv` for accounts that are not the system's or ours. Ours are exactly these: an
-/// account that only looks like one of them is somebody's, and must be seen.
-pub const TENANT_ACCOUNT: &str = "NOT (BINARY Host = 'localhost' AND BINARY User IN \
-     ('mariadb.sys', 'coffer', 'coffer_repl', 'coffer_dump', 'coffer_load', 'coffer_look'))";
+/// The condition in `mysql.global_priv` for accounts that are not the system's or ours, on the server of this
+/// connection. Ours are exactly these: an account that only looks like one of them is somebody's, and must be seen.
+pub fn tenant_account(client: &Client) -> String {
+    let follower = match client.address() {
+        Some(address) => {
+            format!(" AND NOT (BINARY Host = {} AND BINARY User = '{REPLICATION_ACCOUNT}')", quoted(address))
+        }
+        None => String::new(),
+    };
+    format!(
+        "NOT (BINARY Host = 'localhost' AND BINARY User IN ('mariadb.sys', '{ACCOUNT}', '{DUMP}', '{LOAD}', '{LOOK}'))\
+         {follower}"
+    )
+}
 
 /// The role that everyone has, from 10.11 on; it exists without being made.
 const PUBLIC: &str = "PUBLIC";
@@ -30,7 +42,8 @@ pub struct Account {
 pub async fn read(client: &mut Client) -> Result<Vec<Account>, Error> {
     let sql = format!(
         "SELECT User, Host, IFNULL(JSON_VALUE(Priv, '$.is_role'), 0) IN ('1', 'true') FROM mysql.global_priv \
-         WHERE {TENANT_ACCOUNT} ORDER BY 3 DESC, 1, 2"
+         WHERE {} ORDER BY 3 DESC, 1, 2",
+        tenant_account(client)
     );
     let mut accounts = Vec::new();
     for row in client.rows("list the accounts", &sql).await? {

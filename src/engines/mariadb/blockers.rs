@@ -1,4 +1,12 @@
-//! What in a server's content a logical copy with replication cannot carry, found before anything is touched.
+//! What in a server's content a copy with replication cannot carry, found before anything is touched.
+//!
+//! A table without transactions (MyISAM, Aria) is carried when each of its rows can be told by a key. A replica that
+//! dies between a row and its note of having applied it applies it again: with a key that is seen, or changes nothing.
+//! Other engines stay: what they hold is lost with a restart (MEMORY), lies elsewhere (FEDERATED, CONNECT, MERGE) or has
+//! no key (CSV, ARCHIVE).
+
+use std::collections::HashSet;
+use std::path::Path;
 
 use crate::domain::question::Blocker;
 use crate::engines::Error;
@@ -11,11 +19,87 @@ const NAMED: usize = 100;
 /// Looks for them. The list is bounded.
 pub async fn find(client: &mut Client) -> Result<Vec<Blocker>, Error> {
     let mut found = tables(client).await?;
+    found.extend(without_key(client).await?);
     found.extend(views(client).await?);
     found.extend(mistaken(client).await?);
     found.extend(mixed_texts(client).await?);
     found.extend(prepared_transactions(client).await?);
     Ok(found)
+}
+
+/// A table or sequence of an engine that knows no transactions, and that a copy of the files carries.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Plain {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// `MyISAM` or `Aria`.
+    engine: String,
+    sequence: bool,
+}
+
+/// Every table and sequence without transactions that a copy of the files carries, if replication does.
+pub async fn without_transactions(client: &mut Client) -> Result<Vec<Plain>, Error> {
+    let sql = format!(
+        "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE, TABLE_TYPE FROM information_schema.TABLES WHERE {} \
+         AND TABLE_TYPE IN ('BASE TABLE', 'SEQUENCE') AND ENGINE IN ('MyISAM', 'Aria') ORDER BY 1, 2",
+        tenant_schema("TABLE_SCHEMA")
+    );
+    let rows = client.rows("list the tables without transactions", &sql).await?;
+    let plain = |row: Vec<Option<String>>| {
+        let mut values = row.into_iter().map(Option::unwrap_or_default);
+        let (schema, name, engine, kind) = (values.next()?, values.next()?, values.next()?, values.next()?);
+        Some(Plain { schema, name, engine, sequence: kind == "SEQUENCE" })
+    };
+    Ok(rows.into_iter().filter_map(plain).collect())
+}
+
+/// Those of them whose rows no key tells apart. A sequence has one row.
+async fn without_key(client: &mut Client) -> Result<Vec<Blocker>, Error> {
+    let plain = without_transactions(client).await?;
+    if plain.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "SELECT DISTINCT TABLE_SCHEMA, TABLE_NAME FROM (SELECT TABLE_SCHEMA, TABLE_NAME FROM \
+         information_schema.STATISTICS WHERE {} AND NON_UNIQUE=0 GROUP BY TABLE_SCHEMA, TABLE_NAME, INDEX_NAME \
+         HAVING SUM(NULLABLE='YES')=0) keyed",
+        tenant_schema("TABLE_SCHEMA")
+    );
+    let keyed: HashSet<(String, String)> = client
+        .rows("look for keys", &sql)
+        .await?
+        .into_iter()
+        .filter_map(|row| {
+            let mut values = row.into_iter().flatten();
+            Some((values.next()?, values.next()?))
+        })
+        .collect();
+    let blocker = |table: Plain| {
+        let object = format!("{}.{}", table.schema, table.name);
+        Blocker {
+            why: format!(
+                "is a table of {} without a primary key, in which a replicated row could be applied twice unnoticed",
+                table.engine
+            ),
+            remedy: format!("give it a primary key, or ALTER TABLE {object} ENGINE=InnoDB"),
+            object,
+        }
+    };
+    let open =
+        |table: &Plain| !table.sequence && !keyed.contains(&(table.schema.clone(), table.name.clone()));
+    Ok(plain.into_iter().filter(open).take(NAMED).map(blocker).collect())
+}
+
+/// A server that runs since before it had a certificate cannot be followed: it reads one when it starts.
+pub async fn certificate(client: &mut Client, file: &Path) -> Result<Option<Blocker>, Error> {
+    let read = client.value("ask for the server's certificate", "SELECT @@GLOBAL.ssl_cert").await?;
+    Ok((Path::new(&read) != file).then(|| Blocker {
+        object: "the server".to_owned(),
+        why: "has run without a certificate so far, so that nobody can follow it".to_owned(),
+        remedy: "have it started again".to_owned(),
+    }))
 }
 
 async fn tables(client: &mut Client) -> Result<Vec<Blocker>, Error> {
@@ -25,7 +109,7 @@ async fn tables(client: &mut Client) -> Result<Vec<Blocker>, Error> {
             &format!(
                 "SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME), IFNULL(ENGINE, ''), TABLE_TYPE \
                  FROM information_schema.TABLES WHERE {} AND TABLE_TYPE NOT IN ('VIEW', 'SYSTEM VIEW') \
-                 AND (ENGINE IS NULL OR ENGINE <> 'InnoDB' OR TABLE_TYPE = 'SYSTEM VERSIONED') \
+                 AND (ENGINE IS NULL OR ENGINE NOT IN ('InnoDB', 'MyISAM', 'Aria') OR TABLE_TYPE = 'SYSTEM VERSIONED') \
                  ORDER BY 1 LIMIT {NAMED}",
                 tenant_schema("TABLE_SCHEMA")
             ),
@@ -36,7 +120,7 @@ async fn tables(client: &mut Client) -> Result<Vec<Blocker>, Error> {
         let (object, engine, kind) = (values.next()?, values.next()?, values.next()?);
         let (why, remedy) = match (engine.as_str(), kind.as_str()) {
             ("", _) => ("cannot be opened".to_owned(), "repair or drop it".to_owned()),
-            ("InnoDB", _) => (
+            (_, "SYSTEM VERSIONED") => (
                 "keeps old rows (system versioning), which a copy would lose".to_owned(),
                 format!("drop its history with ALTER TABLE {object} DROP SYSTEM VERSIONING"),
             ),

@@ -5,6 +5,10 @@
 //! source inside its snapshot, the candidate standing still. Nothing is locked on the source, which only keeps the
 //! snapshot's old row versions meanwhile.
 //!
+//! A table without transactions is in no snapshot. Each of them is locked on the source, which keeps its writers
+//! waiting while it is summed up and no longer; the candidate follows on until the position of that moment, from which
+//! on nothing can change in it on either side.
+//!
 //! A sum is the number of rows and the sum of a hash of each row: it does not depend on the order of rows, and a row
 //! that is there twice counts twice. Values go in as text for numbers and as hexadecimal bytes for all else, which
 //! gives the same on every version; `CHECKSUM TABLE` does not promise that.
@@ -18,8 +22,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::engines::mariadb::connection::{Client, name, quoted};
-use crate::engines::mariadb::{LOOK_EVERY, content, helpers};
+use crate::engines::mariadb::connection::{Client, Row, name, quoted};
+use crate::engines::mariadb::{LOOK_EVERY, content, helpers, replication};
 use crate::engines::{Comparison, Error, Server, Tell};
 
 /// How long one table may take.
@@ -27,6 +31,12 @@ const PATIENCE: Duration = Duration::from_secs(4 * 3600);
 
 /// How long the candidate may take to get to the snapshot's position: it was caught up just before.
 const APPROACH: Duration = Duration::from_secs(120);
+
+/// How long the candidate may take while writers wait.
+const LOCKED_APPROACH: Duration = Duration::from_secs(10);
+
+/// How often a table is locked in vain.
+const LOCK_TRIES: u32 = 5;
 
 /// Compares all rows.
 pub async fn rows(source: &Server, candidate: &Server, tell: &Tell) -> Result<Comparison, Error> {
@@ -53,11 +63,16 @@ async fn looked_at(
     tell: &Tell,
 ) -> Result<Comparison, Error> {
     let databases = content::databases(from).await?;
-    let password = helpers::reader(from, helpers::LOOK, &databases).await?;
+    let password = helpers::looker(from, &databases).await?;
     let mut there = Client::connect_as(source, helpers::LOOK, password).await?.patient(PATIENCE);
-    let password = helpers::reader(to, helpers::LOOK, &databases).await?;
+    let password = helpers::looker(to, &databases).await?;
     let mut here = Client::connect_as(candidate, helpers::LOOK, password).await?.patient(PATIENCE);
-    let compared = standing_still(&mut there, &mut here, to, tell).await;
+    let compared = async {
+        let mut compared = standing_still(&mut there, &mut here, to, tell).await?;
+        under_locks(candidate, &mut there, &mut here, to, tell, &mut compared).await?;
+        Ok(compared)
+    }
+    .await;
     there.close().await;
     here.close().await;
     compared
@@ -81,7 +96,7 @@ async fn standing_still(
         to.run("let the candidate go until the snapshot", &until).await?;
         stands_at(to, &position).await?;
     }
-    let tables = tables(from).await?;
+    let tables = tables(from, Kind::Transactional).await?;
     let mut compared = Comparison::default();
     let of = tables.len();
     for (at, (table, columns)) in tables.into_iter().enumerate() {
@@ -104,6 +119,79 @@ async fn standing_still(
     from.run("close the snapshot", "COMMIT").await?;
     compared.position = position;
     Ok(compared)
+}
+
+/// Compares the tables without transactions, one after the other.
+async fn under_locks(
+    candidate: &Server,
+    from: &mut Client,
+    here: &mut Client,
+    to: &mut Client,
+    tell: &Tell,
+    compared: &mut Comparison,
+) -> Result<(), Error> {
+    let tables = tables(from, Kind::Plain).await?;
+    if tables.is_empty() {
+        return Ok(());
+    }
+    to.run("let the candidate follow again", "START SLAVE").await?;
+    let of = tables.len();
+    for (at, (table, columns)) in tables.into_iter().enumerate() {
+        tell(format!("{at} of {of} tables without transactions, {} rows", compared.rows));
+        let mut tries = 0;
+        let (theirs, ours) = loop {
+            tries += 1;
+            match under_lock(candidate, from, here, &table, &sum(&table, &columns)).await {
+                Ok(Some(sums)) => break sums,
+                // Somebody writes to it for long, or the candidate is not that close.
+                Ok(None) | Err(Error::Refused { code: 1205, .. }) if tries < LOCK_TRIES => {}
+                Ok(None) => {
+                    let answer = format!(
+                        "the candidate does not come close enough in {}.{}",
+                        table.schema, table.name
+                    );
+                    return Err(Error::NoAnswer(answer));
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        compared.tables += 1;
+        let count = theirs.first().cloned().flatten();
+        compared.rows += count.and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
+        if theirs != ours {
+            compared.differing.push(format!("{}.{}", table.schema, table.name));
+        }
+    }
+    Ok(())
+}
+
+/// The sums of one table on both sides, locked on the source; `None` when the candidate did not get there soon.
+async fn under_lock(
+    candidate: &Server,
+    from: &mut Client,
+    here: &mut Client,
+    table: &Table,
+    sum: &str,
+) -> Result<Option<(Row, Row)>, Error> {
+    // Close by before anybody is kept waiting.
+    let now = replication::position(from).await?;
+    if !replication::reached(candidate, &now, APPROACH).await? {
+        return Ok(None);
+    }
+    let lock = format!("LOCK TABLES {}.{} READ", name(&table.schema), name(&table.name));
+    from.run("lock a table", &lock).await?;
+    let looked = async {
+        // A statement keeps its lock until it is in the binary log: this position has all of them.
+        let position = replication::position(from).await?;
+        if !replication::reached(candidate, &position, LOCKED_APPROACH).await? {
+            return Ok(None);
+        }
+        let (theirs, ours) = tokio::join!(from.row("sum up a table", sum), here.row("sum up a table", sum));
+        Ok(Some((theirs?.unwrap_or_default(), ours?.unwrap_or_default())))
+    }
+    .await;
+    from.run("unlock a table", "UNLOCK TABLES").await?;
+    looked
 }
 
 /// The position of the open snapshot: what the binary log held when it was opened.
@@ -167,13 +255,26 @@ struct Column {
     kind: String,
 }
 
-/// The tenant's tables with their columns, as the source has them.
-async fn tables(from: &mut Client) -> Result<BTreeMap<Table, Vec<Column>>, Error> {
+/// What can be read of a table at one moment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Its rows in a snapshot.
+    Transactional,
+    /// Its rows under a lock.
+    Plain,
+}
+
+/// The tenant's tables of a kind with their columns, as the source has them.
+async fn tables(from: &mut Client, kind: Kind) -> Result<BTreeMap<Table, Vec<Column>>, Error> {
     let condition = content::tenant_schema("c.TABLE_SCHEMA");
+    let not = match kind {
+        Kind::Transactional => "NOT",
+        Kind::Plain => "",
+    };
     let sql = format!(
         "SELECT c.TABLE_SCHEMA, c.TABLE_NAME, c.COLUMN_NAME, LOWER(c.DATA_TYPE) FROM information_schema.COLUMNS c \
          JOIN information_schema.TABLES t ON t.TABLE_SCHEMA=c.TABLE_SCHEMA AND t.TABLE_NAME=c.TABLE_NAME \
-         WHERE t.TABLE_TYPE='BASE TABLE' AND {condition} \
+         WHERE t.TABLE_TYPE='BASE TABLE' AND {condition} AND t.ENGINE {not} IN ('MyISAM', 'Aria') \
          ORDER BY c.TABLE_SCHEMA, c.TABLE_NAME, c.ORDINAL_POSITION"
     );
     let mut tables: BTreeMap<Table, Vec<Column>> = BTreeMap::new();

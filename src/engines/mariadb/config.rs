@@ -19,6 +19,7 @@ pub const PACKET_MB: u64 = 64;
 /// What every server has, whatever its settings. `loose-` is for what one of the versions does not know.
 const ALWAYS: &str = "\
 skip-networking
+proxy-protocol-networks=localhost
 skip-name-resolve
 local-infile=0
 symbolic-links=0
@@ -56,8 +57,13 @@ table-open-cache=1000
 loose-feedback=OFF
 ";
 
-/// The configuration file's text.
-pub fn text(settings: &Settings, layout: &Layout) -> String {
+/// The files beside the configuration that hold the authority's certificate, the server's, and its private key.
+pub const AUTHORITY: &str = "authority.pem";
+pub const CERTIFICATE: &str = "certificate.pem";
+pub const KEY: &str = "key.pem";
+
+/// The configuration file's text; a server that is `certified` finds the files of its certificate beside it.
+pub fn text(settings: &Settings, certified: bool, layout: &Layout) -> String {
     let mut text = String::from("# Written by coffer before every start; changes are lost.\n[mariadbd]\n");
     let mut path = |name: &str, path: &Path| {
         // Quoted, since a number sign begins a comment.
@@ -70,6 +76,12 @@ pub fn text(settings: &Settings, layout: &Layout) -> String {
     path("secure-file-priv", &layout.tmp);
     path("pid-file", &layout.data.join("server.pid"));
     path("socket", &layout.socket);
+    if certified {
+        path("ssl-ca", &layout.config.join(AUTHORITY));
+        path("ssl-cert", &layout.config.join(CERTIFICATE));
+        path("ssl-key", &layout.config.join(KEY));
+        text.push_str("tls-version=TLSv1.2,TLSv1.3\n");
+    }
     text.push_str(ALWAYS);
     let switch = |on: bool| if on { "ON" } else { "OFF" };
     let _ = writeln!(text, "innodb-log-file-size={LOG_FILE_SIZE}");
@@ -103,7 +115,9 @@ mod tests {
             root: "/e/mariadb".into(),
         };
         let settings = Settings { server_id: 7, memory_mb: 512, read_only: true, events: false };
-        let text = text(&settings, &layout);
+        let plain = text(&settings, false, &layout);
+        assert!(!plain.contains("ssl-"));
+        let text = text(&settings, true, &layout);
         for line in [
             "server-id=7",
             "read-only=ON",
@@ -111,6 +125,8 @@ mod tests {
             "innodb-buffer-pool-size=204M",
             "max-connections=80",
             "skip-networking",
+            "proxy-protocol-networks=localhost",
+            "ssl-key=\"/s/config/key.pem\"",
             "socket=\"/r/x/server.sock\"",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}");

@@ -26,6 +26,7 @@ pub type BytesRow = Vec<Option<Vec<u8>>>;
 /// A connection of one of our accounts.
 pub struct Client {
     conn: Conn,
+    address: Option<String>,
     password: SecretString,
     patience: Duration,
 }
@@ -58,7 +59,8 @@ impl Client {
             Ok(Err(error)) => return Err(told("connect", error, &password)),
             Err(_) => return Err(Error::NoAnswer("connect: timed out".to_owned())),
         };
-        let mut client = Self { conn, password, patience: PATIENCE };
+        let address = server.tls.as_ref().map(|tls| tls.address.clone());
+        let mut client = Self { conn, address, password, patience: PATIENCE };
         // The tenant's global settings must not change what our own statements mean.
         client
             .run(
@@ -68,6 +70,11 @@ impl Client {
             )
             .await?;
         Ok(client)
+    }
+
+    /// The address by which the server is reached from outside, if it has one.
+    pub fn address(&self) -> Option<&str> {
+        self.address.as_deref()
     }
 
     /// The same connection for questions that may take long.

@@ -31,6 +31,17 @@ pub async fn reader(client: &mut Client, user: &str, databases: &[String]) -> Re
     make(client, user, "BINLOG MONITOR", "SELECT", databases).await
 }
 
+/// Makes the account that the backup program logs in with; gives its password. It takes the server's backup locks and
+/// lists the tables that are in use, which are those alone that it may read; of none does it read a row.
+pub async fn backup(client: &mut Client) -> Result<SecretString, Error> {
+    make(client, DUMP, "RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, SELECT", "SELECT", &[]).await
+}
+
+/// Makes the account that compares `databases`; gives its password. What has no snapshot it reads under a lock.
+pub async fn looker(client: &mut Client, databases: &[String]) -> Result<SecretString, Error> {
+    make(client, LOOK, "BINLOG MONITOR", "SELECT, LOCK TABLES", databases).await
+}
+
 /// Makes the account that can make and fill the tables of `databases` on a candidate, and set its position.
 pub async fn loader(client: &mut Client, databases: &[String]) -> Result<SecretString, Error> {
     let on_all = "BINLOG ADMIN, READ_ONLY ADMIN, REPLICATION SLAVE ADMIN";

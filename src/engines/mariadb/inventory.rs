@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::engines::Error;
-use crate::engines::mariadb::accounts::{self, TENANT_ACCOUNT};
+use crate::engines::mariadb::accounts;
 use crate::engines::mariadb::connection::{Client, Row, name};
 use crate::engines::mariadb::content::tenant_schema;
 
@@ -152,7 +152,8 @@ async fn users(client: &mut Client) -> Result<Vec<String>, Error> {
     ];
     let facts = keys.map(part).join(", ");
     let select = format!(
-        "SELECT User, Host, SHA2(CONCAT_WS('|', {facts}), 256) FROM mysql.global_priv WHERE {TENANT_ACCOUNT}"
+        "SELECT User, Host, SHA2(CONCAT_WS('|', {facts}), 256) FROM mysql.global_priv WHERE {}",
+        accounts::tenant_account(client)
     );
     let rows = client.rows("describe the users", &select).await?;
     let mut lines: Vec<String> = rows.into_iter().map(|row| line("user", row)).collect();

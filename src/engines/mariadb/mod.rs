@@ -3,7 +3,12 @@
 //! Owns what is MariaDB's own: bootstrap, configuration, SQL. Never starts a process or opens a file by itself: that
 //! is the runtime's matter; our connections go to the socket of the runtime's layout.
 //!
-//! A server listens on its Unix socket only. It has one account of ours, `coffer`@`localhost`, with every right and a
+//! A server listens on its Unix socket only, and takes the client's real address from a PROXY header: the endpoint sends
+//! one, our own connections send none and are `localhost`. Inside TLS, which nobody but the server sees into, a client
+//! can send a header of its own, and is believed. So no account is safe by its host alone: each of ours has a random
+//! password, none is let in for what it is on this machine, and `root` does not exist.
+//!
+//! It has one account of ours, `coffer`@`localhost`, with every right and a
 //! random password, our schema `coffer`, and no other account until [`Engine::create_content`]. That account runs no
 //! text of a tenant's and reads no table of one's: for that it makes others that can do less, for as long as it takes
 //! (see [`helpers`]).
@@ -13,6 +18,7 @@
 //! nothing: the data folder by [`bootstrap`], the candidate's content by [`seed`].
 
 mod accounts;
+mod backup;
 mod blockers;
 mod bootstrap;
 mod compare;
@@ -22,16 +28,18 @@ mod content;
 mod definitions;
 mod helpers;
 mod inventory;
+mod listing;
 mod replication;
 mod seed;
 
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use secrecy::ExposeSecret as _;
 
 use crate::domain::datastore::EngineKind;
 use crate::domain::question::Blocker;
-use crate::domain::tenant::{NewDatabase, NewUser};
+use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::engines::{Comparison, Engine, Error, Following, Position, RelayAddress, Server, Settings, Tell};
 use crate::runtimes::{self, Job, Layout, Observed};
 
@@ -169,11 +177,21 @@ async fn apply(client: &mut Client, settings: &Settings) -> Result<(), Error> {
 }
 
 async fn write_config(server: &Server, layout: &Layout) -> Result<(), Error> {
-    server
-        .runtime
-        .write_config(server.generation, CONFIG, &config::text(&server.settings, layout))
-        .await
-        .map_err(runtime("write the server's configuration"))
+    let text = config::text(&server.settings, server.tls.is_some(), layout);
+    let mut files = vec![(CONFIG, text.as_str())];
+    if let Some(tls) = &server.tls {
+        files.extend([
+            (config::AUTHORITY, tls.authority.as_str()),
+            (config::CERTIFICATE, tls.certificate.as_str()),
+            (config::KEY, tls.key.expose_secret()),
+        ]);
+    }
+    // What the configuration names is there before it.
+    for (name, text) in files.into_iter().rev() {
+        let written = server.runtime.write_config(server.generation, name, text).await;
+        written.map_err(runtime("write the server's configuration"))?;
+    }
+    Ok(())
 }
 
 #[async_trait]
@@ -189,7 +207,8 @@ impl Engine for MariaDb {
             .await
             .map_err(runtime("stop the server of an earlier try"))?;
         place.drop_volume(generation).await.map_err(runtime("remove what an earlier try left"))?;
-        place.ensure_volume(generation).await.map_err(runtime("make the server's folders"))?;
+        let account = server.account.as_deref();
+        place.ensure_volume(generation, account).await.map_err(runtime("make the server's folders"))?;
         run(server, bootstrap::job(server, &layout(server)?).await?).await
     }
 
@@ -249,9 +268,25 @@ impl Engine for MariaDb {
         Ok(())
     }
 
+    async fn databases(&self, server: &Server) -> Result<Vec<Database>, Error> {
+        let mut client = Client::connect(server).await?;
+        let found = listing::databases(&mut client).await?;
+        client.close().await;
+        Ok(found)
+    }
+
+    async fn users(&self, server: &Server) -> Result<Vec<User>, Error> {
+        let mut client = Client::connect(server).await?;
+        let found = listing::users(&mut client).await?;
+        client.close().await;
+        Ok(found)
+    }
+
     async fn replica_blockers(&self, source: &Server) -> Result<Vec<Blocker>, Error> {
         let mut client = Client::connect(source).await?;
-        let found = blockers::find(&mut client).await?;
+        let mut found = blockers::find(&mut client).await?;
+        let certificate = layout(source)?.config.join(config::CERTIFICATE);
+        found.extend(blockers::certificate(&mut client, &certificate).await?);
         client.close().await;
         Ok(found)
     }

@@ -1,8 +1,9 @@
 //! How a candidate follows its source, and how it stops.
 //!
-//! The source is reached by a relay, since replication knows no Unix socket: to the source every connection of the
-//! relay's comes from `localhost`. The replication account gets a new random password each time; it is in the
-//! candidate's own files and nowhere else.
+//! The source is reached by a relay at its own address, since replication knows no Unix socket. The relay presents
+//! that address, to which the replication account is bound; the candidate holds the source's certificate, which names
+//! it, against our authority. The account gets a new random password each time, which is in the candidate's own files
+//! and nowhere else, and is let in over TLS only.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use secrecy::SecretString;
 use crate::domain::tenant::Verifier;
 use crate::engines::mariadb::connection::{Client, name, quoted, scrub};
 use crate::engines::mariadb::content::tenant_schema;
-use crate::engines::mariadb::{LOOK_EVERY, REPLICATION_ACCOUNT, helpers};
+use crate::engines::mariadb::{LOOK_EVERY, REPLICATION_ACCOUNT, config, helpers, layout};
 use crate::engines::{Error, Following, Position, RelayAddress, Server};
 
 /// How long one wait for a position takes before we look whether the candidate still follows.
@@ -23,15 +24,19 @@ const STOP_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Makes the replication account and has the candidate follow.
 pub async fn follow(source: &Server, candidate: &Server, relay: &RelayAddress) -> Result<(), Error> {
+    let Some(tls) = &source.tls else {
+        let answer = "it has no certificate".to_owned();
+        return Err(Error::Unexpected { doing: "look how the source can be followed", answer });
+    };
     let mut to = Client::connect(candidate).await?.patient(STOP_PATIENCE);
     to.run("stop replication", "STOP SLAVE").await?;
 
     let password = format!("{:032x}", rand::random::<u128>());
     let mut from = Client::connect(source).await?;
     from.without_binlog().await?;
-    let account = account();
+    let account = account(&tls.address);
     let create = format!(
-        "CREATE OR REPLACE USER {account} IDENTIFIED BY PASSWORD {}",
+        "CREATE OR REPLACE USER {account} IDENTIFIED BY PASSWORD {} REQUIRE SSL",
         quoted(Verifier::native(&password).expose())
     );
     from.run("make the replication account", &create).await?;
@@ -39,14 +44,16 @@ pub async fn follow(source: &Server, candidate: &Server, relay: &RelayAddress) -
     from.run("grant replication", &grant).await?;
     from.close().await;
 
+    let authority = layout(candidate)?.config.join(config::AUTHORITY);
     let change = format!(
         "CHANGE MASTER TO MASTER_HOST={}, MASTER_PORT={}, MASTER_USER={}, MASTER_PASSWORD={}, \
-         MASTER_USE_GTID=slave_pos, MASTER_SSL=0, MASTER_SSL_VERIFY_SERVER_CERT=0, MASTER_CONNECT_RETRY=1, \
-         MASTER_HEARTBEAT_PERIOD=2",
+         MASTER_USE_GTID=slave_pos, MASTER_SSL=1, MASTER_SSL_CA={}, MASTER_SSL_VERIFY_SERVER_CERT=1, \
+         MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=2",
         quoted(&relay.host),
         relay.port,
         quoted(REPLICATION_ACCOUNT),
         quoted(&password),
+        quoted(&authority.to_string_lossy()),
     );
     let changed = to.run("point the candidate at its source", &change).await;
     changed.map_err(|error| without(error, &SecretString::from(password)))?;
@@ -55,8 +62,8 @@ pub async fn follow(source: &Server, candidate: &Server, relay: &RelayAddress) -
     Ok(())
 }
 
-fn account() -> String {
-    format!("{}@'localhost'", quoted(REPLICATION_ACCOUNT))
+fn account(host: &str) -> String {
+    format!("{}@{}", quoted(REPLICATION_ACCOUNT), quoted(host))
 }
 
 fn without(error: Error, password: &SecretString) -> Error {
@@ -244,7 +251,10 @@ fn definer(text: &str) -> String {
 
 /// Drops what helps a candidate and its source; none of it belongs to a server in service.
 pub async fn drop_helpers(client: &mut Client) -> Result<(), Error> {
-    client.run("drop the replication account", &format!("DROP USER IF EXISTS {}", account())).await?;
+    if let Some(address) = client.address() {
+        let drop = format!("DROP USER IF EXISTS {}", account(address));
+        client.run("drop the replication account", &drop).await?;
+    }
     for user in [helpers::DUMP, helpers::LOAD, helpers::LOOK] {
         helpers::drop(client, user).await?;
     }

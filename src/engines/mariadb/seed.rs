@@ -1,4 +1,5 @@
-//! The logical copy: the source's content, at one position, into an empty candidate.
+//! The copy of the source's content, at one position, into a candidate: of its files where it has tables that know no
+//! transactions (see [`backup`]), else a logical one, which is what the rest of this file makes.
 //!
 //! The dump reads one InnoDB snapshot whose position the source tells without a lock; accounts and definitions (of
 //! views, routines, triggers, events) are in no snapshot, so they are read before and after, and must be the same.
@@ -21,7 +22,7 @@ use secrecy::SecretString;
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::mariadb::connection::{Client, client_file_as, name, scrub};
 use crate::engines::mariadb::{
-    accounts, blockers, config, content, definitions, failed, helpers, layout, replication, runtime,
+    accounts, backup, blockers, config, content, definitions, failed, helpers, layout, replication, runtime,
 };
 use crate::engines::{Error, Position, Server, Tell};
 use crate::runtimes::{Job, JobOutput};
@@ -43,6 +44,11 @@ struct Passwords {
 /// Copies the content of `source` into `candidate`; gives the position that the copy stands for.
 pub async fn seed(source: &Server, candidate: &Server, tell: &Tell) -> Result<Position, Error> {
     let mut from = Client::connect(source).await?.patient(PATIENCE);
+    if !blockers::without_transactions(&mut from).await?.is_empty() {
+        let size = size(&mut from).await?;
+        from.close().await;
+        return backup::seed(source, candidate, size, tell).await;
+    }
     let mut to = Client::connect(candidate).await?.patient(PATIENCE);
     empty(source, candidate, &mut to).await?;
 
@@ -77,6 +83,12 @@ pub async fn seed(source: &Server, candidate: &Server, tell: &Tell) -> Result<Po
     }
     if let Some(blocker) = blockers::find(&mut from).await?.first() {
         let answer = format!("during the copy came what it cannot carry: {blocker}");
+        return Err(Error::Unexpected { doing: "look at the content again", answer });
+    }
+    if let Some(table) = blockers::without_transactions(&mut from).await?.first() {
+        // What the dump read of it is of no one moment. The next try copies the files.
+        let answer =
+            format!("during the copy came a table without transactions: {}.{}", table.schema, table.name);
         return Err(Error::Unexpected { doing: "look at the content again", answer });
     }
     definitions::make(&mut to, &defined).await?;

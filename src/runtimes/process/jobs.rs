@@ -24,10 +24,10 @@ use crate::runtimes::{Error, Job, JobOutput, Layout};
 /// How much of a job's standard error is kept: its end.
 const STDERR_KEPT: usize = 4096;
 
-/// How often a pipe tells how far it is.
 /// How long no byte may move between two jobs.
 const STALLED: Duration = Duration::from_secs(600);
 
+/// How often a pipe tells how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(500);
 
 /// The whole environment of a server or a job.
@@ -38,6 +38,13 @@ pub fn environment(layout: &Layout) -> [(&'static str, PathBuf); 4] {
         ("HOME", layout.tmp.clone()),
         ("TMPDIR", layout.tmp.clone()),
     ]
+}
+
+/// Has this process, and what it becomes, leave no core behind: it would hold a tenant's rows and our passwords. Safe
+/// between fork and exec.
+pub fn no_core() -> std::io::Result<()> {
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    rustix::process::setrlimit(rustix::process::Resource::Core, none).map_err(Into::into)
 }
 
 /// The thread that starts jobs.
@@ -70,6 +77,15 @@ impl Spawner {
     }
 }
 
+/// Beside which server's data a job runs.
+#[derive(Clone, Copy)]
+pub struct Beside<'a> {
+    /// As whom; `None` is the caller.
+    pub account: Option<(u32, u32)>,
+    /// Where.
+    pub layout: &'a Layout,
+}
+
 /// A job that was started.
 struct Started {
     child: Child,
@@ -79,8 +95,7 @@ struct Started {
 
 async fn start(
     spawner: &Spawner,
-    account: Option<(u32, u32)>,
-    layout: &Layout,
+    Beside { account, layout }: Beside<'_>,
     job: Job,
     stdin_piped: bool,
 ) -> Result<Started, Error> {
@@ -105,9 +120,10 @@ async fn start(
         command.uid(user).gid(group);
     }
     let parent = rustix::process::getpid();
-    #[expect(unsafe_code, reason = "runs between fork and exec: three system calls, no allocation, no lock")]
+    #[expect(unsafe_code, reason = "runs between fork and exec: a few system calls, no allocation, no lock")]
     unsafe {
         command.pre_exec(move || {
+            no_core()?;
             // After the change of user, which would take it away again.
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
             if rustix::process::getppid() != Some(parent) {
@@ -152,12 +168,11 @@ fn secret_file(text: &SecretString, account: Option<(u32, u32)>) -> std::io::Res
 /// Runs a job to its end.
 pub async fn run(
     spawner: &Spawner,
-    account: Option<(u32, u32)>,
     generation: GenerationId,
-    layout: &Layout,
+    beside: Beside<'_>,
     job: Job,
 ) -> Result<JobOutput, Error> {
-    let Started { mut child, program, input } = start(spawner, account, layout, job, false).await?;
+    let Started { mut child, program, input } = start(spawner, beside, job, false).await?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let ((), stdout, stderr, status) =
         tokio::join!(feed(stdin, input), whole(stdout), end_of(stderr), child.wait());
@@ -167,13 +182,12 @@ pub async fn run(
 /// Runs `from` and `to` with the first one's output as the second one's input.
 pub async fn pipe(
     spawner: &Spawner,
-    account: Option<(u32, u32)>,
-    (from_generation, from_layout, from): (GenerationId, &Layout, Job),
-    (to_generation, to_layout, to): (GenerationId, &Layout, Job),
+    (from_generation, from_beside, from): (GenerationId, Beside<'_>, Job),
+    (to_generation, to_beside, to): (GenerationId, Beside<'_>, Job),
     tell: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<(JobOutput, JobOutput), Error> {
-    let mut to = start(spawner, account, to_layout, to, true).await?;
-    let mut from = start(spawner, account, from_layout, from, false).await?;
+    let mut to = start(spawner, to_beside, to, true).await?;
+    let mut from = start(spawner, from_beside, from, false).await?;
     let (from_in, from_out, from_err) =
         (from.child.stdin.take(), from.child.stdout.take(), from.child.stderr.take());
     let (to_in, to_out, to_err) = (to.child.stdin.take(), to.child.stdout.take(), to.child.stderr.take());

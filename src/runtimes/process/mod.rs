@@ -4,14 +4,20 @@
 //! Never speaks to a server: what a server says is its engine's matter.
 //!
 //! ```text
-//! <state>/generations/<uuid>/           the caller's, 0710, group: the engine account's
+//! <state>/generations/<uuid>/           the caller's, 0710, group: the server's account's
 //!     lock                              held while a server is started, stopped or its volume dropped
 //!     server.json                       pid, start time and boot id of the server that was started last
-//!     config/  log/                     the caller's; the files in them are the engine account's, 0600
-//!     data/    tmp/                     the engine account's, 0700
-//! <run>/<8 hex>/server.sock             0710, the engine account's, group: the endpoint's
+//!     config/  log/                     the caller's; the files in them are the server's account's, 0600
+//!     data/    tmp/                     the server's account's, 0700
+//! <run>/<8 hex>/server.sock             0710, the server's account's, group: the endpoint's
 //! ```
-//! The engine account cannot replace what the caller (root) writes or reads: those folders are the caller's.
+//! The server's account cannot replace what the caller (root) writes or reads: those folders are the caller's.
+//!
+//! # Accounts
+//! As root, every instance's servers run as a system account that no other instance of the same service has, one of
+//! [`Config::pool`]: a server that is taken over can read nothing of another's. Who that is, the owner of `data`
+//! says: it is set when the folder is made and never changed, so that no account ever inherits another's files. Two
+//! services on one machine share the pool and each gives its accounts out by itself.
 //!
 //! # If we die here
 //! A server outlives us: it has a session of its own. Whoever comes next finds it by its start record, or, when we
@@ -23,6 +29,7 @@ mod servers;
 mod versions;
 mod volumes;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,8 +49,10 @@ pub struct Config {
     pub engines_dir: PathBuf,
     /// The folder of the socket folders; short, since a socket's path is at most 100 bytes here.
     pub run_dir: PathBuf,
-    /// User and group of the servers; `None` is the caller's own.
+    /// User and group of the servers that have no account of the pool; `None` is the caller's own.
     pub account: Option<(u32, u32)>,
+    /// The accounts that are given to one instance each: name, user and group.
+    pub pool: BTreeMap<String, (u32, u32)>,
     /// The group that may reach the sockets; `None` is the servers' own.
     pub endpoint_group: Option<u32>,
 }
@@ -60,6 +69,7 @@ impl Config {
             engines_dir: engines_dir.into(),
             run_dir: run_dir.into(),
             account: None,
+            pool: BTreeMap::new(),
             endpoint_group: None,
         }
     }
@@ -91,6 +101,11 @@ impl ProcessRuntime {
             volumes: Arc::new(volumes::Volumes::new(config)),
             spawner: jobs::Spawner::new()?,
         })
+    }
+
+    /// As whom the generation's programs run.
+    async fn account(&self, generation: GenerationId) -> Result<Option<(u32, u32)>, Error> {
+        self.on_volumes(move |volumes| volumes.account(generation)).await
     }
 
     /// Runs blocking work on the volumes.
@@ -134,8 +149,9 @@ impl Runtime for ProcessRuntime {
         self.volumes.layout(generation, root)
     }
 
-    async fn ensure_volume(&self, generation: GenerationId) -> Result<(), Error> {
-        self.on_volumes(move |volumes| volumes.ensure(generation)).await
+    async fn ensure_volume(&self, generation: GenerationId, account: Option<&str>) -> Result<(), Error> {
+        let account = account.map(str::to_owned);
+        self.on_volumes(move |volumes| volumes.ensure(generation, account.as_deref())).await
     }
 
     async fn drop_volume(&self, generation: GenerationId) -> Result<(), Error> {
@@ -157,7 +173,8 @@ impl Runtime for ProcessRuntime {
     }
 
     async fn run(&self, generation: GenerationId, layout: &Layout, job: Job) -> Result<JobOutput, Error> {
-        jobs::run(&self.spawner, self.volumes.account(), generation, layout, job).await
+        let account = self.account(generation).await?;
+        jobs::run(&self.spawner, generation, jobs::Beside { account, layout }, job).await
     }
 
     async fn pipe(
@@ -166,7 +183,17 @@ impl Runtime for ProcessRuntime {
         to: (GenerationId, &Layout, Job),
         tell: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(JobOutput, JobOutput), Error> {
-        jobs::pipe(&self.spawner, self.volumes.account(), from, to, tell).await
+        let (from_generation, from_layout, from_job) = from;
+        let (to_generation, to_layout, to_job) = to;
+        let from_beside = jobs::Beside { account: self.account(from_generation).await?, layout: from_layout };
+        let to_beside = jobs::Beside { account: self.account(to_generation).await?, layout: to_layout };
+        jobs::pipe(
+            &self.spawner,
+            (from_generation, from_beside, from_job),
+            (to_generation, to_beside, to_job),
+            tell,
+        )
+        .await
     }
 
     async fn ensure_server(

@@ -161,13 +161,16 @@ fn start(
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(errors);
-    if let Some((user, group)) = volumes.account() {
+    if let Some((user, group)) = volumes.account(generation)? {
         // With a uid and as root, the standard library clears the supplementary groups.
         command.uid(user).gid(group);
     }
-    #[expect(unsafe_code, reason = "runs between fork and exec: only setsid, which is async-signal-safe")]
+    #[expect(unsafe_code, reason = "runs between fork and exec: two system calls, no allocation, no lock")]
     unsafe {
-        command.pre_exec(|| rustix::process::setsid().map(drop).map_err(Into::into));
+        command.pre_exec(|| {
+            super::jobs::no_core()?;
+            rustix::process::setsid().map(drop).map_err(Into::into)
+        });
     }
     let mut child = command.spawn().map_err(Error::io(format!("start {program}")))?;
     let pid = i32::try_from(child.id()).unwrap_or_default();

@@ -29,9 +29,30 @@ impl Volumes {
         Self { config }
     }
 
-    /// As whom servers and jobs run; `None` is the caller.
-    pub fn account(&self) -> Option<(u32, u32)> {
-        self.config.account
+    /// As whom the generation's server and jobs run: its data folder's owner. `None` is the caller.
+    pub fn account(&self, generation: GenerationId) -> Result<Option<(u32, u32)>, Error> {
+        if self.config.account.is_none() {
+            return Ok(None);
+        }
+        let data = self.folder(generation).join("data");
+        let facts =
+            std::fs::symlink_metadata(&data).map_err(Error::io("find the generation's data folder"))?;
+        if facts.uid() == rustix::process::geteuid().as_raw() {
+            // Made, and not given away yet; nobody may run as us.
+            return Err(Error::io("find the generation's account")(ErrorKind::NotFound.into()));
+        }
+        Ok(Some((facts.uid(), facts.gid())))
+    }
+
+    /// User and group of the account of that name; the runtime's own without one.
+    fn account_named(&self, name: Option<&str>) -> Result<Option<(u32, u32)>, Error> {
+        match name {
+            None => Ok(self.config.account),
+            Some(name) => match self.config.pool.get(name) {
+                Some(account) => Ok(Some(*account)),
+                None => Err(Error::NoSuchAccount(name.to_owned())),
+            },
+        }
     }
 
     /// The generation's folder.
@@ -66,19 +87,25 @@ impl Volumes {
         })
     }
 
-    /// Makes what is missing of the generation's folders.
-    pub fn ensure(&self, generation: GenerationId) -> Result<(), Error> {
-        let account_group = self.config.account.map(|(_, group)| group);
+    /// Makes what is missing of the generation's folders, as the named account's.
+    pub fn ensure(&self, generation: GenerationId, account: Option<&str>) -> Result<(), Error> {
+        let account = self.account_named(account)?;
+        let account_group = account.map(|(_, group)| group);
         let folder = self.folder(generation);
+        if let Some((user, _)) = account {
+            for part in ["data", "tmp", "config", "log"] {
+                not_anothers(&folder.join(part), user)?;
+            }
+        }
         make_parents(&self.config.state_dir)?;
         let generations = self.config.state_dir.join("generations");
         make_folder(&generations, 0o711, None, None)?;
         make_folder(&folder, 0o710, None, account_group)?;
         make_folder(&folder.join("config"), 0o710, None, account_group)?;
         make_folder(&folder.join("log"), 0o710, None, account_group)?;
-        let (user, group) = self.config.account.unzip();
-        make_folder(&folder.join("data"), 0o700, user, group)?;
+        let (user, group) = account.unzip();
         make_folder(&folder.join("tmp"), 0o700, user, group)?;
+        make_folder(&folder.join("data"), 0o700, user, group)?;
         self.ensure_sockets(generation)?;
         sync_folder(&folder)?;
         sync_folder(&generations)
@@ -88,7 +115,7 @@ impl Volumes {
     pub fn ensure_sockets(&self, generation: GenerationId) -> Result<(), Error> {
         self.socket(generation)?;
         make_parents(&self.config.run_dir)?;
-        let (user, group) = self.config.account.unzip();
+        let (user, group) = self.account(generation)?.unzip();
         make_folder(&self.socket_folder(generation), 0o710, user, self.config.endpoint_group.or(group))
     }
 
@@ -150,7 +177,7 @@ impl Volumes {
 
     pub fn write_config(&self, generation: GenerationId, name: &str, text: &str) -> Result<(), Error> {
         let path = self.folder(generation).join("config").join(name);
-        write_whole(&path, text.as_bytes(), self.config.account)
+        write_whole(&path, text.as_bytes(), self.account(generation)?)
     }
 
     /// Writes a small file of our own beside the data.
@@ -177,7 +204,7 @@ impl Volumes {
             .custom_flags(no_follow())
             .open(path)
             .map_err(Error::io("open the server's log"))?;
-        if let Some((user, group)) = self.config.account {
+        if let Some((user, group)) = self.account(generation)? {
             fchown(&file, Some(user), Some(group)).map_err(Error::io("give the server its log"))?;
         }
         Ok(file)
@@ -236,6 +263,25 @@ fn make_parents(path: &Path) -> Result<(), Error> {
         .mode(0o755)
         .create(path)
         .map_err(Error::io(format!("make the folder {}", path.display())))
+}
+
+/// Refuses a folder in which a third account has files; the caller's own folders hold `wanted`'s.
+fn not_anothers(folder: &Path, wanted: u32) -> Result<(), Error> {
+    let doing = "look whose the folders are";
+    let fits = |owner: u32| owner == wanted || owner == rustix::process::geteuid().as_raw();
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io(doing)(error)),
+    };
+    for entry in entries {
+        let owner = entry.and_then(|entry| entry.metadata()).map_err(Error::io(doing))?.uid();
+        if !fits(owner) {
+            return Err(Error::Foreign { folder: last_parts(folder), owner, wanted });
+        }
+    }
+    let owner = std::fs::symlink_metadata(folder).map_err(Error::io(doing))?.uid();
+    if fits(owner) { Ok(()) } else { Err(Error::Foreign { folder: last_parts(folder), owner, wanted }) }
 }
 
 /// Makes the folder unless it is there, and gives it owner and mode again in either case: an earlier try may have
@@ -319,7 +365,7 @@ mod tests {
         let generation = GenerationId(uuid::Uuid::now_v7());
         assert!(volumes.lock(generation).unwrap().is_none());
         for _ in 0..2 {
-            volumes.ensure(generation).unwrap();
+            volumes.ensure(generation, None).unwrap();
         }
         let data = volumes.folder(generation).join("data");
         assert_eq!(data.metadata().unwrap().mode() & 0o777, 0o700);

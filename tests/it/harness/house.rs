@@ -39,15 +39,7 @@ impl House {
         let (net, held) = own_net();
         let more: Vec<String> = more.iter().map(|arg| (*arg).to_owned()).collect();
         let child = spawn(folder.path(), &state, &net, &more);
-        let run = if rustix::process::geteuid().is_root() {
-            PathBuf::from("/run/coffer")
-        } else if let Some(runtime) =
-            std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| Path::new(dir).is_dir())
-        {
-            PathBuf::from(runtime).join("coffer")
-        } else {
-            PathBuf::from(format!("/tmp/coffer-{}", rustix::process::geteuid().as_raw()))
-        };
+        let run = own_run_folder();
         let mut house = Self { folder, state, run, child, net, more, _net_is_ours: held };
         house.ready().await;
         house
@@ -200,27 +192,43 @@ impl Drop for House {
         // Who restarts the others goes first.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
-            let left = processes::of(self.folder.path());
-            if left.is_empty() || Instant::now() > deadline {
-                break;
-            }
-            for process in left {
-                processes::kill(process.pid);
-            }
-        }
-        let mut sockets: Vec<PathBuf> = Vec::new();
-        for entry in std::fs::read_dir(self.state.join("generations")).into_iter().flatten().flatten() {
-            if let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
-                sockets.push(coffer::runtimes::process::socket_path(&self.run, id));
-            }
-        }
-        for socket in sockets {
-            let _ = std::fs::remove_dir_all(socket.parent().unwrap());
-        }
-        let _ = std::fs::remove_dir_all(coffer::store::socket_dir(&self.run, &self.state));
+        end_all(self.folder.path(), &self.state, &self.run);
     }
+}
+
+/// Where socket folders are made.
+pub fn own_run_folder() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        PathBuf::from("/run/coffer")
+    } else if let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| Path::new(dir).is_dir()) {
+        PathBuf::from(runtime).join("coffer")
+    } else {
+        PathBuf::from(format!("/tmp/coffer-{}", rustix::process::geteuid().as_raw()))
+    }
+}
+
+/// Ends every process that names `folder`, and removes the socket folders of the state folder in it.
+pub fn end_all(folder: &Path, state: &Path, run: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let left = processes::of(folder);
+        if left.is_empty() || Instant::now() > deadline {
+            break;
+        }
+        for process in left {
+            processes::kill(process.pid);
+        }
+    }
+    let mut sockets: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(state.join("generations")).into_iter().flatten().flatten() {
+        if let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+            sockets.push(coffer::runtimes::process::socket_path(run, id));
+        }
+    }
+    for socket in sockets {
+        let _ = std::fs::remove_dir_all(socket.parent().unwrap());
+    }
+    let _ = std::fs::remove_dir_all(coffer::store::socket_dir(run, state));
 }
 
 fn spawn(folder: &Path, state: &Path, net: &str, more: &[String]) -> Child {
@@ -245,7 +253,7 @@ fn spawn(folder: &Path, state: &Path, net: &str, more: &[String]) -> Child {
 }
 
 /// A network of 127/8 that no other test on this machine has; held by a name that ends with the process.
-fn own_net() -> (String, UnixListener) {
+pub fn own_net() -> (String, UnixListener) {
     for number in 100..200 {
         let name = SocketAddr::from_abstract_name(format!("coffer-test-net-{number}")).unwrap();
         if let Ok(held) = UnixListener::bind_addr(&name) {

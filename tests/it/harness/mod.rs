@@ -2,7 +2,9 @@
 
 pub mod house;
 pub mod processes;
+pub mod roles;
 pub mod store;
+pub mod world;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -10,9 +10,9 @@ use secrecy::ExposeSecret as _;
 
 use super::processes;
 
-/// A connection to the store of a state folder.
-pub async fn connect(state: &Path) -> tokio_postgres::Client {
-    let url = super::wait_for("an endpoint serves", std::time::Duration::from_secs(30), async || {
+/// The connection string of the store of a state folder, as its owner.
+pub async fn url(state: &Path) -> String {
+    super::wait_for("an endpoint serves", std::time::Duration::from_secs(30), async || {
         processes::of(state)
             .iter()
             .find(|p| p.line.contains(" endpoint "))
@@ -20,7 +20,12 @@ pub async fn connect(state: &Path) -> tokio_postgres::Client {
             // The endpoint has a role of its own, which sees next to nothing.
             .map(|url| url.replace("user=coffer_endpoint", "user=coffer"))
     })
-    .await;
+    .await
+}
+
+/// A connection to the store of a state folder.
+pub async fn connect(state: &Path) -> tokio_postgres::Client {
+    let url = url(state).await;
     super::wait_for("the store answers", std::time::Duration::from_secs(60), async || {
         let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.ok()?;
         tokio::spawn(connection);

@@ -1,0 +1,10 @@
+drop function simulated_write(uuid, text);
+drop table simulated_writes;
+drop table simulated_servers;
+alter table relays drop column listens;
+alter table endpoints drop column listens;
+delete from host_versions where runtime <> 'process';
+alter table host_versions drop constraint host_versions_pkey;
+alter table host_versions add primary key (host_id, engine, series);
+alter table host_versions drop column runtime;
+alter table host_versions drop column datastore;

@@ -1,0 +1,3 @@
+drop table simulations;
+drop table maintenance;
+drop table quotas;

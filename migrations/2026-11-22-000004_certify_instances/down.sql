@@ -1,0 +1,2 @@
+drop table certificates;
+drop table authorities;

@@ -1,0 +1,197 @@
+//! `coffer admin`: what an operator manages from a terminal.
+//!
+//! # Decision
+//! It goes to the store and not through the API: whoever may read `DATABASE_URL` or the state folder is an operator
+//! already, it needs no token, and it works while no API serves. The commands are the API's own, so the rules are the
+//! same, and the record of who did it names the system account. What we gave up: managing from another machine, which
+//! the API's own routes do (api-ref: `mgmt.md`).
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use clap::Subcommand;
+
+use crate::cli::accounts::{Accounts, store_config};
+use crate::cli::state::Folders;
+use crate::commands::paths::{self, NewPath, PathChange, VersionName};
+use crate::db::{self, Config, Db};
+use crate::domain::caller::{Caller, Level};
+use crate::domain::ids::ProjectId;
+use crate::domain::matrix::{Edge, Way};
+
+/// Arguments of `coffer admin`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The service's own Postgres
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
+    database_url: Option<String>,
+    /// The state folder of the `coffer dev` whose embedded Postgres is meant
+    #[arg(long, global = true)]
+    state_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// The matrix of allowed upgrades
+    #[command(subcommand)]
+    Paths(Paths),
+}
+
+#[derive(Debug, Subcommand)]
+enum Paths {
+    /// Lists every path, disabled ones too
+    List,
+    /// Adds a path
+    Add {
+        #[command(flatten)]
+        pair: Pair,
+        /// A way that it is open to: replica, in_place, twin or rolling; repeatable
+        #[arg(long = "way", required = true, value_parser = way)]
+        ways: Vec<Way>,
+        /// What is said of it
+        #[arg(long, default_value = "")]
+        note: String,
+        /// Add it without enabling it
+        #[arg(long)]
+        disabled: bool,
+    },
+    /// Refuses upgrades by this path from now on; what was accepted goes on
+    Disable(Pair),
+    /// Allows upgrades by this path
+    Enable(Pair),
+}
+
+/// Two versions.
+#[derive(Debug, clap::Args)]
+struct Pair {
+    /// From: datastore and version, `mysql:5.6` for example
+    from: String,
+    /// To: datastore and version
+    to: String,
+}
+
+fn way(word: &str) -> Result<Way, String> {
+    word.parse().map_err(|_| "expected replica, in_place, twin or rolling".to_owned())
+}
+
+fn version(text: &str) -> anyhow::Result<VersionName> {
+    let (datastore, version) = text.split_once(':').with_context(|| {
+        format!("{text} is no version; expected datastore:version, mysql:5.6 for example")
+    })?;
+    Ok(VersionName { datastore_type: datastore.to_owned(), datastore_version: version.to_owned() })
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// What the command refuses; the store cannot be reached.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let db = Db::new(&Config { pool_size: 1, ..Config::new(url(args.database_url, args.state_dir)?) });
+    db.knows_schema().await?;
+    match args.what {
+        What::Paths(what) => manage_paths(&db, what).await,
+    }
+}
+
+fn url(database_url: Option<String>, state_dir: Option<PathBuf>) -> anyhow::Result<String> {
+    match (state_dir, database_url) {
+        (Some(state), _) => {
+            if !state.join("store").is_dir() {
+                bail!("{} is not the state folder of a coffer dev", state.display());
+            }
+            let accounts = Accounts::find()?;
+            let Folders { state, run, engines } = Folders::open(Some(state), None, accounts.as_ref())?;
+            Ok(crate::store::url(&store_config(&state, &engines, &run, accounts.as_ref())?)?)
+        }
+        (None, Some(url)) => Ok(url),
+        (None, None) => bail!("give --state-dir, or the service's Postgres in DATABASE_URL"),
+    }
+}
+
+/// Whoever runs this, as the record of events names them.
+fn operator() -> anyhow::Result<Caller> {
+    Ok(Caller {
+        user: format!("admin of the system, account {}", rustix::process::getuid().as_raw()),
+        project: ProjectId::parse("operator").context("the operator's project")?,
+        level: Some(Level::Admin),
+    })
+}
+
+async fn manage_paths(db: &Db, what: Paths) -> anyhow::Result<()> {
+    let caller = operator()?;
+    match what {
+        Paths::List => {
+            for edge in all(db).await? {
+                print(&edge);
+            }
+        }
+        Paths::Add { pair, ways, note, disabled } => {
+            let new = NewPath {
+                from: version(&pair.from)?,
+                to: version(&pair.to)?,
+                ways: distinct(ways)?,
+                enabled: !disabled,
+                note,
+            };
+            print(&paths::add(db, &caller, new).await?);
+        }
+        Paths::Disable(pair) => print(&switch(db, &caller, &pair, false).await?),
+        Paths::Enable(pair) => print(&switch(db, &caller, &pair, true).await?),
+    }
+    Ok(())
+}
+
+fn distinct(ways: Vec<Way>) -> anyhow::Result<Vec<Way>> {
+    match ways.iter().enumerate().find(|(at, way)| ways[..*at].contains(way)) {
+        Some((_, twice)) => bail!("--way {} is given twice", twice.as_str()),
+        None => Ok(ways),
+    }
+}
+
+async fn all(db: &Db) -> Result<Vec<Edge>, db::Error> {
+    db.read(db::paths::all).await
+}
+
+async fn switch(db: &Db, caller: &Caller, pair: &Pair, enabled: bool) -> anyhow::Result<Edge> {
+    let (from, to) = (version(&pair.from)?, version(&pair.to)?);
+    let is = |version: &crate::domain::datastore::DatastoreVersion, name: &VersionName| {
+        version.datastore.eq_ignore_ascii_case(&name.datastore_type) && version.name == name.datastore_version
+    };
+    let edge = all(db)
+        .await?
+        .into_iter()
+        .find(|edge| is(&edge.from, &from) && is(&edge.to, &to))
+        .with_context(|| format!("there is no path from {} to {}", pair.from, pair.to))?;
+    let change = PathChange { enabled: Some(enabled), ..PathChange::default() };
+    Ok(paths::change(db, caller, edge.id, change).await?)
+}
+
+fn print(edge: &Edge) {
+    let ways: Vec<_> = edge.ways.iter().map(|way| way.as_str()).collect();
+    println!(
+        "{}  {:<20} {:<20} {:<8}  {:<28}  {}",
+        edge.id,
+        format!("{}:{}", edge.from.datastore, edge.from.name),
+        format!("{}:{}", edge.to.datastore, edge.to.name),
+        if edge.enabled { "enabled" } else { "disabled" },
+        ways.join(","),
+        edge.note
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_a_datastore_and_a_name() {
+        let parsed = version("mysql:5.6").unwrap();
+        assert_eq!((&*parsed.datastore_type, &*parsed.datastore_version), ("mysql", "5.6"));
+        assert!(version("mysql 5.6").is_err());
+        assert!(distinct(vec![Way::Twin, Way::Replica, Way::Twin]).is_err());
+        assert!(url(None, None).is_err());
+        assert!(url(None, Some("/nothing/here".into())).is_err());
+    }
+}

@@ -1,0 +1,71 @@
+//! `coffer api`: the front door alone, on a Postgres that others share. Any number of them may serve.
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::sync::watch;
+
+use crate::api::ApiState;
+use crate::auth::dev::DevIdentity;
+use crate::cli::signals::{asked_to_stop, stopped};
+use crate::commands::Commands;
+use crate::db::notices::Notices;
+use crate::db::{Config, Db};
+use crate::seal::Sealer;
+
+/// Arguments of `coffer api`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The address of the API; port 0 picks one
+    #[arg(long, default_value = "127.0.0.1:8779")]
+    listen: String,
+    /// The service's own Postgres
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: String,
+    /// Connections to it at most
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pool: u32,
+    /// The key that seals passwords, the same for every api and worker
+    #[arg(long, env = "COFFER_KEY_FILE")]
+    key_file: PathBuf,
+    /// The folder of the built-in identity, its key and accounts: that of `dev`, or one to make
+    #[arg(long)]
+    identity_dir: PathBuf,
+}
+
+/// Serves until SIGINT or SIGTERM. Prints `ready http://HOST:PORT` on standard output when it does.
+///
+/// # Errors
+/// What keeps it from serving: a schema that it does not know, an address that is taken.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(&args.listen).with_context(|| format!("listen on {}", args.listen))?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let db = Db::new(&Config { pool_size: args.pool, ..Config::new(&args.database_url) });
+    db.knows_schema().await?;
+    let notices = Notices::default();
+    let listening = tokio::spawn(notices.clone().listen(args.database_url));
+    let commands = Commands {
+        db,
+        sealer: Sealer::open(&args.key_file)?,
+        notices,
+        quota: crate::domain::quota::Quota::NONE,
+    };
+    let identity =
+        Arc::new(DevIdentity::open(&args.identity_dir).context("open the built-in identity")?);
+    let (stopping, stop) = watch::channel(false);
+    let api = tokio::spawn(crate::api::serve(
+        ApiState::for_dev(commands, identity),
+        listener,
+        stopped(stop),
+    ));
+    println!("ready {url}");
+    std::io::stdout().flush()?;
+    asked_to_stop().await;
+    stopping.send_replace(true);
+    api.await.context("the api")?.context("the api")?;
+    listening.abort();
+    Ok(())
+}

@@ -1,0 +1,260 @@
+//! The worker's side of a host: its folders, accounts and id, what it can run, and its workers.
+//!
+//! Several workers may serve one host. Each holds a slot, a lock in the state folder, and its leases carry the slot's
+//! name: whoever gets the slot knows that the leases of its last holder are nobody's.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::cli::accounts::{Accounts, runtime_config, told};
+use crate::cli::lock::{Lock, Tried};
+use crate::cli::private::write_private;
+use crate::cli::state::Folders;
+use crate::db::hosts::Offer;
+use crate::db::notices::Notices;
+use crate::db::{Db, accounts, catalogue, hosts, tasks};
+use crate::domain::datastore::RuntimeKind;
+use crate::domain::ids::HostId;
+use crate::engines::mariadb::MariaDb;
+use crate::runtimes::Runtime;
+use crate::runtimes::process::ProcessRuntime;
+use crate::seal::Sealer;
+use crate::simulated;
+use crate::workflow::{Drivers, Works, answers, supervisor, worker};
+
+/// Workers of one host that may serve at a time.
+const SLOTS: usize = 64;
+
+/// What `dev` and `worker` are told of the host.
+#[derive(Debug, clap::Args)]
+pub struct HostArgs {
+    /// Where everything is kept [default: /var/lib/coffer as root, ~/.local/state/coffer else]
+    #[arg(long)]
+    pub state_dir: Option<PathBuf>,
+    /// Where instances run; repeat it for several
+    #[arg(long, default_value = "process", value_parser = ["process", "simulated"])]
+    pub runtime: Vec<String>,
+    /// The engines' binaries [default: /var/cache/coffer/engines as root, ~/.cache/coffer/engines else]
+    #[arg(long)]
+    pub engines: Option<PathBuf>,
+    /// The network from which each instance gets its address
+    #[arg(long, default_value = "127.64.0.0/10")]
+    pub instance_net: ipnet::Ipv4Net,
+    /// The key that seals passwords, the same for every api and worker [default: key in the state folder]
+    #[arg(long, env = "COFFER_KEY_FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Seconds after which another worker takes the task of one that is gone
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub lease: u64,
+}
+
+/// A host, opened.
+pub struct Host {
+    /// Its id: made once and kept, since a machine's name changes and two machines have one.
+    pub id: HostId,
+    /// Its folders.
+    pub folders: Folders,
+    /// Its system accounts, when we are root.
+    pub accounts: Option<Accounts>,
+    /// Where instances run.
+    runtimes: Vec<RuntimeKind>,
+    /// The network of its instances.
+    pub instance_net: ipnet::Ipv4Net,
+    key_file: PathBuf,
+    lease: Duration,
+}
+
+impl Host {
+    /// Finds the accounts and opens the folders.
+    ///
+    /// # Errors
+    /// What is missing, with the command that mends it.
+    pub fn open(args: HostArgs) -> anyhow::Result<Self> {
+        let accounts = Accounts::find()?;
+        let folders = Folders::open(args.state_dir, args.engines, accounts.as_ref())?;
+        let mut runtimes: Vec<RuntimeKind> = Vec::new();
+        for word in &args.runtime {
+            let kind = word.parse()?;
+            if !runtimes.contains(&kind) {
+                runtimes.push(kind);
+            }
+        }
+        Ok(Self {
+            id: host_id(&folders.state)?,
+            key_file: args.key_file.unwrap_or_else(|| folders.state.join("key")),
+            folders,
+            accounts,
+            runtimes,
+            instance_net: args.instance_net,
+            lease: Duration::from_secs(args.lease),
+        })
+    }
+
+    /// Opens the key that seals passwords; it is made when it is missing.
+    ///
+    /// # Errors
+    /// The key file cannot be read or made.
+    pub fn sealer(&self) -> anyhow::Result<Sealer> {
+        Ok(Sealer::open(&self.key_file)?)
+    }
+
+    /// Says what the host can run, to the store and on standard error, and gives its drivers.
+    ///
+    /// # Errors
+    /// There is nothing that it can run; the store's.
+    pub async fn register(&self, db: &Db) -> anyhow::Result<Vec<Drivers>> {
+        let mut offers: Vec<Offer> = Vec::new();
+        let mut drivers = Vec::new();
+        for runtime in &self.runtimes {
+            match runtime {
+                RuntimeKind::Process => drivers.push(self.process(&mut offers).await?),
+                RuntimeKind::Simulated => {
+                    offers.extend(simulated::offers());
+                    drivers.push(Drivers {
+                        runtime: Arc::new(simulated::runtime::SimulatedRuntime),
+                        engines: simulated::engines(db),
+                    });
+                    eprintln!("engines: {} simulated versions, without servers", simulated::VERSIONS.len());
+                }
+            }
+        }
+        let (host, net) = (self.id.clone(), self.instance_net.to_string());
+        let names = self.accounts.as_ref().map(Accounts::names).unwrap_or_default();
+        let edges = if self.runtimes.contains(&RuntimeKind::Simulated) { simulated::EDGES } else { &[] };
+        db.transact(move |conn| {
+            hosts::record(conn, &host, &net)?;
+            accounts::record(conn, &host, &names)?;
+            hosts::record_versions(conn, &host, &offers)?;
+            catalogue::register_host_versions(conn, &host)?;
+            catalogue::register_edges(conn, edges)
+        })
+        .await?;
+        Ok(drivers)
+    }
+
+    async fn process(&self, offers: &mut Vec<Offer>) -> anyhow::Result<Drivers> {
+        let Folders { state, run, engines } = &self.folders;
+        let runtime = ProcessRuntime::new(runtime_config(state, engines, run, self.accounts.as_ref()))?;
+        let versions = runtime.versions().await.context("ask the engines' binaries")?;
+        let found: Vec<Offer> = versions
+            .into_iter()
+            .filter_map(|version| {
+                Some(Offer {
+                    datastore: version.engine.to_owned(),
+                    engine: version.engine.parse().ok()?,
+                    runtime: RuntimeKind::Process,
+                    series: version.series,
+                    number: version.number,
+                })
+            })
+            .collect();
+        if found.is_empty() {
+            bail!(
+                "no engine that this version can run is in {}; `make engines` fetches them",
+                engines.display()
+            );
+        }
+        let titles: Vec<String> =
+            found.iter().map(|offer| format!("{} {}", offer.datastore, offer.number)).collect();
+        eprintln!("engines: {}", titles.join(", "));
+        eprintln!("{}", told(self.accounts.as_ref()));
+        offers.extend(found);
+        Ok(Drivers { runtime: Arc::new(runtime), engines: vec![Arc::new(MariaDb)] })
+    }
+
+    /// Registers the host and starts a worker of it, until `stop`.
+    ///
+    /// # Errors
+    /// As [`Self::register`]; no slot is free.
+    pub async fn start_worker(
+        &self,
+        db: &Db,
+        sealer: Sealer,
+        notices: Notices,
+        stop: &watch::Receiver<bool>,
+    ) -> anyhow::Result<Worker> {
+        let (slot, number) = take_slot(&self.folders.state)?;
+        let drivers = self.register(db).await?;
+        let works =
+            Arc::new(Works::new(db.clone(), sealer, notices, self.id.clone(), drivers, self.lease));
+        let owner = format!("{}/{number}", self.id);
+        let (host, gone) = (self.id.clone(), owner.clone());
+        db.transact(move |conn| tasks::release_leases(conn, &host, &gone)).await?;
+        let net = self.instance_net.to_string();
+        let parts = vec![
+            tokio::spawn(worker::run(Arc::clone(&works), owner, stop.clone())),
+            tokio::spawn(answers::run(Arc::clone(&works), stop.clone())),
+            tokio::spawn(supervisor::run(Arc::clone(&works), net, stop.clone())),
+        ];
+        Ok(Worker { works, parts, _slot: slot })
+    }
+}
+
+/// A worker that runs.
+pub struct Worker {
+    /// What it works with.
+    pub works: Arc<Works>,
+    parts: Vec<JoinHandle<()>>,
+    _slot: Lock,
+}
+
+impl Worker {
+    /// Waits until it has stopped.
+    ///
+    /// # Errors
+    /// A part of it panicked.
+    pub async fn ended(&mut self) -> anyhow::Result<()> {
+        for part in self.parts.drain(..) {
+            part.await.context("a part of the worker")?;
+        }
+        Ok(())
+    }
+}
+
+/// The first slot that no live worker of this host holds.
+fn take_slot(state: &Path) -> anyhow::Result<(Lock, usize)> {
+    for number in 0..SLOTS {
+        // The first may be of one that was killed this moment, as it started a child.
+        let patience = if number == 0 { Duration::from_millis(200) } else { Duration::ZERO };
+        let path = state.join(format!("worker-{number}.lock"));
+        if let Tried::Held(mut lock) = Lock::hold_within(&path, patience).context("a worker's slot")? {
+            lock.write(&format!("pid {}", std::process::id()))?;
+            return Ok((lock, number));
+        }
+    }
+    bail!("{SLOTS} workers serve this host already")
+}
+
+fn host_id(state: &Path) -> anyhow::Result<HostId> {
+    let path = state.join("host");
+    match std::fs::read_to_string(&path) {
+        Ok(id) if !id.trim().is_empty() => Ok(HostId(id.trim().to_owned())),
+        Ok(_) => bail!("{} is empty", path.display()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let id = uuid::Uuid::new_v4().to_string();
+            write_private(&path, &id)?;
+            Ok(HostId(id))
+        }
+        Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_worker_has_a_slot_and_a_free_one_is_taken_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, zero) = take_slot(folder.path()).unwrap();
+        let (_second, one) = take_slot(folder.path()).unwrap();
+        assert_eq!((zero, one), (0, 1));
+        drop(first);
+        assert_eq!(take_slot(folder.path()).unwrap().1, 0);
+    }
+}

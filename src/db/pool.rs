@@ -1,0 +1,209 @@
+//! Connections to the store: whose turn it is, and whether the store is there at all.
+//!
+//! Two waits are told apart. For a *turn* a request waits long: the store is well and others are before it. For a
+//! *connection* it waits only while one may still come: when the last attempt to connect has failed, one tries again
+//! and everybody else who needs a new connection is told at once.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use diesel::r2d2::{
+    self, ConnectionManager, CustomizeConnection, HandleError, PooledConnection, R2D2Connection as _,
+};
+use diesel::{Connection as _, RunQueryDsl as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::db::{Config, Conn, Error};
+
+/// How often who waits for a connection looks whether the store is away.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// How long after an attempt to connect failed the next one is made.
+const SOON: Duration = Duration::from_millis(20);
+
+/// The pause between two attempts of the pool's own grows up to half of this.
+const ATTEMPTS: Duration = Duration::from_millis(500);
+
+/// How long after a connection broke the others are asked for a sign of life before they are used.
+const SUSPICION: Duration = Duration::from_secs(10);
+
+/// The connections, and what is known of the store's health.
+#[derive(Clone)]
+pub(super) struct Connections {
+    pool: r2d2::Pool<ConnectionManager<Conn>>,
+    turns: Arc<Semaphore>,
+    health: Health,
+    /// Held by the one who tries whether the store is back.
+    trying: Arc<Mutex<()>>,
+    url: Arc<str>,
+    wait: Duration,
+    patience: Duration,
+}
+
+/// What the last attempts told.
+#[derive(Clone, Debug, Default)]
+struct Health(Arc<Mutex<Seen>>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// When and why the last attempt to connect failed; `None` when it did not.
+    away: Option<(Instant, String)>,
+    /// When a connection was last found broken.
+    broke: Option<Instant>,
+}
+
+impl Health {
+    fn with<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn failed(&self, why: String) {
+        self.with(|seen| seen.away = Some((Instant::now(), why)));
+    }
+}
+
+impl HandleError<r2d2::Error> for Health {
+    fn handle_error(&self, error: r2d2::Error) {
+        self.failed(error.to_string());
+    }
+}
+
+impl CustomizeConnection<Conn, r2d2::Error> for Health {
+    fn on_acquire(&self, _conn: &mut Conn) -> Result<(), r2d2::Error> {
+        self.with(|seen| seen.away = None);
+        Ok(())
+    }
+}
+
+impl Connections {
+    /// Makes the pool. It connects when first asked.
+    pub(super) fn new(config: &Config) -> Self {
+        let health = Health::default();
+        let pool = r2d2::Pool::builder()
+            .max_size(config.pool_size)
+            .min_idle(Some(0))
+            // A checkout test costs a round trip for every request; one that broke is met in `connection`.
+            .test_on_check_out(false)
+            .connection_timeout(ATTEMPTS)
+            .error_handler(Box::new(health.clone()))
+            .connection_customizer(Box::new(health.clone()))
+            .build_unchecked(ConnectionManager::new(&config.url));
+        let turns = Arc::new(Semaphore::new(config.pool_size.try_into().unwrap_or(8)));
+        Self {
+            pool,
+            turns,
+            health,
+            trying: Arc::default(),
+            url: config.url.as_str().into(),
+            wait: config.wait,
+            patience: config.patience,
+        }
+    }
+
+    /// Waits for a turn. Whoever has one may take a connection.
+    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, Error> {
+        tokio::time::timeout(self.patience, Arc::clone(&self.turns).acquire_owned())
+            .await
+            .map_err(|_| Error::Saturated)?
+            .map_err(|_| Error::Stopping)
+    }
+
+    /// Takes a connection and works with it. Blocks.
+    pub(super) fn use_one<T, E: From<Error>>(
+        &self,
+        work: impl FnOnce(&mut Conn) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut conn = self.connection()?;
+        let done = work(&mut conn);
+        if conn.is_broken() {
+            self.health.with(|seen| seen.broke = Some(Instant::now()));
+        }
+        done
+    }
+
+    fn connection(&self) -> Result<PooledConnection<ConnectionManager<Conn>>, Error> {
+        let until = Instant::now() + self.wait;
+        loop {
+            self.is_back()?;
+            match self.pool.get_timeout(SLICE) {
+                Ok(mut conn) => {
+                    if !self.suspicious() || diesel::sql_query("select 1").execute(&mut conn).is_ok() {
+                        return Ok(conn);
+                    }
+                    // It is broken: given back, it is dropped.
+                }
+                Err(error) if Instant::now() >= until => {
+                    // Whoever comes next need not wait as long to learn the same.
+                    self.health.failed(error.to_string());
+                    return Err(Error::NoConnection(error.into()));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Whether it makes sense to wait for a connection: always, unless the last attempt to make one has failed. Then
+    /// one makes another attempt, and the others are told what the last one told.
+    fn is_back(&self) -> Result<(), Error> {
+        let away = || self.health.with(|seen| seen.away.clone());
+        let told = |why: String| Err(Error::NoConnection(why.into()));
+        match away().filter(|_| self.pool.state().idle_connections == 0) {
+            None => return Ok(()),
+            Some((at, why)) if at.elapsed() < SOON => return told(why),
+            Some(_) => {}
+        }
+        let Ok(_trying) = self.trying.try_lock() else {
+            // Whoever tries may be about to find out that the store is back; that takes some milliseconds.
+            let _ = self.pool.get_timeout(SLICE);
+            return away().map_or(Ok(()), |(_, why)| told(why));
+        };
+        match Conn::establish(&self.url) {
+            Ok(_) => {
+                self.health.with(|seen| seen.away = None);
+                Ok(())
+            }
+            Err(error) => {
+                self.health.failed(error.to_string());
+                Err(Error::NoConnection(error.into()))
+            }
+        }
+    }
+
+    fn suspicious(&self) -> bool {
+        self.health.with(|seen| seen.broke.is_some_and(|at| at.elapsed() < SUSPICION))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::db::Db;
+
+    use super::*;
+
+    fn asks(db: &Db) -> impl Future<Output = Result<(), Error>> + use<> {
+        let db = db.clone();
+        async move {
+            db.read(|conn| {
+                diesel::sql_query("select 1").execute(conn).map(|_| ()).map_err(Error::query("ask"))
+            })
+            .await
+        }
+    }
+
+    /// Two hundred at once are told at once, whether the store refuses or has never been there.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_store_that_is_away_is_known_at_once() {
+        let config = Config { pool_size: 16, ..Config::new("postgresql://nobody@127.0.0.1:1/none") };
+        let db = Db::new(&config);
+        let began = Instant::now();
+        let told = futures::future::join_all((0..200).map(|_| tokio::spawn(asks(&db)))).await;
+        let took = began.elapsed();
+        for answer in told {
+            assert!(matches!(answer.unwrap(), Err(Error::NoConnection(_))));
+        }
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        let began = Instant::now();
+        assert!(asks(&db).await.is_err());
+        assert!(began.elapsed() < Duration::from_millis(200), "what is known is not waited for");
+    }
+}

@@ -1,0 +1,175 @@
+//! What is said before a connection is forwarded: to the server, who comes; by the client, its first word.
+//!
+//! A server takes its client's address from a PROXY header, and believes every one that comes by its socket before a
+//! login is done. So a client's own must not reach it: the MySQL protocol's packets begin with three bytes of length
+//! and one that counts, and a client's first one is number 1, which the fourth byte of neither of a header's two
+//! signatures is (`PROX`, `\r\n\r\n`); nor may it be so long that it has a second part. Later packets may be what they
+//! like: with the first one, the server has looked for the account.
+//!
+//! Inside TLS nobody but the server sees what comes: the header is a convenience for `user@host`, no boundary, and no
+//! account may be safe by its host alone.
+//!
+//! The server speaks first: what it says goes to the client while we wait for the client's word.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::oneshot;
+
+/// A packet's head: length, and number.
+const HEAD: usize = 4;
+
+/// The longest first packet. A login has some hundred bytes, with what a client tells of itself up to 64 KiB more. One
+/// of the greatest length is followed by another part, before which the server believes a header, too (tried).
+const LONGEST: usize = 128 * 1024;
+
+/// Version 1 of the header: `PROXY TCP4 10.0.0.7 127.64.0.1 50112 3306`.
+pub(super) fn header(from: SocketAddr, to: SocketAddr) -> String {
+    let family = if from.is_ipv4() && to.is_ipv4() { "TCP4" } else { "TCP6" };
+    let ip = |address: SocketAddr| match address {
+        SocketAddr::V4(v4) if family == "TCP6" => v4.ip().to_ipv6_mapped().to_string(),
+        other => other.ip().to_string(),
+    };
+    format!("PROXY {family} {} {} {} {}\r\n", ip(from), ip(to), from.port(), to.port())
+}
+
+/// Passes the client's first four bytes on if they begin a login, and until then what the server says.
+pub(super) async fn first_word(client: &mut TcpStream, server: &mut UnixStream) -> io::Result<()> {
+    let mut head = [0; HEAD];
+    let mut heard = 0;
+    let mut said = [0; 4096];
+    while heard < HEAD {
+        tokio::select! {
+            read = client.read(&mut head[heard..]) => match read? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                length => heard += length,
+            },
+            read = server.read(&mut said) => match read? {
+                // It has said why: too many connections, for example.
+                0 => return Err(io::ErrorKind::ConnectionAborted.into()),
+                length => client.write_all(&said[..length]).await?,
+            },
+        }
+    }
+    if !begins_a_login(head) {
+        return Err(io::Error::other("the client's first packet is no login"));
+    }
+    server.write_all(&head).await
+}
+
+fn begins_a_login([low, middle, high, number]: [u8; HEAD]) -> bool {
+    let length = usize::from(low) | usize::from(middle) << 8 | usize::from(high) << 16;
+    number == 1 && length <= LONGEST
+}
+
+/// The connections of a listener whose client has said nothing yet. Where all places are taken, the oldest of them
+/// gives way, so that silent clients do not keep others out.
+#[derive(Clone, Default)]
+pub(super) struct Unheard(Arc<Mutex<Waiting>>);
+
+#[derive(Default)]
+struct Waiting {
+    next: u64,
+    oldest_first: VecDeque<(u64, Instant, oneshot::Sender<()>)>,
+}
+
+/// A connection's place among those; given back when dropped.
+pub(super) struct Turn {
+    number: u64,
+    over: oneshot::Receiver<()>,
+    unheard: Unheard,
+}
+
+impl Unheard {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn enter(&self) -> Turn {
+        let (end, over) = oneshot::channel();
+        let mut waiting = self.waiting();
+        let number = waiting.next;
+        waiting.next += 1;
+        waiting.oldest_first.push_back((number, Instant::now(), end));
+        Turn { number, over, unheard: self.clone() }
+    }
+
+    /// Ends the one that has been silent longest, if that is as long as `patience`.
+    pub(super) fn end_oldest(&self, patience: Duration) {
+        let mut waiting = self.waiting();
+        if waiting.oldest_first.front().is_some_and(|(_, since, _)| since.elapsed() >= patience)
+            && let Some((_, _, oldest)) = waiting.oldest_first.pop_front()
+        {
+            // Gone at this moment is what we want.
+            let _ = oldest.send(());
+        }
+    }
+}
+
+impl Turn {
+    /// Ready when another needs the place.
+    pub(super) async fn is_over(&mut self) {
+        // The sender is kept until then.
+        let _ = (&mut self.over).await;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.unheard.waiting().oldest_first.retain(|(number, _, _)| *number != self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_names_both_ends() {
+        let to = "127.64.0.1:3306".parse().expect("an address");
+        for (from, line) in [
+            ("10.0.0.7:50112", "PROXY TCP4 10.0.0.7 127.64.0.1 50112 3306\r\n"),
+            ("[fd00::7]:50112", "PROXY TCP6 fd00::7 ::ffff:127.64.0.1 50112 3306\r\n"),
+        ] {
+            assert_eq!(header(from.parse().expect("an address"), to), line);
+        }
+    }
+
+    #[test]
+    fn only_a_packet_of_a_login_passes() {
+        for (head, passes) in [
+            ([0x20, 0, 0, 1], true),
+            ([0xff, 0xff, 0x01, 1], true),
+            (*b"PROX", false),
+            (*b"\r\n\r\n", false),
+            ([0xff, 0xff, 0xff, 1], false),
+            ([0x20, 0, 0, 0], false),
+            ([0x20, 0, 0, 2], false),
+        ] {
+            assert_eq!(begins_a_login(head), passes, "{head:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_longest_silent_one_gives_way() {
+        let unheard = Unheard::default();
+        let left = || unheard.waiting().oldest_first.len();
+        let (heard, mut oldest, mut newest) = (unheard.enter(), unheard.enter(), unheard.enter());
+        drop(heard);
+        unheard.end_oldest(Duration::from_secs(60));
+        assert_eq!(left(), 2, "none was silent for so long");
+        unheard.end_oldest(Duration::ZERO);
+        oldest.is_over().await;
+        drop(oldest);
+        assert_eq!(left(), 1);
+        assert!(newest.over.try_recv().is_err());
+        drop(newest);
+        unheard.end_oldest(Duration::ZERO);
+        assert_eq!(left(), 0);
+    }
+}

@@ -1,0 +1,286 @@
+//! The physical copy: the source's files, at one position, into the candidate's folder. For content with tables that
+//! know no transactions (MyISAM, Aria), of which no snapshot can be read.
+//!
+//! The backup program of the *old* version reads the source's files beside its running server, under the server's own
+//! backup locks, and streams them; it also makes the copy whole (`--prepare`), so that the new version opens what the
+//! old one left clean. From the moment when the program copies tables without transactions until it has the position,
+//! the server keeps writers of those tables waiting: so long they are part of one position. Writers of InnoDB tables
+//! go on.
+//!
+//! Everything comes along, the system tables too. Of those the candidate gets what is its own: the service account's
+//! password, the server id of its events; the source's helpers and its history go.
+//!
+//! # If we die here
+//! The candidate's folder is worth nothing until the position was given back: the next try makes it anew.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::domain::tenant::Verifier;
+use crate::engines::mariadb::connection::{Client, client_file_as, quoted, scrub};
+use crate::engines::mariadb::{
+    ACCOUNT, DROP_PATIENCE, MariaDb, REPLICATION_ACCOUNT, failed, helpers, layout, replication, runtime,
+};
+use crate::engines::{Engine as _, Error, Position, Server, Tell};
+use crate::runtimes::{Job, JobOutput, Layout, Observed};
+
+/// How long one statement may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+const MEGABYTE: u64 = 1024 * 1024;
+
+/// How long the source's writers may be kept waiting for a lock.
+const LOCK_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Memory for making the copy whole, in MB: as much as a small server has.
+const PREPARE_MB: u32 = 64;
+
+/// Copies the files of `source` into `candidate`, whose server is stopped and whose folder is made anew; gives the
+/// position that the copy stands for. The candidate's server runs afterwards, with converted system tables.
+pub async fn seed(source: &Server, candidate: &Server, size: u64, tell: &Tell) -> Result<Position, Error> {
+    let mut from = Client::connect(source).await?.patient(PATIENCE);
+    only_a_candidate(source, candidate).await?;
+    let (place, generation) = (&candidate.runtime, candidate.generation);
+    place.stop_server(generation, DROP_PATIENCE, true).await.map_err(runtime("stop the candidate"))?;
+    place.drop_volume(generation).await.map_err(runtime("empty the candidate's folder"))?;
+    let account = candidate.account.as_deref();
+    place.ensure_volume(generation, account).await.map_err(runtime("make the candidate's folder"))?;
+
+    let password = helpers::backup(&mut from).await?;
+    let copied = copy(source, candidate, &password, size, tell).await;
+    // Also after an error; a source that died keeps it until the next try.
+    let gone = helpers::drop(&mut from, helpers::DUMP).await;
+    let position = copied?;
+    gone?;
+    from.close().await;
+
+    tell("making the copy whole".to_owned());
+    let whole =
+        candidate.runtime.run(generation, &with_programs_of(source, candidate)?, prepare(candidate)?).await;
+    succeeded("mariadb-backup", &whole.map_err(runtime("make the copy whole"))?, candidate, &password)?;
+    take_over(source, candidate, &position, tell).await?;
+    tracing::info!(source = %source.generation, candidate = %generation, position = position.0, "files copied");
+    Ok(position)
+}
+
+/// Whoever took the one for the other would lose everything here. One that an earlier try left stopped is none that
+/// serves.
+async fn only_a_candidate(source: &Server, candidate: &Server) -> Result<(), Error> {
+    let observed = candidate.runtime.observe(candidate.generation).await;
+    let is_fenced = match observed.map_err(runtime("look whether the candidate runs"))? {
+        Observed::Stopped => true,
+        Observed::Running => {
+            let mut to = Client::connect(candidate).await?;
+            let read_only = to.value("look whether it is a candidate", "SELECT @@GLOBAL.read_only").await?;
+            to.close().await;
+            matches!(read_only.as_str(), "1" | "ON")
+        }
+    };
+    if source.generation == candidate.generation || !candidate.settings.read_only || !is_fenced {
+        let answer = "the candidate is not read-only: it may be in service".to_owned();
+        return Err(Error::Unexpected { doing: "look whether it is a candidate", answer });
+    }
+    Ok(())
+}
+
+/// The candidate's files, and the source's programs.
+fn with_programs_of(source: &Server, candidate: &Server) -> Result<Layout, Error> {
+    Ok(Layout { root: layout(source)?.root, ..layout(candidate)? })
+}
+
+/// Streams the files; gives the position that they stand for.
+async fn copy(
+    source: &Server,
+    candidate: &Server,
+    password: &SecretString,
+    size: u64,
+    tell: &Tell,
+) -> Result<Position, Error> {
+    let from = layout(source)?;
+    let to = with_programs_of(source, candidate)?;
+    let backup = Job {
+        program: "mariadb-backup".to_owned(),
+        args: vec![
+            "--defaults-file={secret}".to_owned(),
+            "--backup".to_owned(),
+            "--stream=mbstream".to_owned(),
+            format!("--datadir={}", from.data.display()),
+            format!("--target-dir={}", from.tmp.join("backup").display()),
+            format!("--tmpdir={}", from.tmp.display()),
+        ],
+        secret: Some(client_file_as(source, helpers::DUMP, password)?),
+        ..Job::default()
+    };
+    let unpack = Job {
+        program: "mbstream".to_owned(),
+        args: vec!["-x".to_owned(), "-C".to_owned(), to.data.display().to_string()],
+        ..Job::default()
+    };
+    let of = size / MEGABYTE;
+    let progress = |bytes: u64| tell(format!("{} of about {of} MB", bytes / MEGABYTE));
+    let passing = source.runtime.pipe(
+        (source.generation, &from, backup),
+        (candidate.generation, &to, unpack),
+        &progress,
+    );
+    let (backed_up, unpacked) = tokio::select! {
+        ended = passing => ended.map_err(runtime("copy the files"))?,
+        // Dropped, both programs end, and with them their locks.
+        error = kept_waiting(source) => return Err(error),
+    };
+    // The reader's message comes first: a backup that ends because nobody reads has nothing to say.
+    succeeded("mbstream", &unpacked, candidate, password)?;
+    succeeded("mariadb-backup", &backed_up, source, password)?;
+    let Some(place) = place_in(&backed_up.stderr) else {
+        let answer = "the backup program told no position".to_owned();
+        return Err(Error::Unexpected { doing: "read the copy's position", answer });
+    };
+    position_at(source, &place).await
+}
+
+/// Resolves when the backup program waits too long for a lock: behind it wait all writers of tables without
+/// transactions, for as long as somebody keeps one locked, or writes to it in one statement.
+async fn kept_waiting(source: &Server) -> Error {
+    let ask = format!(
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE BINARY USER={} AND TIME >= {} AND \
+         UPPER(INFO) LIKE 'BACKUP %'",
+        quoted(helpers::DUMP),
+        LOCK_PATIENCE.as_secs()
+    );
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        // A source that cannot be asked ends the program by itself.
+        let Ok(mut client) = Client::connect(source).await else { continue };
+        let waits = client.value("look for locks that are waited for", &ask).await;
+        client.close().await;
+        if waits.is_ok_and(|waits| waits != "0") {
+            return Error::NoAnswer(format!(
+                "a session keeps a table without transactions locked, or has written to one for more than {} s",
+                LOCK_PATIENCE.as_secs()
+            ));
+        }
+    }
+}
+
+fn succeeded(program: &str, output: &JobOutput, of: &Server, other: &SecretString) -> Result<(), Error> {
+    // Some of its failures have a status that says otherwise.
+    let complete = program != "mariadb-backup" || output.stderr.trim_end().ends_with("completed OK!");
+    if output.status == Some(0) && complete {
+        return Ok(());
+    }
+    match failed(program, output, of) {
+        Error::Program { program, message } => {
+            Err(Error::Program { program, message: scrub(&message, other) })
+        }
+        error => Err(error),
+    }
+}
+
+fn prepare(candidate: &Server) -> Result<Job, Error> {
+    let at = layout(candidate)?;
+    Ok(Job {
+        program: "mariadb-backup".to_owned(),
+        args: vec![
+            "--no-defaults".to_owned(),
+            "--prepare".to_owned(),
+            format!("--target-dir={}", at.data.display()),
+            format!("--tmpdir={}", at.tmp.display()),
+            format!("--use-memory={PREPARE_MB}M"),
+        ],
+        ..Job::default()
+    })
+}
+
+/// A place in the binary log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    file: String,
+    offset: u64,
+}
+
+/// Reads it from what the program said: `.. binlog position: filename 'binlog.000001', position '2066', ..`.
+fn place_in(said: &str) -> Option<Place> {
+    let (_, line) = said.rsplit_once("binlog position: ")?;
+    let line = line.lines().next()?;
+    let value = |after: &str| line.split_once(after)?.1.split('\'').next();
+    Some(Place { file: value("filename '")?.to_owned(), offset: value("position '")?.parse().ok()? })
+}
+
+/// The position of a place in the source's own binary log, which the candidate will read on from there. What the
+/// program tells as one may be what the source has from its own source, long ago.
+async fn position_at(source: &Server, place: &Place) -> Result<Position, Error> {
+    let doing = "ask the source for the copy's position";
+    let mut from = Client::connect(source).await?;
+    let ask = format!("SELECT BINLOG_GTID_POS({}, {})", quoted(&place.file), place.offset);
+    let answer = from.row(doing, &ask).await?;
+    from.close().await;
+    match answer.and_then(|row| row.into_iter().next().flatten()) {
+        Some(position) => Ok(Position(position)),
+        None => Err(Error::Unexpected { doing, answer: format!("no {} {}", place.file, place.offset) }),
+    }
+}
+
+/// Starts the candidate's server on the copied files and makes them its own.
+async fn take_over(
+    source: &Server,
+    candidate: &Server,
+    position: &Position,
+    tell: &Tell,
+) -> Result<(), Error> {
+    tell("starting the new version on the copy".to_owned());
+    // The password came along with the account.
+    let copied = Server { service_password: source.service_password.clone(), ..candidate.clone() };
+    MariaDb.start(&copied).await?;
+    let mut to = Client::connect(&copied).await?.patient(PATIENCE);
+    to.without_binlog().await?;
+    let own = quoted(Verifier::native(candidate.service_password.expose_secret()).expose());
+    let alter = format!("ALTER USER {}@'localhost' IDENTIFIED BY PASSWORD {own}", quoted(ACCOUNT));
+    to.run("give our account its password", &alter).await?;
+    to.run("stop replication", "STOP SLAVE").await?;
+    to.run("forget replication", "RESET SLAVE ALL").await?;
+    replication::drop_helpers(&mut to).await?;
+    if let Some(tls) = &source.tls {
+        // To the candidate's own eyes an account of the tenant's: it is bound to the source's address.
+        let follower = format!("{}@{}", quoted(REPLICATION_ACCOUNT), quoted(&tls.address));
+        to.run("drop the source's replication account", &format!("DROP USER IF EXISTS {follower}")).await?;
+    }
+    to.run("forget the history", "RESET MASTER").await?;
+    let set = format!("SET GLOBAL gtid_slave_pos={}", quoted(&position.0));
+    to.run("set the copy's position", &set).await?;
+    to.close().await;
+
+    MariaDb.convert(candidate).await?;
+    let mut to = Client::connect(candidate).await?.patient(PATIENCE);
+    to.without_binlog().await?;
+    // A server runs only the events that it takes for its own.
+    let events = format!("UPDATE mysql.event SET originator={}", candidate.settings.server_id);
+    to.run("make the events the candidate's", &events).await?;
+    to.close().await;
+    // What it read of the system tables before they were converted, the event scheduler's among them, it reads anew.
+    MariaDb.stop(candidate).await?;
+    MariaDb.start(candidate).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_is_read_from_what_the_program_says() {
+        let place = Place { file: "binlog.000001".to_owned(), offset: 2066 };
+        for (line, is) in [
+            (
+                "binlog position: filename 'binlog.000001', position '2066', GTID of the last change '0-5-9'",
+                Some(&place),
+            ),
+            ("binlog position: filename 'binlog.000001', position '2066'", Some(&place)),
+            ("binlog position: filename 'binlog.000001', position 'x'", None),
+            ("completed OK!", None),
+        ] {
+            let said =
+                format!("[00] Backup created in '/t/'\n[00] MySQL {line}\n[00] Streaming backup-my.cnf\n");
+            assert_eq!(place_in(&said).as_ref(), is, "{line}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Certificates: an authority of the service's own, and what it signs for an instance's server.
+//!
+//! Owns their shape. Keeps nothing: who calls seals the keys and stores the rows.
+//!
+//! # Decision
+//! TLS ends in the engine, so each server needs a certificate that its clients can hold against something they know:
+//! one authority for the whole service, whose certificate tenants fetch once. Nobody renews a certificate yet, so all
+//! of them last as long as the authority. An operator's own authority would take its place by the same two rows.
+
+use std::net::IpAddr;
+
+use chrono::Datelike as _;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType,
+};
+use secrecy::{ExposeSecret as _, SecretString};
+
+/// How long a certificate is good, in years.
+const YEARS: i32 = 20;
+
+/// A certificate with its private key, both as PEM.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The certificate.
+    pub certificate: String,
+    /// Its private key.
+    pub key: SecretString,
+}
+
+/// Why a certificate could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The library refused.
+    #[error("make a certificate")]
+    Make(#[source] rcgen::Error),
+}
+
+/// Makes an authority; `id` tells it from those of other services.
+///
+/// # Errors
+/// [`Error::Make`].
+pub fn authority(id: &str) -> Result<Pair, Error> {
+    let key = KeyPair::generate().map_err(Error::Make)?;
+    let certificate = of_authority(id).self_signed(&key).map_err(Error::Make)?;
+    Ok(Pair { certificate: certificate.pem(), key: SecretString::from(key.serialize_pem()) })
+}
+
+/// Makes a server's certificate that names `address`, signed by the authority `id` with its key.
+///
+/// # Errors
+/// [`Error::Make`], also for a key that is none.
+pub fn server(id: &str, authority_key: &SecretString, address: IpAddr) -> Result<Pair, Error> {
+    let authority_key = KeyPair::from_pem(authority_key.expose_secret()).map_err(Error::Make)?;
+    let issuer = Issuer::new(of_authority(id), authority_key);
+    let mut params = dated(&format!("coffer {address}"));
+    params.subject_alt_names = vec![SanType::IpAddress(address)];
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    let key = KeyPair::generate().map_err(Error::Make)?;
+    let certificate = params.signed_by(&key, &issuer).map_err(Error::Make)?;
+    Ok(Pair { certificate: certificate.pem(), key: SecretString::from(key.serialize_pem()) })
+}
+
+/// What the authority is; its name and its key are all that a signature takes from it.
+fn of_authority(id: &str) -> CertificateParams {
+    let mut params = dated(&format!("coffer authority {id}"));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn dated(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    // From the year's first day on: clients' clocks differ.
+    let year = chrono::Utc::now().year();
+    params.not_before = rcgen::date_time_ymd(year - 1, 1, 1);
+    params.not_after = rcgen::date_time_ymd(year + YEARS, 1, 1);
+    params
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_rustls::rustls::client::WebPkiServerVerifier;
+    use tokio_rustls::rustls::client::danger::ServerCertVerifier as _;
+    use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
+    use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+    use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+    use tokio_rustls::rustls::{RootCertStore, sign::CertifiedKey};
+
+    use super::*;
+
+    #[test]
+    fn a_server_is_known_by_its_address_and_its_authority() {
+        let (ours, theirs) = (authority("one").unwrap(), authority("one").unwrap());
+        let server = server("one", &ours.key, "127.64.0.1".parse().unwrap()).unwrap();
+        let certificate = CertificateDer::from_pem_slice(server.certificate.as_bytes()).unwrap();
+        let fits = |authority: &Pair, name: &str| {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_slice(authority.certificate.as_bytes()).unwrap()).unwrap();
+            let verifier =
+                WebPkiServerVerifier::builder_with_provider(roots.into(), default_provider().into())
+                    .build()
+                    .unwrap();
+            let name = ServerName::try_from(name.to_owned()).unwrap();
+            verifier.verify_server_cert(&certificate, &[], &name, &[], UnixTime::now()).is_ok()
+        };
+        assert!(fits(&ours, "127.64.0.1"));
+        assert!(!fits(&ours, "127.64.0.2"));
+        assert!(!fits(&ours, "localhost"));
+        assert!(!fits(&theirs, "127.64.0.1"), "another authority of the same name");
+        let key = PrivateKeyDer::from_pem_slice(server.key.expose_secret().as_bytes()).unwrap();
+        assert!(CertifiedKey::from_der(vec![certificate], key, &default_provider()).is_ok());
+        assert!(!format!("{server:?}").contains("PRIVATE"));
+    }
+}

@@ -1,0 +1,239 @@
+//! What a simulated server does when a step asks it to. Every answer is the row's, so any worker gives the same.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use crate::db::simulated::{self, Machine};
+use crate::db::{Conn, Db};
+use crate::domain::datastore::EngineKind;
+use crate::domain::ids::GenerationId;
+use crate::domain::question::Blocker;
+use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
+use crate::engines::{Comparison, Engine, Error, Following, Position, RelayAddress, Server, Tell};
+
+/// How often a wait looks again.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// An engine of simulated servers.
+#[derive(Clone)]
+pub struct SimulatedEngine {
+    kind: EngineKind,
+    db: Db,
+}
+
+impl SimulatedEngine {
+    /// The simulated engine that is called `kind`.
+    pub const fn new(kind: EngineKind, db: Db) -> Self {
+        Self { kind, db }
+    }
+
+    async fn ask<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Conn) -> Result<T, crate::db::Error> + Send + 'static,
+    {
+        // With its row out of reach the server is, too.
+        self.db.transact(work).await.map_err(|error| Error::NoAnswer(error.to_string()))
+    }
+
+    /// The server, if it answers.
+    async fn running(&self, id: GenerationId) -> Result<Machine, Error> {
+        match self.ask(move |conn| simulated::find(conn, id)).await? {
+            Some(machine) if machine.running => Ok(machine),
+            Some(_) => Err(Error::NoAnswer("the simulated server does not run".to_owned())),
+            None => Err(Error::NoAnswer("there is no simulated server".to_owned())),
+        }
+    }
+}
+
+fn parse(position: &Position) -> Result<i64, Error> {
+    let doing = "read a simulated position";
+    position.0.parse().map_err(|_| Error::Unexpected { doing, answer: position.0.clone() })
+}
+
+#[async_trait]
+impl Engine for SimulatedEngine {
+    fn kind(&self) -> EngineKind {
+        self.kind
+    }
+
+    async fn create_data(&self, server: &Server) -> Result<(), Error> {
+        let (id, number) = (server.generation, server.version.clone());
+        self.ask(move |conn| simulated::make(conn, id, &number)).await
+    }
+
+    async fn start(&self, server: &Server) -> Result<(), Error> {
+        let (id, settings) = (server.generation, server.settings.clone());
+        let started =
+            self.ask(move |conn| simulated::start(conn, id, settings.read_only, settings.events)).await?;
+        if started { Ok(()) } else { Err(Error::NoAnswer("there is no simulated server".to_owned())) }
+    }
+
+    async fn stop(&self, server: &Server) -> Result<(), Error> {
+        let id = server.generation;
+        self.ask(move |conn| simulated::stop(conn, id)).await
+    }
+
+    async fn drop_data(&self, server: &Server) -> Result<(), Error> {
+        let id = server.generation;
+        self.ask(move |conn| simulated::drop(conn, id)).await
+    }
+
+    async fn probe(&self, server: &Server, _write: bool) -> Result<String, Error> {
+        Ok(self.running(server.generation).await?.version_number)
+    }
+
+    async fn create_content(
+        &self,
+        server: &Server,
+        databases: &[NewDatabase],
+        users: &[NewUser],
+    ) -> Result<(), Error> {
+        self.running(server.generation).await?;
+        let (id, databases, users) = (server.generation, databases.to_vec(), users.to_vec());
+        self.ask(move |conn| simulated::set_content(conn, id, &databases, &users)).await
+    }
+
+    async fn databases(&self, server: &Server) -> Result<Vec<Database>, Error> {
+        let mut found: Vec<_> = self
+            .running(server.generation)
+            .await?
+            .databases
+            .into_iter()
+            .map(|database| Database { name: database.name })
+            .collect();
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
+    async fn users(&self, server: &Server) -> Result<Vec<User>, Error> {
+        let mut found: Vec<_> = self
+            .running(server.generation)
+            .await?
+            .users
+            .into_iter()
+            .map(|user| User { name: user.name, host: user.host, databases: user.databases })
+            .collect();
+        found.sort_by(|a, b| (&a.name, &a.host).cmp(&(&b.name, &b.host)));
+        Ok(found)
+    }
+
+    async fn replica_blockers(&self, source: &Server) -> Result<Vec<Blocker>, Error> {
+        self.running(source.generation).await.map(|_| Vec::new())
+    }
+
+    async fn seed(&self, source: &Server, candidate: &Server, tell: Tell) -> Result<Position, Error> {
+        self.running(source.generation).await?;
+        self.running(candidate.generation).await?;
+        let (from, to) = (source.generation, candidate.generation);
+        let position = self.ask(move |conn| simulated::copy(conn, from, to)).await?;
+        tell(format!("simulated: {position} writes"));
+        Ok(Position(position.to_string()))
+    }
+
+    async fn convert(&self, server: &Server) -> Result<bool, Error> {
+        self.running(server.generation).await.map(|_| false)
+    }
+
+    async fn follow(&self, source: &Server, candidate: &Server, _relay: &RelayAddress) -> Result<(), Error> {
+        self.running(source.generation).await?;
+        self.running(candidate.generation).await?;
+        let (from, to) = (source.generation, candidate.generation);
+        self.ask(move |conn| simulated::follow(conn, to, Some(from))).await
+    }
+
+    async fn following(&self, candidate: &Server) -> Result<Following, Error> {
+        let Some(source) = self.running(candidate.generation).await?.follows else {
+            return Ok(Following::Nobody);
+        };
+        let id = candidate.generation;
+        self.ask(move |conn| simulated::apply(conn, id)).await?;
+        Ok(match self.running(source).await {
+            Ok(_) => Following::Running,
+            Err(away) => Following::Connecting(away.to_string()),
+        })
+    }
+
+    async fn position(&self, source: &Server) -> Result<Position, Error> {
+        Ok(Position(self.running(source.generation).await?.position.to_string()))
+    }
+
+    async fn reached(
+        &self,
+        candidate: &Server,
+        position: &Position,
+        within: Duration,
+    ) -> Result<bool, Error> {
+        let (id, wanted) = (candidate.generation, parse(position)?);
+        let deadline = Instant::now() + within;
+        loop {
+            self.running(id).await?;
+            if self.ask(move |conn| simulated::apply(conn, id)).await? >= wanted {
+                return Ok(true);
+            }
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn inventory(&self, server: &Server) -> Result<Vec<String>, Error> {
+        let machine = self.running(server.generation).await?;
+        let mut lines: Vec<String> = machine
+            .databases
+            .iter()
+            .map(|database| format!("database {}", database.name))
+            .chain(machine.users.iter().map(|user| {
+                format!("user {}@{} on {}", user.name, user.host, user.databases.join(", "))
+            }))
+            .collect();
+        lines.sort();
+        Ok(lines)
+    }
+
+    async fn compare_rows(
+        &self,
+        source: &Server,
+        candidate: &Server,
+        _tell: Tell,
+    ) -> Result<Comparison, Error> {
+        let position = self.position(source).await?;
+        if !self.reached(candidate, &position, Duration::from_secs(30)).await? {
+            return Err(Error::NoAnswer("the candidate fell behind".to_owned()));
+        }
+        let (from, to, at) = (source.generation, candidate.generation, parse(&position)?);
+        let (rows, differing) = self.ask(move |conn| simulated::compare(conn, from, to, at)).await?;
+        Ok(Comparison {
+            tables: 1,
+            rows,
+            differing: if differing > 0 { vec!["simulated.writes".to_owned()] } else { Vec::new() },
+            position: position.0,
+        })
+    }
+
+    async fn resume(&self, candidate: &Server) -> Result<(), Error> {
+        self.running(candidate.generation).await.map(|_| ())
+    }
+
+    async fn cut(&self, candidate: &Server, _source: Option<&Server>) -> Result<(), Error> {
+        self.running(candidate.generation).await?;
+        let (id, settings) = (candidate.generation, candidate.settings.clone());
+        self.ask(move |conn| {
+            simulated::follow(conn, id, None)?;
+            simulated::start(conn, id, settings.read_only, settings.events).map(|_| ())
+        })
+        .await
+    }
+
+    async fn forget_follower(&self, source: &Server) -> Result<(), Error> {
+        self.running(source.generation).await.map(|_| ())
+    }
+
+    async fn used_bytes(&self, server: &Server) -> Result<u64, Error> {
+        let id = server.generation;
+        self.ask(move |conn| simulated::used_bytes(conn, id)).await
+    }
+}

@@ -1,0 +1,87 @@
+//! The front door while its store is away, and after.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use coffer::cli::accounts::{Accounts, store_config};
+use coffer::store::Store;
+use futures::future::join_all;
+
+use crate::api_door::{Door, Setting};
+use crate::harness::wait_for;
+
+const MEMBER: &str = "member@1234";
+
+/// A Postgres of the test's own, to be stopped.
+async fn own_store() -> (tempfile::TempDir, Store, coffer::store::Config) {
+    let place = tempfile::Builder::new().prefix("coffer-aw").tempdir_in("/tmp").unwrap();
+    std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+    let engines = std::env::var_os("COFFER_ENGINES").map(PathBuf::from).expect("COFFER_ENGINES is set");
+    let accounts = Accounts::find().unwrap();
+    let config = store_config(place.path(), &engines, &place.path().join("run"), accounts.as_ref()).unwrap();
+    let store = Store::start(&config).await.unwrap();
+    (place, store, config)
+}
+
+/// Two hundred requests at once are told 503 at once; versions and health go on; when the store is back, so is the
+/// service.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_away_is_told_at_once_and_missed_no_longer_than_it_is() {
+    let (_place, store, config) = own_store().await;
+    let setting = Setting { pool: 16, url: Some(store.url()), ..Setting::default() };
+    let door = Door::open_as(setting).await;
+    let many = async || {
+        let began = Instant::now();
+        let told = join_all((0..200).map(|_| door.send(MEMBER, "GET", "instances", None))).await;
+        (told, began.elapsed())
+    };
+    let (told, _) = many().await;
+    assert!(told.iter().all(|told| told.status == 200), "well, and 200 at once");
+
+    store.stop().await.unwrap();
+    for round in 0..3 {
+        let (told, took) = many().await;
+        for told in &told {
+            told.is(503, "serviceUnavailable");
+            assert_eq!(told.header("retry-after"), "5");
+        }
+        assert!(took < Duration::from_secs(3), "round {round} took {took:?}");
+    }
+    let began = Instant::now();
+    door.send(MEMBER, "GET", "instances", None).await.is(503, "serviceUnavailable");
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    for path in ["/", "/v1.0", "/healthcheck", "/identity/v3"] {
+        assert_eq!(crate::api_door::told(door.raw(None, "GET", path)).await.status, 200, "{path}");
+    }
+    crate::api_door::told(door.raw(None, "GET", "/v1.0/1234/instances")).await.is(401, "unauthorized");
+    door.send(MEMBER, "GET", "nothing", None).await.is(404, "itemNotFound");
+
+    let store = Store::start(&config).await.unwrap();
+    wait_for("the service is back", Duration::from_secs(5), async || {
+        (door.send(MEMBER, "GET", "instances", None).await.status == 200).then_some(())
+    })
+    .await;
+    let (told, _) = many().await;
+    assert!(told.iter().all(|told| told.status == 200), "well again, and 200 at once");
+    drop(door);
+    store.stop().await.unwrap();
+}
+
+/// Every connection that was kept dies with a restart that nobody noticed: a few requests may meet it, not one a
+/// connection for as long as there are some.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_died_unnoticed_are_not_used() {
+    let (_place, store, config) = own_store().await;
+    let door = Door::open_as(Setting { pool: 16, url: Some(store.url()), ..Setting::default() }).await;
+    join_all((0..200).map(|_| door.send(MEMBER, "GET", "instances", None))).await;
+    store.stop().await.unwrap();
+    let store = Store::start(&config).await.unwrap();
+    let mut refused = 0;
+    for _ in 0..40 {
+        refused += usize::from(door.send(MEMBER, "GET", "instances", None).await.status == 503);
+    }
+    assert!(refused <= 3, "{refused} of 40 one after another");
+    drop(door);
+    store.stop().await.unwrap();
+}

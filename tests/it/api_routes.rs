@@ -1,0 +1,404 @@
+//! Every route of the tables, every role, every kind of token, every kind of body: generated from the tables, so that a
+//! new route is covered without more to do. A line in [`good`] makes its refusal by role exact.
+
+use std::collections::BTreeMap;
+
+use coffer::api::{Route, routes};
+use coffer::auth::dev::DevIdentity;
+use coffer::domain::caller::Level;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+use serde_json::{Map, Value, json};
+
+use crate::api_door::{Door, Told, told};
+
+const PROJECT: &str = "1234";
+
+/// A role of each level; the first is none that the service knows.
+const ROLES: [&str; 5] = ["swiftoperator", "reader", "dbaas:creator", "member", "admin"];
+
+/// Things that are there, for the names in paths.
+struct Names(BTreeMap<&'static str, String>);
+
+impl Names {
+    async fn of(door: &Door) -> Self {
+        let instance = door.instance(PROJECT, "mysql", "5.6").await;
+        let paths = door.send("admin@1", "GET", "mgmt/upgrade-paths", None).await;
+        let edge = paths.ok(200)["upgrade_paths"][0]["id"].as_str().unwrap().to_owned();
+        Self(BTreeMap::from([
+            ("/instances/{id}", instance.to_string()),
+            ("/upgrade-paths/{id}", edge),
+            ("/flavors/{id}", "2".to_owned()),
+            ("/quotas/{tenant}", PROJECT.to_owned()),
+            ("/datastores/{datastore}", "mysql".to_owned()),
+            ("/versions/{version}", door.version("mysql", "5.6").await.id.to_string()),
+        ]))
+    }
+
+    /// The route's path below a project; a name that is not in the list is one that nothing has.
+    fn fill(&self, route: &Route, project: &str) -> String {
+        let mut filled = String::new();
+        let mut before = "";
+        for part in route.path.trim_start_matches('/').split('/') {
+            let own = self.0.get(&*format!("/{before}/{part}"));
+            filled.push('/');
+            filled += match part {
+                "{project}" => project,
+                part if part.starts_with('{') => own.map_or(crate::api_door::NOBODY, String::as_str),
+                part => part,
+            };
+            before = part;
+        }
+        filled
+    }
+}
+
+fn below_a_project() -> impl Iterator<Item = &'static Route> {
+    routes().filter(|route| route.needs_project())
+}
+
+fn writes(route: &Route) -> bool {
+    matches!(route.method, "POST" | "PUT" | "PATCH")
+}
+
+/// A body that the route takes, so that the role is what it is refused for.
+fn good(route: &Route) -> Option<Value> {
+    let version = |name: &str| json!({"datastore_type": "mysql", "datastore_version": name});
+    Some(match (route.method, route.path.strip_prefix("/v1.0/{project}")?) {
+        ("POST", "/instances") => {
+            json!({"instance": {"name": "n1", "flavorRef": 1, "volume": {"size": 1}}})
+        }
+        ("PUT" | "PATCH", "/instances/{id}") => json!({"instance": {"name": "n2"}}),
+        ("POST", "/instances/{id}/action") => json!({"upgrade": version("5.7")}),
+        ("PUT", "/mgmt/quotas/{tenant}") => json!({"quotas": {"instances": 1}}),
+        ("PUT", "/mgmt/maintenance") => json!({"on": true}),
+        ("POST", "/mgmt/upgrade-paths") => {
+            json!({"upgrade_path": {"from": version("5.1"), "to": version("5.6"), "ways": ["replica"]}})
+        }
+        ("PUT", "/mgmt/upgrade-paths/{id}") => json!({"upgrade_path": {"enabled": false}}),
+        ("PUT", "/mgmt/instances/{id}/simulation") => json!({"steps": {"seed": {"ms": 1}}}),
+        _ => return None,
+    })
+}
+
+/// What no refused request may change.
+async fn everything(door: &Door) -> Vec<i64> {
+    let mut counts = Vec::new();
+    for from in [
+        "instances",
+        "instances where name = 'orders' and state = 'active'",
+        "tasks",
+        "events",
+        "quotas",
+        "simulations",
+        "upgrade_paths where enabled",
+        "maintenance where is_on",
+    ] {
+        counts.push(door.count(from).await);
+    }
+    counts
+}
+
+async fn send(door: &Door, token: Option<&str>, route: &Route, path: &str, body: Option<&Value>) -> Told {
+    let request = door.raw(token, route.method, path);
+    told(match body {
+        Some(body) => request.header("content-type", "application/json").body(body.to_string()),
+        None => request,
+    })
+    .await
+}
+
+/// A token whose claims end in the past; its signature cannot hold either, which is all that a stranger can send.
+fn changed(token: &str, change: impl Fn(&mut Value)) -> String {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+    let parts: Vec<&str> = token.split('.').collect();
+    let mut claims: Value = serde_json::from_slice(&BASE64.decode(parts[1]).unwrap()).unwrap();
+    change(&mut claims);
+    format!("{}.{}.{}", parts[0], BASE64.encode(claims.to_string()), parts[2])
+}
+
+#[tokio::test]
+async fn every_route_wants_a_token_that_holds_for_its_project() {
+    let door = Door::open().await;
+    let names = Names::of(&door).await;
+    let real = door.identity.login("coffer").unwrap();
+    let project = real.claims.project.clone().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let stranger = DevIdentity::open(elsewhere.path()).unwrap().login("coffer-admin").unwrap();
+    let (other, admin) =
+        (door.identity.login("coffer-other").unwrap(), door.identity.login("coffer-admin").unwrap());
+    let bad = [
+        None,
+        Some(String::new()),
+        Some("nonsense".to_owned()),
+        Some("a.b.c".to_owned()),
+        Some(format!("{}x", real.text)),
+        // Expired, raised to another role, moved to another project: each breaks the signature.
+        Some(changed(&real.text, |claims| claims["exp"] = json!(1))),
+        Some(changed(&real.text, |claims| claims["roles"] = json!(["admin"]))),
+        Some(changed(&other.text, |claims| claims["project"] = json!(project))),
+        // Signed by somebody else's identity.
+        Some(stranger.text),
+    ];
+    let before = everything(&door).await;
+    for route in below_a_project() {
+        let path = names.fill(route, &project);
+        let body = good(route);
+        for token in &bad {
+            let answer = send(&door, token.as_deref(), route, &path, body.as_ref()).await;
+            answer.is(401, "unauthorized");
+            assert_eq!(answer.header("www-authenticate"), format!("Keystone uri=\"{}/identity\"", door.url));
+        }
+        for token in [&other.text, &admin.text] {
+            send(&door, Some(token), route, &path, body.as_ref()).await.is(403, "forbidden");
+        }
+        // The same, told apart by nothing: whether the account exists is not said.
+        let answer = send(&door, Some(&real.text), route, &names.fill(route, "nobody"), None).await;
+        answer.is(403, "forbidden");
+    }
+    assert_eq!(everything(&door).await, before);
+}
+
+#[tokio::test]
+async fn every_route_wants_its_role() {
+    let door = Door::open().await;
+    let names = Names::of(&door).await;
+    let mut seen = 0;
+    for route in below_a_project() {
+        let path = names.fill(route, PROJECT);
+        let least = route.rule.expect("a route below a project has a rule").least();
+        let body = good(route);
+        for role in ROLES {
+            let level = Level::of_roles(&[role]);
+            let token = format!("{role}@{PROJECT}");
+            if level >= Some(least) {
+                // What reads is let in; what changes would change something here.
+                if route.method == "GET" {
+                    let answer = send(&door, Some(&token), route, &path, None).await;
+                    assert!(
+                        !matches!(answer.status, 401 | 403 | 500..),
+                        "{role} {}: {}",
+                        answer.what,
+                        answer.body
+                    );
+                }
+                continue;
+            }
+            seen += 1;
+            let before = everything(&door).await;
+            let answer = send(&door, Some(&token), route, &path, body.as_ref()).await;
+            let exact = !writes(route) || body.is_some();
+            assert!(
+                answer.status == 403 || (!exact && matches!(answer.status, 400 | 501)),
+                "{role} {}: {} {}",
+                answer.what,
+                answer.status,
+                answer.body
+            );
+            assert_eq!(everything(&door).await, before, "{role} {}", answer.what);
+        }
+    }
+    assert!(seen > 30);
+}
+
+#[tokio::test]
+async fn no_body_of_a_wrong_kind_is_more_than_a_clients_mistake() {
+    let door = Door::open().await;
+    let names = Names::of(&door).await;
+    let before = everything(&door).await;
+    let deep = [
+        "[".repeat(10_000) + &"]".repeat(10_000),
+        "{\"a\":".repeat(10_000) + "1" + &"}".repeat(10_000),
+        "{\"instance\":".repeat(10_000),
+    ];
+    for route in below_a_project().filter(|route| writes(route) && !route.path.ends_with("/clusters")) {
+        let path = names.fill(route, PROJECT);
+        for role in ["reader", "admin"] {
+            let token = format!("{role}@{PROJECT}");
+            let request = |kind: Option<&str>, body: Vec<u8>| {
+                let request = door.raw(Some(&token), route.method, &path);
+                told(match kind {
+                    Some(kind) => request.header("content-type", kind).body(body),
+                    None => request.body(body),
+                })
+            };
+            for kind in ["text/plain", "application/xml", "multipart/form-data", "json", "text/json"] {
+                request(Some(kind), b"{}".to_vec()).await.is(415, "badMediaType");
+            }
+            request(None, b"{\"on\": true}".to_vec()).await.is(400, "badRequest");
+            request(Some("application/json"), vec![b' '; 256 * 1024 + 1]).await.is(413, "overLimit");
+            let mut bodies: Vec<Vec<u8>> = deep.iter().map(|text| text.clone().into_bytes()).collect();
+            bodies.extend([
+                b"".to_vec(),
+                b"{".to_vec(),
+                b"null".to_vec(),
+                b"[]".to_vec(),
+                b"7".to_vec(),
+                b"\"instance\"".to_vec(),
+                b"{}".to_vec(),
+                b"\xff\xfe\x7b\x7d".to_vec(),
+                b"{\"on\": \xc3\x28}".to_vec(),
+                b"{\"on\": true".to_vec(),
+                b"{\"on\": true}{}".to_vec(),
+                b"{'on': true}".to_vec(),
+                b"{\"instance\": {\"name\": \"\\u0000\"}}".to_vec(),
+                b"{\"nothing\": {}}".to_vec(),
+                vec![b'0'; 200_000],
+            ]);
+            for body in bodies {
+                request(Some("application/json"), body).await.is(400, "badRequest");
+            }
+            // Every value of a good body in turn has a wrong type, and every object an unknown key.
+            for body in good(route).iter().flat_map(wrong) {
+                let answer = send(&door, Some(&token), route, &path, Some(&body)).await;
+                assert!(
+                    matches!(answer.status, 400 | 403 | 404),
+                    "{role} {} {body}: {} {}",
+                    answer.what,
+                    answer.status,
+                    answer.body
+                );
+                // An admin is refused for the body alone; a quota of what nobody counts is not there.
+                assert!(role != "admin" || answer.status != 403, "{} {body}", answer.what);
+            }
+        }
+    }
+    assert_eq!(everything(&door).await, before);
+}
+
+/// The body with each of its values replaced by one of a wrong type, one at a time, and with each key renamed.
+fn wrong(body: &Value) -> Vec<Value> {
+    let Value::Object(map) = body else { return Vec::new() };
+    let mut all = Vec::new();
+    for (key, value) in map {
+        let with = |value: Option<Value>| {
+            let mut map: Map<String, Value> = map.clone();
+            match value {
+                Some(value) => map.insert(key.clone(), value),
+                None => map.remove(key).and_then(|value| map.insert(format!("{key}x"), value)),
+            };
+            Value::Object(map)
+        };
+        // Strings and integers are both taken for a flavor and a volume's size; nothing takes these.
+        for other in [json!(1.5), json!(-7), json!({"x": [1]}), json!([{}]), json!([null])] {
+            let same = std::mem::discriminant(&other) == std::mem::discriminant(value);
+            if !same || value.is_number() {
+                all.push(with(Some(other)));
+            }
+        }
+        all.push(with(None));
+        all.extend(wrong(value).into_iter().map(|value| with(Some(value))));
+    }
+    all
+}
+
+/// JSON out of the contract's own words, so that it reaches deep.
+fn any_body() -> impl Strategy<Value = Value> {
+    let word = prop_oneof![
+        prop::sample::select(vec![
+            "instance",
+            "upgrade",
+            "quotas",
+            "on",
+            "retry_after",
+            "upgrade_path",
+            "steps",
+            "from",
+            "to",
+            "ways",
+            "enabled",
+            "note",
+            "name",
+            "flavorRef",
+            "volume",
+            "size",
+            "datastore",
+            "type",
+            "version",
+            "databases",
+            "users",
+            "password",
+            "host",
+            "datastore_type",
+            "datastore_version",
+            "configuration",
+            "replica_of",
+            "access",
+            "restart",
+            "resize",
+            "instances",
+            "seed",
+            "accept",
+            "ms",
+            "fault",
+            "replica",
+            "mysql",
+            "5.7",
+        ])
+        .prop_map(str::to_owned),
+        "\\PC{0,8}",
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(|number| json!(number)),
+        word.clone().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 40, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((word.clone(), inner), 0..5)
+                .prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
+        ]
+    })
+}
+
+#[tokio::test]
+async fn no_json_is_ever_a_fault_of_ours() {
+    let door = Door::open().await;
+    let names = Names::of(&door).await;
+    let mut runner = TestRunner::default();
+    let all: Vec<_> = routes().filter(|route| writes(route)).collect();
+    for round in 0..60 {
+        for route in &all {
+            let value = any_body().new_tree(&mut runner).unwrap().current();
+            let path = names.fill(route, PROJECT);
+            // Every other one under the key that the route reads.
+            let body = match good(route).filter(|_| round % 2 == 0) {
+                Some(Value::Object(map)) => json!({map.keys().next().unwrap(): value}),
+                Some(_) | None => json!({"auth": value}),
+            };
+            // A member: no random body shall switch the service off.
+            let answer = send(&door, Some(&format!("member@{PROJECT}")), route, &path, Some(&body)).await;
+            assert!(
+                !matches!(answer.status, 500 | 502..),
+                "{} {body}: {} {}",
+                answer.what,
+                answer.status,
+                answer.body
+            );
+        }
+    }
+}
+
+/// Paths that no table has, with every method: never a fault of ours, and never a success.
+#[tokio::test]
+async fn no_path_is_ever_a_fault_of_ours() {
+    let door = Door::open().await;
+    let mut runner = TestRunner::default();
+    let paths = "(/v1\\.0)?(/1234)?(/(instances|mgmt|tasks|%ff|%00|\\.\\.|[a-z0-9%]{1,9}|\\{id\\})){0,5}/?(\\?[a-z=&%]{0,9})?";
+    let paths = prop::string::string_regex(paths).unwrap();
+    for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"] {
+        for _ in 0..60 {
+            let path = paths.new_tree(&mut runner).unwrap().current();
+            let path = if path.starts_with('/') { path } else { format!("/{path}") };
+            let answer = door.raw(Some("member@1234"), method, &path).send().await.unwrap();
+            let status = answer.status().as_u16();
+            assert!(!matches!(status, 500 | 502..), "{method} {path}: {status}");
+            assert!(answer.headers().contains_key("x-openstack-request-id"), "{method} {path}");
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! kill -9 of every process before and after the record of every step, the cells made from the step enum itself: a new
+//! step, phase or kind has its cells without more to do, and a line of steps that no life below walks fails a test.
+//!
+//! All cells run on simulated servers; a seeded sample of them runs on real engines (`COFFER_TEST_SEED` repeats one);
+//! `make torture` runs all of them there.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use coffer::cli::demo::client::Client;
+use coffer::domain::task::{Phase, Step, TaskKind};
+
+use crate::harness::roles::{Role, Roles};
+use crate::harness::world::{World, ask_for_upgrade, kill_server};
+use crate::harness::{ask_for_detach, healthy, status, store, wait_for};
+
+/// Who is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Victim {
+    Worker,
+    Api,
+    Endpoint,
+    /// The server that was there first: an upgrade's source, the one that is deleted.
+    Old,
+    /// The server that the task makes.
+    New,
+    Postgres,
+}
+
+const VICTIMS: [Victim; 6] =
+    [Victim::Worker, Victim::Api, Victim::Endpoint, Victim::Old, Victim::New, Victim::Postgres];
+
+/// When, by the record of the step.
+const WHEN: [&str; 2] = ["before", "after"];
+
+/// A line of steps, by its kind and phase.
+type Line = (TaskKind, Phase);
+
+fn point(line: Line, step: Step, when: &str) -> String {
+    format!("{}.{}.{}.{when}", line.0.as_str(), line.1.as_str(), step.as_str())
+}
+
+fn points(line: Line) -> Vec<String> {
+    line.0
+        .steps(line.1)
+        .iter()
+        .flat_map(|step| WHEN.iter().map(|when| point(line, *step, when)))
+        .collect()
+}
+
+/// Every line that has steps.
+fn lines() -> Vec<Line> {
+    let all = TaskKind::ALL.into_iter().flat_map(|kind| Phase::ALL.into_iter().map(move |phase| (kind, phase)));
+    all.filter(|(kind, phase)| !kind.steps(*phase).is_empty()).collect()
+}
+
+/// A life of an instance: the lines that it walks, in order. Cells lie in those that are marked.
+struct Life {
+    name: &'static str,
+    walks: &'static [(Line, bool)],
+}
+
+const CREATED: Line = (TaskKind::Create, Phase::Forward);
+const UNMADE: Line = (TaskKind::Create, Phase::Undo);
+const DELETED: Line = (TaskKind::Delete, Phase::Forward);
+const UPGRADED: Line = (TaskKind::Upgrade, Phase::Forward);
+const DETACHED: Line = (TaskKind::Upgrade, Phase::Detach);
+const ABANDONED: Line = (TaskKind::Upgrade, Phase::Abandon);
+const UNDONE: Line = (TaskKind::Upgrade, Phase::Undo);
+
+const LIVES: [Life; 4] = [
+    Life { name: "kept", walks: &[(CREATED, true), (UPGRADED, true), (DETACHED, true), (DELETED, true)] },
+    Life { name: "abandoned", walks: &[(CREATED, false), (UPGRADED, false), (ABANDONED, true)] },
+    Life { name: "undone", walks: &[(CREATED, false), (UNDONE, true)] },
+    Life { name: "unmade", walks: &[(UNMADE, true)] },
+];
+
+#[test]
+fn every_step_has_its_cells() {
+    let walked: BTreeSet<String> = LIVES
+        .iter()
+        .flat_map(|life| life.walks.iter().filter(|(_, cells)| *cells))
+        .flat_map(|(line, _)| points(*line))
+        .collect();
+    let all: BTreeSet<String> = lines().into_iter().flat_map(points).collect();
+    assert_eq!(walked, all, "each line of steps is walked by a life");
+    for step in Step::ALL {
+        let word = format!(".{}.", step.as_str());
+        assert!(all.iter().any(|point| point.contains(&word)), "{word} is in no line of steps");
+    }
+}
+
+/// A life being lived, with the cells in which somebody is killed.
+struct Lived<'a> {
+    roles: &'a mut Roles,
+    api: Client,
+    real: bool,
+    victim: Victim,
+    cells: BTreeSet<String>,
+    killed: usize,
+}
+
+impl Lived<'_> {
+    fn cells_of(&self, line: Line) -> Vec<String> {
+        points(line).into_iter().filter(|point| self.cells.contains(point)).collect()
+    }
+
+    /// Lets workers wait at the first cell of a line; it must be so before the line can begin.
+    fn prepare(&self, line: Line) {
+        if let Some(first) = self.cells_of(line).first() {
+            self.roles.arm(first);
+        }
+    }
+
+    /// Kills at each cell of the line, one after the other.
+    async fn walk(&mut self, line: Line, old: &str, new: &str) {
+        let cells = self.cells_of(line);
+        for (at, cell) in cells.iter().enumerate() {
+            self.roles.reached(cell).await;
+            let revive = match self.victim {
+                Victim::Worker => Some(Role::Worker(0)),
+                Victim::Api => Some(Role::Api),
+                Victim::Endpoint => Some(Role::Endpoint),
+                Victim::Postgres => {
+                    self.roles.kill_store().await;
+                    self.killed += 1;
+                    None
+                }
+                Victim::Old | Victim::New => {
+                    let db = self.roles.db().await;
+                    let instance = if self.victim == Victim::Old { old } else { new };
+                    until_it_runs_again(&db, instance).await;
+                    self.killed += usize::from(kill_server(self.roles, &db, instance, self.real).await);
+                    None
+                }
+            };
+            if let Some(role) = revive {
+                self.roles.kill(role);
+                self.killed += 1;
+            }
+            if let Some(next) = cells.get(at + 1) {
+                self.roles.arm(next);
+            }
+            self.roles.disarm(cell);
+            if let Some(role) = revive {
+                self.roles.begin(role).await;
+            }
+        }
+    }
+
+    async fn create(&mut self, cells: bool) -> World {
+        if cells {
+            self.prepare(CREATED);
+        }
+        let mut world = World::ask(&self.api, self.real).await;
+        if cells {
+            let id = world.id.clone();
+            self.walk(CREATED, &id, &id).await;
+        }
+        world.settle(&self.api, self.real).await;
+        world
+    }
+
+    /// Asks that a step of the instance's next task fails, also of a real one's.
+    async fn let_fail(&self, instance: &str, step: Step) {
+        let db = self.roles.db().await;
+        let id: uuid::Uuid = instance.parse().unwrap();
+        let sql = "insert into simulations (instance_id, step, fault) values ($1, $2, 'fail')";
+        db.execute(sql, &[&id, &step.as_str()]).await.unwrap();
+    }
+
+    /// Upgraded, and kept: both sides hold everything.
+    async fn kept(&mut self) {
+        let mut world = self.create(true).await;
+        let writing = world.write(self.roles, &self.api).await;
+        self.prepare(UPGRADED);
+        let new = ask_for_upgrade(&self.api, &world.id, self.real).await;
+        let old = world.id.clone();
+        self.walk(UPGRADED, &old, &new).await;
+        verifying(&self.api, &old, &new).await;
+        let written = writing.stop().await;
+        self.prepare(DETACHED);
+        ask_for_detach(&self.api, &new).await;
+        self.walk(DETACHED, &old, &new).await;
+        healthy(&self.api, &new).await;
+        world.settle(&self.api, self.real).await;
+        world.assert_holds(self.roles, &self.api, &old, &written).await;
+        world.assert_holds(self.roles, &self.api, &new, &written).await;
+        self.assert_serves(&old, &new).await;
+        drop(world);
+        self.delete(&[&new], false).await;
+        self.delete(&[&old], true).await;
+        self.assert_nothing_is_left().await;
+    }
+
+    /// Upgraded, and the new side deleted: the old side holds everything.
+    async fn abandoned(&mut self) {
+        let world = self.create(false).await;
+        let writing = world.write(self.roles, &self.api).await;
+        let new = ask_for_upgrade(&self.api, &world.id, self.real).await;
+        let old = world.id.clone();
+        verifying(&self.api, &old, &new).await;
+        self.prepare(ABANDONED);
+        self.api.delete(&new).await.unwrap();
+        self.walk(ABANDONED, &old, &new).await;
+        wait_for("the new one is gone", Duration::from_secs(120), async || {
+            self.api.read(&format!("/instances/{new}")).await.ok().filter(|(status, _)| *status == 404)
+        })
+        .await;
+        self.back_to_one(world, writing).await;
+    }
+
+    /// An upgrade that fails at its last check: the old side holds everything, the new one says why.
+    async fn undone(&mut self) {
+        let world = self.create(false).await;
+        let writing = world.write(self.roles, &self.api).await;
+        self.let_fail(&world.id, Step::Verify).await;
+        self.prepare(UNDONE);
+        let new = ask_for_upgrade(&self.api, &world.id, self.real).await;
+        let old = world.id.clone();
+        self.walk(UNDONE, &old, &new).await;
+        status(&self.api, &new, "ERROR", Duration::from_secs(120)).await;
+        let seen = self.api.show(&new).await.unwrap();
+        assert!(seen["fault"]["message"].as_str().unwrap().contains("verify"), "{seen}");
+        self.delete(&[&new], false).await;
+        self.back_to_one(world, writing).await;
+    }
+
+    /// A creation that fails: an instance in ERROR, which holds nothing.
+    async fn unmade(&mut self) {
+        let hold = point(CREATED, Step::Place, "before");
+        self.roles.arm(&hold);
+        let world = World::ask(&self.api, self.real).await;
+        self.roles.reached(&hold).await;
+        self.let_fail(&world.id, Step::Publish).await;
+        self.prepare(UNMADE);
+        self.roles.disarm(&hold);
+        let id = world.id.clone();
+        self.walk(UNMADE, &id, &id).await;
+        status(&self.api, &id, "ERROR", Duration::from_secs(120)).await;
+        self.delete(&[&id], false).await;
+        self.assert_nothing_is_left().await;
+    }
+
+    async fn back_to_one(&mut self, mut world: World, writing: crate::harness::world::Writing) {
+        healthy(&self.api, &world.id).await;
+        let written = writing.stop().await;
+        world.settle(&self.api, self.real).await;
+        world.assert_holds(self.roles, &self.api, &world.id, &written).await;
+        let seen = self.api.show(&world.id).await.unwrap();
+        assert!(seen.get("replicas").is_none(), "{seen}");
+        let id = world.id.clone();
+        drop(world);
+        self.delete(&[&id], false).await;
+        self.assert_nothing_is_left().await;
+    }
+
+    async fn delete(&mut self, ids: &[&str], cells: bool) {
+        for id in ids {
+            if cells {
+                self.prepare(DELETED);
+            }
+            wait_for("the deletion is accepted", Duration::from_secs(60), async || self.api.delete(id).await.ok())
+                .await;
+            if cells {
+                self.walk(DELETED, id, id).await;
+            }
+            wait_for("it is gone", Duration::from_secs(120), async || {
+                self.api.read(&format!("/instances/{id}")).await.ok().filter(|(status, _)| *status == 404)
+            })
+            .await;
+        }
+    }
+
+    /// What the rows say of both: one serving generation each, of the version that its server answered.
+    async fn assert_serves(&self, old: &str, new: &str) {
+        let db = self.roles.db().await;
+        for id in [old, new] {
+            let id: uuid::Uuid = id.parse().unwrap();
+            let sql = "select count(*) from instances i join generations g on g.id = i.serving_generation_id \
+                       and g.role = 'serving' and g.instance_id = i.id and g.version_id = i.running_version_id \
+                       and not g.read_only and g.wanted = 'running' where i.id = $1";
+            let serving: i64 = db.query_one(sql, &[&id]).await.unwrap().get(0);
+            assert_eq!(serving, 1, "{id} has one serving generation");
+        }
+        let new: uuid::Uuid = new.parse().unwrap();
+        let sql = "select count(*) from tasks t join task_instances c on c.task_id = t.id and c.instance_id = $1 \
+                   where t.kind = 'upgrade' and t.state = 'succeeded' and not exists \
+                   (select from task_steps s where s.task_id = t.id and s.outcome is null)";
+        let ended: i64 = db.query_one(sql, &[&new]).await.unwrap().get(0);
+        assert_eq!(ended, 1, "the upgrade ended once, and each of its steps");
+    }
+
+    async fn assert_nothing_is_left(&self) {
+        let db = self.roles.db().await;
+        for what in [
+            "relays",
+            "endpoints",
+            "task_instances where live",
+            "generations where role <> 'dropped'",
+            "tasks where ended_at is null",
+            "tasks where secrets is not null",
+            "task_steps where outcome is null",
+            "simulated_servers",
+            "simulated_writes",
+        ] {
+            assert_eq!(store::count(&db, what).await, 0, "left over: {what}");
+        }
+        let folders: Vec<_> = std::fs::read_dir(self.roles.state.join("generations"))
+            .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+            .unwrap_or_default();
+        assert!(folders.is_empty(), "left over: {folders:?}");
+    }
+}
+
+/// A server that was killed at the last cell is up again, if it shall run: so each cell kills one.
+async fn until_it_runs_again(db: &tokio_postgres::Client, instance: &str) {
+    let id: uuid::Uuid = instance.parse().unwrap();
+    wait_for("the server runs again", Duration::from_secs(60), async || {
+        let sql = "select count(*) from generations g left join simulated_servers s on s.generation_id = g.id \
+                   where g.instance_id = $1 and g.wanted = 'running' and g.role <> 'dropped' \
+                   and (s.state <> 'running' or g.trouble is not null)";
+        let down: i64 = db.query_one(sql, &[&id]).await.unwrap().get(0);
+        (down == 0).then_some(())
+    })
+    .await;
+}
+
+async fn verifying(api: &Client, old: &str, new: &str) {
+    for id in [new, old] {
+        status(api, id, "VERIFY_UPGRADE", Duration::from_secs(240)).await;
+    }
+}
+
+/// Lives the lives with these cells of one victim; gives how often somebody was killed.
+async fn live(roles: &mut Roles, real: bool, victim: Victim, cells: &BTreeSet<String>) -> usize {
+    let api = roles.login("coffer").await;
+    let mut lived = Lived { roles, api, real, victim, cells: cells.clone(), killed: 0 };
+    for life in &LIVES {
+        let has_cells =
+            life.walks.iter().any(|(line, marked)| *marked && !lived.cells_of(*line).is_empty());
+        if !has_cells {
+            continue;
+        }
+        match life.name {
+            "kept" => lived.kept().await,
+            "abandoned" => lived.abandoned().await,
+            "undone" => lived.undone().await,
+            _unmade => lived.unmade().await,
+        }
+    }
+    lived.killed
+}
+
+async fn all_cells(runtime: &'static str, victim: Victim) {
+    let cells: BTreeSet<String> = lines().into_iter().flat_map(points).collect();
+    let mut roles = Roles::start(runtime, &[]).await;
+    let killed = live(&mut roles, runtime == "process", victim, &cells).await;
+    let expected = match victim {
+        Victim::Worker | Victim::Api | Victim::Endpoint | Victim::Postgres => cells.len(),
+        // Not everywhere is there a server to kill: the old one is, all through an upgrade.
+        // Wherever there is such a server: not before it is made, nor after it is dropped.
+        Victim::Old => 44,
+        Victim::New => 32,
+    };
+    assert!(killed >= expected, "{victim:?} was killed {killed} times, at {expected} cells at least");
+    eprintln!("{victim:?} on {runtime}: {} cells, killed {killed} times", cells.len());
+}
+
+macro_rules! cells {
+    ($($name:ident: $victim:ident),* $(,)?) => {
+        mod simulated {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                all_cells("simulated", Victim::$victim).await;
+            })*
+        }
+        mod torture {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "all kill cells on real engines: make torture"]
+            async fn $name() {
+                all_cells("process", Victim::$victim).await;
+            })*
+        }
+    };
+}
+cells! {
+    of_the_worker: Worker,
+    of_the_api: Api,
+    of_the_endpoint: Endpoint,
+    of_the_old_server: Old,
+    of_the_new_server: New,
+    of_postgres: Postgres,
+}
+
+/// xorshift64: a seed gives the same sample for ever.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % u64::try_from(end).unwrap()).unwrap()
+    }
+}
+
+/// Three cells of each victim: two on the way to the detach, one in another life, so that a sample takes a minute and
+/// not an hour.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sample_on_real_engines() {
+    let seed = std::env::var("COFFER_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        u64::try_from(now.as_micros()).unwrap()
+    });
+    eprintln!("the sample is repeated by COFFER_TEST_SEED={seed}");
+    let mut dice = Dice(seed | 1);
+    let way: Vec<String> = [CREATED, UPGRADED, DETACHED].into_iter().flat_map(points).collect();
+    let back: Vec<String> = [ABANDONED, UNDONE, UNMADE].into_iter().flat_map(points).collect();
+    let mut roles = Roles::start("process", &[]).await;
+    let mut run = 0;
+    for (number, victim) in VICTIMS.into_iter().enumerate() {
+        let mut cells = BTreeSet::new();
+        while cells.len() < 2 {
+            cells.insert(way[dice.below(way.len())].clone());
+        }
+        if number % 2 == 0 {
+            cells.insert(back[dice.below(back.len())].clone());
+        }
+        eprintln!("{victim:?}: {cells:?}");
+        live(&mut roles, true, victim, &cells).await;
+        run += cells.len();
+    }
+    assert!(run >= 12, "{run} cells");
+}

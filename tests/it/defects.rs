@@ -1,0 +1,153 @@
+//! Promises that a test could keep by accident: each is held by a scenario that must end well, and must end badly when
+//! the matching defect is planted in the worker (`coffer::testing`).
+
+use std::time::Duration;
+
+use coffer::testing::{DEFECT, Defect};
+
+use crate::harness::roles::{Role, Roles};
+use crate::harness::world::{SimulatedWriter, World, ask_for_upgrade};
+use crate::harness::{ask_for_detach, status, store, wait_for};
+
+/// Waits for either status; gives it.
+async fn becomes(api: &coffer::cli::demo::client::Client, id: &str, either: [&str; 2]) -> String {
+    wait_for(&format!("{id} becomes one of {either:?}"), Duration::from_secs(60), async || {
+        let seen = api.show(id).await.ok()?["status"].as_str()?.to_owned();
+        either.contains(&seen.as_str()).then_some(seen)
+    })
+    .await
+}
+
+fn planted(defect: Option<Defect>) -> Vec<(&'static str, &'static str)> {
+    defect.map(|defect| (DEFECT, defect.as_str())).into_iter().collect()
+}
+
+/// The tenant writes on while the new side is detached: what was acknowledged before the acceptance is on both sides.
+async fn nothing_is_lost_by_a_detach(defect: Option<Defect>) -> Result<(), String> {
+    let roles = Roles::start("simulated", &planted(defect)).await;
+    let api = roles.login("coffer").await;
+    let mut world = World::ask(&api, false).await;
+    world.settle(&api, false).await;
+    let db = roles.db().await;
+    let source = store::generation(&db, &world.id).await.unwrap();
+    let writer = SimulatedWriter::start(roles.url(), source);
+    let new = ask_for_upgrade(&api, &world.id, false).await;
+    status(&api, &new, "VERIFY_UPGRADE", Duration::from_secs(60)).await;
+    let candidate = store::generation(&db, &new).await.unwrap();
+    // What is written now comes over half a second later.
+    db.execute("update simulated_servers set lag_ms = 500 where generation_id = $1", &[&candidate.0]).await.unwrap();
+    ask_for_detach(&api, &new).await;
+    status(&api, &new, "ACTIVE", Duration::from_secs(60)).await;
+    writer.stop().await;
+    let sql = "select count(*) from simulated_writes w where w.generation_id = $1 \
+               and w.at < (select max(at) from events where what = 'detach_accepted') \
+               and not exists (select from simulated_writes c where c.generation_id = $2 \
+               and c.position = w.position and c.payload = w.payload)";
+    let missing: i64 = db.query_one(sql, &[&source.0, &candidate.0]).await.unwrap().get(0);
+    let before: i64 = store::count(&db, "simulated_writes").await;
+    assert!(before > 50, "the tenant wrote");
+    if missing == 0 { Ok(()) } else { Err(format!("{missing} writes are not on the new side")) }
+}
+
+/// A new server that answers another version than was asked for is never what serves.
+async fn the_server_itself_says_what_it_is(defect: Option<Defect>) -> Result<(), String> {
+    let roles = Roles::start("simulated", &planted(defect)).await;
+    let api = roles.login("coffer").await;
+    let mut world = World::ask(&api, false).await;
+    world.settle(&api, false).await;
+    let db = roles.db().await;
+    let point = "upgrade.forward.seed.after";
+    roles.arm(point);
+    let new = ask_for_upgrade(&api, &world.id, false).await;
+    roles.reached(point).await;
+    let candidate = store::generation(&db, &new).await.unwrap();
+    let sql = "update simulated_servers set version_number = '9.9.9' where generation_id = $1";
+    assert_eq!(db.execute(sql, &[&candidate.0]).await.unwrap(), 1);
+    roles.disarm(point);
+    match becomes(&api, &new, ["ERROR", "VERIFY_UPGRADE"]).await.as_str() {
+        "ERROR" => {
+            let fault = api.show(&new).await.unwrap()["fault"]["message"].as_str().unwrap().to_owned();
+            assert!(fault.contains("9.9.9"), "{fault}");
+            status(&api, &world.id, "ACTIVE", Duration::from_secs(30)).await;
+            Ok(())
+        }
+        other => Err(format!("a server that answers 9.9.9 came to {other}")),
+    }
+}
+
+/// Every row that a worker writes under a lease.
+async fn recorded(db: &tokio_postgres::Client) -> String {
+    let sql = "select string_agg(line, E'\n' order by line) from ( \
+               select 'task ' || id || state || coalesce(phase, '') || coalesce(step, '') || attempts || redos as line \
+               from tasks union all \
+               select 'step ' || id || step || coalesce(outcome, '-') || coalesce(detail, '') || coalesce(ended_at::text, '') \
+               from task_steps union all \
+               select 'instance ' || id || state || revision from instances union all \
+               select 'generation ' || id || role || read_only || events || wanted from generations union all \
+               select 'server ' || generation_id || version_number || read_only || coalesce(follows::text, '') \
+               from simulated_servers) as lines";
+    db.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+/// Two workers. One is frozen at the record of a step, past its lease; the other takes the task to its end. Woken
+/// again, the first changes nothing.
+async fn a_frozen_worker_changes_nothing(defect: Option<Defect>, point: &str) -> Result<(), String> {
+    let mut roles = Roles::start("simulated", &planted(defect)).await;
+    roles.begin(Role::Worker(1)).await;
+    let api = roles.login("coffer").await;
+    let mut world = World::ask(&api, false).await;
+    world.settle(&api, false).await;
+    roles.arm(point);
+    let new = ask_for_upgrade(&api, &world.id, false).await;
+    let pid = roles.reached(point).await;
+    let frozen = rustix::process::Pid::from_raw(pid).unwrap();
+    let role = [Role::Worker(0), Role::Worker(1)].into_iter().find(|role| roles.pid(*role) == frozen).unwrap();
+    rustix::process::kill_process(frozen, rustix::process::Signal::STOP).unwrap();
+    roles.disarm(point);
+    for id in [&new, &world.id] {
+        status(&api, id, "VERIFY_UPGRADE", Duration::from_secs(60)).await;
+    }
+    let db = roles.db().await;
+    let before = recorded(&db).await;
+    rustix::process::kill_process(frozen, rustix::process::Signal::CONT).unwrap();
+    // It says that it let the task go, or else does what it must not.
+    wait_for("the woken worker is heard of", Duration::from_secs(30), async || {
+        let let_go = roles.told(role).contains("the task was let go");
+        (let_go || recorded(&db).await != before).then_some(())
+    })
+    .await;
+    let after = recorded(&db).await;
+    if after == before { Ok(()) } else { Err(format!("before:\n{before}\nafter:\n{after}")) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_detach_loses_nothing() {
+    nothing_is_lost_by_a_detach(None).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_is_what_the_server_answers() {
+    the_server_itself_says_what_it_is(None).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_was_frozen_past_its_lease_changes_nothing() {
+    for point in ["upgrade.forward.place.before", "upgrade.forward.seed.before", "upgrade.forward.open.before"] {
+        a_frozen_worker_changes_nothing(None, point).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_planted_defect_is_noticed() {
+    for defect in Defect::ALL {
+        let ended = match defect {
+            Defect::WaitSkipped | Defect::PositionReadEarly => nothing_is_lost_by_a_detach(Some(defect)).await,
+            Defect::ProbeSkipped => the_server_itself_says_what_it_is(Some(defect)).await,
+            Defect::LeaseIgnored => {
+                a_frozen_worker_changes_nothing(Some(defect), "upgrade.forward.seed.before").await
+            }
+        };
+        let noticed = ended.expect_err(defect.as_str());
+        eprintln!("{}: noticed: {}", defect.as_str(), noticed.lines().next().unwrap());
+    }
+}
