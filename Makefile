@@ -1,10 +1,11 @@
 # The commands of a working day. The same ones run by hand and in CI.
 .POSIX:
-.PHONY: help engines build demo test lint
+.PHONY: help engines build demo test torture lint
 
 help:
 	@echo 'make demo      set up, build, and show an upgrade of a real database on this machine'
 	@echo 'make test      set up, build, and run every test, against real engines'
+	@echo 'make torture   kill -9 of everything before and after every record, on real engines (an hour or so)'
 	@echo 'make lint      formatting and clippy, as CI checks them'
 	@echo 'make build     set up and build target/debug/coffer'
 	@echo 'make engines   fetch the database engines and make the system accounts, nothing else'
@@ -21,6 +22,9 @@ demo:
 
 test:
 	@bash .make/test
+
+torture:
+	@bash .make/test torture
 
 lint:
 	@bash .make/lint

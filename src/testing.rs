@@ -53,8 +53,7 @@ pub fn planted(defect: Defect) -> bool {
 
 /// Waits at a point for as long as a test wants it.
 pub async fn pause(point: impl FnOnce() -> String) {
-    static FOLDER: LazyLock<Option<PathBuf>> =
-        LazyLock::new(|| std::env::var_os(PAUSES).map(PathBuf::from));
+    static FOLDER: LazyLock<Option<PathBuf>> = LazyLock::new(|| std::env::var_os(PAUSES).map(PathBuf::from));
     if !cfg!(debug_assertions) {
         return;
     }
@@ -64,7 +63,9 @@ pub async fn pause(point: impl FnOnce() -> String) {
     if !asked.exists() {
         return;
     }
-    if let Err(error) = std::fs::write(folder.join(format!("{point}.reached")), std::process::id().to_string()) {
+    if let Err(error) =
+        std::fs::write(folder.join(format!("{point}.reached")), std::process::id().to_string())
+    {
         tracing::error!(point, error = %error, "a test's point cannot be told");
     }
     while asked.exists() {

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 
 use crate::api::ApiState;
+use crate::api::limits::Profile;
 use crate::auth::dev::DevIdentity;
 use crate::cli::signals::{asked_to_stop, stopped};
 use crate::commands::Commands;
@@ -31,6 +32,9 @@ pub struct Args {
     /// The key that seals passwords, the same for every api and worker
     #[arg(long, env = "COFFER_KEY_FILE")]
     key_file: PathBuf,
+    /// Whose rate limits, page sizes and quotas hold
+    #[arg(long, value_enum, default_value_t)]
+    limits: Profile,
     /// The folder of the built-in identity, its key and accounts: that of `dev`, or one to make
     #[arg(long)]
     identity_dir: PathBuf,
@@ -53,11 +57,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         notices,
         quota: crate::domain::quota::Quota::NONE,
     };
-    let identity =
-        Arc::new(DevIdentity::open(&args.identity_dir).context("open the built-in identity")?);
+    let identity = Arc::new(DevIdentity::open(&args.identity_dir).context("open the built-in identity")?);
     let (stopping, stop) = watch::channel(false);
     let api = tokio::spawn(crate::api::serve(
-        ApiState::for_dev(commands, identity),
+        ApiState::for_dev(commands, identity).limited_by(args.limits),
         listener,
         stopped(stop),
     ));

@@ -12,6 +12,7 @@ use anyhow::{Context as _, bail};
 use tokio::sync::watch;
 
 use crate::api::ApiState;
+use crate::api::limits::Profile;
 use crate::auth::dev::DevIdentity;
 use crate::cli::accounts::{Accounts, store_config};
 use crate::cli::host::{Host, HostArgs};
@@ -36,6 +37,9 @@ pub struct Args {
     /// The address of the API; port 0 picks one
     #[arg(long, default_value = "127.0.0.1:8779")]
     listen: String,
+    /// Whose rate limits, page sizes and quotas hold
+    #[arg(long, value_enum, default_value_t)]
+    limits: Profile,
     /// Leave the instances running, and reachable, when stopped
     #[arg(long)]
     keep_instances: bool,
@@ -74,7 +78,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         (None, Some(url)) => (url.clone(), url),
         (None, None) => bail!("no database"),
     };
-    let parts = Parts { host: &host, sealer, database, endpoint_database, stop };
+    let parts = Parts { host: &host, sealer, database, endpoint_database, limits: args.limits, stop };
     let served = serve(parts, &url, listener, args.keep_instances, &stopping).await;
     stopping.send_replace(true);
     if let Some(store) = store {
@@ -91,6 +95,7 @@ struct Parts<'a> {
     sealer: Sealer,
     database: String,
     endpoint_database: String,
+    limits: Profile,
     stop: watch::Receiver<bool>,
 }
 
@@ -108,7 +113,7 @@ async fn serve(
     keep_instances: bool,
     stopping: &watch::Sender<bool>,
 ) -> anyhow::Result<()> {
-    let Parts { host, sealer, database, endpoint_database, stop } = parts;
+    let Parts { host, sealer, database, endpoint_database, limits, stop } = parts;
     let folders = &host.folders;
     let db = Db::new(&crate::db::Config::new(&database));
     db.migrate().await.context("migrate the store")?;
@@ -133,8 +138,11 @@ async fn serve(
     let identity = Arc::new(DevIdentity::open(&folders.state).context("open the built-in identity")?);
     write_private(&folders.state.join("clouds.yaml"), &identity.clouds_yaml(url))?;
     write_private(&folders.state.join("openrc"), &identity.openrc(url))?;
-    let state = ApiState::for_dev(commands, identity);
+    let state = ApiState::for_dev(commands, identity).limited_by(limits);
     let api = tokio::spawn(crate::api::serve(state, listener, stopped(stop.clone())));
+
+    let authority = worker.works.authority_certificate().await.context("the service's own authority")?;
+    std::fs::write(folders.state.join("ca.pem"), authority).context("write ca.pem")?;
 
     println!("ready {url}");
     std::io::stdout().flush()?;

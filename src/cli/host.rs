@@ -180,8 +180,7 @@ impl Host {
     ) -> anyhow::Result<Worker> {
         let (slot, number) = take_slot(&self.folders.state)?;
         let drivers = self.register(db).await?;
-        let works =
-            Arc::new(Works::new(db.clone(), sealer, notices, self.id.clone(), drivers, self.lease));
+        let works = Arc::new(Works::new(db.clone(), sealer, notices, self.id.clone(), drivers, self.lease));
         let owner = format!("{}/{number}", self.id);
         let (host, gone) = (self.id.clone(), owner.clone());
         db.transact(move |conn| tasks::release_leases(conn, &host, &gone)).await?;

@@ -48,6 +48,10 @@ impl Lock {
     ///
     /// # Errors
     /// As [`Self::try_hold`].
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a lock tells nobody that it ends, and the wait has a deadline"
+    )]
     pub fn hold_within(path: &Path, patience: Duration) -> std::io::Result<Tried> {
         let end = Instant::now() + patience;
         loop {

@@ -5,6 +5,7 @@ pub mod admin;
 pub mod api;
 pub mod demo;
 pub mod dev;
+pub mod doctor;
 pub mod endpoint;
 pub mod host;
 pub mod keeper;
@@ -40,6 +41,8 @@ enum Command {
     Endpoint(endpoint::Args),
     /// Manages the service by its store, also while no API serves
     Admin(admin::Args),
+    /// Says what this machine lacks, and the command that mends it
+    Doctor(doctor::Args),
     /// Brings the schema of the Postgres named by DATABASE_URL up to date
     Migrate(MigrateArgs),
 }
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Dev(args) => block_on(dev::run(args)),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Admin(args) => block_on(admin::run(args)),
+        Command::Doctor(args) => block_on(doctor::run(args)),
         Command::Migrate(args) => block_on(migrate(args)),
     };
     match done {

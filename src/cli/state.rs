@@ -30,11 +30,9 @@ impl Folders {
         accounts: Option<&Accounts>,
     ) -> anyhow::Result<Self> {
         let root = accounts.is_some();
-        let home = || std::env::home_dir().context("no home folder; give --state-dir");
         let state = match state {
             Some(path) => path,
-            None if root => PathBuf::from("/var/lib/coffer"),
-            None => home()?.join(".local/state/coffer"),
+            None => default_state(root)?,
         };
         let engines = match engines {
             Some(path) => path,
@@ -43,15 +41,7 @@ impl Folders {
         let mode = if root { 0o711 } else { 0o700 };
         make(&state, mode)?;
         let state = state.canonicalize().with_context(|| format!("state folder {}", state.display()))?;
-        let run = if root {
-            PathBuf::from("/run/coffer")
-        } else if let Some(runtime) =
-            std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| Path::new(dir).is_dir())
-        {
-            PathBuf::from(runtime).join("coffer")
-        } else {
-            PathBuf::from(format!("/tmp/coffer-{}", rustix::process::geteuid().as_raw()))
-        };
+        let run = default_run(root);
         make(&run, mode)?;
         let own = rustix::process::geteuid().as_raw();
         if std::fs::metadata(&run)?.uid() != own {
@@ -63,6 +53,28 @@ impl Folders {
             }
         }
         Ok(Self { state, run, engines })
+    }
+}
+
+/// Where the state is kept.
+///
+/// # Errors
+/// There is no home folder.
+pub fn default_state(root: bool) -> anyhow::Result<PathBuf> {
+    if root {
+        return Ok(PathBuf::from("/var/lib/coffer"));
+    }
+    Ok(std::env::home_dir().context("no home folder; give --state-dir")?.join(".local/state/coffer"))
+}
+
+/// Where socket folders are made.
+pub fn default_run(root: bool) -> PathBuf {
+    if root {
+        PathBuf::from("/run/coffer")
+    } else if let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| Path::new(dir).is_dir()) {
+        PathBuf::from(runtime).join("coffer")
+    } else {
+        PathBuf::from(format!("/tmp/coffer-{}", rustix::process::geteuid().as_raw()))
     }
 }
 
@@ -86,7 +98,10 @@ fn make(path: &Path, mode: u32) -> anyhow::Result<()> {
 }
 
 /// Whether any account can pass through `folder` and all above it.
-fn passable(folder: &Path) -> anyhow::Result<()> {
+///
+/// # Errors
+/// The first that none can pass, with the command that opens it.
+pub fn passable(folder: &Path) -> anyhow::Result<()> {
     let whole = folder.canonicalize().with_context(|| format!("folder {}", folder.display()))?;
     for part in whole.ancestors() {
         let mode = std::fs::metadata(part).with_context(|| format!("folder {}", part.display()))?.mode();

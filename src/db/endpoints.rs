@@ -96,7 +96,7 @@ pub fn remove(conn: &mut Conn, instance: InstanceId) -> Result<(), Error> {
         .map_err(Error::query("remove the endpoint"))
 }
 
-/// The port on which an instance's address relays its candidate to the source: below the ports that the system gives
+/// The port on which a source's address relays its candidate to it: below the ports that the system gives
 /// to outgoing connections, so that it can be taken again after any restart.
 const RELAY_PORT: i32 = 13_306;
 

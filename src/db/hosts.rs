@@ -42,11 +42,7 @@ pub struct Offer {
 ///
 /// # Errors
 /// The store's.
-pub fn record_versions(
-    conn: &mut Conn,
-    host: &HostId,
-    offers: &[Offer],
-) -> Result<(), Error> {
+pub fn record_versions(conn: &mut Conn, host: &HostId, offers: &[Offer]) -> Result<(), Error> {
     let doing = "record the host's versions";
     diesel::delete(host_versions::table.filter(host_versions::host_id.eq(&host.0)))
         .execute(conn)

@@ -12,8 +12,8 @@ pub mod hosts;
 pub mod instances;
 pub mod maintenance;
 pub mod notices;
-pub mod pki;
 pub mod paths;
+pub mod pki;
 mod pool;
 pub mod questions;
 pub mod quotas;
@@ -25,9 +25,9 @@ pub mod tasks;
 
 use std::time::Duration;
 
+use diesel::migration::MigrationSource;
 use diesel::pg::PgConnection;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use diesel::migration::MigrationSource;
 use diesel::{Connection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -119,9 +119,12 @@ impl Error {
         match self {
             Self::NoConnection(_) | Self::Saturated | Self::Stopping => true,
             Self::Query { source, .. } | Self::Transaction(source) => is_away(source),
-            Self::Row(_) | Self::Broken(_) | Self::Stale(_) | Self::LeaseLost | Self::Migrations(_) | Self::Schema(_) => {
-                false
-            }
+            Self::Row(_)
+            | Self::Broken(_)
+            | Self::Stale(_)
+            | Self::LeaseLost
+            | Self::Migrations(_)
+            | Self::Schema(_) => false,
         }
     }
 }
@@ -222,7 +225,8 @@ impl Db {
                 return Err(Error::Schema("older than this program: `coffer migrate` brings it up to date"));
             }
             let applied = conn.applied_migrations().map_err(Error::Migrations)?;
-            let known = MigrationSource::<diesel::pg::Pg>::migrations(&MIGRATIONS).map_err(Error::Migrations)?;
+            let known =
+                MigrationSource::<diesel::pg::Pg>::migrations(&MIGRATIONS).map_err(Error::Migrations)?;
             if applied.len() > known.len() {
                 return Err(Error::Schema("newer than this program"));
             }

@@ -79,6 +79,7 @@ impl Connections {
     /// Makes the pool. It connects when first asked.
     pub(super) fn new(config: &Config) -> Self {
         let health = Health::default();
+        let url = impatient(&config.url);
         let pool = r2d2::Pool::builder()
             .max_size(config.pool_size)
             .min_idle(Some(0))
@@ -87,14 +88,14 @@ impl Connections {
             .connection_timeout(ATTEMPTS)
             .error_handler(Box::new(health.clone()))
             .connection_customizer(Box::new(health.clone()))
-            .build_unchecked(ConnectionManager::new(&config.url));
+            .build_unchecked(ConnectionManager::new(&url));
         let turns = Arc::new(Semaphore::new(config.pool_size.try_into().unwrap_or(8)));
         Self {
             pool,
             turns,
             health,
             trying: Arc::default(),
-            url: config.url.as_str().into(),
+            url: url.into(),
             wait: config.wait,
             patience: config.patience,
         }
@@ -174,11 +175,45 @@ impl Connections {
     }
 }
 
+/// The connection string, told not to wait for minutes for a host that has gone silent, unless it says how long itself.
+fn impatient(url: &str) -> String {
+    let mut url = url.to_owned();
+    let is_uri = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    // Seconds, and milliseconds.
+    for (setting, value) in [("connect_timeout", "5"), ("tcp_user_timeout", "10000")] {
+        if !url.contains(setting) {
+            let before = match (is_uri, url.contains('?')) {
+                (false, _) => ' ',
+                (true, false) => '?',
+                (true, true) => '&',
+            };
+            url.push(before);
+            url += &format!("{setting}={value}");
+        }
+    }
+    url
+}
+
 #[cfg(test)]
 mod tests {
     use crate::db::Db;
 
     use super::*;
+
+    #[test]
+    fn a_silent_host_is_not_waited_for() {
+        for (given, used) in [
+            ("host=/run/x user=u", "host=/run/x user=u connect_timeout=5 tcp_user_timeout=10000"),
+            ("postgresql://h/d", "postgresql://h/d?connect_timeout=5&tcp_user_timeout=10000"),
+            (
+                "postgres://h/d?sslmode=require",
+                "postgres://h/d?sslmode=require&connect_timeout=5&tcp_user_timeout=10000",
+            ),
+            ("host=h connect_timeout=1", "host=h connect_timeout=1 tcp_user_timeout=10000"),
+        ] {
+            assert_eq!(impatient(given), used);
+        }
+    }
 
     fn asks(db: &Db) -> impl Future<Output = Result<(), Error>> + use<> {
         let db = db.clone();

@@ -74,7 +74,7 @@ pub struct Relay {
     pub task: TaskId,
     /// Where it leads.
     pub generation: GenerationId,
-    /// Where it listens.
+    /// Where it listens, and as whom all that comes by it comes to the server: the source's own address.
     pub address: SocketAddr,
     /// Whether that was recorded.
     #[serde(default)]

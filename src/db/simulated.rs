@@ -78,7 +78,8 @@ pub fn find(conn: &mut Conn, id: GenerationId) -> Result<Option<Machine>, Error>
 }
 
 fn change(conn: &mut Conn, doing: &'static str, sql: &str, id: GenerationId) -> Result<bool, Error> {
-    let changed = diesel::sql_query(sql).bind::<SqlUuid, _>(id.0).execute(conn).map_err(Error::query(doing))?;
+    let changed =
+        diesel::sql_query(sql).bind::<SqlUuid, _>(id.0).execute(conn).map_err(Error::query(doing))?;
     Ok(changed > 0)
 }
 
@@ -229,10 +230,7 @@ pub fn apply(conn: &mut Conn, candidate: GenerationId) -> Result<i64, Error> {
         "update simulated_servers c set applied = greatest(applied, (select coalesce(max(position), 0) \
          from simulated_writes where generation_id = c.generation_id)) where generation_id = $1 and follows is not null",
     ] {
-        diesel::sql_query(sql)
-            .bind::<SqlUuid, _>(candidate.0)
-            .execute(conn)
-            .map_err(Error::query(doing))?;
+        diesel::sql_query(sql).bind::<SqlUuid, _>(candidate.0).execute(conn).map_err(Error::query(doing))?;
     }
     Ok(find(conn, candidate)?.map_or(0, |machine| machine.position))
 }

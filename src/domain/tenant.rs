@@ -153,6 +153,21 @@ mod tests {
     }
 
     #[test]
+    fn names_of_the_system_and_ours_are_reserved() {
+        for (name, database, user) in [
+            ("mysql", true, false),
+            ("Coffer", true, true),
+            ("cöffer", false, false),
+            ("coffer_repl", false, true),
+            ("ROOT", false, true),
+            ("shop", false, false),
+            ("äöüäöü", false, false),
+        ] {
+            assert_eq!((is_reserved_database(name), is_reserved_user(name)), (database, user), "{name}");
+        }
+    }
+
+    #[test]
     fn a_verifier_is_what_the_server_would_keep() {
         // SELECT PASSWORD('password') of any MySQL or MariaDB server.
         assert_eq!(Verifier::native("password").expose(), "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19");

@@ -87,10 +87,9 @@ pub fn serving(instance: &Instance) -> Result<(), Refusal> {
         | InstanceState::FeedingUpgrade
         | InstanceState::VerifyUpgrade
         | InstanceState::Detaching => instance.running.is_some(),
-        InstanceState::Building
-        | InstanceState::Deleting
-        | InstanceState::Error
-        | InstanceState::Deleted => false,
+        InstanceState::Building | InstanceState::Deleting | InstanceState::Error | InstanceState::Deleted => {
+            false
+        }
     };
     if serves { Ok(()) } else { Err(not_ready(instance)) }
 }

@@ -193,7 +193,8 @@ pub trait Engine: Send + Sync {
 
     /// Copies the content of `source`, which goes on serving, into the empty `candidate`: databases with routines,
     /// events, triggers and views, users and grants. Gives the position that the copy stands for. An error also when
-    /// accounts or definitions changed, or something appeared that cannot be carried, while it was made.
+    /// accounts or definitions changed, or something appeared that cannot be carried, while it was made. The candidate's
+    /// server runs afterwards; meanwhile it may be stopped and its folder made anew.
     async fn seed(&self, source: &Server, candidate: &Server, tell: Tell) -> Result<Position, Error>;
 
     /// Brings the system objects to the server's version where that is due; says whether it was.

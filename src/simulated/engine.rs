@@ -186,9 +186,12 @@ impl Engine for SimulatedEngine {
             .databases
             .iter()
             .map(|database| format!("database {}", database.name))
-            .chain(machine.users.iter().map(|user| {
-                format!("user {}@{} on {}", user.name, user.host, user.databases.join(", "))
-            }))
+            .chain(
+                machine
+                    .users
+                    .iter()
+                    .map(|user| format!("user {}@{} on {}", user.name, user.host, user.databases.join(", "))),
+            )
             .collect();
         lines.sort();
         Ok(lines)

@@ -120,6 +120,15 @@ pub fn socket_dir(run_dir: &Path, state: &Path) -> PathBuf {
     run_dir.join(name)
 }
 
+/// The folder of the programs that a store made with this configuration runs, or would be made with.
+///
+/// # Errors
+/// [`Error::NoBinaries`].
+pub fn binaries(config: &Config) -> Result<PathBuf, Error> {
+    let made = std::fs::read_to_string(config.state_dir.join("store/data/PG_VERSION"));
+    binaries::find(config, made.ok().and_then(|major| major.trim().parse().ok()))
+}
+
 /// Why there is no store.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

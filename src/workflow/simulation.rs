@@ -18,7 +18,8 @@ fn subjects(plan: &Plan, step: Step) -> (Vec<InstanceId>, Option<GenerationId>) 
         Plan::Create(plan) => (vec![plan.instance], Some(plan.generation)),
         Plan::Delete(plan) => (vec![plan.instance], plan.generations.first().copied()),
         Plan::Upgrade(plan) => {
-            let server = if step == Step::Examine { plan.source_generation } else { plan.candidate_generation };
+            let server =
+                if step == Step::Examine { plan.source_generation } else { plan.candidate_generation };
             (vec![plan.candidate, plan.source], Some(server))
         }
     }

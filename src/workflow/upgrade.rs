@@ -87,7 +87,9 @@ pub fn commit(
     done: &Done,
 ) -> Result<(), db::Error> {
     match (phase, step) {
-        (Phase::Forward, Step::Start | Step::Seed) => generations::set_wanted(conn, plan.candidate_generation, true),
+        (Phase::Forward, Step::Start | Step::Seed) => {
+            generations::set_wanted(conn, plan.candidate_generation, true)
+        }
         (Phase::Forward, Step::Verify) => serve(conn, plan.candidate, plan.candidate_generation, done),
         (Phase::Forward, Step::Open) => {
             happen(conn, plan.candidate, InstanceEvent::CaughtUp, |_| {})?;

@@ -86,7 +86,9 @@ async fn run_task(works: Arc<Works>, mut task: Task) {
             Ok(None) => return,
             // The store is back in a moment, usually, and what a step did is not worth doing again for that. When the
             // lease has run out meanwhile, the next write says so.
-            Err(error) if error.is_away() && away_since.get_or_insert_with(Instant::now).elapsed() < works.lease => {
+            Err(error)
+                if error.is_away() && away_since.get_or_insert_with(Instant::now).elapsed() < works.lease =>
+            {
                 tracing::debug!(error = %chain(&error), "the store is away");
                 tokio::time::sleep(AWAY).await;
             }
@@ -145,9 +147,7 @@ async fn run_step(
     }
     .instrument(span.clone())
     .await;
-    let point = |when: &str| {
-        format!("{}.{}.{}.{when}", task.kind().as_str(), phase.as_str(), step.as_str())
-    };
+    let point = |when: &str| format!("{}.{}.{}.{when}", task.kind().as_str(), phase.as_str(), step.as_str());
     if outcome.is_ok() {
         testing::pause(|| point("before")).await;
     }

@@ -35,7 +35,9 @@ async fn nothing_is_lost_by_a_detach(defect: Option<Defect>) -> Result<(), Strin
     status(&api, &new, "VERIFY_UPGRADE", Duration::from_secs(60)).await;
     let candidate = store::generation(&db, &new).await.unwrap();
     // What is written now comes over half a second later.
-    db.execute("update simulated_servers set lag_ms = 500 where generation_id = $1", &[&candidate.0]).await.unwrap();
+    db.execute("update simulated_servers set lag_ms = 500 where generation_id = $1", &[&candidate.0])
+        .await
+        .unwrap();
     ask_for_detach(&api, &new).await;
     status(&api, &new, "ACTIVE", Duration::from_secs(60)).await;
     writer.stop().await;
@@ -101,7 +103,8 @@ async fn a_frozen_worker_changes_nothing(defect: Option<Defect>, point: &str) ->
     let new = ask_for_upgrade(&api, &world.id, false).await;
     let pid = roles.reached(point).await;
     let frozen = rustix::process::Pid::from_raw(pid).unwrap();
-    let role = [Role::Worker(0), Role::Worker(1)].into_iter().find(|role| roles.pid(*role) == frozen).unwrap();
+    let role =
+        [Role::Worker(0), Role::Worker(1)].into_iter().find(|role| roles.pid(*role) == frozen).unwrap();
     rustix::process::kill_process(frozen, rustix::process::Signal::STOP).unwrap();
     roles.disarm(point);
     for id in [&new, &world.id] {
@@ -132,7 +135,9 @@ async fn a_version_is_what_the_server_answers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_was_frozen_past_its_lease_changes_nothing() {
-    for point in ["upgrade.forward.place.before", "upgrade.forward.seed.before", "upgrade.forward.open.before"] {
+    for point in
+        ["upgrade.forward.place.before", "upgrade.forward.seed.before", "upgrade.forward.open.before"]
+    {
         a_frozen_worker_changes_nothing(None, point).await.unwrap();
     }
 }
@@ -141,7 +146,9 @@ async fn a_worker_that_was_frozen_past_its_lease_changes_nothing() {
 async fn each_planted_defect_is_noticed() {
     for defect in Defect::ALL {
         let ended = match defect {
-            Defect::WaitSkipped | Defect::PositionReadEarly => nothing_is_lost_by_a_detach(Some(defect)).await,
+            Defect::WaitSkipped | Defect::PositionReadEarly => {
+                nothing_is_lost_by_a_detach(Some(defect)).await
+            }
             Defect::ProbeSkipped => the_server_itself_says_what_it_is(Some(defect)).await,
             Defect::LeaseIgnored => {
                 a_frozen_worker_changes_nothing(Some(defect), "upgrade.forward.seed.before").await

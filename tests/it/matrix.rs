@@ -13,8 +13,11 @@ use serde_json::{Value, json};
 use crate::harness::roles::Roles;
 use crate::harness::{ask_for_detach, delete, healthy, status, store, wait_for};
 
+/// From and to, each a datastore and a version.
+type Edge = ((&'static str, &'static str), (&'static str, &'static str));
+
 /// The six edges of the vendor's pages.
-const DOCUMENTED: [((&str, &str), (&str, &str)); 6] = [
+const DOCUMENTED: [Edge; 6] = [
     (("mysql", "5.1"), ("mysql", "5.7")),
     (("mysql", "5.6"), ("mysql", "5.7")),
     (("mysql", "5.6"), ("mariadb", "10.4enc")),
@@ -56,7 +59,8 @@ async fn six_edges_are_accepted_and_every_other_pair_is_refused() {
                 continue;
             }
             let (status, answer) = ask(&api, &id, to_store, to_version).await;
-            let (code, fault) = if *datastore == "percona" { (501, "notImplemented") } else { (400, "badRequest") };
+            let (code, fault) =
+                if *datastore == "percona" { (501, "notImplemented") } else { (400, "badRequest") };
             assert_eq!(status, code, "{edge:?}: {answer}");
             assert_eq!(answer[fault]["code"], code, "{edge:?}: {answer}");
             refused += 1;
@@ -82,8 +86,10 @@ async fn six_edges_are_accepted_and_every_other_pair_is_refused() {
 }
 
 async fn let_fail(admin: &Client, id: &str, step: &str) {
-    let (status, answer) =
-        admin.put(&format!("/mgmt/instances/{id}/simulation"), &json!({"steps": {step: {"fault": "fail"}}})).await.unwrap();
+    let (status, answer) = admin
+        .put(&format!("/mgmt/instances/{id}/simulation"), &json!({"steps": {step: {"fault": "fail"}}}))
+        .await
+        .unwrap();
     assert!((200..300).contains(&status), "{answer}");
 }
 

@@ -15,7 +15,8 @@ use crate::engine_servers::{
     ENGINE, House, Relay, accounts, compare, connect, event_states, fill, kill, own, processes, quiet, text,
     until,
 };
-
+use crate::harness::house::House as Dev;
+use crate::harness::store;
 use crate::harness::{ask_for_detach, ask_for_upgrade, bed, delete, healthy, open_shop, status, wait_for};
 
 /// The least time between two writes of one writer.
@@ -395,4 +396,46 @@ async fn an_instance_with_such_tables_is_upgraded() {
         .unwrap();
     assert_eq!(engines, ["MyISAM", "MyISAM", "Aria"]);
     delete(&api, &[&new, &old.id]).await;
+}
+
+/// `kill -9` of everything that drives the copy, in its middle: the half copy goes, and the upgrade ends as if nothing
+/// had been; whoever writes does not notice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_files_that_was_killed_is_made_anew() {
+    let mut dev = Dev::start().await;
+    let mut api = Client::login(&dev.state, "coffer").await.unwrap();
+    let old = open_shop(&api, "plain", "10.11").await;
+    let store = dev.store().await;
+    let opts = coffer::cli::demo::shop::opts(&old.address, "shop", "app", &old.password);
+    let mut app = mysql_async::Conn::new(opts.clone()).await.unwrap();
+    app.query_drop("CREATE TABLE plain (n INT PRIMARY KEY, w VARCHAR(200)) ENGINE=MyISAM").await.unwrap();
+    app.query_drop("INSERT INTO plain SELECT seq, REPEAT('x', 200) FROM seq_1_to_300000").await.unwrap();
+    let new = ask_for_upgrade(&api, &old.id, "11.8").await;
+    wait_for("the copy is made", Duration::from_secs(60), async || {
+        let steps = "task_steps where step = 'seed' and outcome is null";
+        (store::count(&store, steps).await == 1).then_some(())
+    })
+    .await;
+    dev.kill_dev_and_start_again().await;
+    app.query_drop("INSERT INTO plain VALUES (0, 'after')").await.unwrap();
+    api = dev.login("coffer").await;
+    status(&api, &new, "VERIFY_UPGRADE", Duration::from_secs(180)).await;
+    let begun = store::count(&store, "task_steps where step = 'place' and phase = 'forward'").await;
+    assert!(begun >= 2, "the folder was emptied and made anew");
+    ask_for_detach(&api, &new).await;
+    let address = healthy(&api, &new).await;
+    let opts = coffer::cli::demo::shop::opts(&address, "shop", "app", &old.password);
+    let mut twin = mysql_async::Conn::new(opts).await.unwrap();
+    assert_eq!(text(&mut twin, "SELECT CONCAT_WS(',', COUNT(*), MIN(n)) FROM plain").await, "300001,0");
+    let mut source =
+        store::engine(&dev.state, &dev.run, &store, store::generation(&store, &old.id).await.unwrap())
+            .await
+            .unwrap();
+    let left = store::accounts(&mut source).await;
+    assert!(!left.iter().any(|account| account.starts_with("coffer_")), "{left:?}");
+    for conn in [app, twin, source] {
+        conn.disconnect().await.unwrap();
+    }
+    drop(store);
+    dev.leave_nothing(&api, &[&new, &old.id]).await;
 }

@@ -10,7 +10,9 @@ use crate::api::fields::Field;
 use crate::commands::instances::CreateInstance;
 use crate::domain::ids::FlavorId;
 use crate::domain::refusal::Refusal;
-use crate::domain::tenant::{NewDatabase, NewUser, RESERVED_DATABASES, RESERVED_USERS, Verifier, is_host};
+use crate::domain::tenant::{
+    NewDatabase, NewUser, Verifier, is_host, is_reserved_database, is_reserved_user,
+};
 
 /// The longest name of a database.
 const LONGEST_DATABASE: usize = 64;
@@ -224,7 +226,7 @@ fn databases(field: &Field<'_>) -> Result<Vec<NewDatabase>, Refusal> {
     for element in field.array()? {
         let field = element.required("name")?;
         let name = identifier(&field, LONGEST_DATABASE)?;
-        if RESERVED_DATABASES.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
+        if is_reserved_database(name) {
             return Err(field.refuse("is reserved"));
         }
         // The server's mark for names in the file system's own encoding.
@@ -280,8 +282,7 @@ fn users(field: &Field<'_>, databases: &[NewDatabase]) -> Result<Vec<NewUser>, R
     for element in field.array()? {
         let field = element.required("name")?;
         let name = identifier(&field, LONGEST_USER)?;
-        let ours = name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("coffer"));
-        if ours || RESERVED_USERS.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
+        if is_reserved_user(name) {
             return Err(field.refuse("is reserved"));
         }
         let host = match element.optional("host")? {

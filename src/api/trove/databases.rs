@@ -66,6 +66,17 @@ pub fn listed(collection: &str, views: Value, next: Option<Link>) -> Result<Http
 mod tests {
     use super::*;
 
+    #[actix_web::test]
+    async fn a_page_is_as_promised() {
+        let promised: Value =
+            serde_json::from_str(include_str!("../../../api-ref/samples/databases.json")).unwrap();
+        let views = ["books", "shop"].map(|name| DatabaseView { name: name.to_owned() });
+        let next = Link { href: promised["links"][0]["href"].as_str().unwrap().to_owned(), rel: "next" };
+        let answer = listed("databases", json!(views), Some(next)).unwrap();
+        let body = actix_web::body::to_bytes(answer.into_body()).await.unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), promised);
+    }
+
     #[test]
     fn a_page_goes_on_where_its_marker_would_stand() {
         let all = || ["b", "a", "C", "d", "ä"].map(|name| (name.to_owned(), name)).to_vec();

@@ -61,6 +61,21 @@ fn whole(marker: &str) -> String {
 mod tests {
     use super::*;
 
+    #[actix_web::test]
+    async fn users_are_as_promised() {
+        let promised: serde_json::Value =
+            serde_json::from_str(include_str!("../../../api-ref/samples/users.json")).unwrap();
+        let user = |name: &str, host: &str, databases: &[&str]| User {
+            name: name.to_owned(),
+            host: host.to_owned(),
+            databases: databases.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let users = [user("app", "%", &["books", "shop"]), user("report", "10.0.%", &[])];
+        let answer = listed("users", json!(users.map(UserView::from)), None).unwrap();
+        let body = actix_web::body::to_bytes(answer.into_body()).await.unwrap();
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&body).unwrap(), promised);
+    }
+
     #[test]
     fn a_marker_without_a_host_means_any() {
         for (marker, is) in [("", ""), ("a", "a@%"), ("a@", "a@%"), ("a@b@10.%", "a@b@10.%")] {

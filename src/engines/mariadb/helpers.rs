@@ -32,7 +32,8 @@ pub async fn reader(client: &mut Client, user: &str, databases: &[String]) -> Re
 }
 
 /// Makes the account that the backup program logs in with; gives its password. It takes the server's backup locks and
-/// lists the tables that are in use, which are those alone that it may read; of none does it read a row.
+/// asks which tables are in use, of which it is told only those that it may read: one that it is not told of would be
+/// copied in the middle of a write.
 pub async fn backup(client: &mut Client) -> Result<SecretString, Error> {
     make(client, DUMP, "RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, SELECT", "SELECT", &[]).await
 }

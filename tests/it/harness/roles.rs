@@ -51,11 +51,8 @@ impl Roles {
         std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o711)).unwrap();
         std::fs::create_dir(folder.path().join("pauses")).unwrap();
         let accounts = Accounts::find().unwrap();
-        let run = if accounts.is_some() {
-            PathBuf::from("/run/coffer")
-        } else {
-            super::house::own_run_folder()
-        };
+        let run =
+            if accounts.is_some() { PathBuf::from("/run/coffer") } else { super::house::own_run_folder() };
         let engines = engines();
         let config = store_config(&state, &engines, &run, accounts.as_ref()).unwrap();
         let store = Store::start(&config).await.unwrap();
@@ -73,7 +70,10 @@ impl Roles {
             port,
             lease: 2,
             children: HashMap::new(),
-            variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            variables: variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
         };
         let migrated = roles.command("migrate").status().unwrap();
         assert!(migrated.success());
@@ -129,7 +129,11 @@ impl Roles {
                 std::fs::create_dir_all(&folder).unwrap();
                 std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).unwrap();
                 let host = std::fs::read_to_string(self.state.join("host")).unwrap();
-                command.args(["--host", host.trim(), "--state-dir"]).arg(&folder).arg("--run-dir").arg(&self.run);
+                command
+                    .args(["--host", host.trim(), "--state-dir"])
+                    .arg(&folder)
+                    .arg("--run-dir")
+                    .arg(&self.run);
                 if let Some(accounts) = Accounts::find().unwrap() {
                     let (uid, gid) = (accounts.endpoint.uid, accounts.endpoint.gid);
                     std::os::unix::fs::chown(&folder, Some(uid), Some(gid)).unwrap();
@@ -141,8 +145,7 @@ impl Roles {
         };
         let out = self.folder.path().join(format!("{role:?}.out"));
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log(role)).unwrap();
-        let mut child =
-            command.stdout(std::fs::File::create(&out).unwrap()).stderr(log).spawn().unwrap();
+        let mut child = command.stdout(std::fs::File::create(&out).unwrap()).stderr(log).spawn().unwrap();
         if role != Role::Endpoint {
             wait_for(&format!("{role:?} serves"), Duration::from_secs(60), async || {
                 let ended = child.try_wait().unwrap();
@@ -207,7 +210,8 @@ impl Roles {
 
     /// Logs in.
     pub async fn login(&self, cloud: &str) -> Client {
-        wait_for("a login", Duration::from_secs(30), async || Client::login(&self.state, cloud).await.ok()).await
+        wait_for("a login", Duration::from_secs(30), async || Client::login(&self.state, cloud).await.ok())
+            .await
     }
 
     /// Lets workers wait at a point.

@@ -52,7 +52,11 @@ impl World {
     pub async fn settle(&mut self, api: &Client, real: bool) {
         let address = super::healthy(api, &self.id).await;
         if real && self.real.is_none() {
-            let shop = Shop::open(&address, "shop", "app", &self.password).await.unwrap();
+            // An endpoint that was killed this moment listens again the next.
+            let shop = wait_for("the shop opens", Duration::from_secs(30), async || {
+                Shop::open(&address, "shop", "app", &self.password).await.ok()
+            })
+            .await;
             shop.load(500, |_| {}).await.unwrap();
             self.real = Some(shop);
         }
@@ -94,11 +98,18 @@ impl World {
                 assert_eq!(found.len(), all, "{id}: nothing is there twice");
                 let missing: Vec<_> =
                     payloads.iter().filter(|payload| found.binary_search(payload).is_err()).collect();
-                assert!(missing.is_empty(), "{id}: acknowledged and not there: {missing:?} of {}", payloads.len());
+                assert!(
+                    missing.is_empty(),
+                    "{id}: acknowledged and not there: {missing:?} of {}",
+                    payloads.len()
+                );
             }
             Written::Real(tally) => {
                 let address = super::healthy(api, id).await;
-                let shop = Shop::open(&address, "shop", "app", &self.password).await.unwrap();
+                let shop = wait_for("the shop opens", Duration::from_secs(30), async || {
+                    Shop::open(&address, "shop", "app", &self.password).await.ok()
+                })
+                .await;
                 let found = shop.find(tally).await.unwrap();
                 // A connection that was killed may have left one more than it heard of.
                 assert!(found.found >= tally.acknowledged, "{id}: {found:?} of {}", tally.acknowledged);
@@ -138,7 +149,9 @@ impl SimulatedWriter {
             let mut number = 0_u64;
             while !stop.load(Ordering::SeqCst) {
                 let Some(open) = &client else {
-                    if let Ok((fresh, connection)) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await {
+                    if let Ok((fresh, connection)) =
+                        tokio_postgres::connect(&url, tokio_postgres::NoTls).await
+                    {
                         tokio::spawn(connection);
                         client = Some(fresh);
                     } else {
@@ -178,7 +191,8 @@ pub async fn kill_server(roles: &Roles, db: &tokio_postgres::Client, instance: &
         }
         found.is_some()
     } else {
-        let sql = "update simulated_servers set state = 'dead' where generation_id = $1 and state = 'running'";
+        let sql =
+            "update simulated_servers set state = 'dead' where generation_id = $1 and state = 'running'";
         db.execute(sql, &[&generation.0]).await.unwrap() > 0
     }
 }
