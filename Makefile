@@ -5,7 +5,7 @@
 help:
 	@echo 'make demo      set up, build, and show an upgrade of a real database on this machine'
 	@echo 'make test      set up, build, and run every test, against real engines'
-	@echo 'make torture   kill -9 of everything before and after every record, on real engines (an hour or so)'
+	@echo 'make torture   kill -9 of everything before and after every record, on real engines (a few minutes)'
 	@echo 'make lint      formatting and clippy, as CI checks them'
 	@echo 'make build     set up and build target/debug/coffer'
 	@echo 'make engines   fetch the database engines and make the system accounts, nothing else'
