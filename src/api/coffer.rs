@@ -9,7 +9,7 @@ use crate::api::call::{Call, Route, json as answer};
 use crate::api::error::Fault;
 use crate::api::links::{zoneless, zoneless_millis};
 use crate::api::trove::instances::load;
-use crate::db::{self, tasks};
+use crate::db::{self, instances, tasks};
 use crate::domain::caller::Caller;
 use crate::domain::ids::{InstanceId, TaskId};
 use crate::domain::policy::Rule;
@@ -48,6 +48,9 @@ pub struct TaskView {
     /// For admins.
     #[serde(skip_serializing_if = "Option::is_none")]
     operator_reason: Option<String>,
+    /// For admins, when a task is shown by itself: `process` or `simulated`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runtime: Option<&'static str>,
     /// When a task is shown by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     steps: Option<Vec<StepView>>,
@@ -111,6 +114,7 @@ impl TaskView {
             updated: zoneless(task.updated_at),
             reason: task.reason.clone(),
             operator_reason: task.operator_reason.clone().filter(|_| admin),
+            runtime: None,
             steps: steps.map(|steps| steps.iter().map(|step| StepView::new(step, admin)).collect()),
         }
     }
@@ -171,13 +175,23 @@ async fn show(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
         .db
         .read(move |conn| {
             let task = tasks::find(conn, id)?;
-            let steps = if task.is_some() { tasks::steps(conn, id)? } else { Vec::new() };
-            Ok((task, steps))
+            let Some(task) = task else { return Ok(None) };
+            let subject = match &task.plan {
+                Plan::Create(plan) => plan.instance,
+                Plan::Delete(plan) => plan.instance,
+                Plan::Upgrade(plan) => plan.source,
+            };
+            let runtime = instances::find(conn, subject)?.map(|found| found.shown_version().runtime.as_str());
+            Ok(Some((tasks::steps(conn, id)?, runtime, task)))
         })
         .await;
-    let (task, steps) = found?;
-    let task = task.filter(|task| caller.sees(&task.project)).ok_or_else(missing)?;
-    answer(StatusCode::OK, &json!({"task": TaskView::new(&task, &caller, Some(&steps))}))
+    let (steps, runtime, task) = found?.ok_or_else(missing)?;
+    if !caller.sees(&task.project) {
+        return Err(missing());
+    }
+    let mut view = TaskView::new(&task, &caller, Some(&steps));
+    view.runtime = runtime.filter(|_| caller.is_admin());
+    answer(StatusCode::OK, &json!({"task": view}))
 }
 
 /// `GET /instances/{id}/upgrades`: of which the instance is the old or the new side, newest first.

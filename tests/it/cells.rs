@@ -362,7 +362,7 @@ async fn live(roles: &mut Roles, real: bool, victim: Victim, cells: &BTreeSet<St
 
 async fn all_cells(runtime: &'static str, victim: Victim) {
     let cells: BTreeSet<String> = lines().into_iter().flat_map(points).collect();
-    let mut roles = Roles::start(runtime, &[]).await;
+    let mut roles = Roles::start(runtime).await;
     let killed = live(&mut roles, runtime == "process", victim, &cells).await;
     let expected = match victim {
         Victim::Worker | Victim::Api | Victim::Endpoint | Victim::Postgres => cells.len(),
@@ -427,7 +427,7 @@ async fn sample(victims: &[Victim]) {
     let mut dice = Dice(seed | 1);
     let way: Vec<String> = [CREATED, UPGRADED, DETACHED].into_iter().flat_map(points).collect();
     let back: Vec<String> = [ABANDONED, UNDONE, UNMADE].into_iter().flat_map(points).collect();
-    let mut roles = Roles::start("process", &[]).await;
+    let mut roles = Roles::start("process").await;
     let mut run = 0;
     for (number, victim) in victims.iter().copied().enumerate() {
         let mut cells = BTreeSet::new();

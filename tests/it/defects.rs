@@ -24,7 +24,7 @@ fn planted(defect: Option<Defect>) -> Vec<(&'static str, &'static str)> {
 
 /// The tenant writes on while the new side is detached: what was acknowledged before the acceptance is on both sides.
 async fn nothing_is_lost_by_a_detach(defect: Option<Defect>) -> Result<(), String> {
-    let roles = Roles::start("simulated", &planted(defect)).await;
+    let roles = Roles::start_with("simulated", &planted(defect), 2).await;
     let api = roles.login("coffer").await;
     let mut world = World::ask(&api, false).await;
     world.settle(&api, false).await;
@@ -53,7 +53,7 @@ async fn nothing_is_lost_by_a_detach(defect: Option<Defect>) -> Result<(), Strin
 
 /// A new server that answers another version than was asked for is never what serves.
 async fn the_server_itself_says_what_it_is(defect: Option<Defect>) -> Result<(), String> {
-    let roles = Roles::start("simulated", &planted(defect)).await;
+    let roles = Roles::start_with("simulated", &planted(defect), 2).await;
     let api = roles.login("coffer").await;
     let mut world = World::ask(&api, false).await;
     world.settle(&api, false).await;
@@ -94,7 +94,7 @@ async fn recorded(db: &tokio_postgres::Client) -> String {
 /// Two workers. One is frozen at the record of a step, past its lease; the other takes the task to its end. Woken
 /// again, the first changes nothing.
 async fn a_frozen_worker_changes_nothing(defect: Option<Defect>, point: &str) -> Result<(), String> {
-    let mut roles = Roles::start("simulated", &planted(defect)).await;
+    let mut roles = Roles::start_with("simulated", &planted(defect), 2).await;
     roles.begin(Role::Worker(1)).await;
     let api = roles.login("coffer").await;
     let mut world = World::ask(&api, false).await;

@@ -25,5 +25,6 @@ mod kill;
 mod layout;
 mod listing;
 mod matrix;
+mod roles;
 mod seed;
 mod upgrade;

@@ -42,7 +42,7 @@ async fn ask(api: &Client, id: &str, datastore: &str, version: &str) -> (u16, Va
 /// Eleven versions, each asked for each of the eleven: six are accepted, and what is refused changes nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn six_edges_are_accepted_and_every_other_pair_is_refused() {
-    let roles = Roles::start("simulated", &[]).await;
+    let roles = Roles::start("simulated").await;
     let api = roles.login("coffer").await;
     let db = roles.db().await;
     let mut accepted = BTreeSet::new();
@@ -97,7 +97,7 @@ async fn let_fail(admin: &Client, id: &str, step: &str) {
 /// it nothing is undone, and an operator is asked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_step_that_fails_ends_as_it_shall() {
-    let roles = Roles::start("simulated", &[]).await;
+    let roles = Roles::start("simulated").await;
     let (api, admin) = (roles.login("coffer").await, roles.login("coffer-admin").await);
     for step in TaskKind::Upgrade.steps(Phase::Forward) {
         let id = create(&api, "mysql", "5.6").await;
@@ -155,7 +155,7 @@ async fn stuck_at(api: &Client, admin: &Client, roles: &Roles, step: Step, event
 /// 200 identical requests at once at a pool of 16: one task, 199 answers of 422.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_acceptance_of_two_hundred() {
-    let roles = Roles::start("simulated", &[]).await;
+    let roles = Roles::start("simulated").await;
     let api = roles.login("coffer").await;
     let id = create(&api, "mysql", "5.6").await;
     healthy(&api, &id).await;

@@ -142,6 +142,8 @@ struct OperatorPart {
     server_id: Option<String>,
     volume_id: Option<String>,
     encrypted_rpc_messaging: bool,
+    /// `process` or `simulated`: what is simulated says so.
+    runtime: &'static str,
 }
 
 impl InstanceView {
@@ -204,6 +206,7 @@ impl InstanceView {
                 server_id: instance.running.as_ref().map(|running| running.generation.to_string()),
                 volume_id: None,
                 encrypted_rpc_messaging: false,
+                runtime: instance.shown_version().runtime.as_str(),
             }),
         });
         view

@@ -42,8 +42,14 @@ pub struct Roles {
 }
 
 impl Roles {
-    /// Starts the store and one of each role, on `runtime`; workers have these variables, too.
-    pub async fn start(runtime: &'static str, variables: &[(&str, &str)]) -> Self {
+    /// Starts the store and one of each role, on `runtime`. The lease is longer than any wait of a test at a point: a
+    /// task whose lease ran out meanwhile would go on without the worker that waits.
+    pub async fn start(runtime: &'static str) -> Self {
+        Self::start_with(runtime, &[], 30).await
+    }
+
+    /// The same with a lease of so many seconds; workers have these variables, too.
+    pub async fn start_with(runtime: &'static str, variables: &[(&str, &str)], lease: u64) -> Self {
         let folder = tempfile::Builder::new().prefix("coffer-roles-").tempdir_in("/tmp").unwrap();
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
         let state = folder.path().join("state");
@@ -68,7 +74,7 @@ impl Roles {
             store,
             config,
             port,
-            lease: 2,
+            lease,
             children: HashMap::new(),
             variables: variables
                 .iter()
@@ -263,7 +269,8 @@ impl Drop for Roles {
     }
 }
 
-fn engines() -> PathBuf {
+/// The engines that the tests run on.
+pub fn engines() -> PathBuf {
     std::env::var_os("COFFER_ENGINES").map_or_else(
         || coffer::cli::state::default_engines(rustix::process::geteuid().is_root()).unwrap(),
         PathBuf::from,
