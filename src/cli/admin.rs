@@ -14,6 +14,7 @@ use clap::Subcommand;
 use crate::cli::accounts::{Accounts, store_config};
 use crate::cli::state::Folders;
 use crate::commands::paths::{self, NewPath, PathChange, VersionName};
+use crate::commands::tasks;
 use crate::db::{self, Config, Db};
 use crate::domain::caller::{Caller, Level};
 use crate::domain::ids::ProjectId;
@@ -37,6 +38,20 @@ enum What {
     /// The matrix of allowed upgrades
     #[command(subcommand)]
     Paths(Paths),
+    /// Tasks that are stuck
+    #[command(subcommand)]
+    Task(TaskCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum TaskCommand {
+    /// Lists every task that needs an operator, with the reason
+    List,
+    /// Lets a stuck task go on with the step at which it is stuck, after what stood in its way was mended
+    Retry {
+        /// The task's id
+        task: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -92,6 +107,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     db.knows_schema().await?;
     match args.what {
         What::Paths(what) => manage_paths(&db, what).await,
+        What::Task(what) => manage_tasks(&db, what).await,
     }
 }
 
@@ -139,6 +155,26 @@ async fn manage_paths(db: &Db, what: Paths) -> anyhow::Result<()> {
         }
         Paths::Disable(pair) => print(&switch(db, &caller, &pair, false).await?),
         Paths::Enable(pair) => print(&switch(db, &caller, &pair, true).await?),
+    }
+    Ok(())
+}
+
+async fn manage_tasks(db: &Db, what: TaskCommand) -> anyhow::Result<()> {
+    let caller = operator()?;
+    match what {
+        TaskCommand::List => {
+            for task in tasks::stuck(db, &caller).await? {
+                let (reason, operator) = (task.reason.as_deref(), task.operator_reason.as_deref());
+                println!("{}  {:<8} project {}", task.id, task.kind().as_str(), task.project);
+                println!("    {}", reason.unwrap_or("no reason was recorded"));
+                println!("    {}", operator.unwrap_or("no cause was recorded"));
+            }
+        }
+        TaskCommand::Retry { task } => {
+            let id = task.parse().map_err(|_| anyhow::anyhow!("{task} is no task id: expected a UUID"))?;
+            let task = tasks::retry(db, &caller, id).await?;
+            println!("{} goes on", task.id);
+        }
     }
     Ok(())
 }

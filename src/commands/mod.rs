@@ -8,6 +8,7 @@ pub mod paths;
 pub mod questions;
 pub mod quotas;
 pub mod simulations;
+pub mod tasks;
 pub mod upgrades;
 
 use secrecy::ExposeSecret as _;

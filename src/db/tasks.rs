@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use crate::db::schema::{task_instances, task_steps, tasks};
@@ -200,6 +200,46 @@ pub fn find(conn: &mut Conn, id: TaskId) -> Result<Option<Task>, Error> {
     one(conn, "read a task", query)
 }
 
+/// The task, locked until the transaction ends.
+///
+/// # Errors
+/// The store's.
+pub fn lock(conn: &mut Conn, id: TaskId) -> Result<Option<Task>, Error> {
+    let query = diesel::sql_query(format!("select {COLUMNS} from tasks t where t.id = $1 for update"))
+        .bind::<SqlUuid, _>(id.0);
+    one(conn, "lock a task", query)
+}
+
+/// Every task that waits for an operator, the one that moved last first; 1,000 at most.
+///
+/// # Errors
+/// The store's.
+pub fn stuck(conn: &mut Conn) -> Result<Vec<Task>, Error> {
+    diesel::sql_query(format!(
+        "select {COLUMNS} from tasks t where t.state = 'needs_operator' order by t.updated_at desc limit 1000"
+    ))
+    .load::<Row>(conn)
+    .map_err(Error::query("list the stuck tasks"))?
+    .into_iter()
+    .map(into_domain)
+    .collect()
+}
+
+/// The step that the task tried last.
+///
+/// # Errors
+/// The store's.
+pub fn last_step(conn: &mut Conn, id: TaskId) -> Result<Option<(Phase, Step)>, Error> {
+    let found: Option<(String, String)> = task_steps::table
+        .filter(task_steps::task_id.eq(id.0))
+        .order(task_steps::id.desc())
+        .select((task_steps::phase, task_steps::step))
+        .first(conn)
+        .optional()
+        .map_err(Error::query("read a task's last step"))?;
+    found.map(|(phase, step)| Ok((phase.parse()?, step.parse()?))).transpose()
+}
+
 /// The project's tasks (every project's for `None`), or those of one instance, newest first; 1,000 at most.
 ///
 /// # Errors
@@ -223,7 +263,8 @@ pub fn list(
     .collect()
 }
 
-/// Claims the next task of `host` that is due and has no live lease, for `lease`.
+/// Claims the next task of `host` that is due and has no live lease, for `lease`. A lease in the name of `owner` on a
+/// task that is not among those `held` is nobody's: its claim was committed, and the answer was lost with the store.
 ///
 /// # Errors
 /// The store's.
@@ -231,18 +272,21 @@ pub fn claim_next(
     conn: &mut Conn,
     host: &HostId,
     owner: &str,
+    held: &[TaskId],
     lease: Duration,
 ) -> Result<Option<Task>, Error> {
     let query = diesel::sql_query(format!(
         "update tasks t set lease_owner = $2, lease_until = now() + $3 * interval '1 millisecond', \
          lease_generation = lease_generation + 1 \
          where t.id = (select id from tasks where host_id = $1 and state in ('scheduled', 'running') \
-         and not_before <= now() and (lease_until is null or lease_until < now()) \
+         and not_before <= now() and id <> all($4) \
+         and (lease_until is null or lease_until < now() or lease_owner = $2) \
          order by not_before, id limit 1 for update skip locked) returning {COLUMNS}"
     ))
     .bind::<Text, _>(host.0.clone())
     .bind::<Text, _>(owner.to_owned())
-    .bind::<BigInt, _>(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX));
+    .bind::<BigInt, _>(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX))
+    .bind::<Array<SqlUuid>, _>(held.iter().map(|id| id.0).collect::<Vec<_>>());
     one(conn, "claim a task", query)
 }
 

@@ -398,6 +398,8 @@ pub enum TaskEvent {
     DetachAccepted,
     /// The customer decided against the new side.
     AbandonAccepted,
+    /// An operator mended what kept the task at this step.
+    OperatorRetried(Phase, Step),
 }
 
 /// An event that a task's progress does not know.
@@ -444,6 +446,11 @@ impl Progress {
             (Self::At(_, _), TaskEvent::StepFailed) => Ok(Self::NeedsOperator),
             (Self::Verifying, TaskEvent::DetachAccepted) => begin(Phase::Detach),
             (Self::Verifying, TaskEvent::AbandonAccepted) => begin(Phase::Abandon),
+            (Self::NeedsOperator, TaskEvent::OperatorRetried(phase, step))
+                if !phase.can_undo(kind) && kind.steps(phase).contains(&step) =>
+            {
+                Ok(Self::At(phase, step))
+            }
             (
                 Self::Scheduled | Self::Verifying | Self::NeedsOperator | Self::Ended(_) | Self::At(_, _),
                 TaskEvent::Begun
@@ -452,7 +459,8 @@ impl Progress {
                 | TaskEvent::Redo(_)
                 | TaskEvent::StepFailed
                 | TaskEvent::DetachAccepted
-                | TaskEvent::AbandonAccepted,
+                | TaskEvent::AbandonAccepted
+                | TaskEvent::OperatorRetried(_, _),
             ) => Err(illegal),
         }
     }

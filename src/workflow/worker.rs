@@ -1,6 +1,7 @@
 //! The worker: wake, claim a lease, run one step, record, repeat.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
@@ -9,7 +10,8 @@ use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use crate::db::notices::Channel;
-use crate::db::{self, tasks};
+use crate::db::{self, Conn, tasks};
+use crate::domain::ids::TaskId;
 use crate::domain::task::{Phase, Progress, Step, Task, TaskEvent, TaskState};
 use crate::testing::{self, Defect, planted};
 use crate::workflow::step::{self, Done, StepContext, StepError};
@@ -17,6 +19,9 @@ use crate::workflow::{Works, chain, simulation};
 
 /// The pause before a store that was away is asked again.
 const AWAY: Duration = Duration::from_millis(100);
+
+/// The pause before a task that was let go may be claimed again by the same worker.
+const LET_GO: Duration = Duration::from_secs(1);
 
 /// Tasks that one worker runs at a time.
 const AT_ONCE: usize = 8;
@@ -34,12 +39,15 @@ const REDOS: i32 = 6;
 pub async fn run(works: Arc<Works>, owner: String, mut stop: watch::Receiver<bool>) {
     let room = Arc::new(Semaphore::new(AT_ONCE));
     let mut running = JoinSet::new();
+    let at_work = Arc::new(Mutex::new(HashSet::new()));
     while !*stop.borrow() {
         while running.try_join_next().is_some() {}
         let claimed = match Arc::clone(&room).try_acquire_owned() {
             Ok(permit) => {
                 let (host, owner, lease) = (works.host.clone(), owner.clone(), works.lease);
-                match works.db.transact(move |conn| tasks::claim_next(conn, &host, &owner, lease)).await {
+                let mine: Vec<TaskId> = held(&at_work).iter().copied().collect();
+                let claim = move |conn: &mut Conn| tasks::claim_next(conn, &host, &owner, &mine, lease);
+                match works.db.transact(claim).await {
                     Ok(task) => task.map(|task| (task, permit)),
                     Err(error) => {
                         tracing::warn!(error = %chain(&error), "no task could be claimed");
@@ -50,11 +58,14 @@ pub async fn run(works: Arc<Works>, owner: String, mut stop: watch::Receiver<boo
             Err(_) => None,
         };
         if let Some((task, permit)) = claimed {
-            let works = Arc::clone(&works);
+            let (works, at_work) = (Arc::clone(&works), Arc::clone(&at_work));
+            held(&at_work).insert(task.id);
             let span = tracing::info_span!("task", task.id = %task.id, kind = task.kind().as_str());
             running.spawn(
                 async move {
+                    let id = task.id;
                     run_task(works, task).await;
+                    held(&at_work).remove(&id);
                     drop(permit);
                 }
                 .instrument(span),
@@ -67,6 +78,10 @@ pub async fn run(works: Arc<Works>, owner: String, mut stop: watch::Receiver<boo
         }
     }
     running.shutdown().await;
+}
+
+fn held(at_work: &Mutex<HashSet<TaskId>>) -> MutexGuard<'_, HashSet<TaskId>> {
+    at_work.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs a claimed task until it waits, ends, or its lease is lost.
@@ -93,8 +108,9 @@ async fn run_task(works: Arc<Works>, mut task: Task) {
                 tokio::time::sleep(AWAY).await;
             }
             Err(error) => {
-                // Nothing was recorded; when the lease ends the same step is run again.
+                // Nothing was recorded: the same step is run again, by whoever claims the task next.
                 tracing::warn!(error = %chain(&error), "the task was let go");
+                tokio::time::sleep(LET_GO).await;
                 return;
             }
         }

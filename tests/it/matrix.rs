@@ -150,6 +150,29 @@ async fn stuck_at(api: &Client, admin: &Client, roles: &Roles, step: Step, event
     assert_eq!(running, 1, "{step:?}: the old server serves");
     let (code, answer) = ask(api, &id, "mysql", "5.7").await;
     assert_eq!(code, 422, "{step:?}: claims are kept: {answer}");
+    // The way out: what stood in the way is taken away, and an operator lets the task go on.
+    let (code, answer) =
+        admin.put(&format!("/mgmt/instances/{id}/simulation"), &json!({"steps": {}})).await.unwrap();
+    assert!((200..300).contains(&code), "{answer}");
+    let operate = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_coffer"));
+        let done = command.args(arguments).env("DATABASE_URL", roles.url()).output().unwrap();
+        (done.status.success(), String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned())
+    };
+    let stuck = task["id"].as_str().unwrap();
+    let (_, listed) = operate(&["admin", "task", "list"]);
+    assert!(listed.contains(stuck) && listed.contains(step.as_str()), "{listed}");
+    let (done, said) = operate(&["admin", "task", "retry", stuck]);
+    assert!(done, "{said}");
+    wait_for("the task ends", Duration::from_secs(60), async || {
+        let (_, tasks) = api.read(&format!("/instances/{id}/upgrades")).await.ok()?;
+        let ended = if event == "detach" { "succeeded" } else { "cancelled" };
+        (tasks["upgrades"][0]["state"] == ended).then_some(())
+    })
+    .await;
+    healthy(api, &id).await;
+    let (done, said) = operate(&["admin", "task", "retry", stuck]);
+    assert!(!done && said.contains("not needs_operator"), "{said}");
 }
 
 /// 200 identical requests at once at a pool of 16: one task, 199 answers of 422.
