@@ -30,6 +30,7 @@ pub mod db;
 pub mod domain;
 pub mod endpoint;
 pub mod engines;
+pub mod files;
 pub mod pki;
 pub mod runtimes;
 pub mod seal;

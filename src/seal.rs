@@ -3,8 +3,7 @@
 //! AES-256-GCM under one key file (0600). Each sealed value carries the key's id and is bound to what it is for (the
 //! associated data), so that a value moved to another row does not open.
 
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
@@ -61,18 +60,8 @@ impl Sealer {
         if !path.exists() {
             let key: [u8; 32] = rand::random();
             let text = Zeroizing::new(BASE64.encode(key) + "\n");
-            // Whole or not at all: a key file that is half written would lock every value out.
-            let fresh = path.with_extension("new");
-            let mut file = std::fs::OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&fresh)
-                .map_err(io)?;
-            file.write_all(text.as_bytes()).map_err(io)?;
-            file.sync_all().map_err(io)?;
-            std::fs::rename(&fresh, path).map_err(io)?;
+            // Whole or not at all, and once: a key that only one process knows would lock values out.
+            crate::files::make_once(path, text.as_bytes()).map_err(io)?;
         }
         if std::fs::metadata(path).map_err(io)?.permissions().mode() & 0o077 != 0 {
             return Err(bad("others than its owner may read it; expected mode 0600"));

@@ -6,8 +6,7 @@
 //! in `clouds.yaml` beside it, in the same mode, because the clients need them there; a hash in one of the two would
 //! protect nothing. What would change our mind: users who choose their own passwords.
 
-use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -387,21 +386,7 @@ fn private_file(
 ) -> Result<Zeroizing<Vec<u8>>, Error> {
     let io = |source| Error::File { path: path.to_owned(), source };
     if !path.try_exists().map_err(io)? {
-        let content = make()?;
-        let fresh = path.with_extension("new");
-        // What a start that was killed left may have another mode: begin with a new file.
-        match std::fs::remove_file(&fresh) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(e)),
-            Ok(()) | Err(_) => {}
-        }
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh).map_err(io)?;
-        file.write_all(&content).map_err(io)?;
-        file.sync_all().map_err(io)?;
-        std::fs::rename(&fresh, path).map_err(io)?;
-        if let Some(folder) = path.parent() {
-            std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
-        }
+        crate::files::make_once(path, &make()?).map_err(io)?;
     }
     if std::fs::metadata(path).map_err(io)?.permissions().mode() & 0o077 != 0 {
         return Err(Error::BadFile {

@@ -13,7 +13,6 @@ use tokio::task::JoinHandle;
 
 use crate::cli::accounts::{Accounts, runtime_config, told};
 use crate::cli::lock::{Lock, Tried};
-use crate::cli::private::write_private;
 use crate::cli::state::Folders;
 use crate::db::hosts::Offer;
 use crate::db::notices::Notices;
@@ -21,6 +20,7 @@ use crate::db::{Db, accounts, catalogue, hosts, tasks};
 use crate::domain::datastore::RuntimeKind;
 use crate::domain::ids::HostId;
 use crate::engines::mariadb::MariaDb;
+use crate::files::make_once;
 use crate::runtimes::Runtime;
 use crate::runtimes::process::ProcessRuntime;
 use crate::seal::Sealer;
@@ -235,9 +235,10 @@ fn host_id(state: &Path) -> anyhow::Result<HostId> {
         Ok(id) if !id.trim().is_empty() => Ok(HostId(id.trim().to_owned())),
         Ok(_) => bail!("{} is empty", path.display()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let id = uuid::Uuid::new_v4().to_string();
-            write_private(&path, &id)?;
-            Ok(HostId(id))
+            let doing = || format!("make {}", path.display());
+            make_once(&path, uuid::Uuid::new_v4().to_string().as_bytes()).with_context(doing)?;
+            // Another's, if it was first.
+            Ok(HostId(std::fs::read_to_string(&path).with_context(doing)?))
         }
         Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
     }

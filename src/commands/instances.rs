@@ -96,13 +96,6 @@ impl Commands {
     /// A refusal: 400 for values, 403 by role, 404 for a datastore, 413 for a size or a full host.
     pub async fn create_instance(&self, caller: &Caller, request: CreateInstance) -> Result<Instance, Error> {
         allow(caller, Rule::InstanceCreate)?;
-        if request.volume_gb > MAX_VOLUME_GB {
-            return Err(Refusal::NoRoom(format!(
-                "Volume 'size' cannot exceed maximum of {MAX_VOLUME_GB} GB, {} cannot be accepted.",
-                request.volume_gb
-            ))
-            .into());
-        }
         let (id, generation, task) =
             (InstanceId(Uuid::new_v4()), GenerationId(Uuid::new_v4()), TaskId(Uuid::now_v7()));
         let users = serde_json::to_string(&request.users).map_err(|e| Error::Inconsistent(e.to_string()))?;
@@ -110,7 +103,8 @@ impl Commands {
         let service_secret = self.new_service_secret(generation)?;
         let caller = caller.clone();
         let quota = self.quota;
-        self.db
+        let accepted = self
+            .db
             .transact(move |conn| {
                 let version = resolve_version(
                     &catalogue::datastores(conn)?,
@@ -121,6 +115,13 @@ impl Commands {
                     .into_iter()
                     .find(|flavor| flavor.id == request.flavor)
                     .ok_or_else(|| Refusal::Invalid(format!("Flavor {} cannot be found.", request.flavor)))?;
+                if request.volume_gb > MAX_VOLUME_GB {
+                    return Err(Refusal::NoRoom(format!(
+                        "Volume 'size' cannot exceed maximum of {MAX_VOLUME_GB} GB, {} cannot be accepted.",
+                        request.volume_gb
+                    ))
+                    .into());
+                }
                 let host = hosts::place(conn, &version)?.ok_or_else(|| {
                     Refusal::Unavailable(format!("No host that runs {} is up.", version.title()))
                 })?;
@@ -182,7 +183,8 @@ impl Commands {
                 note(conn, &caller, &instance, Some(task), "create_accepted")?;
                 Ok(instance)
             })
-            .await
+            .await;
+        self.heard(task, id, accepted).await
     }
 
     /// Renames an instance, at once, whatever it is doing.

@@ -11,14 +11,20 @@ pub mod simulations;
 pub mod tasks;
 pub mod upgrades;
 
+use std::time::{Duration, Instant};
+
 use secrecy::ExposeSecret as _;
 
 use crate::db::notices::Notices;
 use crate::db::{self, AsStoreError, Db};
-use crate::domain::ids::GenerationId;
+use crate::domain::ids::{GenerationId, InstanceId, TaskId};
+use crate::domain::instance::Instance;
 use crate::domain::quota::Quota;
 use crate::domain::refusal::Refusal;
 use crate::seal::{self, Sealer};
+
+/// How long an acceptance whose commit was not heard of is looked for.
+const HEARD: Duration = Duration::from_secs(10);
 
 /// What commands need.
 #[derive(Clone)]
@@ -34,6 +40,33 @@ pub struct Commands {
 }
 
 impl Commands {
+    /// What became of an acceptance whose commit was not heard of: the store went away between the two. The task is
+    /// there with its instance, or nothing is.
+    async fn heard(
+        &self,
+        task: TaskId,
+        id: InstanceId,
+        done: Result<Instance, Error>,
+    ) -> Result<Instance, Error> {
+        let deadline = Instant::now() + HEARD;
+        match done {
+            Err(Error::Db(lost)) if lost.may_have_committed() => loop {
+                let found = self.db.read(move |conn| match db::tasks::find(conn, task)? {
+                    Some(_) => db::instances::find(conn, id),
+                    None => Ok(None),
+                });
+                match found.await {
+                    Ok(Some(instance)) => return Ok(instance),
+                    Err(error) if error.is_away() && Instant::now() < deadline => {
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                    Ok(None) | Err(_) => return Err(Error::Db(lost)),
+                }
+            },
+            done => done,
+        }
+    }
+
     /// A new random password of our own account in a generation's server, sealed.
     ///
     /// # Errors

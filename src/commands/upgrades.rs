@@ -54,7 +54,8 @@ impl Commands {
         let service_secret = self.new_service_secret(generation)?;
         let caller = caller.clone();
         let quota = self.quota;
-        self.db
+        let accepted = self
+            .db
             .transact(move |conn| {
                 let mut source = load(conn, &caller, id, &target)?;
                 let running = source.running.clone().ok_or_else(|| not_ready(&source))?;
@@ -123,7 +124,8 @@ impl Commands {
                 note(conn, &caller, &source, Some(task), "upgrade_accepted")?;
                 again(conn, new)
             })
-            .await
+            .await;
+        self.heard(task, new, accepted).await
     }
 
     async fn target(&self, request: &UpgradeRequest) -> Result<DatastoreVersion, Error> {

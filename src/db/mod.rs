@@ -114,6 +114,39 @@ impl Error {
             if info.constraint_name() == Some(constraint))
     }
 
+    /// Whether a transaction that ended so may have been committed all the same: the store went away after it began.
+    pub fn may_have_committed(&self) -> bool {
+        matches!(self, Self::Query { .. } | Self::Transaction(_)) && self.is_away()
+    }
+
+    /// Whether the same write would be refused again, whatever becomes of the store: it broke a rule of the schema or
+    /// does not hold together.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Row(_) | Self::Broken(_) => true,
+            Self::Query { source: DieselError::DatabaseError(kind, _), .. } => matches!(
+                kind,
+                DatabaseErrorKind::UniqueViolation
+                    | DatabaseErrorKind::ForeignKeyViolation
+                    | DatabaseErrorKind::NotNullViolation
+                    | DatabaseErrorKind::CheckViolation
+                    | DatabaseErrorKind::ExclusionViolation
+                    | DatabaseErrorKind::RestrictViolation
+            ),
+            Self::Query { source, .. } => {
+                matches!(source, DieselError::DeserializationError(_) | DieselError::SerializationError(_))
+            }
+            Self::Transaction(_)
+            | Self::NoConnection(_)
+            | Self::Saturated
+            | Self::Stale(_)
+            | Self::LeaseLost
+            | Self::Migrations(_)
+            | Self::Schema(_)
+            | Self::Stopping => false,
+        }
+    }
+
     /// Whether the store cannot be reached now.
     pub fn is_away(&self) -> bool {
         match self {
@@ -145,7 +178,13 @@ fn lost_race(error: &DieselError) -> bool {
 
 fn is_away(error: &DieselError) -> bool {
     match error {
-        DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, _) => true,
+        DieselError::DatabaseError(
+            DatabaseErrorKind::ClosedConnection
+            | DatabaseErrorKind::UnableToSendCommand
+            // After a failover, until its clients are led to the new primary.
+            | DatabaseErrorKind::ReadOnlyTransaction,
+            _,
+        ) => true,
         DieselError::DatabaseError(_, info) => {
             let text = info.message();
             text.contains("server closed the connection")

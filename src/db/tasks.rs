@@ -333,6 +333,17 @@ pub fn guard(conn: &mut Conn, task: TaskId, lease: i64, by: Duration) -> Result<
     renew(conn, task, lease, by)
 }
 
+/// Like [`guard`], for a task that must still stand where `task` says. A worker that did not hear of its own commit
+/// learns so that the task went on.
+///
+/// # Errors
+/// [`Error::LeaseLost`].
+pub fn guard_place(conn: &mut Conn, task: &Task, by: Duration) -> Result<(), Error> {
+    guard(conn, task.id, task.lease, by)?;
+    let now = find(conn, task.id)?.map(|now| (now.progress, now.attempts));
+    if now == Some((task.progress, task.attempts)) { Ok(()) } else { Err(Error::LeaseLost) }
+}
+
 /// Moves a task. The caller has locked its row: by [`guard`], or by [`lock_live`] for a customer's decision.
 ///
 /// # Errors

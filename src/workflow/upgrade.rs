@@ -190,7 +190,8 @@ async fn catch_up(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepErr
             Following::Running => connecting_since = None,
             Following::Connecting(why) => {
                 let since = *connecting_since.get_or_insert_with(Instant::now);
-                tell(format!("not connected to the source: {why}"));
+                // The engine's own words name what is ours: they are for the operator, in the step's outcome.
+                tell("not connected to the source".to_owned());
                 if since.elapsed() > Duration::from_secs(60) {
                     return Err(StepError::Retry(format!("no connection to the source: {why}")));
                 }

@@ -123,7 +123,7 @@ async fn begin(works: &Works, task: &Task) -> Result<Option<Task>, db::Error> {
     works
         .db
         .transact(move |conn| {
-            tasks::guard(conn, task.id, task.lease, lease)?;
+            tasks::guard_place(conn, &task, lease)?;
             tasks::advance(conn, &task, next, Duration::ZERO)?;
             tasks::find(conn, task.id)
         })
@@ -137,12 +137,13 @@ async fn run_step(
     phase: Phase,
     step: Step,
 ) -> Result<Option<Task>, db::Error> {
+    let began = tokio::time::Instant::now();
     let record = {
         let (task, lease) = (task.clone(), works.lease);
         works
             .db
             .transact(move |conn| {
-                tasks::guard(conn, task.id, task.lease, lease)?;
+                tasks::guard_place(conn, &task, lease)?;
                 tasks::begin_step(conn, &task, phase, step)
             })
             .await?
@@ -154,7 +155,7 @@ async fn run_step(
         tokio::select! {
             // First of all: a worker that was frozen past its lease and wakes must not act once more.
             biased;
-            () = keep_lease(works, task) => Err(StepError::LeaseLost),
+            () = keep_lease(works, task, began) => Err(StepError::LeaseLost),
             outcome = std::panic::AssertUnwindSafe(act(&ctx, phase, step)).catch_unwind() => {
                 // The panic's own words are in the log.
                 outcome.unwrap_or_else(|_| Err(StepError::RetryBriefly("the step panicked".to_owned())))
@@ -218,10 +219,16 @@ async fn run_step(
             return other;
         }
     };
-    // What was done cannot be recorded as done, and would not be the next time either: that is a failure of the step.
-    let error = StepError::RollBack {
-        tenant: format!("The {} could not be completed.", task.kind().as_str()),
-        operator: format!("the step's record was refused: {}", chain(&refused)),
+    let operator = format!("the step's record was refused: {}", chain(&refused));
+    let error = if refused.is_lasting() {
+        // What was done cannot be recorded as done, and would not be the next time either: a failure of the step.
+        StepError::RollBack {
+            tenant: format!("The {} could not be completed.", task.kind().as_str()),
+            operator,
+        }
+    } else {
+        // A full disk, a lost race, a query that was cancelled: the store's trouble, and not the step's.
+        StepError::Retry(operator)
     };
     let (event, wait, word, detail, mut changed, done) = decide(task, attempt, phase, error);
     changed.attempts = attempt;
@@ -337,14 +344,17 @@ fn advance(task: &Task, event: TaskEvent) -> Result<Progress, db::Error> {
 }
 
 /// Renews the lease while a step runs; returns when it is lost, or can no longer be known to be ours.
-async fn keep_lease(works: &Works, task: &Task) {
+async fn keep_lease(works: &Works, task: &Task, began: tokio::time::Instant) {
     let (id, lease, lasts) = (task.id, task.lease, works.lease);
     if planted(Defect::LeaseIgnored) {
         return std::future::pending().await;
     }
-    // The record of the step's beginning has just renewed it.
-    let mut renewed = tokio::time::Instant::now();
+    // The record of the step's beginning renewed it, at the earliest when that was asked for.
+    let mut renewed = began;
     loop {
+        if renewed.elapsed() > lasts - lasts / 5 {
+            return;
+        }
         tokio::time::sleep(lasts / 5).await;
         // A store that hangs must not keep us acting past the end. The margin is for what we do after this returns.
         let end = renewed + lasts - lasts / 5;

@@ -238,6 +238,9 @@ async fn c422_is_an_instance_that_is_not_free() {
     // A source, a replica that builds, and the same again when both wait for the customer.
     for state in ["", "verify_upgrade", "detaching", "deleting", "error", "building"] {
         if !state.is_empty() {
+            // The state alone, without a task or a replica.
+            door.sql("update task_instances set live = false").await;
+            door.sql("update instances set replica_of = null").await;
             door.sql(&format!("update instances set state = '{state}'")).await;
         }
         for id in [&source.to_string(), &new] {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use coffer::domain::task::Step;
 use coffer::testing::{DEFECT, Defect};
 
 use crate::harness::roles::{Role, Roles};
@@ -86,31 +87,56 @@ async fn recorded(db: &tokio_postgres::Client) -> String {
                from task_steps union all \
                select 'instance ' || id || state || revision from instances union all \
                select 'generation ' || id || role || read_only || events || wanted from generations union all \
-               select 'server ' || generation_id || version_number || read_only || coalesce(follows::text, '') \
-               from simulated_servers) as lines";
+               select 'server ' || generation_id || version_number || read_only || coalesce(follows::text, '') || databases \
+               from simulated_servers union all \
+               select 'claim ' || task_id || instance_id || role || live from task_instances union all \
+               select 'endpoint ' || instance_id || coalesce(generation_id::text, '') || epoch from endpoints union all \
+               select 'relay ' || task_id || listening from relays) as lines";
     db.query_one(sql, &[]).await.unwrap().get(0)
 }
 
-/// Two workers. One is frozen at the record of a step, past its lease; the other takes the task to its end. Woken
-/// again, the first changes nothing.
-async fn a_frozen_worker_changes_nothing(defect: Option<Defect>, point: &str) -> Result<(), String> {
+/// Where a worker is frozen.
+#[derive(Clone, Copy)]
+enum Frozen {
+    /// At a point by the record of a step: what it did is not written down.
+    At(&'static str),
+    /// Inside a step, before it acts.
+    In(Step),
+}
+
+/// Two workers. One is frozen past its lease; the other takes the task to its end. Woken again, the first changes
+/// nothing.
+async fn a_frozen_worker_changes_nothing(defect: Option<Defect>, place: Frozen) -> Result<(), String> {
     let mut roles = Roles::start_with("simulated", &planted(defect), 2).await;
     roles.begin(Role::Worker(1)).await;
     let api = roles.login("coffer").await;
     let mut world = World::ask(&api, false).await;
     world.settle(&api, false).await;
-    roles.arm(point);
+    let db = roles.db().await;
+    if let Frozen::At(point) = place {
+        roles.arm(point);
+    } else if let Frozen::In(step) = place {
+        let id: uuid::Uuid = world.id.parse().unwrap();
+        let sql = "insert into simulations (instance_id, step, ms) values ($1, $2, 1000)";
+        db.execute(sql, &[&id, &step.as_str()]).await.unwrap();
+    }
     let new = ask_for_upgrade(&api, &world.id, false).await;
-    let pid = roles.reached(point).await;
+    let pid = match place {
+        Frozen::At(point) => roles.reached(point).await,
+        Frozen::In(step) => who_is_in(&roles, &db, step).await,
+    };
     let frozen = rustix::process::Pid::from_raw(pid).unwrap();
     let role =
         [Role::Worker(0), Role::Worker(1)].into_iter().find(|role| roles.pid(*role) == frozen).unwrap();
     rustix::process::kill_process(frozen, rustix::process::Signal::STOP).unwrap();
-    roles.disarm(point);
+    if let Frozen::At(point) = place {
+        roles.disarm(point);
+    } else {
+        db.execute("delete from simulations", &[]).await.unwrap();
+    }
     for id in [&new, &world.id] {
         status(&api, id, "VERIFY_UPGRADE", Duration::from_secs(60)).await;
     }
-    let db = roles.db().await;
     let before = recorded(&db).await;
     rustix::process::kill_process(frozen, rustix::process::Signal::CONT).unwrap();
     // It says that it let the task go, or else does what it must not.
@@ -121,6 +147,19 @@ async fn a_frozen_worker_changes_nothing(defect: Option<Defect>, point: &str) ->
     .await;
     let after = recorded(&db).await;
     if after == before { Ok(()) } else { Err(format!("before:\n{before}\nafter:\n{after}")) }
+}
+
+/// The worker whose upgrade is in this step now: its slot is in the lease, its pid in the slot's lock.
+async fn who_is_in(roles: &Roles, db: &tokio_postgres::Client, step: Step) -> i32 {
+    let owner: String = wait_for(&format!("an upgrade is in {step:?}"), Duration::from_secs(30), async || {
+        let sql = "select t.lease_owner from tasks t join task_steps s on s.task_id = t.id and s.outcome is null \
+                   where t.kind = 'upgrade' and s.step = $1";
+        db.query_opt(sql, &[&step.as_str()]).await.unwrap().and_then(|row| row.get(0))
+    })
+    .await;
+    let slot = owner.rsplit('/').next().unwrap();
+    let lock = std::fs::read_to_string(roles.state.join(format!("worker-{slot}.lock"))).unwrap();
+    lock.trim().strip_prefix("pid ").unwrap().parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -135,10 +174,13 @@ async fn a_version_is_what_the_server_answers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_was_frozen_past_its_lease_changes_nothing() {
-    for point in
-        ["upgrade.forward.place.before", "upgrade.forward.seed.before", "upgrade.forward.open.before"]
-    {
-        a_frozen_worker_changes_nothing(None, point).await.unwrap();
+    for place in [
+        Frozen::At("upgrade.forward.seed.before"),
+        Frozen::At("upgrade.forward.open.before"),
+        Frozen::In(Step::Place),
+        Frozen::In(Step::Seed),
+    ] {
+        a_frozen_worker_changes_nothing(None, place).await.unwrap();
     }
 }
 
@@ -147,14 +189,19 @@ async fn each_planted_defect_is_noticed() {
     for defect in Defect::ALL {
         let ended = match defect {
             Defect::WaitSkipped | Defect::PositionReadEarly => {
-                nothing_is_lost_by_a_detach(Some(defect)).await
+                vec![nothing_is_lost_by_a_detach(Some(defect)).await]
             }
-            Defect::ProbeSkipped => the_server_itself_says_what_it_is(Some(defect)).await,
-            Defect::LeaseIgnored => {
-                a_frozen_worker_changes_nothing(Some(defect), "upgrade.forward.seed.before").await
-            }
+            Defect::ProbeSkipped => vec![the_server_itself_says_what_it_is(Some(defect)).await],
+            Defect::LeaseIgnored => vec![
+                a_frozen_worker_changes_nothing(Some(defect), Frozen::At("upgrade.forward.seed.before"))
+                    .await,
+                // It acts, and not only writes, though its lease is another's.
+                a_frozen_worker_changes_nothing(Some(defect), Frozen::In(Step::Place)).await,
+            ],
         };
-        let noticed = ended.expect_err(defect.as_str());
-        eprintln!("{}: noticed: {}", defect.as_str(), noticed.lines().next().unwrap());
+        for ended in ended {
+            let noticed = ended.expect_err(defect.as_str());
+            eprintln!("{}: noticed: {}", defect.as_str(), noticed.lines().next().unwrap());
+        }
     }
 }

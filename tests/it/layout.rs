@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Module, and what of ours it may use.
 const TABLE: &[(&str, &[&str])] = &[
     ("api", &["auth", "commands", "domain", "db"]),
-    ("auth", &["db", "seal", "domain"]),
+    ("auth", &["db", "files", "seal", "domain"]),
     ("commands", &["db", "seal", "domain"]),
     ("db", &["domain", "testing"]),
     ("domain", &[]),
@@ -14,7 +14,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("engines", &["runtimes", "domain"]),
     ("pki", &[]),
     ("runtimes", &["domain"]),
-    ("seal", &[]),
+    ("files", &[]),
+    ("seal", &["files"]),
     ("simulated", &["db", "engines", "runtimes", "domain"]),
     ("store", &[]),
     ("telemetry", &[]),
@@ -30,6 +31,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "db",
             "domain",
             "endpoint",
+            "files",
             "engines",
             "runtimes",
             "seal",

@@ -39,6 +39,17 @@ async fn ask(api: &Client, id: &str, datastore: &str, version: &str) -> (u16, Va
     api.post(&format!("/instances/{id}/action"), &body).await.unwrap()
 }
 
+/// How much there is of everything that an acceptance makes, and how often instances were changed.
+async fn everything(db: &tokio_postgres::Client) -> Vec<i64> {
+    let mut counts = Vec::new();
+    for table in ["tasks", "task_instances", "instances", "endpoints", "generations", "events", "relays"] {
+        counts.push(store::count(db, table).await);
+    }
+    let sql = "select coalesce(sum(revision), 0)::bigint from instances";
+    counts.push(db.query_one(sql, &[]).await.unwrap().get(0));
+    counts
+}
+
 /// Eleven versions, each asked for each of the eleven: six are accepted, and what is refused changes nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn six_edges_are_accepted_and_every_other_pair_is_refused() {
@@ -50,7 +61,7 @@ async fn six_edges_are_accepted_and_every_other_pair_is_refused() {
     for (datastore, version, ..) in VERSIONS {
         let id = create(&api, datastore, version).await;
         healthy(&api, &id).await;
-        let tasks = store::count(&db, "tasks").await;
+        let rows = everything(&db).await;
         let mut open = Vec::new();
         for (to_store, to_version, ..) in VERSIONS {
             let edge = ((*datastore, *version), (*to_store, *to_version));
@@ -65,7 +76,7 @@ async fn six_edges_are_accepted_and_every_other_pair_is_refused() {
             assert_eq!(answer[fault]["code"], code, "{edge:?}: {answer}");
             refused += 1;
         }
-        assert_eq!(store::count(&db, "tasks").await, tasks, "a refused request changes nothing");
+        assert_eq!(everything(&db).await, rows, "a refused request changes nothing");
         for ((_, _), (to_store, to_version)) in open {
             let (status_code, answer) = ask(&api, &id, to_store, to_version).await;
             assert_eq!(status_code, 202, "{datastore} {version} -> {to_store} {to_version}: {answer}");
@@ -148,6 +159,12 @@ async fn stuck_at(api: &Client, admin: &Client, roles: &Roles, step: Step, event
     let sql = "select count(*) from simulated_servers where generation_id = $1 and state = 'running'";
     let running: i64 = db.query_one(sql, &[&kept.0]).await.unwrap().get(0);
     assert_eq!(running, 1, "{step:?}: the old server serves");
+    assert_eq!(store::count(&db, "task_instances where live").await, 2, "{step:?}: both are claimed");
+    if step != Step::DropServer && event == "detach" {
+        let kept = store::generation(&db, &new).await.unwrap();
+        let running: i64 = db.query_one(sql, &[&kept.0]).await.unwrap().get(0);
+        assert_eq!(running, 1, "{step:?}: the new server is kept");
+    }
     let (code, answer) = ask(api, &id, "mysql", "5.7").await;
     assert_eq!(code, 422, "{step:?}: claims are kept: {answer}");
     // The way out: what stood in the way is taken away, and an operator lets the task go on.
