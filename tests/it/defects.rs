@@ -205,3 +205,30 @@ async fn each_planted_defect_is_noticed() {
         }
     }
 }
+
+/// A store that refuses a record for a moment, as with a full disk, neither rolls an upgrade back nor stops it for good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_full_for_a_moment_undoes_nothing() {
+    let roles = Roles::start("simulated").await;
+    let api = roles.login("coffer").await;
+    let mut world = World::ask(&api, false).await;
+    world.settle(&api, false).await;
+    let db = roles.db().await;
+    db.batch_execute(
+        "create sequence full_disk; \
+         create function full_disk() returns trigger language plpgsql as $$ begin \
+         if new.outcome = 'done' and new.step in ('catch_up', 'drain') and nextval('full_disk') % 3 <> 0 then \
+         raise exception 'no room' using errcode = '53100'; end if; return new; end $$; \
+         create trigger full_disk before update on task_steps for each row execute function full_disk();",
+    )
+    .await
+    .unwrap();
+    let new = ask_for_upgrade(&api, &world.id, false).await;
+    status(&api, &new, "VERIFY_UPGRADE", Duration::from_secs(60)).await;
+    ask_for_detach(&api, &new).await;
+    status(&api, &new, "ACTIVE", Duration::from_secs(60)).await;
+    status(&api, &world.id, "ACTIVE", Duration::from_secs(30)).await;
+    let refused: i64 =
+        store::count(&db, "task_steps where outcome = 'retry' and detail like '%record was refused%'").await;
+    assert_eq!(refused, 4, "two records were refused twice");
+}
