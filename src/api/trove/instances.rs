@@ -15,10 +15,11 @@ use crate::commands::instances::visible;
 use crate::db::{self, catalogue, instances};
 use crate::domain::caller::Caller;
 use crate::domain::ids::InstanceId;
-use crate::domain::instance::Instance;
-use crate::domain::matrix::Path;
+use crate::domain::instance::{Instance, InstanceState};
+use crate::domain::matrix::{Path, Way};
 use crate::domain::policy::{Rule, allow};
 use crate::domain::refusal::Refusal;
+use crate::domain::upgrade::not_ready;
 
 /// The instance, if it is there for the caller.
 ///
@@ -171,7 +172,17 @@ pub async fn update(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
         allow(&caller, Rule::InstanceUpdate)?;
     }
     match change {
-        None | Some(Change::DetachConfiguration) => {}
+        None => {}
+        Some(Change::DetachConfiguration | Change::AttachConfiguration)
+            if instance.state != InstanceState::Active =>
+        {
+            return Err(Refusal::invalid(
+                "instance['configuration']",
+                format!("cannot be changed while the instance is {}", instance.state.trove_status()),
+            )
+            .into());
+        }
+        Some(Change::DetachConfiguration) => {}
         // One transaction for both: it is one request.
         Some(Change::Detach) => {
             call.state.commands.detach_instance(&caller, id, name).await?;
@@ -193,10 +204,17 @@ pub async fn update(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
 
 /// An upgrade in place: to the version that the instance has it is done already; others come later.
 async fn same_version(call: &Call, instance: &Instance, wanted: &str) -> Result<(), Fault> {
-    let read: Result<_, db::Error> = call.state.commands.db.read(catalogue::versions).await;
+    let from = instance.shown_version().id;
+    let read: Result<_, db::Error> = call
+        .state
+        .commands
+        .db
+        .read(move |conn| Ok((catalogue::versions(conn)?, catalogue::paths(conn, Some(from))?)))
+        .await;
+    let (versions, paths) = read?;
     let shown = instance.shown_version();
     let by_id = wanted.len() == 36 && uuid::Uuid::parse_str(wanted).is_ok();
-    let target = read?.into_iter().find(|v| {
+    let target = versions.into_iter().find(|v| {
         v.datastore_id == shown.datastore_id
             && if by_id { v.id.to_string().eq_ignore_ascii_case(wanted) } else { v.name == wanted }
     });
@@ -206,6 +224,21 @@ async fn same_version(call: &Call, instance: &Instance, wanted: &str) -> Result<
         Some(target) if target.id == shown.id => Ok(()),
         Some(target) if !target.active => {
             Err(Refusal::Invalid(format!("Datastore version '{wanted}' is not active.")).into())
+        }
+        Some(_) if instance.state != InstanceState::Active => Err(not_ready(instance).into()),
+        Some(target)
+            if ![Way::InPlace, Way::Twin, Way::Rolling]
+                .into_iter()
+                .any(|way| paths.iter().any(|path| path.to.id == target.id && path.leads(from, way))) =>
+        {
+            Err(Refusal::Invalid(format!(
+                "An upgrade of the same instance from {} to {} is not allowed. The action {{\"upgrade\": \
+                 {{\"datastore_type\", \"datastore_version\"}}}} upgrades by way of a new instance: see the \
+                 instance's available_upgrades.",
+                shown.title(),
+                target.title()
+            ))
+            .into())
         }
         Some(_) => Err(Fault::NotImplemented(
             "Upgrading in place is not implemented by this service yet. The action \
