@@ -17,7 +17,7 @@
 //! what is there.
 //!
 //! Beside them: the supervisor keeps servers up; [`endpoint`], a process of its own, leads each instance's address to
-//! its server and survives the others; [`store`] is the embedded Postgres of `coffer dev`; [`seal`] keeps secrets, and
+//! its server and survives the others; both reach it by [`sockets`]; [`store`] is the embedded Postgres of `coffer dev`; [`seal`] keeps secrets, and
 //! [`pki`] makes certificates; [`cli`] builds the parts of each command and is the only place that chooses drivers.
 //!
 //! Who may use whom is a table in `tests/it/layout.rs`.
@@ -35,6 +35,7 @@ pub mod pki;
 pub mod runtimes;
 pub mod seal;
 pub mod simulated;
+pub mod sockets;
 pub mod store;
 pub mod telemetry;
 pub mod testing;

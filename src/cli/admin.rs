@@ -163,7 +163,11 @@ async fn manage_tasks(db: &Db, what: TaskCommand) -> anyhow::Result<()> {
     let caller = operator()?;
     match what {
         TaskCommand::List => {
-            for task in tasks::stuck(db, &caller).await? {
+            let stuck = tasks::stuck(db, &caller).await?;
+            if stuck.is_empty() {
+                println!("no task needs an operator");
+            }
+            for task in stuck {
                 let (reason, operator) = (task.reason.as_deref(), task.operator_reason.as_deref());
                 println!("{}  {:<8} project {}", task.id, task.kind().as_str(), task.project);
                 println!("    {}", reason.unwrap_or("no reason was recorded"));

@@ -15,6 +15,7 @@ use crate::cli::signals::{asked_to_stop, stopped};
 use crate::commands::Commands;
 use crate::db::notices::Notices;
 use crate::db::{Config, Db};
+use crate::files::make_once;
 use crate::seal::Sealer;
 
 /// Arguments of `coffer api`.
@@ -60,10 +61,15 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let identity = Arc::new(DevIdentity::open(&args.identity_dir).context("open the built-in identity")?);
     let (stopping, stop) = watch::channel(false);
     let api = tokio::spawn(crate::api::serve(
-        ApiState::for_dev(commands, identity).limited_by(args.limits),
+        ApiState::for_dev(commands, Arc::clone(&identity)).limited_by(args.limits),
         listener,
         stopped(stop),
     ));
+    // How a client logs in: left alone where `dev` or an operator wrote it, with the address that clients use.
+    for (name, text) in [("clouds.yaml", identity.clouds_yaml(&url)), ("openrc", identity.openrc(&url))] {
+        make_once(&args.identity_dir.join(name), text.as_bytes())
+            .with_context(|| format!("write {name} in {}", args.identity_dir.display()))?;
+    }
     println!("ready {url}");
     std::io::stdout().flush()?;
     asked_to_stop().await;

@@ -65,7 +65,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let listener = TcpListener::bind(&args.listen).with_context(|| format!("listen on {}", args.listen))?;
     let url = format!("http://{}", listener.local_addr()?);
     lock.write(&format!("pid {}, {url}", std::process::id()))?;
-    warn_of_blocked_ports(host.instance_net);
+    warn_of_blocked_ports(host.instance_net)?;
 
     let sealer = host.sealer()?;
     let (stopping, stop) = watch::channel(false);
@@ -164,11 +164,24 @@ async fn serve(
 }
 
 /// Says which of the engines' standard ports something else holds on every address.
-fn warn_of_blocked_ports(net: ipnet::Ipv4Net) {
-    let Some(first) = net.hosts().last() else { return };
+///
+/// # Errors
+/// The addresses are not this machine's: no instance could be served.
+fn warn_of_blocked_ports(net: ipnet::Ipv4Net) -> anyhow::Result<()> {
+    let address = net.hosts().last().with_context(|| format!("--instance-net {net} holds no address"))?;
     let port = EngineKind::MariaDb.standard_port();
-    if let Err(error) = TcpListener::bind((first, port)) {
-        let who = crate::endpoint::blocked::who_listens(port).unwrap_or_else(|| "another process".to_owned());
-        eprintln!("warning: instances cannot listen on port {port} of {net}: {error}; {who} listens there");
+    match TcpListener::bind((address, port)) {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable => {
+            bail!("--instance-net {net}: {address} is no address of this machine; 127.0.0.0/8 always is")
+        }
+        Err(error) => {
+            let who =
+                crate::endpoint::blocked::who_listens(port).unwrap_or_else(|| "another process".to_owned());
+            eprintln!(
+                "warning: instances cannot listen on port {port} of {net}: {error}; {who} listens there"
+            );
+        }
+        Ok(_) => {}
     }
+    Ok(())
 }

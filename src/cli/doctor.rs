@@ -218,10 +218,14 @@ fn of_port(net: ipnet::Ipv4Net, port: u16, state: &Path) -> Finding {
         return Finding::Missing(format!("{net} has no address"), "give another --instance-net".to_owned());
     };
     match TcpListener::bind((address, port)) {
-        Ok(_) => Finding::Fine(format!("port {port} of {net} is free")),
+        Ok(_) => Finding::Fine(format!("port {port} of {address}, the last of {net}, is free")),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable => Finding::Missing(
+            format!("{address} of {net} is no address of this machine"),
+            "give an --instance-net of addresses that the machine has; 127.0.0.0/8 always is".to_owned(),
+        ),
         Err(error) => {
             let who = crate::endpoint::blocked::who_listens(port)
-                .unwrap_or_else(|| "nobody: the address itself cannot be had".to_owned());
+                .unwrap_or_else(|| "a process that cannot be told".to_owned());
             let served = Lock::holder(&state.join("lock")).ok().flatten();
             let served = served.map(|who| format!(" (a coffer dev serves here: {who})")).unwrap_or_default();
             Finding::Missing(

@@ -1,11 +1,13 @@
 //! `coffer endpoint`: the forwarder role, a process of its own, so that connections survive api and worker.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 
+use crate::cli::accounts::Accounts;
 use crate::cli::lock::{Lock, Tried};
 use crate::domain::ids::{GenerationId, HostId};
 use crate::runtimes::process::socket_path;
@@ -49,15 +51,28 @@ pub fn stamp() -> anyhow::Result<String> {
 /// Another endpoint serves here, or the runtime cannot be made.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let stamp = stamp()?;
-    if let (Some(uid), Some(gid)) = (args.uid, args.gid) {
+    // As root it serves under the account that set-up made, unless another is named.
+    let account = match (args.uid, args.gid) {
+        (Some(uid), Some(gid)) => Some((uid, gid)),
+        _ => Accounts::find()?.map(|accounts| (accounts.endpoint.uid, accounts.endpoint.gid)),
+    };
+    let doing = || format!("the endpoint's folder {}", args.state_dir.display());
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&args.state_dir).with_context(doing)?;
+    if let Some((uid, gid)) = account {
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&args.state_dir, Some(uid), Some(gid)).with_context(doing)?;
+        }
         // Before any second thread: these calls are the thread's own.
         drop_rights(uid, gid).context("take the endpoint's account")?;
     }
     let mut lock = match Lock::hold_within(&args.state_dir.join("lock"), Duration::from_secs(1))
-        .context("the endpoint's lock")?
+        .with_context(|| format!("the endpoint's lock in {}", args.state_dir.display()))?
     {
         Tried::Held(lock) => lock,
-        Tried::Anothers(who) => anyhow::bail!("another endpoint serves this host: {who}"),
+        Tried::Anothers(who) => {
+            let pid = who.split(' ').next().unwrap_or_default();
+            anyhow::bail!("another endpoint serves this host: pid {pid}")
+        }
     };
     lock.write(&format!("{} {stamp}", std::process::id()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -140,6 +140,7 @@ impl Host {
     async fn process(&self, offers: &mut Vec<Offer>) -> anyhow::Result<Drivers> {
         let Folders { state, run, engines } = &self.folders;
         let runtime = ProcessRuntime::new(runtime_config(state, engines, run, self.accounts.as_ref()))?;
+        runtime.announce().await.context("say which accounts are in use")?;
         let versions = runtime.versions().await.context("ask the engines' binaries")?;
         let found: Vec<Offer> = versions
             .into_iter()
@@ -189,6 +190,13 @@ impl Host {
             tokio::spawn(worker::run(Arc::clone(&works), owner, stop.clone())),
             tokio::spawn(answers::run(Arc::clone(&works), stop.clone())),
             tokio::spawn(supervisor::run(Arc::clone(&works), net, stop.clone())),
+            tokio::spawn(free_slots(
+                db.clone(),
+                self.id.clone(),
+                self.folders.state.clone(),
+                number,
+                stop.clone(),
+            )),
         ];
         Ok(Worker { works, parts, _slot: slot })
     }
@@ -227,6 +235,31 @@ fn take_slot(state: &Path) -> anyhow::Result<(Lock, usize)> {
         }
     }
     bail!("{SLOTS} workers serve this host already")
+}
+
+/// Ends the leases of workers of this host that are gone, so that nobody waits for their end: who gets a slot's lock
+/// knows that nobody has the slot. One that is frozen keeps its lock.
+async fn free_slots(db: Db, host: HostId, state: PathBuf, own: usize, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        for number in (0..SLOTS).filter(|number| *number != own) {
+            let path = state.join(format!("worker-{number}.lock"));
+            if !path.exists() {
+                continue;
+            }
+            // Held until the leases are ended: a worker that starts now takes another slot.
+            if let Ok(Tried::Held(_slot)) = Lock::try_hold(&path) {
+                let (host, gone) = (host.clone(), format!("{host}/{number}"));
+                let ended = db.transact(move |conn| tasks::release_leases(conn, &host, &gone)).await;
+                if matches!(ended, Ok(count) if count > 0) {
+                    tracing::info!(slot = number, "a worker of this host is gone, its tasks go on");
+                }
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            _ = stop.changed() => {}
+        }
+    }
 }
 
 fn host_id(state: &Path) -> anyhow::Result<HostId> {

@@ -3,6 +3,7 @@
 
 use std::io::Write as _;
 
+use anyhow::Context as _;
 use tokio::sync::watch;
 
 use crate::cli::host::{Host, HostArgs};
@@ -32,6 +33,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let listening = tokio::spawn(notices.clone().listen(args.database_url));
     let (stopping, stop) = watch::channel(false);
     let mut worker = host.start_worker(&db, host.sealer()?, notices, &stop).await?;
+    let authority = worker.works.authority_certificate().await.context("the service's own authority")?;
+    std::fs::write(host.folders.state.join("ca.pem"), authority).context("write ca.pem")?;
     println!("ready {}", host.id);
     std::io::stdout().flush()?;
     asked_to_stop().await;

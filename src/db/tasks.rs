@@ -316,7 +316,7 @@ pub fn release_leases(conn: &mut Conn, host: &HostId, owner: &str) -> Result<usi
     diesel::sql_query(
         "update tasks set lease_until = null, lease_owner = null, lease_generation = lease_generation + 1, \
          not_before = least(not_before, now()) \
-         where host_id = $1 and lease_owner = $2 and state in ('scheduled', 'running')",
+         where host_id = $1 and lease_owner = $2 and lease_until >= now() and state in ('scheduled', 'running')",
     )
     .bind::<Text, _>(&host.0)
     .bind::<Text, _>(owner)

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::SocketPath;
 use super::greeting::{self, Unheard};
 use crate::domain::ids::GenerationId;
+use crate::sockets;
 
 const BUFFER: usize = 32 * 1024;
 /// The pause between two tries to reach a server; it doubles up to [`LONGEST_PAUSE`].
@@ -119,7 +120,7 @@ async fn reach(way: &Way, client: &TcpStream) -> io::Result<UnixStream> {
     let mut pause = FIRST_PAUSE;
     loop {
         let generation = *way.leads_to.borrow();
-        let error = match UnixStream::connect((way.socket_path)(generation)).await {
+        let error = match sockets::connect(&(way.socket_path)(generation)).await {
             Ok(server) => return Ok(server),
             Err(error) => error,
         };

@@ -390,6 +390,13 @@ async fn clients_wait_for_a_server_that_restarts_and_for_a_free_place() {
     assert!(greeted(address).await.is_err(), "no server: closed");
     assert!(begun.elapsed() > Duration::from_secs(1), "but not at once");
 
+    // A server's account may put a link to another's socket in the place of its own.
+    let another = GenerationId(Uuid::now_v7());
+    let _anothers = Server::start(house.sockets(), another);
+    let at = |generation: GenerationId| house.sockets().join(generation.to_string());
+    std::os::unix::fs::symlink(at(another), at(generation)).expect("a link");
+    assert!(greeted(address).await.is_err(), "not followed");
+
     let waiting = tokio::spawn(greeted(address));
     let mut patient = TcpStream::connect(address).await.expect("accepted");
     patient.write_all(&LOGIN).await.expect("sent");

@@ -105,6 +105,17 @@ pub enum Error {
     /// The host has no such account for a server, or none that it may use.
     #[error("there is no account {0} for the server")]
     NoSuchAccount(String),
+    /// Every account of the pool has another instance's data, here or with another service of the machine.
+    #[error("all {0} accounts for servers are in use on this machine")]
+    NoAccountFree(usize),
+    /// An account could not be freed of the processes that an earlier server left.
+    #[error("{processes} processes of the user id {uid} do not end")]
+    AccountInUse {
+        /// The account.
+        uid: u32,
+        /// How many are left.
+        processes: usize,
+    },
     /// A folder was to become one account's while another one's files are in it.
     #[error("{folder} belongs to the user id {owner}, not to {wanted}, and is not empty")]
     Foreign {
@@ -139,12 +150,14 @@ pub trait Runtime: Send + Sync {
     /// Where `generation`, with binaries of `engine` and `version`, finds its things. Makes nothing.
     fn layout(&self, generation: GenerationId, engine: EngineKind, version: &str) -> Result<Layout, Error>;
 
-    /// Makes the generation's folders, owned by the server's account: `account`, one of those that the host gives
-    /// to one instance at a time, else the runtime's own. Whose they are then stays so until the volume is dropped:
-    /// everything else runs as their owner.
+    /// Makes the generation's folders, owned by the server's account: where `account` names one of those that the
+    /// host gives to one instance at a time, that one, or another of them when a service beside us uses it; else the
+    /// runtime's own. Generations with the same `account` are one instance's. Whose they are then stays so until the
+    /// volume is dropped: everything else runs as their owner. No process of the account's earlier use is left.
     async fn ensure_volume(&self, generation: GenerationId, account: Option<&str>) -> Result<(), Error>;
 
-    /// Removes the generation's folders with all that is in them. Its server must be stopped.
+    /// Removes the generation's folders with all that is in them. Its server must be stopped; what else runs as its
+    /// account is ended, with the last folder of the account's.
     async fn drop_volume(&self, generation: GenerationId) -> Result<(), Error>;
 
     /// Writes a file into the generation's config folder: whole or not at all, 0600, the server's account's.

@@ -4,17 +4,19 @@
 
 use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use coffer::cli::accounts::{Account, Accounts};
 use coffer::cli::demo::client::Client;
+use coffer::domain::ids::GenerationId;
 use coffer::engines::{Engine as _, Server};
 use coffer::runtimes::process::{ProcessRuntime, socket_path};
 use coffer::runtimes::{self, Runtime as _};
 
-use crate::engine_servers::{ENGINE, House, config, database, own, processes, quiet, text, user};
+use crate::engine_servers::{ENGINE, House, config, database, own, processes, quiet, text, until, user};
 use crate::harness::house::House as Dev;
 use crate::harness::{ask_for_upgrade, healthy, open_shop, status, store};
 
@@ -74,8 +76,8 @@ fn below(folder: &Path, found: &mut Vec<PathBuf>) {
 async fn no_account_reads_what_another_has() {
     let Some(accounts) = accounts("no_account_reads_what_another_has") else { return };
     let house = House::new();
-    let mut pool = accounts.pool.iter();
-    let ((one, first), (two, second)) = (pool.next().unwrap(), pool.next().unwrap());
+    let mut pool = accounts.pool.keys();
+    let (one, two) = (pool.next().unwrap(), pool.next().unwrap());
     let started = async |account: &str, version: &str| {
         let server = Server { account: Some(account.to_owned()), ..house.server(version, false) };
         ENGINE.create_data(&server).await.unwrap();
@@ -83,6 +85,9 @@ async fn no_account_reads_what_another_has() {
         server
     };
     let (there, here) = (started(one, "10.11.0").await, started(two, "10.11.0").await);
+    // The wish, or another when a service beside us has it.
+    let (first, second) = (&owner(&accounts, &house, &there), &owner(&accounts, &house, &here));
+    assert_ne!(first, second);
     ENGINE.create_content(&there, &[database("shop")], &[user("app", "pw", &["shop"])]).await.unwrap();
     for (server, account) in [(&there, first), (&here, second)] {
         let pids = processes(&format!("--defaults-file={}", house.state(server).display()));
@@ -157,6 +162,138 @@ async fn no_account_reads_what_another_has() {
     assert!(processes(&format!("--defaults-file={}", house.state(&here).display())).is_empty());
 }
 
+/// A process of an account's that nobody knows of, ended with the test.
+struct LeftOver(std::process::Child);
+
+impl LeftOver {
+    fn start(account: Account, script: &str, mark: Option<GenerationId>) -> Self {
+        let mut command = Command::new("setsid");
+        command.args(["sh", "-c", script]).current_dir("/").env_clear().env("PATH", "/usr/bin:/bin");
+        if let Some(generation) = mark {
+            command.env("COFFER_GENERATION", generation.to_string());
+        }
+        Self(command.uid(account.uid).gid(account.gid).spawn().unwrap())
+    }
+
+    fn lives(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for LeftOver {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        self.0.wait().unwrap();
+    }
+}
+
+/// The account that a volume has.
+fn owner(accounts: &Accounts, house: &House, server: &Server) -> Account {
+    let uid = house.state(server).join("data").metadata().unwrap().uid();
+    *accounts.pool.values().find(|account| account.uid == uid).unwrap()
+}
+
+/// How many processes an account has.
+fn of(account: Account) -> usize {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let is_number = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().parse::<u32>().is_ok();
+    let of_account =
+        |entry: &std::fs::DirEntry| entry.metadata().is_ok_and(|facts| facts.uid() == account.uid);
+    // What has ended and was not looked at by its parent yet has no program any more.
+    let lives = |entry: &std::fs::DirEntry| {
+        std::fs::read(entry.path().join("cmdline")).is_ok_and(|line| !line.is_empty())
+    };
+    all.filter(is_number).filter(of_account).filter(lives).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_account_left_running_is_gone_before_it_changes_hands() {
+    let Some(accounts) = accounts("what_an_account_left_running_is_gone_before_it_changes_hands") else {
+        return;
+    };
+    let name = accounts.pool.keys().next_back().unwrap();
+    let (house, other) = (House::new(), House::new());
+    let placed = async |house: &House| {
+        let server = Server { account: Some(name.clone()), ..house.server("10.11.0", false) };
+        server.runtime.ensure_volume(server.generation, Some(name)).await.unwrap();
+        server
+    };
+    // Two generations of one instance have one account, which the other service does not get.
+    let (first, second, theirs) = (placed(&house).await, placed(&house).await, placed(&other).await);
+    let account = owner(&accounts, &house, &first);
+    assert_eq!(owner(&accounts, &house, &second), account);
+    let anothers = owner(&accounts, &other, &theirs);
+    assert_ne!(anothers, account);
+
+    let mut ours = LeftOver::start(account, "exec sleep 600", None);
+    let mut foreign = LeftOver::start(anothers, "exec sleep 600", None);
+    // It stops whoever comes to end it, too.
+    let mut stops = LeftOver::start(account, "trap '' TERM HUP; while :; do kill -s STOP -1; done", None);
+    // It is another process at each look.
+    let again = r#"setsid sh -c "$0" "$0" &"#;
+    let chain = format!("c='{again}'; exec sh -c \"$c\" \"$c\"");
+    let mut flees = LeftOver::start(account, &chain, None);
+    until("it flees", async || !flees.lives() && of(account) > 1).await;
+    first.runtime.drop_volume(first.generation).await.unwrap();
+    assert!(ours.lives() && stops.lives(), "the instance has another folder");
+    second.runtime.drop_volume(second.generation).await.unwrap();
+    assert!(!ours.lives() && !stops.lives());
+    assert_eq!(of(account), 0);
+    assert!(foreign.lives(), "another service's is left alone");
+
+    // One that came to be while the account was nobody's: gone before a folder is made as it.
+    let mut late = LeftOver::start(account, "exec sleep 600", None);
+    let next = placed(&house).await;
+    // Another test may have taken it meanwhile.
+    assert!(owner(&accounts, &house, &next) != account || !late.lives());
+    assert!(foreign.lives());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_poses_as_a_server_is_not_believed() {
+    let Some(accounts) = accounts("who_poses_as_a_server_is_not_believed") else { return };
+    let house = House::new();
+    let name = accounts.pool.keys().next().unwrap().clone();
+    let server = Server { account: Some(name), ..house.server("10.11.0", false) };
+    ENGINE.create_data(&server).await.unwrap();
+    let own = owner(&accounts, &house, &server);
+    let poses =
+        [accounts.endpoint, own].map(|who| LeftOver::start(who, "exec sleep 600", Some(server.generation)));
+    let mark = format!("COFFER_GENERATION={}", server.generation);
+    let marked = |process: &LeftOver| {
+        let environment = std::fs::read(format!("/proc/{}/environ", process.0.id())).unwrap();
+        environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+    };
+    until("they pose", async || poses.iter().all(marked)).await;
+    assert_eq!(server.runtime.observe(server.generation).await.unwrap(), runtimes::Observed::Stopped);
+    ENGINE.start(&server).await.unwrap();
+    let record = house.state(&server).join("server.json");
+    let real = std::fs::read_to_string(&record).unwrap();
+    // Not by a record either, and the real one is found without it.
+    std::fs::remove_file(&record).unwrap();
+    assert_eq!(server.runtime.observe(server.generation).await.unwrap(), runtimes::Observed::Running);
+    ENGINE.start(&server).await.unwrap();
+    assert_eq!(std::fs::read_to_string(&record).unwrap(), real);
+    ENGINE.stop(&server).await.unwrap();
+    assert!(poses.into_iter().all(|mut process| process.lives()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_to_anothers_socket_is_refused() {
+    let house = House::new();
+    let (one, two) = (house.started("10.11.0", false).await, house.started("10.11.0", false).await);
+    let socket = |server: &Server| {
+        server.runtime.layout(server.generation, ENGINE.kind(), &server.version).unwrap().socket
+    };
+    two.runtime.connect(two.generation).await.unwrap();
+    std::fs::remove_file(socket(&two)).unwrap();
+    std::os::unix::fs::symlink(socket(&one), socket(&two)).unwrap();
+    let Err(runtimes::Error::Io { source, .. }) = two.runtime.connect(two.generation).await else {
+        panic!("it was followed");
+    };
+    assert_eq!(source.kind(), std::io::ErrorKind::PermissionDenied);
+}
+
 /// The accounts that are some instance's, by instance.
 async fn given(store: &tokio_postgres::Client) -> Vec<(String, String)> {
     store
@@ -185,15 +322,19 @@ async fn an_instance_has_its_account_for_its_life() {
         have.iter().map(|(_, instance)| instance.as_str()).collect::<Vec<_>>(),
         [&one.id, &two.id, &new]
     );
-    for (name, instance) in &have {
+    let mut used = Vec::new();
+    for (_, instance) in &have {
         let generation = store::generation(&store, instance).await.unwrap();
         let folder = dev.state.join("generations").join(generation.to_string()).join("data");
-        assert_eq!(folder.metadata().unwrap().uid(), accounts.pool[name].uid, "{name}");
+        let uid = folder.metadata().unwrap().uid();
+        let account = accounts.pool.values().find(|account| account.uid == uid).unwrap();
+        assert!(!used.contains(&uid), "another instance has it");
+        used.push(uid);
         let pid = dev.engine_pid(&store, instance).await;
-        assert_eq!(std::fs::metadata(format!("/proc/{pid}")).unwrap().uid(), accounts.pool[name].uid);
+        assert_eq!(std::fs::metadata(format!("/proc/{pid}")).unwrap().uid(), uid);
         let socket = socket_path(&dev.run, generation);
         let folder = socket.parent().unwrap().metadata().unwrap();
-        assert_eq!((folder.uid(), folder.gid()), (accounts.pool[name].uid, accounts.endpoint.gid));
+        assert_eq!((folder.uid(), folder.gid()), (account.uid, accounts.endpoint.gid));
         assert_eq!(folder.mode() & 0o7777, 0o710);
     }
 

@@ -24,6 +24,9 @@ use crate::runtimes::{Error, Job, JobOutput, Layout};
 /// How much of a job's standard error is kept: its end.
 const STDERR_KEPT: usize = 4096;
 
+/// How much a job may print on its standard output, in bytes; what is longer is piped.
+const STDOUT_MOST: u64 = 64 * 1024 * 1024;
+
 /// How long no byte may move between two jobs.
 const STALLED: Duration = Duration::from_secs(600);
 
@@ -40,9 +43,11 @@ pub fn environment(layout: &Layout) -> [(&'static str, PathBuf); 4] {
     ]
 }
 
-/// Has this process, and what it becomes, leave no core behind: it would hold a tenant's rows and our passwords. Safe
-/// between fork and exec.
-pub fn no_core() -> std::io::Result<()> {
+/// Has this process, and what it becomes, leave no core behind: it would hold a tenant's rows and our passwords. And
+/// none of it becomes another account by a program's set-user-id bit: one that an account left behind would give
+/// whoever runs it what the account's next instance has. Safe between fork and exec.
+pub fn confine() -> std::io::Result<()> {
+    rustix::thread::set_no_new_privs(true)?;
     let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
     rustix::process::setrlimit(rustix::process::Resource::Core, none).map_err(Into::into)
 }
@@ -123,7 +128,7 @@ async fn start(
     #[expect(unsafe_code, reason = "runs between fork and exec: a few system calls, no allocation, no lock")]
     unsafe {
         command.pre_exec(move || {
-            no_core()?;
+            confine()?;
             // After the change of user, which would take it away again.
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
             if rustix::process::getppid() != Some(parent) {
@@ -174,8 +179,17 @@ pub async fn run(
 ) -> Result<JobOutput, Error> {
     let Started { mut child, program, input } = start(spawner, beside, job, false).await?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let ((), stdout, stderr, status) =
-        tokio::join!(feed(stdin, input), whole(stdout), end_of(stderr), child.wait());
+    let stdout = async { whole(stdout).await.map_err(Error::io(format!("read what {program} prints"))) };
+    // Dropped after an error, the child is killed.
+    let ((), stdout, stderr, status) = tokio::try_join!(
+        async {
+            feed(stdin, input).await;
+            Ok(())
+        },
+        stdout,
+        async { Ok(end_of(stderr).await) },
+        async { Ok(child.wait().await) },
+    )?;
     finish(generation, program, status, stdout, stderr)
 }
 
@@ -193,13 +207,16 @@ pub async fn pipe(
     let (to_in, to_out, to_err) = (to.child.stdin.take(), to.child.stdout.take(), to.child.stderr.take());
     let (mut from_child, mut to_child) = (from.child, to.child);
     let both = async {
-        tokio::join!(
-            feed(from_in, from.input),
-            end_of(from_err),
-            from_child.wait(),
-            whole(to_out),
-            end_of(to_err),
-            to_child.wait(),
+        tokio::try_join!(
+            async {
+                feed(from_in, from.input).await;
+                Ok(())
+            },
+            async { Ok(end_of(from_err).await) },
+            async { Ok(from_child.wait().await) },
+            async { whole(to_out).await.map_err(Error::io(format!("read what {} prints", to.program))) },
+            async { Ok(end_of(to_err).await) },
+            async { Ok(to_child.wait().await) },
         )
     };
     let passing = async {
@@ -209,11 +226,11 @@ pub async fn pipe(
         }
     };
     let ((), from_err, from_status, to_out, to_err, to_status) = tokio::select! {
-        ended = both => ended,
+        ended = both => ended?,
         // Dropped, both are killed.
         () = passing => return Err(Error::io("copy: nothing moved for too long")(std::io::ErrorKind::TimedOut.into())),
     };
-    let from = finish(from_generation, from.program, from_status, Ok(Vec::new()), from_err)?;
+    let from = finish(from_generation, from.program, from_status, Vec::new(), from_err)?;
     let to = finish(to_generation, to.program, to_status, to_out, to_err)?;
     Ok((from, to))
 }
@@ -222,11 +239,10 @@ fn finish(
     generation: GenerationId,
     program: String,
     status: std::io::Result<ExitStatus>,
-    stdout: std::io::Result<Vec<u8>>,
+    stdout: Vec<u8>,
     stderr: String,
 ) -> Result<JobOutput, Error> {
     let status = status.map_err(Error::io(format!("wait for {program}")))?;
-    let stdout = stdout.map_err(Error::io(format!("read what {program} prints")))?;
     tracing::debug!(generation = %generation, program, %status, "job ended");
     Ok(JobOutput { status: status.code(), stdout, stderr })
 }
@@ -277,10 +293,15 @@ enum Passed {
     Stalled,
 }
 
-async fn whole(stdout: Option<ChildStdout>) -> std::io::Result<Vec<u8>> {
+/// Reads to the end; refuses what is longer than [`STDOUT_MOST`]: it may come from a server that was taken over.
+async fn whole(stdout: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<u8>> {
     let mut all = Vec::new();
-    if let Some(mut stdout) = stdout {
-        stdout.read_to_end(&mut all).await?;
+    if let Some(stdout) = stdout {
+        stdout.take(STDOUT_MOST + 1).read_to_end(&mut all).await?;
+    }
+    if all.len() as u64 > STDOUT_MOST {
+        let why = format!("it is more than {} MB", STDOUT_MOST / 1024 / 1024);
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, why));
     }
     Ok(all)
 }
@@ -296,4 +317,16 @@ async fn end_of(stream: Option<impl AsyncRead + Unpin>) -> String {
         end.drain(..surplus);
     }
     String::from_utf8_lossy(&end).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_output_without_an_end_is_refused() {
+        let error = whole(Some(tokio::io::repeat(b'x'))).await.unwrap_err();
+        assert_eq!(error.to_string(), "it is more than 64 MB");
+        assert_eq!(whole(Some(&b"short"[..])).await.unwrap(), b"short");
+    }
 }

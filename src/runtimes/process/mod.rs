@@ -16,14 +16,16 @@
 //! # Accounts
 //! As root, every instance's servers run as a system account that no other instance of the same service has, one of
 //! [`Config::pool`]: a server that is taken over can read nothing of another's. Who that is, the owner of `data`
-//! says: it is set when the folder is made and never changed, so that no account ever inherits another's files. Two
-//! services on one machine share the pool and each gives its accounts out by itself.
+//! says: it is set when the folder is made and never changed, so that no account ever inherits another's files. The
+//! services of one machine share the pool, and none gives out what another uses; an account's processes are ended
+//! before it changes hands. See [`accounts`].
 //!
 //! # If we die here
 //! A server outlives us: it has a session of its own. Whoever comes next finds it by its start record, or, when we
 //! died before that was written, by the mark that every server of ours carries in its environment. A job dies with
 //! us. See [`servers`] and [`jobs`].
 
+mod accounts;
 mod jobs;
 mod servers;
 mod versions;
@@ -39,6 +41,7 @@ use async_trait::async_trait;
 use crate::domain::datastore::{EngineKind, RuntimeKind};
 use crate::domain::ids::GenerationId;
 use crate::runtimes::{Error, HostVersion, Job, JobOutput, Layout, Observed, Runtime, Stream};
+use crate::sockets;
 
 /// Where a process runtime keeps its things, and as whom servers run.
 #[derive(Clone, Debug)]
@@ -53,6 +56,8 @@ pub struct Config {
     pub account: Option<(u32, u32)>,
     /// The accounts that are given to one instance each: name, user and group.
     pub pool: BTreeMap<String, (u32, u32)>,
+    /// Where the services of this machine say which state folders they have; needed with a pool.
+    pub registry: PathBuf,
     /// The group that may reach the sockets; `None` is the servers' own.
     pub endpoint_group: Option<u32>,
 }
@@ -70,6 +75,7 @@ impl Config {
             run_dir: run_dir.into(),
             account: None,
             pool: BTreeMap::new(),
+            registry: PathBuf::from("/var/lib/coffer-accounts"),
             endpoint_group: None,
         }
     }
@@ -101,6 +107,15 @@ impl ProcessRuntime {
             volumes: Arc::new(volumes::Volumes::new(config)),
             spawner: jobs::Spawner::new()?,
         })
+    }
+
+    /// Says to the other services of this machine which accounts this one's folders have: before anything else, where
+    /// the folders are older than the process.
+    ///
+    /// # Errors
+    /// The list cannot be written.
+    pub async fn announce(&self) -> Result<(), Error> {
+        self.on_volumes(volumes::Volumes::announce).await
     }
 
     /// As whom the generation's programs run.
@@ -162,7 +177,9 @@ impl Runtime for ProcessRuntime {
             if servers::find(volumes, generation)?.is_some() {
                 return Err(Error::InUse);
             }
-            volumes.remove(generation)
+            volumes.end_account(generation)?;
+            volumes.remove(generation)?;
+            volumes.leave()
         })
         .await
     }
@@ -239,8 +256,7 @@ impl Runtime for ProcessRuntime {
 
     async fn connect(&self, generation: GenerationId) -> Result<Box<dyn Stream>, Error> {
         let socket = self.volumes.socket(generation)?;
-        let stream =
-            tokio::net::UnixStream::connect(socket).await.map_err(Error::io("connect to the socket"))?;
+        let stream = sockets::connect(&socket).await.map_err(Error::io("connect to the socket"))?;
         Ok(Box::new(stream))
     }
 

@@ -10,6 +10,7 @@
 //! server holds it until it becomes the server.
 
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +21,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::domain::ids::GenerationId;
-use crate::runtimes::process::blocking;
 use crate::runtimes::process::volumes::{Lock, Volumes};
+use crate::runtimes::process::{accounts, blocking};
 use crate::runtimes::{Error, Layout};
 
 /// The name in a server's environment that says whose it is.
@@ -82,28 +83,55 @@ impl Process {
     }
 }
 
-/// The generation's server, if its process is there.
+/// Whether the process is there and has not ended.
+pub fn lives(pid: i32) -> bool {
+    Stat::of(pid).is_some_and(|stat| stat.lives())
+}
+
+/// The generation's server, if its process is there. Only one of its data's owner's is believed: any account of the
+/// host can start what looks like another's.
 pub fn find(volumes: &Volumes, generation: GenerationId) -> Result<Option<Process>, Error> {
+    let Some(owner) = volumes.owner(generation)? else { return Ok(None) };
     let boot_id = boot_id()?;
     if let Some(text) = volumes.read_record(generation, RECORD)?
         && let Ok(process) = serde_json::from_str::<Process>(&text)
         && process.boot_id == boot_id
         && process.is_there()
+        && runs_as(process.pid, owner)
     {
         return Ok(Some(process));
     }
-    search(generation, &boot_id)
+    search(generation, owner, volumes.engines(), &boot_id)
 }
 
-/// Looks through `/proc` for the session leader that carries the generation's mark.
-fn search(generation: GenerationId, boot_id: &str) -> Result<Option<Process>, Error> {
+fn runs_as(pid: i32, owner: u32) -> bool {
+    accounts::users(pid).is_some_and(|users| users.iter().all(|user| *user == owner))
+}
+
+/// Whether the process runs a program of the engines', also one that was replaced meanwhile.
+fn is_of(pid: i32, engines: &Path) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program.starts_with(engines))
+}
+
+/// Looks through `/proc` for the session leader that carries the generation's mark, as its owner, and runs a program
+/// of the engines'.
+fn search(
+    generation: GenerationId,
+    owner: u32,
+    engines: &Path,
+    boot_id: &str,
+) -> Result<Option<Process>, Error> {
     let mark = format!("{MARK}={generation}");
+    let engines = engines.canonicalize().unwrap_or_else(|_| engines.to_owned());
     for entry in std::fs::read_dir("/proc").map_err(Error::io("read /proc"))? {
         let Some(pid) = entry.ok().and_then(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) else {
             continue;
         };
         let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else { continue };
         if !environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()) {
+            continue;
+        }
+        if !runs_as(pid, owner) || !is_of(pid, &engines) {
             continue;
         }
         if let Some(stat) = Stat::of(pid).filter(|stat| stat.lives() && stat.session == pid) {
@@ -168,7 +196,7 @@ fn start(
     #[expect(unsafe_code, reason = "runs between fork and exec: two system calls, no allocation, no lock")]
     unsafe {
         command.pre_exec(|| {
-            super::jobs::no_core()?;
+            super::jobs::confine()?;
             rustix::process::setsid().map(drop).map_err(Into::into)
         });
     }

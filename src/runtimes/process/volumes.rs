@@ -9,11 +9,14 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use crate::domain::ids::GenerationId;
-use crate::runtimes::process::Config;
+use crate::runtimes::process::{Config, accounts};
 use crate::runtimes::{Error, Layout};
 
 /// The longest socket path that we take; the kernel's own end is 107.
 const SOCKET_PATH_MAX: usize = 100;
+
+/// The name of the account that a generation was made for, in a file beside the data.
+const WISH: &str = "account";
 
 /// The folders of all generations.
 pub struct Volumes {
@@ -44,15 +47,127 @@ impl Volumes {
         Ok(Some((facts.uid(), facts.gid())))
     }
 
-    /// User and group of the account of that name; the runtime's own without one.
-    fn account_named(&self, name: Option<&str>) -> Result<Option<(u32, u32)>, Error> {
-        match name {
-            None => Ok(self.config.account),
-            Some(name) => match self.config.pool.get(name) {
-                Some(account) => Ok(Some(*account)),
-                None => Err(Error::NoSuchAccount(name.to_owned())),
-            },
+    /// Who alone can run the generation's server; `None` while there is nobody to whom its data was given.
+    pub fn owner(&self, generation: GenerationId) -> Result<Option<u32>, Error> {
+        let own = rustix::process::geteuid().as_raw();
+        if self.config.account.is_none() {
+            return Ok(Some(own));
         }
+        match std::fs::symlink_metadata(self.folder(generation).join("data")) {
+            Ok(facts) => Ok(Some(facts.uid()).filter(|owner| *owner != own)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("find the generation's data folder")(error)),
+        }
+    }
+
+    /// Where the engines' programs lie.
+    pub fn engines(&self) -> &Path {
+        &self.config.engines_dir
+    }
+
+    /// The account of the pool that has that user id.
+    fn of_pool(&self, user: u32) -> Option<(&str, (u32, u32))> {
+        self.config.pool.iter().find(|(_, (uid, _))| *uid == user).map(|(name, ids)| (name.as_str(), *ids))
+    }
+
+    /// The account that the generation in `folder` was made for: by its note, else, for those of before there were
+    /// notes, by its owner.
+    fn wish(&self, folder: &Path, owner: u32) -> Result<Option<String>, Error> {
+        match std::fs::read_to_string(folder.join(WISH)) {
+            Ok(wish) => Ok(Some(wish)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Ok(self.of_pool(owner).map(|(name, _)| name.to_owned()))
+            }
+            Err(error) => Err(Error::io("read the generation's account")(error)),
+        }
+    }
+
+    /// User and group of an account of the pool for the generation, `wish` if that is possible: the one that its
+    /// instance has here already, or one that nobody on this machine uses and of which no process is left.
+    fn choose(
+        &self,
+        registry: &accounts::Registry,
+        generation: GenerationId,
+        wish: &str,
+    ) -> Result<(u32, u32), Error> {
+        let Some(wished) = self.config.pool.get(wish) else {
+            return Err(Error::NoSuchAccount(wish.to_owned()));
+        };
+        let folder = self.folder(generation);
+        for (other, owner) in accounts::owned(&self.config.state_dir)? {
+            let Some((_, account)) = self.of_pool(owner) else { continue };
+            let same = self.wish(&other, owner)?.as_deref() == Some(wish);
+            if other == folder && !same {
+                return Err(Error::Foreign { folder: last_parts(&other), owner, wanted: wished.0 });
+            }
+            if same {
+                return Ok(account);
+            }
+        }
+        let taken = registry.owners(None)?;
+        let others = self.config.pool.iter().filter(|(name, _)| *name != wish).map(|(_, account)| account);
+        let mut stuck = None;
+        for account in std::iter::once(wished).chain(others).filter(|(user, _)| !taken.contains(user)) {
+            match accounts::end_all(*account) {
+                Ok(()) => return Ok(*account),
+                // The next try begins here again; another account serves as well.
+                Err(error @ Error::AccountInUse { .. }) if stuck.is_none() => stuck = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(stuck.unwrap_or(Error::NoAccountFree(self.config.pool.len())))
+    }
+
+    /// Puts our folders on the machine's list, if one of them has an account of the pool.
+    pub fn announce(&self) -> Result<(), Error> {
+        if self.config.pool.is_empty() {
+            return Ok(());
+        }
+        let ours = accounts::owned(&self.config.state_dir)?;
+        if !ours.iter().any(|(_, owner)| self.of_pool(*owner).is_some()) {
+            return Ok(());
+        }
+        let registry = accounts::Registry::lock(&self.config.registry)?;
+        let others = registry.owners(None)?;
+        if registry.add(&self.config.state_dir)? {
+            for (folder, owner) in ours.iter().filter(|(_, owner)| others.contains(owner)) {
+                if let Some((name, _)) = self.of_pool(*owner) {
+                    let folder = last_parts(folder);
+                    tracing::error!(
+                        folder,
+                        account = name,
+                        "another service of this machine uses the account, too"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends what runs as the generation's account, when it is one of the pool and has no other data on this machine;
+    /// the caller holds the generation's lock and its server is stopped.
+    pub fn end_account(&self, generation: GenerationId) -> Result<(), Error> {
+        let Some((_, account)) = self.owner(generation)?.and_then(|owner| self.of_pool(owner)) else {
+            return Ok(());
+        };
+        let registry = accounts::Registry::lock(&self.config.registry)?;
+        registry.add(&self.config.state_dir)?;
+        if registry.owners(Some(&self.folder(generation)))?.contains(&account.0) {
+            return Ok(());
+        }
+        accounts::end_all(account)
+    }
+
+    /// Takes us off the machine's list when none of our folders is left.
+    pub fn leave(&self) -> Result<(), Error> {
+        if self.config.pool.is_empty() {
+            return Ok(());
+        }
+        let registry = accounts::Registry::lock(&self.config.registry)?;
+        if accounts::owned(&self.config.state_dir)?.is_empty() {
+            registry.remove(&self.config.state_dir)?;
+        }
+        Ok(())
     }
 
     /// The generation's folder.
@@ -87,9 +202,22 @@ impl Volumes {
         })
     }
 
-    /// Makes what is missing of the generation's folders, as the named account's.
-    pub fn ensure(&self, generation: GenerationId, account: Option<&str>) -> Result<(), Error> {
-        let account = self.account_named(account)?;
+    /// Makes what is missing of the generation's folders, as the named account's or another of the pool.
+    pub fn ensure(&self, generation: GenerationId, wish: Option<&str>) -> Result<(), Error> {
+        // Held until the folders say by their owner whose the account is.
+        let mut registry = None;
+        let account = match wish {
+            None => self.config.account,
+            Some(wish) => {
+                if !self.config.pool.contains_key(wish) {
+                    return Err(Error::NoSuchAccount(wish.to_owned()));
+                }
+                make_parents(&self.config.state_dir)?;
+                let registry = registry.insert(accounts::Registry::lock(&self.config.registry)?);
+                registry.add(&self.config.state_dir)?;
+                Some(self.choose(registry, generation, wish)?)
+            }
+        };
         let account_group = account.map(|(_, group)| group);
         let folder = self.folder(generation);
         if let Some((user, _)) = account {
@@ -101,14 +229,19 @@ impl Volumes {
         let generations = self.config.state_dir.join("generations");
         make_folder(&generations, 0o711, None, None)?;
         make_folder(&folder, 0o710, None, account_group)?;
+        if let Some(wish) = wish {
+            write_whole(&folder.join(WISH), wish.as_bytes(), None)?;
+        }
+        let (user, group) = account.unzip();
+        // First, since it says whose the account is.
+        make_folder(&folder.join("data"), 0o700, user, group)?;
+        make_folder(&folder.join("tmp"), 0o700, user, group)?;
         make_folder(&folder.join("config"), 0o710, None, account_group)?;
         make_folder(&folder.join("log"), 0o710, None, account_group)?;
-        let (user, group) = account.unzip();
-        make_folder(&folder.join("tmp"), 0o700, user, group)?;
-        make_folder(&folder.join("data"), 0o700, user, group)?;
-        self.ensure_sockets(generation)?;
         sync_folder(&folder)?;
-        sync_folder(&generations)
+        sync_folder(&generations)?;
+        drop(registry);
+        self.ensure_sockets(generation)
     }
 
     /// Makes the socket folder: `/run` is empty after a boot.
@@ -159,7 +292,8 @@ impl Volumes {
     pub fn remove(&self, generation: GenerationId) -> Result<(), Error> {
         self.remove_sockets(generation)?;
         let folder = self.folder(generation);
-        for part in ["data", "tmp", "config", "log"] {
+        // The data last: while it is there, nobody else gets the account, whose the other parts are, too.
+        for part in ["tmp", "config", "log", "data"] {
             remove(&folder.join(part))?;
         }
         remove(&folder)
