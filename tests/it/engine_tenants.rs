@@ -174,6 +174,8 @@ async fn no_text_of_the_tenants_runs_as_ours() {
             "CREATE USER coffer_dump@localhost",
             "CREATE USER coffer_look@localhost",
             "CREATE USER coffer_load@localhost",
+            "CREATE USER coffer_show@localhost",
+            "CREATE USER coffer_make@localhost",
         ] {
             conn.query_drop(sql).await.unwrap();
         }
@@ -251,5 +253,218 @@ async fn the_accounts_that_read_can_do_nothing_else() {
         let ran = text(&mut own(server).await, "SELECT GROUP_CONCAT(DISTINCT who) FROM shop.ran").await;
         assert_eq!(ran, "");
     }
+    assert_eq!(accounts(&source).await, ["app@%", "coffer@localhost", "mariadb.sys@localhost"]);
+}
+
+/// What a tenant has ready for whoever opens its views: functions that a server runs to know a view's columns.
+async fn trapped(source: &Server) {
+    ENGINE.create_content(source, &[database("shop")], &[user("app", "pw", &["shop"])]).await.unwrap();
+    let mut app = connect(source, "app", "pw").await.unwrap();
+    let mut statements: Vec<String> = [
+        "USE shop",
+        "CREATE TABLE ran (who VARCHAR(200), login VARCHAR(200))",
+        "CREATE TABLE days (day DATE PRIMARY KEY, n INT)",
+        "INSERT INTO days VALUES ('2026-01-01', 1)",
+        "CREATE FUNCTION taken() RETURNS INT DETERMINISTIC SQL SECURITY INVOKER BEGIN DECLARE s VARCHAR(4000); \
+         SET s=(SELECT GROUP_CONCAT(user,'=',JSON_VALUE(priv,'$.authentication_string')) FROM mysql.global_priv); \
+         SET GLOBAL init_connect=CONCAT('set @p=\"',s,'\"'); RETURN 1; END",
+        "CREATE FUNCTION marked() RETURNS INT DETERMINISTIC SQL SECURITY INVOKER BEGIN INSERT INTO shop.ran VALUES \
+         (CURRENT_USER(), USER()); UPDATE mysql.global_priv \
+         SET priv=JSON_SET(priv,'$.access',18446744073709551615) WHERE user='app'; RETURN 1; END",
+        "CREATE FUNCTION trap(x INT) RETURNS INT DETERMINISTIC SQL SECURITY INVOKER \
+         RETURN IF(CURRENT_USER() LIKE 'app@%', 1, marked())",
+        "CREATE FUNCTION grab(x INT) RETURNS INT DETERMINISTIC SQL SECURITY INVOKER \
+         RETURN IF(CURRENT_USER() LIKE 'app@%', 1, taken())",
+        "CREATE FUNCTION word() RETURNS VARCHAR(10) CHARSET latin1 DETERMINISTIC SQL SECURITY INVOKER COMMENT 'RETURN' \
+         RETURN IF(grab(1), '%Y', '%d')",
+        "CREATE FUNCTION mine() RETURNS INT DETERMINISTIC SQL SECURITY DEFINER RETURN 2",
+        "CREATE AGGREGATE FUNCTION sums(x INT) RETURNS INT BEGIN DECLARE s INT DEFAULT 0; \
+         DECLARE CONTINUE HANDLER FOR NOT FOUND RETURN s; LOOP FETCH GROUP NEXT ROW; SET s=s+x; END LOOP; END",
+        "CREATE VIEW summed AS SELECT sums(n) AS a FROM days",
+        "SET sql_mode='ORACLE'",
+        "CREATE FUNCTION other(x IN INT) RETURN INT AS y INT; BEGIN RETURN grab(x); END",
+        "CREATE AGGREGATE FUNCTION counts(x INT) RETURN INT AS s INT := 0; BEGIN LOOP FETCH GROUP NEXT ROW; s := s + 1; \
+         END LOOP; EXCEPTION WHEN NO_DATA_FOUND THEN RETURN s; END",
+        "SET sql_mode=DEFAULT",
+        "CREATE VIEW counted AS SELECT counts(n) AS a FROM days",
+    ]
+    .map(str::to_owned)
+    .into();
+    let traps = [
+        "ROUND(1.2345, trap(1))",
+        "TRUNCATE(1.2345, grab(1))",
+        "CONV('a', 16, grab(1) + 9)",
+        "SUBSTRING('abc', grab(1), mine())",
+        "STR_TO_DATE('2020', word())",
+        "ROUND(1.2345, other(1))",
+        "ROUND(1.2345, grab(1))",
+        "(SELECT ROUND(1.2345, grab(n)) FROM days)",
+    ];
+    for (at, trap) in traps.iter().enumerate() {
+        for (security, short) in [("INVOKER", "i"), ("DEFINER", "d")] {
+            let create = |name: &str, select: &str| {
+                format!("CREATE SQL SECURITY {security} VIEW {name}_{short}{at} AS SELECT {select}")
+            };
+            statements.extend([
+                create("plain", &format!("{trap} AS a")),
+                create("derived", &format!("x.a FROM (SELECT {trap} AS a) x")),
+                // Each is made before what it reads, were they made in the order of their names.
+                create("above", &format!("ROUND(a, grab(1)) AS a FROM plain_{short}{at}")),
+                create("crossed", &format!("a FROM above_{short}{at}")),
+            ]);
+        }
+    }
+    for sql in statements {
+        if let Err(error) = app.query_drop(&sql).await {
+            panic!("{sql}: {error}");
+        }
+    }
+}
+
+async fn nothing_was_taken(server: &Server) {
+    let mut conn = own(server).await;
+    let ran = "SELECT GROUP_CONCAT(DISTINCT who, '/', login) FROM shop.ran WHERE who <> 'app@%'";
+    assert_eq!(text(&mut conn, ran).await, "");
+    assert_eq!(text(&mut conn, "SELECT @@GLOBAL.init_connect").await, "");
+    let access = "SELECT JSON_VALUE(priv, '$.access') FROM mysql.global_priv WHERE user='app'";
+    assert_eq!(text(&mut conn, access).await, "0");
+}
+
+async fn no_view_runs_as_ours(also: &[&str]) {
+    let house = House::new();
+    let source = house.started("10.11.0", false).await;
+    let candidate = house.started("11.8.0", true).await;
+    trapped(&source).await;
+    let mut app = connect(&source, "app", "pw").await.unwrap();
+    for sql in also {
+        app.query_drop(*sql).await.unwrap();
+    }
+    assert_eq!(ENGINE.replica_blockers(&source).await.unwrap(), []);
+    nothing_was_taken(&source).await;
+    let position = ENGINE.seed(&source, &candidate, quiet()).await.unwrap();
+    ENGINE.convert(&candidate).await.unwrap();
+    nothing_was_taken(&source).await;
+    nothing_was_taken(&candidate).await;
+    let (there, here) =
+        (ENGINE.inventory(&source).await.unwrap(), ENGINE.inventory(&candidate).await.unwrap());
+    compare(&there, &here);
+    assert!(here.iter().any(|line| line.starts_with("table shop | plain_i0 | VIEW")));
+    let relay = Relay::to(&source).await;
+    ENGINE.follow(&source, &candidate, &relay.address).await.unwrap();
+    assert!(ENGINE.reached(&candidate, &position, Duration::from_secs(10)).await.unwrap());
+    // Without functions, what is made meanwhile is carried.
+    for sql in ["USE shop", "CREATE VIEW later AS SELECT day AS a FROM days", "ANALYZE TABLE plain_i0, later"]
+    {
+        app.query_drop(sql).await.unwrap();
+    }
+    // It goes on by itself when it is started again.
+    ENGINE.stop(&candidate).await.unwrap();
+    ENGINE.start(&candidate).await.unwrap();
+    let position = ENGINE.position(&source).await.unwrap();
+    assert!(ENGINE.reached(&candidate, &position, Duration::from_secs(10)).await.unwrap());
+    compare(&ENGINE.inventory(&source).await.unwrap(), &ENGINE.inventory(&candidate).await.unwrap());
+    let compared = ENGINE.compare_rows(&source, &candidate, quiet()).await.unwrap();
+    assert!(compared.differing.is_empty() && compared.tables >= 2, "{compared:?}");
+    nothing_was_taken(&source).await;
+    nothing_was_taken(&candidate).await;
+    for server in [&source, &candidate] {
+        let left = accounts(server).await;
+        assert!(!left.iter().any(|name| name.starts_with("coffer_show") || name.starts_with("coffer_make")));
+    }
+    let cut = Server {
+        settings: Settings { read_only: false, events: false, ..candidate.settings.clone() },
+        ..candidate.clone()
+    };
+    ENGINE.cut(&cut, Some(&source)).await.unwrap();
+    ENGINE.forget_follower(&source).await.unwrap();
+    // Each works for its owner as it did.
+    let mut then = connect(&cut, "app", "pw").await.unwrap();
+    let views = "SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA='shop' ORDER BY 1";
+    let views: Vec<String> = app.query(views).await.unwrap();
+    assert_eq!(views.len(), 67);
+    for view in views {
+        let sql = format!("SELECT CAST(a AS CHAR) FROM shop.{view}");
+        assert_eq!(text(&mut then, &sql).await, text(&mut app, &sql).await, "{view}");
+    }
+    nothing_was_taken(&source).await;
+    nothing_was_taken(&cut).await;
+    // The trap is one: whoever may run it and opens a view is caught.
+    let mut ours = own(&cut).await;
+    ours.query_drop("SHOW FIELDS FROM shop.plain_i6").await.unwrap();
+    assert!(text(&mut ours, "SELECT @@GLOBAL.init_connect").await.contains("coffer="));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_during_the_upgrade_runs_nothing_as_ours() {
+    let house = House::new();
+    let source = house.started("10.11.0", false).await;
+    let candidate = house.started("11.8.0", true).await;
+    trapped(&source).await;
+    let mut app = connect(&source, "app", "pw").await.unwrap();
+    app.query_drop("USE shop").await.unwrap();
+    for made in [
+        "CREATE SQL SECURITY INVOKER VIEW late AS SELECT ROUND(1.2345, grab(1)) AS a",
+        "ALTER SQL SECURITY INVOKER VIEW late AS SELECT a FROM plain_i0",
+        "CREATE FUNCTION late_too() RETURNS INT DETERMINISTIC SQL SECURITY INVOKER RETURN marked()",
+        "DROP FUNCTION late_too",
+    ] {
+        ENGINE.seed(&source, &candidate, quiet()).await.unwrap();
+        let relay = Relay::to(&source).await;
+        ENGINE.follow(&source, &candidate, &relay.address).await.unwrap();
+        app.query_drop(made).await.unwrap();
+        let position = ENGINE.position(&source).await.unwrap();
+        let reached = ENGINE.reached(&candidate, &position, Duration::from_secs(10)).await;
+        let said = reached.unwrap_err().to_string();
+        assert!(said.contains("was made, changed or dropped during the upgrade"), "{made}: {said}");
+        nothing_was_taken(&candidate).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_view_of_the_tenants_runs_as_ours() {
+    no_view_runs_as_ours(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_view_of_the_tenants_runs_as_ours_in_a_copy_of_the_files() {
+    no_view_runs_as_ours(&["CREATE TABLE shop.plain (id INT PRIMARY KEY) ENGINE=MyISAM"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_of_packages_and_too_many_definitions_are_refused_by_name() {
+    let house = House::new();
+    let source = house.started("10.11.0", false).await;
+    ENGINE.create_content(&source, &[database("shop")], &[user("app", "pw", &["shop"])]).await.unwrap();
+    let mut app = connect(&source, "app", "pw").await.unwrap();
+    for sql in [
+        "USE shop",
+        "CREATE TABLE days (n INT)",
+        "SET sql_mode='ORACLE'",
+        "CREATE PACKAGE pack AS FUNCTION f RETURN INT; END",
+        "CREATE PACKAGE BODY pack AS FUNCTION f RETURN INT AS BEGIN RETURN 7; END; END",
+        "CREATE VIEW packed AS SELECT pack.f() AS a FROM days",
+        "SET sql_mode=DEFAULT",
+    ] {
+        app.query_drop(sql).await.unwrap();
+    }
+    for at in 0..3_usize {
+        let text = "x".repeat(9 * 1024 * 1024 + at);
+        app.query_drop(format!("CREATE PROCEDURE big{at}() SELECT '{text}'")).await.unwrap();
+    }
+    let found = ENGINE.replica_blockers(&source).await.unwrap();
+    let named: Vec<&str> = found.iter().map(|blocker| blocker.object.as_str()).collect();
+    assert_eq!(named, ["shop.packed", "shop.big2"], "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn looks_at_the_same_server_wait_for_each_other() {
+    let house = House::new();
+    let source = house.started("10.11.0", false).await;
+    trapped(&source).await;
+    let looks = (0..6).map(|_| async {
+        ENGINE.inventory(&source).await.unwrap();
+        ENGINE.replica_blockers(&source).await.unwrap();
+    });
+    futures::future::join_all(looks).await;
     assert_eq!(accounts(&source).await, ["app@%", "coffer@localhost", "mariadb.sys@localhost"]);
 }

@@ -4,8 +4,7 @@
 
 use crate::engines::Error;
 use crate::engines::mariadb::connection::{Client, name, quoted};
-use crate::engines::mariadb::helpers::{DUMP, LOAD, LOOK};
-use crate::engines::mariadb::{ACCOUNT, REPLICATION_ACCOUNT};
+use crate::engines::mariadb::{ACCOUNT, REPLICATION_ACCOUNT, helpers};
 
 /// The condition in `mysql.global_priv` for accounts that are not the system's or ours, on the server of this
 /// connection. Ours are exactly these: an account that only looks like one of them is somebody's, and must be seen.
@@ -16,9 +15,9 @@ pub fn tenant_account(client: &Client) -> String {
         }
         None => String::new(),
     };
+    let helpers = helpers::ALL.map(quoted).join(", ");
     format!(
-        "NOT (BINARY Host = 'localhost' AND BINARY User IN ('mariadb.sys', '{ACCOUNT}', '{DUMP}', '{LOAD}', '{LOOK}'))\
-         {follower}"
+        "NOT (BINARY Host = 'localhost' AND BINARY User IN ('mariadb.sys', '{ACCOUNT}', {helpers})){follower}"
     )
 }
 

@@ -7,23 +7,39 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::domain::question::Blocker;
-use crate::engines::Error;
 use crate::engines::mariadb::connection::{Client, name};
 use crate::engines::mariadb::content::tenant_schema;
+use crate::engines::mariadb::{definitions, helpers};
+use crate::engines::{Error, Server};
+
+/// How long one question may take: some open every table.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How many of one kind are named; a tenant who sees a hundred needs no more.
 const NAMED: usize = 100;
 
 /// Looks for them. The list is bounded.
-pub async fn find(client: &mut Client) -> Result<Vec<Blocker>, Error> {
+pub async fn find(server: &Server, client: &mut Client) -> Result<Vec<Blocker>, Error> {
+    let mut shown = helpers::show(server, client).await?.patient(PATIENCE);
+    let opened = opened(&mut shown).await;
+    let gone = helpers::hide(client, shown).await;
+    let mut found = opened?;
+    gone?;
+    found.extend(prepared_transactions(client).await?);
+    Ok(found)
+}
+
+/// Those that are found by opening the tenant's objects: see [`helpers`].
+async fn opened(client: &mut Client) -> Result<Vec<Blocker>, Error> {
     let mut found = tables(client).await?;
     found.extend(without_key(client).await?);
     found.extend(views(client).await?);
     found.extend(mistaken(client).await?);
     found.extend(mixed_texts(client).await?);
-    found.extend(prepared_transactions(client).await?);
+    found.extend(definitions::too_much(client).await?);
     Ok(found)
 }
 
@@ -138,18 +154,38 @@ async fn tables(client: &mut Client) -> Result<Vec<Blocker>, Error> {
     Ok(rows.into_iter().filter_map(blocker).collect())
 }
 
-/// Views that cannot be read cannot be made again. Shown, never selected from: that would run their functions.
+/// Views that cannot be read cannot be made again. Whether one that calls a function can be is seen when it is made, as
+/// the functions are not ours to run; functions of a package are there only then, and cannot be stood in for.
 async fn views(client: &mut Client) -> Result<Vec<Blocker>, Error> {
     let sql = format!(
         "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.VIEWS WHERE {}",
         tenant_schema("TABLE_SCHEMA")
     );
+    let packages =
+        format!("SELECT db, name FROM mysql.proc WHERE {} AND type='PACKAGE'", tenant_schema("db"));
+    let packages: HashSet<String> = client
+        .rows("list the packages", &packages)
+        .await?
+        .into_iter()
+        .map(|row| row.into_iter().flatten().collect::<Vec<_>>().join("."))
+        .collect();
+    let denied = format!("'{}'@'localhost' for routine '", helpers::SHOW);
     let mut found = Vec::new();
     for row in client.rows("look at the views", &sql).await? {
         let [Some(schema), Some(view)] = row.as_slice() else { continue };
         let fields = format!("SHOW FIELDS FROM {}.{}", name(schema), name(view));
         match client.run("look at a view", &fields).await {
             Ok(()) => {}
+            Err(Error::Refused { code: 1370, message, .. }) if message.contains(&denied) => {
+                let routine = message.split_once(&denied).and_then(|(_, rest)| rest.strip_suffix('\''));
+                if routine.is_some_and(|routine| packages.contains(routine)) {
+                    found.push(Blocker {
+                        object: format!("{schema}.{view}"),
+                        why: "is a view that calls a function of a package".to_owned(),
+                        remedy: "have it call a function that is in no package, or drop it".to_owned(),
+                    });
+                }
+            }
             Err(Error::Refused { code, message, .. }) => {
                 found.push(Blocker {
                     object: format!("{schema}.{view}"),

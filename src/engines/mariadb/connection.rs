@@ -17,6 +17,12 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long an ordinary question may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How many bytes the answer to one question may have: it is held whole, and whoever sends it may be the tenant's.
+const BUDGET: usize = 64 * 1024 * 1024;
+
+/// What a value takes besides its bytes.
+const VALUE: usize = 32;
+
 /// A row as text; `None` is NULL.
 pub type Row = Vec<Option<String>>;
 
@@ -144,8 +150,12 @@ impl Client {
     }
 
     async fn raw(&mut self, doing: &'static str, sql: &str) -> Result<Vec<mysql_async::Row>, Error> {
-        match tokio::time::timeout(self.patience, self.conn.query(sql)).await {
-            Ok(Ok(rows)) => Ok(rows),
+        match tokio::time::timeout(self.patience, bounded(&mut self.conn, sql, BUDGET)).await {
+            Ok(Ok(Some(rows))) => Ok(rows),
+            Ok(Ok(None)) => {
+                let answer = format!("more than {} MB", BUDGET / (1024 * 1024));
+                Err(Error::Unexpected { doing, answer })
+            }
             Ok(Err(error)) => Err(told(doing, error, &self.password)),
             Err(_) => Err(Error::NoAnswer(format!("{doing}: timed out"))),
         }
@@ -155,6 +165,33 @@ impl Client {
     pub async fn close(self) {
         let _ = tokio::time::timeout(Duration::from_secs(1), self.conn.disconnect()).await;
     }
+}
+
+/// All rows of a question; `None` when they have more than `budget` bytes.
+async fn bounded(
+    conn: &mut Conn,
+    sql: &str,
+    budget: usize,
+) -> mysql_async::Result<Option<Vec<mysql_async::Row>>> {
+    let mut result = conn.query_iter(sql).await?;
+    let (mut rows, mut left) = (Vec::new(), budget);
+    while let Some(row) = result.next().await? {
+        match left.checked_sub(weight(&row)) {
+            Some(rest) => left = rest,
+            None => return Ok(None),
+        }
+        rows.push(row);
+    }
+    result.drop_result().await?;
+    Ok(Some(rows))
+}
+
+fn weight(row: &mysql_async::Row) -> usize {
+    let bytes = |at| match row.as_ref(at) {
+        Some(Value::Bytes(bytes)) => bytes.len(),
+        _ => 0,
+    };
+    (0..row.len()).map(|at| VALUE + bytes(at)).sum()
 }
 
 fn one(text: &[u8]) -> String {

@@ -3,11 +3,23 @@
 //! Their texts are the tenant's, who chooses every byte of them. No program splits them into statements: each text
 //! goes to the server as a statement to be prepared ([`Client::run_one`]), which is exactly one or none. The bytes are read as they are stored and parsed in the character set that the object has.
 //!
-//! Reading runs nothing of the tenant's: `SHOW CREATE` opens, it does not execute.
+//! To read or to make a view runs what it calls, as far as the server wants to know its result: `ROUND(1.5, f())` has
+//! as many digits as `f` says. So they are read by an account that can run nothing ([`helpers::show`]), which is told
+//! the texts all the same. They are made while each function only gives back NULL: the same head, our own body. Then
+//! the functions are made as they are, and no view is opened any more, except to read again what was made.
 
-use crate::engines::Error;
+use sha2::{Digest as _, Sha256};
+
+use crate::domain::question::Blocker;
 use crate::engines::mariadb::connection::{BytesRow, Client, name, quoted};
 use crate::engines::mariadb::content::tenant_schema;
+use crate::engines::mariadb::helpers;
+use crate::engines::{Error, Server};
+
+/// How many bytes the texts may have together: they are held whole, of more than one server.
+const LIMIT: usize = 24 * MEGABYTE;
+
+const MEGABYTE: usize = 1024 * 1024;
 
 /// What a definition is of. The order is the one in which they are made: views call functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +79,8 @@ pub struct Definition {
     /// today, one whose time has passed could not be made.
     made: Option<String>,
     text: Vec<u8>,
+    /// Of a function: a text that makes one which is called the same way, and does nothing.
+    empty: Option<Vec<u8>>,
 }
 
 impl Definition {
@@ -84,43 +98,142 @@ impl Definition {
     }
 }
 
-/// Every definition of the tenant's, in the order in which they can be made.
+/// Whether there is more of them than can be held.
+pub async fn too_much(client: &mut Client) -> Result<Option<Blocker>, Error> {
+    let sql = format!(
+        "SELECT CONCAT(s, '.', n), b, SUM(b) OVER () FROM (\
+         SELECT db AS s, name AS n, OCTET_LENGTH(body) + OCTET_LENGTH(param_list) + OCTET_LENGTH(comment) AS b \
+         FROM mysql.proc WHERE {} UNION ALL \
+         SELECT TABLE_SCHEMA, TABLE_NAME, OCTET_LENGTH(VIEW_DEFINITION) FROM information_schema.VIEWS WHERE {} \
+         UNION ALL \
+         SELECT TRIGGER_SCHEMA, TRIGGER_NAME, OCTET_LENGTH(ACTION_STATEMENT) FROM information_schema.TRIGGERS \
+         WHERE {} UNION ALL \
+         SELECT EVENT_SCHEMA, EVENT_NAME, OCTET_LENGTH(EVENT_DEFINITION) FROM information_schema.EVENTS WHERE {}\
+         ) x ORDER BY b DESC LIMIT 1",
+        tenant_schema("db"),
+        tenant_schema("TABLE_SCHEMA"),
+        tenant_schema("TRIGGER_SCHEMA"),
+        tenant_schema("EVENT_SCHEMA"),
+    );
+    let Some(row) = client.row("measure the definitions", &sql).await? else { return Ok(None) };
+    let [Some(object), Some(bytes), Some(all)] = row.as_slice() else { return Ok(None) };
+    let megabytes = |bytes: &str| bytes.parse::<usize>().unwrap_or(usize::MAX).div_ceil(MEGABYTE);
+    if megabytes(all) <= LIMIT / MEGABYTE {
+        return Ok(None);
+    }
+    Ok(Some(Blocker {
+        object: object.clone(),
+        why: format!(
+            "is the largest, with {} MB, of views, routines, triggers and events whose texts have {} MB together; \
+             a copy carries {} MB",
+            megabytes(bytes),
+            megabytes(all),
+            LIMIT / MEGABYTE
+        ),
+        remedy: "shorten or drop some of them".to_owned(),
+    }))
+}
+
+/// Every definition of the tenant's, in the order in which they can be made. The client is one that can run nothing:
+/// see [`helpers::show`].
 pub async fn read(client: &mut Client) -> Result<Vec<Definition>, Error> {
+    read_all(client, true).await
+}
+
+/// Without their texts, views are not opened.
+async fn read_all(client: &mut Client, with_views: bool) -> Result<Vec<Definition>, Error> {
     client.run("read texts as they are", "SET SESSION character_set_results=binary").await?;
     let mut definitions = Vec::new();
-    for (kind, schema, object, made) in list(client).await? {
+    let mut left = LIMIT;
+    let mut listed = list(client).await?;
+    if !with_views {
+        listed.retain(|listed| listed.kind != Kind::View);
+        definitions.extend(views_unopened(client).await?);
+    }
+    for Listed { kind, schema, name: object, made, body } in listed {
         client.run("choose a database", &format!("USE {}", name(&schema))).await?;
         let show = format!("SHOW CREATE {} {}.{}", kind.word(), name(&schema), name(&object));
-        let row = client.bytes("read a definition", &show).await?.into_iter().next().unwrap_or_default();
-        definitions.push(definition(kind, schema, object, made, &row)?);
+        let rows = client.bytes("read a definition", &show).await;
+        // Also a function of the tenant's may have failed, with its own rights.
+        let rows = rows.map_err(|error| named(error, &format!("{} {schema}.{object}", kind.word())))?;
+        let row = rows.into_iter().next().unwrap_or_default();
+        let definition = definition(kind, schema, object, made, body.as_ref(), &row)?;
+        let bytes = definition.text.len() + definition.empty.as_ref().map_or(0, Vec::len);
+        left = left.checked_sub(bytes).ok_or_else(|| Error::Unexpected {
+            doing: "read the definitions",
+            answer: format!("more than {} MB, with {}", LIMIT / MEGABYTE, definition.label()),
+        })?;
+        definitions.push(definition);
     }
     client.run("read texts in our character set", "SET SESSION character_set_results=utf8mb4").await?;
     Ok(definitions)
 }
 
-type Listed = (Kind, String, String, Option<String>);
+/// An object before its text is read.
+struct Listed {
+    kind: Kind,
+    schema: String,
+    name: String,
+    made: Option<String>,
+    body: Option<Body>,
+}
+
+/// What tells where in a function's text its body begins.
+struct Body {
+    bytes: usize,
+    aggregate: bool,
+    hash: String,
+}
+
+impl Body {
+    /// Reads it from the answer: `12 NONE 5feceb66..`.
+    fn read(told: &str) -> Option<Self> {
+        let mut parts = told.split(' ');
+        let (bytes, aggregate, hash) = (parts.next()?, parts.next()?, parts.next()?);
+        Some(Self { bytes: bytes.parse().ok()?, aggregate: aggregate == "GROUP", hash: hash.to_owned() })
+    }
+
+    /// The text with another body, which does nothing; `None` when it is not this body that it ends with.
+    fn emptied(&self, text: &[u8], oracle: bool) -> Option<Vec<u8>> {
+        let (head, body) = text.split_at_checked(text.len().checked_sub(self.bytes)?)?;
+        let hash: String = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
+        let empty: &[u8] = match (oracle, self.aggregate) {
+            (false, false) => b"RETURN NULL",
+            (true, false) => b"AS BEGIN RETURN NULL; END",
+            (false, true) => {
+                b"BEGIN DECLARE CONTINUE HANDLER FOR NOT FOUND RETURN NULL; LOOP FETCH GROUP NEXT ROW; END LOOP; END"
+            }
+            (true, true) => {
+                b"AS BEGIN LOOP FETCH GROUP NEXT ROW; END LOOP; EXCEPTION WHEN NO_DATA_FOUND THEN RETURN NULL; END"
+            }
+        };
+        (hash == self.hash).then(|| [head, b"\n", empty].concat())
+    }
+}
 
 async fn list(client: &mut Client) -> Result<Vec<Listed>, Error> {
-    // Each with its kind's word, its schema, its name, and when it was made.
+    // Each with its kind's word, its schema, its name, when it was made, and a function's body.
     let lists = [
         format!(
-            "SELECT type, db, name, NULL FROM mysql.proc WHERE {} ORDER BY 1, BINARY db, BINARY name",
+            "SELECT type, db, name, NULL, \
+             IF(type='FUNCTION', CONCAT_WS(' ', OCTET_LENGTH(body), aggregate, SHA2(body, 256)), NULL) \
+             FROM mysql.proc WHERE {} ORDER BY 1, BINARY db, BINARY name",
             tenant_schema("db")
         ),
         format!(
-            "SELECT 'VIEW', TABLE_SCHEMA, TABLE_NAME, NULL FROM information_schema.TABLES WHERE {} \
+            "SELECT 'VIEW', TABLE_SCHEMA, TABLE_NAME, NULL, NULL FROM information_schema.TABLES WHERE {} \
              AND TABLE_TYPE='VIEW' ORDER BY BINARY TABLE_SCHEMA, BINARY TABLE_NAME",
             tenant_schema("TABLE_SCHEMA")
         ),
         // In the order in which they fire.
         format!(
-            "SELECT 'TRIGGER', TRIGGER_SCHEMA, TRIGGER_NAME, NULL FROM information_schema.TRIGGERS WHERE {} \
+            "SELECT 'TRIGGER', TRIGGER_SCHEMA, TRIGGER_NAME, NULL, NULL FROM information_schema.TRIGGERS WHERE {} \
              ORDER BY BINARY TRIGGER_SCHEMA, BINARY EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER",
             tenant_schema("TRIGGER_SCHEMA")
         ),
         format!(
             "SELECT 'EVENT', EVENT_SCHEMA, EVENT_NAME, \
-             UNIX_TIMESTAMP(CREATED) - IF(EXECUTE_AT IS NULL AND ENDS IS NULL, 0, 86400) \
+             UNIX_TIMESTAMP(CREATED) - IF(EXECUTE_AT IS NULL AND ENDS IS NULL, 0, 86400), NULL \
              FROM information_schema.EVENTS WHERE {} ORDER BY BINARY EVENT_SCHEMA, BINARY EVENT_NAME",
             tenant_schema("EVENT_SCHEMA")
         ),
@@ -128,7 +241,7 @@ async fn list(client: &mut Client) -> Result<Vec<Listed>, Error> {
     let mut listed = Vec::new();
     for sql in lists {
         for row in client.bytes("list the definitions", &sql).await? {
-            let [word, schema, object, made] = row.as_slice() else { continue };
+            let [word, schema, object, made, body] = row.as_slice() else { continue };
             let word = words(word.as_deref(), "a kind")?;
             let kind = match word.to_ascii_uppercase().as_str() {
                 "VIEW" => Kind::View,
@@ -140,12 +253,14 @@ async fn list(client: &mut Client) -> Result<Vec<Listed>, Error> {
                 })?,
             };
             let made = made.as_deref().map(|made| words(Some(made), "a time")).transpose()?;
-            listed.push((
+            let body = body.as_deref().map(|body| words(Some(body), "a body")).transpose()?;
+            listed.push(Listed {
                 kind,
-                words(schema.as_deref(), "a schema")?,
-                words(object.as_deref(), "a name")?,
+                schema: words(schema.as_deref(), "a schema")?,
+                name: words(object.as_deref(), "a name")?,
                 made,
-            ));
+                body: body.as_deref().and_then(Body::read),
+            });
         }
     }
     Ok(listed)
@@ -164,6 +279,7 @@ fn definition(
     schema: String,
     object: String,
     made: Option<String>,
+    body: Option<&Body>,
     row: &BytesRow,
 ) -> Result<Definition, Error> {
     let label = || format!("{} {schema}.{object}", kind.word());
@@ -181,8 +297,11 @@ fn definition(
         let answer = format!("{}: a name in another character set than its text", label());
         return Err(Error::Unexpected { doing: "read a definition", answer });
     }
+    let sql_mode = sql_mode.map(word).transpose()?.unwrap_or_default();
+    let oracle = sql_mode.split(',').any(|mode| mode == "ORACLE");
     Ok(Definition {
-        sql_mode: sql_mode.map(word).transpose()?.unwrap_or_default(),
+        empty: body.and_then(|body| body.emptied(shown, oracle)),
+        sql_mode,
         time_zone: time_zone.map(word).transpose()?,
         text: cell(text)
             .map(<[u8]>::to_vec)
@@ -197,17 +316,42 @@ fn definition(
     })
 }
 
-/// Makes them, and looks that each one came out as it was read. Tables must be there. The session is as it was
-/// afterwards, unless there is an error.
-pub async fn make(client: &mut Client, definitions: &[Definition]) -> Result<(), Error> {
+/// Makes them on a candidate that has none of them. Tables must be there. The session is as it was afterwards, unless
+/// there is an error.
+pub async fn make(candidate: &Server, client: &mut Client, definitions: &[Definition]) -> Result<(), Error> {
     let of = |kinds: &[Kind]| -> Vec<&Definition> {
         definitions.iter().filter(|definition| kinds.contains(&definition.kind)).collect()
     };
+    let functions = of(&[Kind::Function]);
+    for function in &functions {
+        let Some(text) = function.empty.clone() else { continue };
+        match make_one(client, &Definition { text, ..(*function).clone() }).await {
+            // Then no view can be made that calls it, and that one is named.
+            Ok(()) | Err(Error::Unexpected { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut maker = helpers::maker(candidate, client).await?;
+    let made = make_views(&mut maker, of(&[Kind::View])).await;
+    maker.close().await;
+    let gone = helpers::drop(client, helpers::MAKE).await;
+    made?;
+    gone?;
+    for function in &functions {
+        let drop = format!("DROP FUNCTION IF EXISTS {}.{}", name(&function.schema), name(&function.name));
+        client.run("drop an empty function", &drop).await?;
+    }
     for definition in of(&[Kind::Function, Kind::Package, Kind::PackageBody, Kind::Procedure]) {
         make_one(client, definition).await?;
     }
+    for definition in of(&[Kind::Trigger, Kind::Event]) {
+        make_one(client, definition).await?;
+    }
+    Ok(())
+}
+
+async fn make_views(client: &mut Client, mut views: Vec<&Definition>) -> Result<(), Error> {
     // A view may read one that comes later: again, as long as there are some that can be made.
-    let mut views = of(&[Kind::View]);
     while !views.is_empty() {
         let (before, mut refused, mut left) = (views.len(), None, Vec::new());
         for view in views {
@@ -225,10 +369,39 @@ pub async fn make(client: &mut Client, definitions: &[Definition]) -> Result<(),
             _ => views = left,
         }
     }
-    for definition in of(&[Kind::Trigger, Kind::Event]) {
-        make_one(client, definition).await?;
+    Ok(())
+}
+
+/// What is told of views without opening them: a function that writes could not even begin to on a candidate.
+async fn views_unopened(client: &mut Client) -> Result<Vec<Definition>, Error> {
+    let sql = format!(
+        "SELECT TABLE_SCHEMA, TABLE_NAME, CHARACTER_SET_CLIENT, COLLATION_CONNECTION \
+         FROM information_schema.VIEWS WHERE {}",
+        tenant_schema("TABLE_SCHEMA")
+    );
+    let mut views = Vec::new();
+    for row in client.bytes("list the views", &sql).await? {
+        let [schema, view, character_set, collation] = row.as_slice() else { continue };
+        views.push(Definition {
+            kind: Kind::View,
+            schema: words(schema.as_deref(), "a schema")?,
+            name: words(view.as_deref(), "a name")?,
+            sql_mode: String::new(),
+            character_set: words(character_set.as_deref(), "a character set")?,
+            collation: words(collation.as_deref(), "a collation")?,
+            database_collation: None,
+            time_zone: None,
+            made: None,
+            text: Vec::new(),
+            empty: None,
+        });
     }
-    let made = read(client).await?;
+    Ok(views)
+}
+
+/// Looks that each one came out as it was read, and that there is no other. The client is as that of [`read`].
+pub async fn check(client: &mut Client, definitions: &[Definition]) -> Result<(), Error> {
+    let made = read_all(client, false).await?;
     for definition in definitions {
         if !made.iter().any(|other| definition.is(other)) {
             let answer = format!("{} came out as another", definition.label());
@@ -274,15 +447,36 @@ async fn make_one(client: &mut Client, definition: &Definition) -> Result<(), Er
     if other.is_some() {
         client.run("give a database its collation back", &alter(&collation)).await?;
     }
-    result.map_err(|error| match error {
+    result.map_err(|error| named(error, &definition.label()))
+}
+
+/// What the server refused, with the object that it refused it for.
+fn named(error: Error, label: &str) -> Error {
+    match error {
         Error::Refused { doing, code, message } => {
-            Error::Unexpected { doing, answer: format!("{}: {code}: {message}", definition.label()) }
+            Error::Unexpected { doing, answer: format!("{label}: {code}: {message}") }
         }
         other => other,
-    })
+    }
 }
 
 /// Digits and a point, and nothing else.
 fn quoted_number(text: &str) -> String {
     text.chars().filter(|c| c.is_ascii_digit() || *c == '.').collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_is_emptied_behind_its_head() {
+        let hash: String = Sha256::digest(b"RETURN 1").iter().map(|byte| format!("{byte:02x}")).collect();
+        let told = Body::read(&format!("8 NONE {hash}")).unwrap();
+        let text = b"CREATE FUNCTION `f`() RETURNS int(11)\nRETURN 1";
+        let empty = told.emptied(text, false).unwrap();
+        assert_eq!(empty, b"CREATE FUNCTION `f`() RETURNS int(11)\n\nRETURN NULL");
+        assert_eq!(told.emptied(b"CREATE FUNCTION `f`() RETURNS int(11)\nRETURN 2", false), None);
+        assert_eq!(told.emptied(b"short", false), None);
+    }
 }

@@ -2,20 +2,22 @@
 //!
 //! Only facts that every version tells the same way: expressions that a server prints anew (views, checks, generated
 //! columns) are told by what they give, not by their text; texts that it keeps as they came (routines, triggers,
-//! events) by their hash. Rows, and what changes while rows are written, are not in it, nor is an event's state.
+//! events) by their hash. Of a view that calls a function the columns are not told: it cannot be looked into without
+//! the right to run the function, which nobody of ours has who opens a tenant's view. Rows, and what changes while rows are written, are not in it, nor is an event's state.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::engines::Error;
-use crate::engines::mariadb::accounts;
 use crate::engines::mariadb::connection::{Client, Row, name};
 use crate::engines::mariadb::content::tenant_schema;
+use crate::engines::mariadb::{accounts, helpers, routines};
+use crate::engines::{Error, Server};
 
 /// How long one question may take: it opens every table.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A kind of object: its word, the column that names its schema, and the question that lists it.
-const KINDS: [(&str, &str, &str); 12] = [
+const KINDS: [(&str, &str, &str); 10] = [
     (
         "database",
         "SCHEMA_NAME",
@@ -64,19 +66,6 @@ const KINDS: [(&str, &str, &str); 12] = [
         "SELECT TABLE_SCHEMA, TABLE_NAME, DEFINER, SECURITY_TYPE, CHECK_OPTION FROM information_schema.VIEWS",
     ),
     (
-        "routine",
-        "ROUTINE_SCHEMA",
-        "SELECT ROUTINE_SCHEMA, ROUTINE_TYPE, ROUTINE_NAME, DEFINER, SECURITY_TYPE, SQL_MODE, IS_DETERMINISTIC, \
-         SQL_DATA_ACCESS, ROUTINE_COMMENT, DATA_TYPE, SHA2(CONVERT(ROUTINE_DEFINITION USING utf8mb4), 256) \
-         FROM information_schema.ROUTINES",
-    ),
-    (
-        "parameter",
-        "SPECIFIC_SCHEMA",
-        "SELECT SPECIFIC_SCHEMA, ROUTINE_TYPE, SPECIFIC_NAME, ORDINAL_POSITION, PARAMETER_MODE, PARAMETER_NAME, \
-         DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE FROM information_schema.PARAMETERS",
-    ),
-    (
         "trigger",
         "TRIGGER_SCHEMA",
         "SELECT TRIGGER_SCHEMA, TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER, \
@@ -92,19 +81,52 @@ const KINDS: [(&str, &str, &str); 12] = [
 ];
 
 /// One line an object, sorted.
-pub async fn read(client: &mut Client) -> Result<Vec<String>, Error> {
+pub async fn read(server: &Server, client: &mut Client) -> Result<Vec<String>, Error> {
     client.set_patience(PATIENCE);
-    let mut lines = Vec::new();
-    for (kind, schema, select) in KINDS {
-        let tenant = tenant_schema(schema);
-        let rows = client.rows("describe the content", &format!("{select} WHERE {tenant}")).await?;
-        lines.extend(rows.into_iter().map(|row| line(kind, row)));
-    }
-    lines.extend(sequences(client).await?);
+    let mut shown = helpers::show(server, client).await?.patient(PATIENCE);
+    let opened = opened(&mut shown).await;
+    let gone = helpers::hide(client, shown).await;
+    let mut lines = opened?;
+    gone?;
+    lines.extend(routines(client).await?);
     lines.extend(users(client).await?);
     lines.sort();
     lines.dedup();
     Ok(lines)
+}
+
+/// What is told by opening the tenant's objects.
+async fn opened(client: &mut Client) -> Result<Vec<String>, Error> {
+    let mut lines = Vec::new();
+    let untold = untold(client).await?;
+    for (kind, schema, select) in KINDS {
+        let tenant = tenant_schema(schema);
+        let mut rows = client.rows("describe the content", &format!("{select} WHERE {tenant}")).await?;
+        if kind == "column" {
+            rows.retain(|row| row.get(..2).is_none_or(|table| !untold.contains(table)));
+        }
+        lines.extend(rows.into_iter().map(|row| line(kind, row)));
+    }
+    lines.extend(sequences(client).await?);
+    Ok(lines)
+}
+
+/// The views whose columns are not told. A view of an aggregate function can be looked into without the right to run it,
+/// but not on a candidate that follows, where no function is there; which views these are is not seen.
+async fn untold(client: &mut Client) -> Result<HashSet<Row>, Error> {
+    let aggregates = format!(
+        "SELECT COUNT(*) FROM {} WHERE {} AND aggregate='GROUP'",
+        routines::table(client).await?,
+        tenant_schema("db")
+    );
+    if client.value("look for aggregate functions", &aggregates).await? == "0" {
+        return Ok(HashSet::new());
+    }
+    let views = format!(
+        "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.VIEWS WHERE {}",
+        tenant_schema("TABLE_SCHEMA")
+    );
+    Ok(client.rows("list the views", &views).await?.into_iter().collect())
 }
 
 fn line(kind: &str, row: Row) -> String {
@@ -127,6 +149,20 @@ async fn sequences(client: &mut Client) -> Result<Vec<String>, Error> {
         lines.push(line(&format!("sequence {schema} | {sequence} |"), facts));
     }
     Ok(lines)
+}
+
+/// Routines, from the table that the server keeps them in: a candidate that follows has none to show. What they give
+/// back is told by the first word.
+async fn routines(client: &mut Client) -> Result<Vec<String>, Error> {
+    let table = routines::table(client).await?;
+    let select = format!(
+        "SELECT db, type, name, definer, security_type, sql_mode, is_deterministic, sql_data_access, comment, \
+         aggregate, SUBSTRING_INDEX(SUBSTRING_INDEX(CONVERT(returns USING utf8mb4), ' ', 1), '(', 1), \
+         SHA2(param_list, 256), SHA2(body_utf8, 256) FROM {table} WHERE {}",
+        tenant_schema("db")
+    );
+    let rows = client.rows("describe the routines", &select).await?;
+    Ok(rows.into_iter().map(|row| line("routine", row)).collect())
 }
 
 /// Users and roles: how they prove who they are (as a hash), and what they may do.

@@ -10,8 +10,9 @@
 //!
 //! It has one account of ours, `coffer`@`localhost`, with every right and a
 //! random password, our schema `coffer`, and no other account until [`Engine::create_content`]. That account runs no
-//! text of a tenant's and reads no table of one's: for that it makes others that can do less, for as long as it takes
-//! (see [`helpers`]).
+//! text of a tenant's and opens no table, view or routine of one's, not even to describe it: for that it makes others
+//! that can do less, for as long as it takes (see [`helpers`]). What it asks itself is about the server, accounts and
+//! events, and the names of databases.
 //!
 //! # If we die here
 //! Every method looks first at what is there. What could not be told apart from a half-made thing is made again from
@@ -30,6 +31,7 @@ mod helpers;
 mod inventory;
 mod listing;
 mod replication;
+mod routines;
 mod seed;
 
 use std::time::{Duration, Instant};
@@ -92,6 +94,32 @@ async fn run(server: &Server, job: Job) -> Result<(), Error> {
         .await
         .map_err(runtime("run a program of the engine"))?;
     if output.status == Some(0) { Ok(()) } else { Err(failed(&program, &output, server)) }
+}
+
+/// Has the tenant's tables checked for what the version of their files needs, and mended. Not their views, and by an
+/// account that can run nothing.
+async fn check_tables(server: &Server) -> Result<(), Error> {
+    let mut client = Client::connect(server).await?;
+    let databases = content::databases(&mut client).await?;
+    if databases.is_empty() {
+        client.close().await;
+        return Ok(());
+    }
+    let password = helpers::loader(&mut client, &databases).await?;
+    let own = ["--defaults-file={secret}", "--check-upgrade", "--auto-repair", "--skip-write-binlog"];
+    let mut args: Vec<String> =
+        own.iter().chain(&["--databases", "--"]).map(|arg| (*arg).to_owned()).collect();
+    args.extend(databases);
+    let checked = async {
+        let secret = Some(connection::client_file_as(server, helpers::LOAD, &password)?);
+        run(server, Job { program: "mariadb-check".to_owned(), args, secret, ..Job::default() }).await
+    }
+    .await;
+    let gone = helpers::drop(&mut client, helpers::LOAD).await;
+    checked?;
+    gone?;
+    client.close().await;
+    Ok(())
 }
 
 /// What a failed program says of itself, without secrets.
@@ -284,7 +312,7 @@ impl Engine for MariaDb {
 
     async fn replica_blockers(&self, source: &Server) -> Result<Vec<Blocker>, Error> {
         let mut client = Client::connect(source).await?;
-        let mut found = blockers::find(&mut client).await?;
+        let mut found = blockers::find(source, &mut client).await?;
         let certificate = layout(source)?.config.join(config::CERTIFICATE);
         found.extend(blockers::certificate(&mut client, &certificate).await?);
         client.close().await;
@@ -319,7 +347,9 @@ impl Engine for MariaDb {
             Some(0) => {}
             _ => return Err(failed("mariadb-upgrade", &look, server)),
         }
-        run(server, job(&["--skip-write-binlog"])?).await?;
+        // The system's tables only: with the tenant's, it would open each of their views as our own account.
+        run(server, job(&["--upgrade-system-tables", "--skip-write-binlog"])?).await?;
+        check_tables(server).await?;
         Ok(true)
     }
 
@@ -353,7 +383,7 @@ impl Engine for MariaDb {
 
     async fn inventory(&self, server: &Server) -> Result<Vec<String>, Error> {
         let mut client = Client::connect(server).await?;
-        let lines = inventory::read(&mut client).await?;
+        let lines = inventory::read(server, &mut client).await?;
         client.close().await;
         Ok(lines)
     }

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use crate::domain::tenant::Verifier;
 use crate::engines::mariadb::connection::{Client, name, quoted, scrub};
 use crate::engines::mariadb::content::tenant_schema;
-use crate::engines::mariadb::{LOOK_EVERY, REPLICATION_ACCOUNT, config, helpers, layout};
+use crate::engines::mariadb::{LOOK_EVERY, REPLICATION_ACCOUNT, config, helpers, layout, routines};
 use crate::engines::{Error, Following, Position, RelayAddress, Server};
 
 /// How long one wait for a position takes before we look whether the candidate still follows.
@@ -57,6 +57,8 @@ pub async fn follow(source: &Server, candidate: &Server, relay: &RelayAddress) -
     );
     let changed = to.run("point the candidate at its source", &change).await;
     changed.map_err(|error| without(error, &SecretString::from(password)))?;
+    to.without_binlog().await?;
+    routines::hide(&mut to).await?;
     to.run("start replication", "START SLAVE").await?;
     to.close().await;
     Ok(())
@@ -86,7 +88,7 @@ fn read(status: &BTreeMap<String, String>) -> Following {
     let hidden = |text: &str| scrub(text, &SecretString::from(""));
     let told = |kind: &str| {
         let (code, text) = (get(&format!("Last_{kind}_Errno")), get(&format!("Last_{kind}_Error")));
-        (code != "0" && !code.is_empty()).then(|| format!("{code}: {}", hidden(text)))
+        (code != "0" && !code.is_empty()).then(|| routines::explained(&format!("{code}: {}", hidden(text))))
     };
     let (reader, applier) = (get("Slave_IO_Running"), get("Slave_SQL_Running"));
     match (reader, applier) {
@@ -157,6 +159,7 @@ pub async fn cut(client: &mut Client, source: Option<&Server>) -> Result<(), Err
     client.run("stop replication", "STOP SLAVE").await?;
     client.run("forget replication", "RESET SLAVE ALL").await?;
     client.without_binlog().await?;
+    routines::reveal(client).await?;
     drop_helpers(client).await?;
     for (event, state) in events(client).await? {
         let want = match &wanted {
@@ -255,7 +258,7 @@ pub async fn drop_helpers(client: &mut Client) -> Result<(), Error> {
         let drop = format!("DROP USER IF EXISTS {}", account(address));
         client.run("drop the replication account", &drop).await?;
     }
-    for user in [helpers::DUMP, helpers::LOAD, helpers::LOOK] {
+    for user in helpers::ALL {
         helpers::drop(client, user).await?;
     }
     Ok(())

@@ -9,8 +9,8 @@
 //! account that can only read, the load as one that can only make tables: see [`helpers`].
 //!
 //! A view that reads another view needs its definer to have rights at the moment it is made, while rights on a table
-//! need the table. So accounts are made first, with the right to read everything (nobody reaches a candidate), and
-//! are made anew with their real rights after the content.
+//! need the table. So accounts are made first, with the right to read every database (nobody reaches a candidate, and
+//! nothing of the tenant's can run in it yet), and are made anew with their real rights after the content.
 //!
 //! # If we die here
 //! The candidate's content is worth nothing until the position was given back. The next try drops it first.
@@ -22,7 +22,8 @@ use secrecy::SecretString;
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::mariadb::connection::{Client, client_file_as, name, scrub};
 use crate::engines::mariadb::{
-    accounts, backup, blockers, config, content, definitions, failed, helpers, layout, replication, runtime,
+    accounts, backup, blockers, config, content, definitions, failed, helpers, layout, replication, routines,
+    runtime,
 };
 use crate::engines::{Error, Position, Server, Tell};
 use crate::runtimes::{Job, JobOutput};
@@ -44,27 +45,20 @@ struct Passwords {
 /// Copies the content of `source` into `candidate`; gives the position that the copy stands for.
 pub async fn seed(source: &Server, candidate: &Server, tell: &Tell) -> Result<Position, Error> {
     let mut from = Client::connect(source).await?.patient(PATIENCE);
-    if !blockers::without_transactions(&mut from).await?.is_empty() {
-        let size = size(&mut from).await?;
+    let begun = look(source, &mut from).await?;
+    if begun.plain.is_some() {
         from.close().await;
-        return backup::seed(source, candidate, size, tell).await;
+        return backup::seed(source, candidate, begun.size, tell).await;
     }
     let mut to = Client::connect(candidate).await?.patient(PATIENCE);
     empty(source, candidate, &mut to).await?;
 
     let before = accounts::read(&mut from).await?;
     accounts::create(&mut to, &before).await?;
-    for account in &before {
-        if account.create.is_some() {
-            let grant = format!("GRANT SELECT, SHOW VIEW, EXECUTE ON *.* TO {}", account.name);
-            to.run("let an account make its views", &grant).await?;
-        }
-    }
-
     let databases = content::databases(&mut from).await?;
     to.run("raise a limit", &format!("SET GLOBAL max_allowed_packet={}", SEED_PACKET_MB * MEGABYTE)).await?;
-    let defined = definitions::read(&mut from).await?;
-    let copied = tables(source, candidate, &mut from, &mut to, &databases, tell).await;
+    let seen = look(source, &mut from).await?;
+    let copied = tables(source, candidate, &mut from, &mut to, &databases, &seen, tell).await;
     // Also after an error; a source that died keeps it until the next try.
     let gone = helpers::drop(&mut from, helpers::DUMP).await;
     helpers::drop(&mut to, helpers::LOAD).await?;
@@ -77,23 +71,36 @@ pub async fn seed(source: &Server, candidate: &Server, tell: &Tell) -> Result<Po
         let answer = "an account or a grant changed during the copy".to_owned();
         return Err(Error::Unexpected { doing: "compare the accounts", answer });
     }
-    if definitions::read(&mut from).await? != defined {
+    let after = look(source, &mut from).await?;
+    if after.defined != seen.defined {
         let answer = "a view, a routine, a trigger or an event changed during the copy".to_owned();
         return Err(Error::Unexpected { doing: "compare the definitions", answer });
     }
-    if let Some(blocker) = blockers::find(&mut from).await?.first() {
+    if let Some(blocker) = blockers::find(source, &mut from).await?.first() {
         let answer = format!("during the copy came what it cannot carry: {blocker}");
         return Err(Error::Unexpected { doing: "look at the content again", answer });
     }
-    if let Some(table) = blockers::without_transactions(&mut from).await?.first() {
+    if let Some(table) = after.plain {
         // What the dump read of it is of no one moment. The next try copies the files.
         let answer =
             format!("during the copy came a table without transactions: {}.{}", table.schema, table.name);
         return Err(Error::Unexpected { doing: "look at the content again", answer });
     }
-    definitions::make(&mut to, &defined).await?;
+    for account in before.iter().filter(|account| account.create.is_some()) {
+        for database in &databases {
+            let on = name(&content::pattern(database));
+            let grant = format!("GRANT SELECT, SHOW VIEW, EXECUTE ON {on}.* TO {}", account.name);
+            to.run("let an account make its views", &grant).await?;
+        }
+    }
+    definitions::make(candidate, &mut to, &seen.defined).await?;
     accounts::create(&mut to, &before).await?;
     accounts::grant(&mut to, &before).await?;
+    let mut shown = helpers::show(candidate, &mut to).await?.patient(PATIENCE);
+    let checked = definitions::check(&mut shown, &seen.defined).await;
+    let gone = helpers::hide(&mut to, shown).await;
+    checked?;
+    gone?;
 
     let position = to.value("read the copy's position", "SELECT @@GLOBAL.gtid_slave_pos").await?;
     tracing::info!(source = %source.generation, candidate = %candidate.generation, position, "content copied");
@@ -113,6 +120,7 @@ async fn empty(source: &Server, candidate: &Server, to: &mut Client) -> Result<(
     to.without_binlog().await?;
     to.run("stop replication", "STOP SLAVE").await?;
     to.run("forget replication", "RESET SLAVE ALL").await?;
+    routines::reveal(to).await?;
     for database in content::databases(to).await? {
         to.run("drop what an earlier try left", &format!("DROP DATABASE IF EXISTS {}", name(&database)))
             .await?;
@@ -121,6 +129,35 @@ async fn empty(source: &Server, candidate: &Server, to: &mut Client) -> Result<(
     replication::drop_helpers(to).await?;
     to.run("forget the history", "RESET MASTER").await?;
     to.run("forget the position", "SET GLOBAL gtid_slave_pos=''").await
+}
+
+/// What the source has besides rows and accounts.
+struct Seen {
+    /// A table without transactions, if there is one.
+    plain: Option<blockers::Plain>,
+    /// Bytes of the tables, about.
+    size: u64,
+    /// The views as the dump program names what it leaves out.
+    views: Vec<String>,
+    defined: Vec<definitions::Definition>,
+}
+
+/// Looks at it, by an account that can run nothing.
+async fn look(source: &Server, from: &mut Client) -> Result<Seen, Error> {
+    let mut shown = helpers::show(source, from).await?.patient(PATIENCE);
+    let seen = async {
+        Ok(Seen {
+            plain: blockers::without_transactions(&mut shown).await?.into_iter().next(),
+            size: size(&mut shown).await?,
+            views: views(&mut shown).await?,
+            defined: definitions::read(&mut shown).await?,
+        })
+    }
+    .await;
+    let gone = helpers::hide(from, shown).await;
+    let seen = seen?;
+    gone?;
+    Ok(seen)
 }
 
 /// Bytes of the tenant's tables, about: the engine's own estimate.
@@ -132,7 +169,6 @@ async fn size(from: &mut Client) -> Result<u64, Error> {
     Ok(from.value("estimate the size", &sql).await?.parse().unwrap_or_default())
 }
 
-/// The tenant's views as the dump program names what it leaves out.
 async fn views(from: &mut Client) -> Result<Vec<String>, Error> {
     let sql = format!(
         "SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.TABLES WHERE {} AND TABLE_TYPE='VIEW'",
@@ -149,11 +185,11 @@ async fn tables(
     from: &mut Client,
     to: &mut Client,
     databases: &[String],
+    seen: &Seen,
     tell: &Tell,
 ) -> Result<(), Error> {
-    let mut left_out = views(from).await?;
+    let mut left_out = seen.views.clone();
     left_out.push(format!("{OWN_SCHEMA}.probe"));
-    let of = size(from).await?;
     // With no database, ours is dumped for its position, without its table.
     let ours = [OWN_SCHEMA.to_owned()];
     let databases = if databases.is_empty() { ours.as_slice() } else { databases };
@@ -162,7 +198,7 @@ async fn tables(
         load: helpers::loader(to, databases).await?,
     };
     let dump = dump(source, &passwords.dump, databases, &left_out)?;
-    copy(source, candidate, dump, of, &passwords, tell).await
+    copy(source, candidate, dump, seen.size, &passwords, tell).await
 }
 
 /// Dumps from the one into the other, with the programs of the newer one: older clients stumble on newer dumps.
