@@ -23,7 +23,7 @@ const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const THERE: Ipv4Addr = Ipv4Addr::new(127, 9, 0, 1);
 
 /// Names of accounts that are ours or the system's, or that a server of another make would have.
-const OURS: [&str; 14] = [
+const OURS: [&str; 16] = [
     "root",
     "mysql",
     "coffer",
@@ -31,6 +31,8 @@ const OURS: [&str; 14] = [
     "coffer_dump",
     "coffer_load",
     "coffer_look",
+    "coffer_show",
+    "coffer_make",
     "coffer-engine",
     "mariadb.sys",
     "mysql.sys",
