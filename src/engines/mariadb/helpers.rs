@@ -109,6 +109,15 @@ async fn hidden(client: &mut Client) -> Result<(), Error> {
     client.run("let others look at the server", &format!("DO RELEASE_LOCK('{SHOW}')")).await
 }
 
+/// Takes off what a look that was killed left. One that goes on takes its account off itself.
+pub async fn clear(client: &mut Client) -> Result<(), Error> {
+    let lock = format!("SELECT GET_LOCK('{SHOW}', 0)");
+    if client.value("ask whether somebody looks at the server", &lock).await? == "1" {
+        hidden(client).await?;
+    }
+    Ok(())
+}
+
 /// Connects as the account that can make views in the tenant's databases on a candidate, whoever their definer is.
 pub async fn maker(candidate: &Server, client: &mut Client) -> Result<Client, Error> {
     let databases = content::databases(client).await?;

@@ -259,7 +259,11 @@ pub async fn drop_helpers(client: &mut Client) -> Result<(), Error> {
         client.run("drop the replication account", &drop).await?;
     }
     for user in helpers::ALL {
-        helpers::drop(client, user).await?;
+        if user == helpers::SHOW {
+            helpers::clear(client).await?;
+        } else {
+            helpers::drop(client, user).await?;
+        }
     }
     Ok(())
 }
