@@ -1,17 +1,24 @@
 //! Creating, renaming and deleting instances, and detaching the new side of an upgrade.
 
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use uuid::Uuid;
 
 use crate::commands::quotas::reserve;
 use crate::commands::{Commands, Error, accounts};
-use crate::db::{self, Conn, catalogue, endpoints, events, generations, hosts, instances, tasks};
+use crate::db::acceptances::{self, Begin};
+use crate::db::known::Catalogue;
+use crate::db::{self, Conn, events, generations, hosts, instances, quotas, tasks};
 use crate::domain::caller::Caller;
-use crate::domain::datastore::{Datastore, DatastoreVersion};
-use crate::domain::ids::{FlavorId, GenerationId, InstanceId, TaskId};
+use crate::domain::datastore::{Datastore, DatastoreVersion, RuntimeKind};
+use crate::domain::flavor::Flavor;
+use crate::domain::ids::{FlavorId, GenerationId, HostId, InstanceId, TaskId};
 use crate::domain::instance::{Instance, InstanceEvent, InstanceState};
 use crate::domain::policy::{Rule, allow};
 use crate::domain::question::QuestionKind;
-use crate::domain::quota::Usage;
+use crate::domain::quota::{Quota, Usage};
 use crate::domain::refusal::Refusal;
 use crate::domain::task::{CreatePlan, DeletePlan, Plan, Progress, Task, TaskEvent};
 use crate::domain::tenant::{NewDatabase, NewUser};
@@ -90,7 +97,8 @@ pub fn resolve_version(
 }
 
 impl Commands {
-    /// Accepts the creation of an instance.
+    /// Accepts the creation of an instance: decided by what is read, and written in one statement if that still
+    /// holds; in one transaction with a quota's count and the account that a server needs, where there are such.
     ///
     /// # Errors
     /// A refusal: 400 for values, 403 by role, 404 for a datastore, 413 for a size or a full host.
@@ -100,90 +108,37 @@ impl Commands {
             (InstanceId(Uuid::new_v4()), GenerationId(Uuid::new_v4()), TaskId(Uuid::now_v7()));
         let users = serde_json::to_string(&request.users).map_err(|e| Error::Inconsistent(e.to_string()))?;
         let secrets = self.sealer.seal(&task.secrets_purpose(), &users).map_err(Error::Seal)?;
-        let service_secret = self.new_service_secret(generation)?;
-        let caller = caller.clone();
-        let quota = self.quota;
-        let accepted = self
-            .db
-            .transact(move |conn| {
-                let version = resolve_version(
-                    &catalogue::datastores(conn)?,
-                    request.datastore.as_deref(),
-                    request.version.as_deref(),
-                )?;
-                let flavor = catalogue::flavors(conn)?
-                    .into_iter()
-                    .find(|flavor| flavor.id == request.flavor)
-                    .ok_or_else(|| Refusal::Invalid(format!("Flavor {} cannot be found.", request.flavor)))?;
-                if request.volume_gb > MAX_VOLUME_GB {
-                    return Err(Refusal::NoRoom(format!(
-                        "Volume 'size' cannot exceed maximum of {MAX_VOLUME_GB} GB, {} cannot be accepted.",
-                        request.volume_gb
-                    ))
-                    .into());
-                }
-                let host = hosts::place(conn, &version)?.ok_or_else(|| {
-                    Refusal::Unavailable(format!("No host that runs {} is up.", version.title()))
-                })?;
-                let more = Usage::of_instance(request.volume_gb, flavor.ram_mb);
-                reserve(conn, &caller.project, quota, &more)?;
-                instances::insert(
-                    conn,
-                    &instances::New {
-                        id,
-                        project: &caller.project,
-                        name: &request.name,
-                        flavor: &request.flavor,
-                        volume_gb: request.volume_gb,
-                        wanted: version.id,
-                        host: &host,
-                        replica_of: None,
-                    },
-                )?;
-                endpoints::allocate(
-                    conn,
-                    &host,
-                    id,
-                    version.engine.standard_port(),
-                    flavor.connections(),
-                    version.runtime.listens(),
-                )?
-                .ok_or_else(|| Refusal::NoRoom("The host has no address left.".to_owned()))?;
-                accounts::give(conn, &host, id, &version)?;
-                generations::insert(
-                    conn,
-                    &generations::New {
-                        id: generation,
-                        instance: id,
-                        host: &host,
-                        version: version.id,
-                        service_secret: &service_secret,
-                        read_only: false,
-                        events: true,
-                    },
-                )?;
-                let plan = Plan::Create(CreatePlan {
-                    form: 1,
-                    instance: id,
-                    generation,
-                    databases: request.databases.clone(),
-                });
-                insert_task(
-                    conn,
-                    &tasks::New {
-                        id: task,
-                        project: &caller.project,
-                        host: &host,
-                        plan: &plan,
-                        secrets: Some(&secrets),
-                        claims: &[(id, tasks::Claim::Subject)],
-                    },
-                )?;
-                let instance = again(conn, id)?;
-                note(conn, &caller, &instance, Some(task), "create_accepted")?;
-                Ok(instance)
-            })
-            .await;
+        let creation = Creation {
+            caller: caller.clone(),
+            service_secret: self.new_service_secret(generation)?,
+            plan: Plan::Create(CreatePlan {
+                form: 1,
+                instance: id,
+                generation,
+                databases: request.databases.clone(),
+            }),
+            request,
+            quota: self.quota,
+            id,
+            generation,
+            task,
+            secrets,
+        };
+        let creation = Arc::new(creation);
+        let alone = {
+            let creation = Arc::clone(&creation);
+            self.db.read(move |conn| creation.alone(conn)).await
+        };
+        let accepted = match alone {
+            Ok(Some(instance)) => return Ok(instance),
+            Ok(None) => {
+                let tried = AtomicBool::new(false);
+                let work =
+                    move |conn: &mut Conn| creation.with_others(conn, tried.swap(true, Ordering::Relaxed));
+                self.db.transact(work).await
+            }
+            Err(error) => Err(error),
+        };
         self.heard(task, id, accepted).await
     }
 
@@ -297,6 +252,113 @@ impl Commands {
     }
 }
 
+/// A creation: what was asked for, and the ids of what it makes, the same however often it is tried.
+struct Creation {
+    caller: Caller,
+    request: CreateInstance,
+    quota: Quota,
+    id: InstanceId,
+    generation: GenerationId,
+    task: TaskId,
+    service_secret: String,
+    secrets: String,
+    plan: Plan,
+}
+
+/// What a creation was decided to be.
+struct Decided {
+    catalogue: Arc<Catalogue>,
+    version: DatastoreVersion,
+    flavor: Flavor,
+    host: HostId,
+    limited: bool,
+}
+
+impl Creation {
+    /// Accepts it where one statement is all; `None` where more belongs to it.
+    fn alone(&self, conn: &mut Conn) -> Result<Option<Instance>, Error> {
+        for tried in [false, true, true] {
+            let decided = self.decide(conn)?;
+            if decided.limited || self.quota != Quota::NONE || decided.version.runtime == RuntimeKind::Process
+            {
+                return Ok(None);
+            }
+            match self.write(conn, &decided, tried) {
+                Err(Error::Db(db::Error::Stale(_))) => {}
+                done => return done.map(Some),
+            }
+        }
+        Err(db::Error::Stale("the catalogue").into())
+    }
+
+    /// Accepts it with the quota's count and the account, in the transaction around it.
+    fn with_others(&self, conn: &mut Conn, tried: bool) -> Result<Instance, Error> {
+        let decided = self.decide(conn)?;
+        let more = Usage::of_instance(self.request.volume_gb, decided.flavor.ram_mb);
+        reserve(conn, &self.caller.project, self.quota, &more)?;
+        let instance = self.write(conn, &decided, tried)?;
+        accounts::give(conn, &decided.host, self.id, &decided.version)?;
+        Ok(instance)
+    }
+
+    fn decide(&self, conn: &mut Conn) -> Result<Decided, Error> {
+        let request = &self.request;
+        let (catalogue, limited) = quotas::catalogue_and_limited(conn, &self.caller.project)?;
+        let version =
+            resolve_version(&catalogue.datastores, request.datastore.as_deref(), request.version.as_deref())?;
+        let flavor = catalogue
+            .flavor(&request.flavor)
+            .cloned()
+            .ok_or_else(|| Refusal::Invalid(format!("Flavor {} cannot be found.", request.flavor)))?;
+        if request.volume_gb > MAX_VOLUME_GB {
+            return Err(Refusal::NoRoom(format!(
+                "Volume 'size' cannot exceed maximum of {MAX_VOLUME_GB} GB, {} cannot be accepted.",
+                request.volume_gb
+            ))
+            .into());
+        }
+        let host = hosts::place(conn, &version)?
+            .ok_or_else(|| Refusal::Unavailable(format!("No host that runs {} is up.", version.title())))?;
+        Ok(Decided { catalogue, version, flavor, host, limited })
+    }
+
+    /// Writes what was decided, if it still holds.
+    fn write(&self, conn: &mut Conn, decided: &Decided, tried: bool) -> Result<Instance, Error> {
+        let begin = Begin {
+            instance: self.id,
+            project: &self.caller.project,
+            name: &self.request.name,
+            flavor: &decided.flavor,
+            volume_gb: self.request.volume_gb,
+            version: &decided.version,
+            host: &decided.host,
+            generation: self.generation,
+            service_secret: &self.service_secret,
+            task: self.task,
+            plan: &self.plan,
+            secrets: Some(&self.secrets),
+            actor: &self.caller.user,
+            catalogue: &decided.catalogue,
+            address: address(conn, &decided.host, tried)?,
+        };
+        Ok(acceptances::create(conn, &begin)?)
+    }
+}
+
+/// The address to ask for: none, which takes the next free one near by; after that has failed, the lowest of all.
+///
+/// # Errors
+/// [`Refusal::NoRoom`]; the store's.
+pub(super) fn address(conn: &mut Conn, host: &HostId, tried: bool) -> Result<Option<Ipv4Addr>, Error> {
+    if !tried {
+        return Ok(None);
+    }
+    match acceptances::free_address(conn, host)? {
+        Some(address) => Ok(Some(address)),
+        None => Err(Refusal::NoRoom("The host has no address left.".to_owned()).into()),
+    }
+}
+
 /// The instance and its task, locked, if it can be detached now.
 fn detachable(conn: &mut Conn, caller: &Caller, id: InstanceId) -> Result<(Instance, Task), Error> {
     let instance = visible(instances::lock(conn, id)?, caller, id)?;
@@ -317,7 +379,7 @@ fn decide(conn: &mut Conn, task: &Task, event: TaskEvent, instance: &Instance) -
 }
 
 /// Inserts a task; a claim that is another's is the refusal of a busy instance.
-pub(super) fn insert_task(conn: &mut Conn, new: &tasks::New<'_>) -> Result<(), Error> {
+fn insert_task(conn: &mut Conn, new: &tasks::New<'_>) -> Result<(), Error> {
     if tasks::insert(conn, new)? {
         return Ok(());
     }
@@ -332,7 +394,7 @@ pub(super) fn insert_task(conn: &mut Conn, new: &tasks::New<'_>) -> Result<(), E
 }
 
 /// Reads an instance that must be there.
-pub(super) fn again(conn: &mut Conn, id: InstanceId) -> Result<Instance, Error> {
+fn again(conn: &mut Conn, id: InstanceId) -> Result<Instance, Error> {
     instances::find(conn, id)?.ok_or_else(|| Error::Inconsistent(format!("instance {id} is gone")))
 }
 

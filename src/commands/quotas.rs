@@ -53,6 +53,9 @@ pub(super) fn reserve(
     default: Quota,
     more: &Usage,
 ) -> Result<(), Error> {
+    if quotas::of_project(conn, project, default)? == Quota::NONE {
+        return Ok(());
+    }
     quotas::lock(conn, project)?;
     let quota = quotas::of_project(conn, project, default)?;
     quota.allow(&quotas::used(conn, project)?, more)?;

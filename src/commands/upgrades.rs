@@ -1,18 +1,24 @@
 //! Accepting an upgrade. Every dialect builds the same request and calls this.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use uuid::Uuid;
 
-use crate::commands::instances::{again, insert_task, note, visible};
+use crate::commands::instances::address;
 use crate::commands::quotas::reserve;
 use crate::commands::{Commands, Error, accounts};
-use crate::db::{Conn, catalogue, endpoints, generations, hosts, instances, tasks};
+use crate::db::acceptances::{self, Begin};
+use crate::db::instances::ToUpgrade;
+use crate::db::known::{self, Catalogue};
+use crate::db::{self, Conn, instances};
 use crate::domain::caller::Caller;
-use crate::domain::datastore::DatastoreVersion;
+use crate::domain::datastore::{DatastoreVersion, RuntimeKind};
 use crate::domain::ids::{GenerationId, InstanceId, TaskId};
-use crate::domain::instance::{Instance, InstanceEvent};
+use crate::domain::instance::{Instance, InstanceEvent, InstanceState};
 use crate::domain::policy::{Rule, allow};
 use crate::domain::question::{Blocker, QuestionKind};
-use crate::domain::quota::Usage;
+use crate::domain::quota::{Quota, Usage};
 use crate::domain::refusal::Refusal;
 use crate::domain::task::Plan;
 use crate::domain::upgrade::{self, UpgradePlan, not_ready, replica_name, unblocked};
@@ -26,10 +32,37 @@ pub struct UpgradeRequest {
     pub datastore_version: String,
 }
 
+/// What an acceptance was decided by.
+struct Decided {
+    asked: ToUpgrade,
+    target: DatastoreVersion,
+    plan: UpgradePlan,
+    next: InstanceState,
+}
+
+/// The ids of what an acceptance makes, and what is sealed for it; the same however often it is tried.
+#[derive(Clone)]
+struct Ids {
+    instance: InstanceId,
+    generation: GenerationId,
+    task: TaskId,
+    service_secret: String,
+}
+
+/// What one look at the source led to.
+enum Looked {
+    Accepted(Instance),
+    /// Its server, or an operator's rehearsal, has a say first.
+    AskFirst(Box<Decided>),
+}
+
 impl Commands {
     /// Accepts an upgrade by way of a replica and gives the new instance. The order of the answers is api-ref's:
     /// 400 for an unknown datastore, 403, 404, 501, 422 for the state, 400 for a pair without a path, 422 for content
     /// that cannot be carried.
+    ///
+    /// One look at the store decides, and one statement writes what was decided, if that still holds. Where a server
+    /// must be asked in between, or a quota be counted or an account given besides, what is written is decided again.
     ///
     /// # Errors
     /// The refusal, or the store's error.
@@ -39,150 +72,168 @@ impl Commands {
         id: InstanceId,
         request: &UpgradeRequest,
     ) -> Result<Instance, Error> {
-        let target = self.target(request).await?;
-        allow(caller, Rule::InstanceAction)?;
-        let source = {
-            let (caller, target) = (caller.clone(), target.clone());
-            self.db.transact(move |conn| load(conn, &caller, id, &target)).await?
+        let generation = GenerationId(Uuid::new_v4());
+        let ids = Ids {
+            instance: InstanceId(Uuid::new_v4()),
+            generation,
+            task: TaskId(Uuid::now_v7()),
+            service_secret: self.new_service_secret(generation)?,
         };
-        let blockers: Vec<Blocker> = self.ask(&source, QuestionKind::ReplicaBlockers).await?;
-        unblocked(&blockers)?;
-        self.simulated_acceptance(&source).await?;
+        let looked = {
+            let (caller, request, ids, quota) = (caller.clone(), request.clone(), ids.clone(), self.quota);
+            self.db.read(move |conn| look(conn, &caller, id, &request, &ids, quota)).await
+        };
+        let decided = match looked {
+            Ok(Looked::Accepted(instance)) => return Ok(instance),
+            Ok(Looked::AskFirst(decided)) => decided,
+            Err(error) => return self.heard(ids.task, ids.instance, Err(error)).await,
+        };
+        if decided.asked.instance.wanted.runtime != RuntimeKind::Simulated {
+            let blockers: Vec<Blocker> =
+                self.ask(&decided.asked.instance, QuestionKind::ReplicaBlockers).await?;
+            unblocked(&blockers)?;
+        }
+        self.simulated_acceptance(&decided.asked.instance).await?;
 
-        let (new, generation, task) =
-            (InstanceId(Uuid::new_v4()), GenerationId(Uuid::new_v4()), TaskId(Uuid::now_v7()));
-        let service_secret = self.new_service_secret(generation)?;
-        let caller = caller.clone();
-        let quota = self.quota;
+        let (caller, request, again, quota) = (caller.clone(), request.clone(), ids.clone(), self.quota);
+        let tried = AtomicBool::new(false);
         let accepted = self
             .db
             .transact(move |conn| {
-                let mut source = load(conn, &caller, id, &target)?;
-                let running = source.running.clone().ok_or_else(|| not_ready(&source))?;
+                let decided = decide(conn, &caller, id, &request, &again)?;
+                let source = &decided.asked.instance;
                 let more = Usage::of_instance(source.volume_gb, source.flavor.ram_mb);
                 reserve(conn, &source.project, quota, &more)?;
-                instances::insert(
-                    conn,
-                    &instances::New {
-                        id: new,
-                        project: &source.project,
-                        name: &replica_name(&source.name),
-                        flavor: &source.flavor.id,
-                        volume_gb: source.volume_gb,
-                        wanted: target.id,
-                        host: &source.host,
-                        replica_of: Some(id),
-                    },
-                )?;
-                endpoints::allocate(
-                    conn,
-                    &source.host,
-                    new,
-                    target.engine.standard_port(),
-                    source.flavor.connections(),
-                    target.runtime.listens(),
-                )?
-                .ok_or_else(|| Refusal::NoRoom("The host has no address left.".to_owned()))?;
-                accounts::give(conn, &source.host, new, &target)?;
-                generations::insert(
-                    conn,
-                    &generations::New {
-                        id: generation,
-                        instance: new,
-                        host: &source.host,
-                        version: target.id,
-                        service_secret: &service_secret,
-                        read_only: true,
-                        events: false,
-                    },
-                )?;
-                let plan = Plan::Upgrade(UpgradePlan {
-                    form: 1,
-                    source: id,
-                    source_generation: running.generation,
-                    candidate: new,
-                    candidate_generation: generation,
-                    from: running.version.id,
-                    to: target.id,
-                    from_title: running.version.title(),
-                    to_title: target.title(),
-                });
-                insert_task(
-                    conn,
-                    &tasks::New {
-                        id: task,
-                        project: &source.project,
-                        host: &source.host,
-                        plan: &plan,
-                        secrets: None,
-                        claims: &[(id, tasks::Claim::Source), (new, tasks::Claim::Candidate)],
-                    },
-                )?;
-                source.state =
-                    source.state.after(InstanceEvent::UpgradeAccepted).map_err(|_| not_ready(&source))?;
-                instances::save(conn, &source)?;
-                note(conn, &caller, &source, Some(task), "upgrade_accepted")?;
-                again(conn, new)
+                let new = write(conn, &caller, &decided, &again, tried.swap(true, Ordering::Relaxed))?;
+                accounts::give(conn, &source.host, new.id, &decided.target)?;
+                Ok(new)
             })
             .await;
-        self.heard(task, new, accepted).await
-    }
-
-    async fn target(&self, request: &UpgradeRequest) -> Result<DatastoreVersion, Error> {
-        let versions = self.db.read(catalogue::versions).await?;
-        let same = |text: &str, wanted: &str| text.eq_ignore_ascii_case(wanted);
-        let of_type: Vec<_> = versions
-            .iter()
-            .filter(|v| {
-                same(&v.datastore, &request.datastore_type)
-                    || same(&v.datastore_id.to_string(), &request.datastore_type)
-            })
-            .collect();
-        if of_type.is_empty() {
-            return Err(Refusal::Invalid(format!(
-                "Datastore '{}' named by upgrade['datastore_type'] cannot be found.",
-                request.datastore_type
-            ))
-            .into());
-        }
-        of_type
-            .into_iter()
-            .find(|v| {
-                v.name == request.datastore_version || same(&v.id.to_string(), &request.datastore_version)
-            })
-            .cloned()
-            .ok_or_else(|| {
-                Refusal::Invalid(format!(
-                    "Datastore version '{}' named by upgrade['datastore_version'] cannot be found.",
-                    request.datastore_version
-                ))
-                .into()
-            })
+        self.heard(ids.task, ids.instance, accepted).await
     }
 }
 
-/// Locks the source and decides; the same before and inside the accepting transaction.
-fn load(
+/// Decides, and accepts where nothing else has a say.
+fn look(
     conn: &mut Conn,
     caller: &Caller,
     id: InstanceId,
-    target: &DatastoreVersion,
-) -> Result<Instance, Error> {
-    let source = visible(instances::lock(conn, id)?, caller, id)?;
-    let busy = tasks::lock_live(conn, id)?.is_some();
-    let paths = catalogue::paths(conn, None)?;
-    let datastore = source.shown_version().datastore_id;
-    let from_here: Vec<_> = catalogue::versions(conn)?
-        .into_iter()
-        .filter(|v| v.datastore_id == datastore)
-        .map(|v| v.id)
-        .collect();
-    let has_upgrades = paths.iter().any(|path| path.enabled && from_here.contains(&path.from));
-    upgrade::replica_path(&source, busy, has_upgrades, target, &paths)?;
-    if !hosts::runs(conn, &source.host, target)? {
+    request: &UpgradeRequest,
+    ids: &Ids,
+    quota: Quota,
+) -> Result<Looked, Error> {
+    for tried in [false, true, true] {
+        let decided = decide(conn, caller, id, request, ids)?;
+        let ToUpgrade { instance, limited, rehearsed, .. } = &decided.asked;
+        if instance.wanted.runtime != RuntimeKind::Simulated || *rehearsed || *limited || quota != Quota::NONE
+        {
+            return Ok(Looked::AskFirst(Box::new(decided)));
+        }
+        match write(conn, caller, &decided, ids, tried) {
+            Err(Error::Db(db::Error::Stale(_))) => {}
+            done => return done.map(Looked::Accepted),
+        }
+    }
+    Err(db::Error::Stale("the instance").into())
+}
+
+fn target(catalogue: &Catalogue, request: &UpgradeRequest) -> Result<DatastoreVersion, Refusal> {
+    let same = |text: &str, wanted: &str| text.eq_ignore_ascii_case(wanted);
+    let store = catalogue
+        .datastores
+        .iter()
+        .find(|d| {
+            !d.versions.is_empty()
+                && (same(&d.name, &request.datastore_type)
+                    || same(&d.id.to_string(), &request.datastore_type))
+        })
+        .ok_or_else(|| {
+            Refusal::Invalid(format!(
+                "Datastore '{}' named by upgrade['datastore_type'] cannot be found.",
+                request.datastore_type
+            ))
+        })?;
+    store
+        .versions
+        .iter()
+        .find(|v| v.name == request.datastore_version || same(&v.id.to_string(), &request.datastore_version))
+        .cloned()
+        .ok_or_else(|| {
+            Refusal::Invalid(format!(
+                "Datastore version '{}' named by upgrade['datastore_version'] cannot be found.",
+                request.datastore_version
+            ))
+        })
+}
+
+/// Reads what the acceptance depends on, and decides.
+fn decide(
+    conn: &mut Conn,
+    caller: &Caller,
+    id: InstanceId,
+    request: &UpgradeRequest,
+    ids: &Ids,
+) -> Result<Decided, Error> {
+    let found = instances::find_to_upgrade(conn, id)?;
+    // An unknown datastore is told before an unknown instance.
+    let catalogue = match &found {
+        Some(found) => Arc::clone(&found.catalogue),
+        None => known::now(conn)?,
+    };
+    let target = target(&catalogue, request)?;
+    allow(caller, Rule::InstanceAction)?;
+    let asked = found
+        .filter(|found| caller.sees(&found.instance.project))
+        .ok_or_else(|| Refusal::NotFound { what: id.to_string() })?;
+    let source = &asked.instance;
+    let has_upgrades = catalogue.has_upgrades(source.shown_version());
+    upgrade::replica_path(source, asked.busy, has_upgrades, &target, &catalogue.paths)?;
+    if !catalogue.runs(&source.host, &target) {
         return Err(
             Refusal::Unavailable(format!("The instance's host cannot run {}.", target.title())).into()
         );
     }
-    Ok(source)
+    let next = source.state.after(InstanceEvent::UpgradeAccepted).map_err(|_| not_ready(source))?;
+    let running = source.running.as_ref().ok_or_else(|| not_ready(source))?;
+    let plan = UpgradePlan {
+        form: 1,
+        source: id,
+        source_generation: running.generation,
+        candidate: ids.instance,
+        candidate_generation: ids.generation,
+        from: running.version.id,
+        to: target.id,
+        from_title: running.version.title(),
+        to_title: target.title(),
+    };
+    Ok(Decided { asked, target, plan, next })
+}
+
+/// Writes what was decided, if it still holds. One that was tried before looks for an address among all.
+fn write(
+    conn: &mut Conn,
+    caller: &Caller,
+    decided: &Decided,
+    ids: &Ids,
+    tried: bool,
+) -> Result<Instance, Error> {
+    let source = &decided.asked.instance;
+    let begin = Begin {
+        instance: ids.instance,
+        project: &source.project,
+        name: &replica_name(&source.name),
+        flavor: &source.flavor,
+        volume_gb: source.volume_gb,
+        version: &decided.target,
+        host: &source.host,
+        generation: ids.generation,
+        service_secret: &ids.service_secret,
+        task: ids.task,
+        plan: &Plan::Upgrade(decided.plan.clone()),
+        secrets: None,
+        actor: &caller.user,
+        catalogue: &decided.asked.catalogue,
+        address: address(conn, &source.host, tried)?,
+    };
+    Ok(acceptances::upgrade(conn, source, decided.next, &begin)?)
 }

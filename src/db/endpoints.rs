@@ -1,61 +1,11 @@
 //! Endpoints: the address of each instance and the generation that it leads to. The endpoint role applies a row and
 //! writes the epoch that it applied.
 
-use std::net::Ipv4Addr;
-
 use diesel::prelude::*;
-use ipnet::Ipv4Net;
 
-use crate::db::schema::{endpoints, hosts, relays};
+use crate::db::schema::{endpoints, relays};
 use crate::db::{Conn, Error, pki};
 use crate::domain::ids::{GenerationId, HostId, InstanceId, TaskId};
-
-/// Gives the instance the lowest free address of its host's network, for its whole life, and lets so many
-/// `connections` through it at once; nobody `listens` for a server that is simulated. `None` when all are taken.
-///
-/// # Errors
-/// The store's.
-pub fn allocate(
-    conn: &mut Conn,
-    host: &HostId,
-    instance: InstanceId,
-    port: u16,
-    connections: u32,
-    listens: bool,
-) -> Result<Option<Ipv4Addr>, Error> {
-    // The host's row is the queue: two creations never pick the same address. Not the key is locked, which rows that
-    // were just inserted refer to: else two that have both inserted one wait for each other.
-    let net: String = hosts::table
-        .find(&host.0)
-        .select(hosts::instance_net)
-        .for_no_key_update()
-        .first(conn)
-        .map_err(Error::query("lock the host"))?;
-    let net: Ipv4Net =
-        net.parse().map_err(|_| Error::Broken(format!("instance_net {net:?} of host {host}")))?;
-    let taken: std::collections::HashSet<String> = endpoints::table
-        .filter(endpoints::host_id.eq(&host.0))
-        .select(endpoints::address)
-        .load(conn)
-        .map_err(Error::query("read the addresses in use"))?
-        .into_iter()
-        .collect();
-    let Some(address) = net.hosts().find(|address| !taken.contains(&address.to_string())) else {
-        return Ok(None);
-    };
-    diesel::insert_into(endpoints::table)
-        .values((
-            endpoints::instance_id.eq(instance.0),
-            endpoints::host_id.eq(&host.0),
-            endpoints::address.eq(address.to_string()),
-            endpoints::port.eq(i32::from(port)),
-            endpoints::connections.eq(i32::try_from(connections).unwrap_or(i32::MAX)),
-            endpoints::listens.eq(listens),
-        ))
-        .execute(conn)
-        .map_err(Error::query("give the instance its address"))?;
-    Ok(Some(address))
-}
 
 /// Leads the instance's address to `generation`, or to nothing; a new epoch unless it leads there already.
 ///

@@ -147,46 +147,6 @@ pub fn of_instance(conn: &mut Conn, instance: InstanceId) -> Result<Vec<Generati
     .collect()
 }
 
-/// A candidate to insert.
-pub struct New<'a> {
-    /// Its id.
-    pub id: GenerationId,
-    /// The instance that it belongs to.
-    pub instance: InstanceId,
-    /// The host that it will live on.
-    pub host: &'a HostId,
-    /// The version of its binaries.
-    pub version: VersionId,
-    /// The password of our own account in it, sealed.
-    pub service_secret: &'a str,
-    /// Whether it keeps tenants from writing.
-    pub read_only: bool,
-    /// Whether it runs events.
-    pub events: bool,
-}
-
-/// Inserts a candidate, not yet wanted running.
-///
-/// # Errors
-/// The store's.
-pub fn insert(conn: &mut Conn, new: &New<'_>) -> Result<(), Error> {
-    diesel::insert_into(generations::table)
-        .values((
-            generations::id.eq(new.id.0),
-            generations::instance_id.eq(new.instance.0),
-            generations::host_id.eq(&new.host.0),
-            generations::role.eq(Role::Candidate.as_str()),
-            generations::version_id.eq(new.version.0),
-            generations::service_secret.eq(new.service_secret),
-            generations::read_only.eq(new.read_only),
-            generations::events.eq(new.events),
-            generations::wanted.eq("stopped"),
-        ))
-        .execute(conn)
-        .map(|_| ())
-        .map_err(Error::query("insert a generation"))
-}
-
 /// Says what the generation is to its instance.
 ///
 /// # Errors

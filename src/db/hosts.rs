@@ -4,6 +4,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 
 use crate::db::schema::{host_versions, hosts};
+use crate::db::statement::statement;
 use crate::db::{Conn, Error};
 use crate::domain::datastore::{DatastoreVersion, EngineKind, RuntimeKind};
 use crate::domain::ids::HostId;
@@ -63,42 +64,29 @@ pub fn record_versions(conn: &mut Conn, host: &HostId, offers: &[Offer]) -> Resu
     Ok(())
 }
 
+statement! {
+    /// The host for a new instance. Where there is one only, nothing is counted; beyond a thousand instances a host has
+    /// many, and chance decides.
+    PlaceOn { datastore: String, series: String, runtime: &'static str } -> Text;
+    { "select id from (select h.id, count(*) over () as hosts from hosts h join host_versions v on v.host_id = h.id \
+       where v.datastore = " } [datastore as Text] { " and v.series = " } [series as Text] { " and v.runtime = " }
+    [runtime as Text]
+    { " and h.seen_at > now() - interval '30 seconds') h order by case when hosts > 1 then " } [runtime as Text]
+    { " = 'process' and exists (select from accounts a where a.host_id = h.id) and not exists \
+       (select from accounts a where a.host_id = h.id and a.instance_id is null) end, case when hosts > 1 then \
+       (select count(*) from (select from endpoints e where e.host_id = h.id limit 1000) e) end, \
+       case when hosts > 1 then random() end limit 1" }
+}
+
 /// A host with room for an instance of `version`, heard of within the last 30 s; the one with the fewest.
 ///
 /// # Errors
 /// The store's.
 pub fn place(conn: &mut Conn, version: &DatastoreVersion) -> Result<Option<HostId>, Error> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Text)]
-        id: String,
-    }
-    diesel::sql_query(
-        "select h.id from hosts h join host_versions v on v.host_id = h.id and v.datastore = $1 and v.series = $2 \
-         and v.runtime = $3 where h.seen_at > now() - interval '30 seconds' \
-         order by v.runtime = 'process' and exists (select from accounts a where a.host_id = h.id) and not exists \
-         (select from accounts a where a.host_id = h.id and a.instance_id is null), \
-         (select count(*) from endpoints e where e.host_id = h.id), h.id limit 1",
-    )
-    .bind::<Text, _>(&version.datastore)
-    .bind::<Text, _>(&version.name)
-    .bind::<Text, _>(version.runtime.as_str())
-    .get_result::<Row>(conn)
-    .optional()
-    .map(|row| row.map(|row| HostId(row.id)))
-    .map_err(Error::query("find a host"))
-}
-
-/// Whether `host` can run `version`.
-///
-/// # Errors
-/// The store's.
-pub fn runs(conn: &mut Conn, host: &HostId, version: &DatastoreVersion) -> Result<bool, Error> {
-    let found: i64 = host_versions::table
-        .find((&host.0, &version.datastore, &version.name))
-        .filter(host_versions::runtime.eq(version.runtime.as_str()))
-        .count()
-        .get_result(conn)
-        .map_err(Error::query("ask what the host can run"))?;
-    Ok(found > 0)
+    let place = PlaceOn {
+        datastore: version.datastore.clone(),
+        series: version.name.clone(),
+        runtime: version.runtime.as_str(),
+    };
+    place.get_result::<String>(conn).optional().map(|id| id.map(HostId)).map_err(Error::query("find a host"))
 }

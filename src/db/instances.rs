@@ -1,145 +1,133 @@
 //! Instances.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
+use crate::db::known::Catalogue;
 use crate::db::schema::instances;
-use crate::db::{Conn, Error, catalogue};
-use crate::domain::datastore::DatastoreVersion;
-use crate::domain::flavor::Flavor;
-use crate::domain::ids::{DatastoreId, FlavorId, GenerationId, HostId, InstanceId, ProjectId, VersionId};
+use crate::db::statement::{self, statement};
+use crate::db::{Conn, Error, known};
+use crate::domain::ids::{FlavorId, GenerationId, HostId, InstanceId, ProjectId, VersionId};
 use crate::domain::instance::{Fault, Instance, InstanceState, Running, Seen};
+use crate::domain::simulation::ACCEPT;
 
-#[derive(QueryableByName)]
+/// What is selected of an instance, in the order of [`Row`].
+type Columns = (
+    SqlUuid,
+    Text,
+    Text,
+    Text,
+    Text,
+    Integer,
+    SqlUuid,
+    Nullable<SqlUuid>,
+    Nullable<Text>,
+    Nullable<SqlUuid>,
+    Text,
+    Nullable<Text>,
+    Nullable<SqlUuid>,
+    Array<SqlUuid>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<Timestamptz>,
+    Nullable<Timestamptz>,
+    Nullable<Text>,
+    Nullable<BigInt>,
+    BigInt,
+    Timestamptz,
+    Timestamptz,
+    SqlUuid,
+);
+
+#[derive(Queryable)]
 struct Row {
-    #[diesel(sql_type = SqlUuid)]
     id: Uuid,
-    #[diesel(sql_type = Text)]
     project_id: String,
-    #[diesel(sql_type = Text)]
     name: String,
-    #[diesel(sql_type = Text)]
     state: String,
-    #[diesel(sql_type = Text)]
     flavor_id: String,
-    #[diesel(sql_type = Text)]
-    flavor_name: String,
-    #[diesel(sql_type = Integer)]
-    ram_mb: i32,
-    #[diesel(sql_type = Integer)]
-    vcpus: i32,
-    #[diesel(sql_type = Integer)]
     volume_gb: i32,
-    #[diesel(sql_type = SqlUuid)]
-    wanted_id: Uuid,
-    #[diesel(sql_type = SqlUuid)]
-    datastore_id: Uuid,
-    #[diesel(sql_type = Text)]
-    datastore: String,
-    #[diesel(sql_type = Text)]
-    wanted_name: String,
-    #[diesel(sql_type = Text)]
-    wanted_number: String,
-    #[diesel(sql_type = Text)]
-    engine: String,
-    #[diesel(sql_type = Text)]
-    runtime: String,
-    #[diesel(sql_type = Bool)]
-    wanted_active: bool,
-    #[diesel(sql_type = Nullable<SqlUuid>)]
+    wanted_version_id: Uuid,
     running_version_id: Option<Uuid>,
-    #[diesel(sql_type = Nullable<Text>)]
     running_version_number: Option<String>,
-    #[diesel(sql_type = Nullable<SqlUuid>)]
     serving_generation_id: Option<Uuid>,
-    #[diesel(sql_type = Text)]
     host_id: String,
-    #[diesel(sql_type = Nullable<Text>)]
     address: Option<String>,
-    #[diesel(sql_type = Nullable<SqlUuid>)]
     replica_of: Option<Uuid>,
-    #[diesel(sql_type = Array<SqlUuid>)]
     replicas: Vec<Uuid>,
-    #[diesel(sql_type = Nullable<Text>)]
     fault_message: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     fault_details: Option<String>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
     fault_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
     answered_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Text>)]
     trouble: Option<String>,
-    #[diesel(sql_type = Nullable<BigInt>)]
     used_bytes: Option<i64>,
-    #[diesel(sql_type = BigInt)]
     revision: i64,
-    #[diesel(sql_type = Timestamptz)]
     created_at: DateTime<Utc>,
-    #[diesel(sql_type = Timestamptz)]
     updated_at: DateTime<Utc>,
+    catalogue: Uuid,
 }
 
 const SELECT: &str = "\
-    select i.id, i.project_id, i.name, i.state, i.flavor_id, f.name as flavor_name, f.ram_mb, f.vcpus, i.volume_gb, \
-    w.id as wanted_id, w.datastore_id, d.name as datastore, w.name as wanted_name, w.version_number as wanted_number, \
-    w.engine, w.runtime, w.active as wanted_active, i.running_version_id, i.running_version_number, \
-    i.serving_generation_id, i.host_id, e.address, i.replica_of, \
-    array(select r.id from instances r where r.replica_of = i.id and r.deleted_at is null order by r.id) as replicas, \
+    select i.id, i.project_id, i.name, i.state, i.flavor_id, i.volume_gb, i.wanted_version_id, i.running_version_id, \
+    i.running_version_number, i.serving_generation_id, i.host_id, e.address, i.replica_of, \
+    array(select r.id from instances r where r.replica_of = i.id and r.deleted_at is null order by r.id), \
     i.fault_message, i.fault_details, i.fault_at, g.answered_at, g.trouble, g.used_bytes, i.revision, i.created_at, \
-    i.updated_at \
-    from instances i join flavors f on f.id = i.flavor_id join datastore_versions w on w.id = i.wanted_version_id \
-    join datastores d on d.id = w.datastore_id left join endpoints e on e.instance_id = i.id \
+    i.updated_at, (select revision from catalogue)";
+
+const FROM: &str = " from instances i left join endpoints e on e.instance_id = i.id \
     left join generations g on g.id = i.serving_generation_id ";
 
-fn into_domain(conn: &mut Conn, rows: Vec<Row>) -> Result<Vec<Instance>, Error> {
-    // What runs differs from what was asked for only around an upgrade, so the second look-up is rare.
-    let differs = rows.iter().any(|row| row.running_version_id.is_some_and(|id| id != row.wanted_id));
-    let others = if differs { catalogue::versions(conn)? } else { Vec::new() };
-    rows.into_iter().map(|row| instance(row, &others)).collect()
+statement! {
+    /// One instance.
+    Find { id: Uuid } -> Columns;
+    { SELECT } { FROM } { "where i.deleted_at is null and i.id = " } [id as SqlUuid]
 }
 
-fn instance(row: Row, others: &[DatastoreVersion]) -> Result<Instance, Error> {
-    let wanted = DatastoreVersion {
-        id: VersionId(row.wanted_id),
-        datastore_id: DatastoreId(row.datastore_id),
-        datastore: row.datastore,
-        name: row.wanted_name,
-        number: row.wanted_number,
-        engine: row.engine.parse()?,
-        runtime: row.runtime.parse()?,
-        active: row.wanted_active,
-    };
+statement! {
+    /// A page of a project's instances. The ids come first, from the index alone: the plan is then the same for every
+    /// size of page and of project.
+    Page { project: String, marker: Uuid, limit: i64 } -> Columns;
+    { SELECT } { FROM }
+    { "where i.id = any(array(select p.id from instances p where p.deleted_at is null and p.project_id = " }
+    [project as Text] { " and p.id > " } [marker as SqlUuid] { " order by p.id limit " } [limit as BigInt]
+    { ")) order by i.id" }
+}
+
+statement! {
+    /// One instance, and what else the acceptance of an upgrade depends on.
+    FindToUpgrade { id: Uuid, accept: &'static str } -> (Columns, (Bool, Bool, Bool));
+    { SELECT }
+    { ", exists (select from task_instances t where t.instance_id = i.id and t.live), \
+       exists (select from simulations s where s.instance_id = i.id and s.step = " } [accept as Text]
+    { "), exists (select from quotas q where q.project_id = i.project_id)" }
+    { FROM } { "where i.deleted_at is null and i.id = " } [id as SqlUuid]
+}
+
+fn instance(row: Row, catalogue: &Catalogue) -> Result<Instance, Error> {
+    let missing = |what: &str| Error::Broken(format!("{what} of instance {}", row.id));
+    let version = |id: Uuid| catalogue.version(VersionId(id)).cloned();
+    let wanted = version(row.wanted_version_id).ok_or_else(|| missing("wanted version"))?;
     let running = match (row.running_version_id, row.serving_generation_id) {
         (Some(id), Some(generation)) => Some(Running {
-            version: if id == row.wanted_id {
-                wanted.clone()
-            } else {
-                others
-                    .iter()
-                    .find(|v| v.id.0 == id)
-                    .cloned()
-                    .ok_or_else(|| Error::Broken(format!("running version of instance {}", row.id)))?
-            },
+            version: version(id).ok_or_else(|| missing("running version"))?,
             number: row.running_version_number.unwrap_or_default(),
             generation: GenerationId(generation),
         }),
         (_, _) => None,
     };
+    let flavor =
+        catalogue.flavor(&FlavorId(row.flavor_id.clone())).cloned().ok_or_else(|| missing("flavor"))?;
     Ok(Instance {
         id: InstanceId(row.id),
         project: ProjectId::parse(&row.project_id)
             .ok_or_else(|| Error::Broken(format!("project of instance {}", row.id)))?,
         name: row.name,
         state: row.state.parse()?,
-        flavor: Flavor {
-            id: FlavorId(row.flavor_id),
-            name: row.flavor_name,
-            ram_mb: row.ram_mb,
-            vcpus: row.vcpus,
-        },
+        flavor,
         volume_gb: row.volume_gb,
         wanted,
         running,
@@ -159,16 +147,58 @@ fn instance(row: Row, others: &[DatastoreVersion]) -> Result<Instance, Error> {
     })
 }
 
+/// The instance, unless it is deleted, and the catalogue that it is seen against.
+///
+/// # Errors
+/// The store's.
+pub fn find_shown(conn: &mut Conn, id: InstanceId) -> Result<Option<(Instance, Arc<Catalogue>)>, Error> {
+    let found =
+        Find { id: id.0 }.get_result::<Row>(conn).optional().map_err(Error::query("read an instance"))?;
+    let Some(row) = found else { return Ok(None) };
+    let catalogue = known::at(conn, row.catalogue)?;
+    Ok(Some((instance(row, &catalogue)?, catalogue)))
+}
+
 /// The instance, unless it is deleted.
 ///
 /// # Errors
 /// The store's.
 pub fn find(conn: &mut Conn, id: InstanceId) -> Result<Option<Instance>, Error> {
-    let rows = diesel::sql_query(format!("{SELECT} where i.id = $1 and i.deleted_at is null"))
-        .bind::<SqlUuid, _>(id.0)
-        .load::<Row>(conn)
-        .map_err(Error::query("read an instance"))?;
-    Ok(into_domain(conn, rows)?.pop())
+    Ok(find_shown(conn, id)?.map(|(instance, _)| instance))
+}
+
+/// An instance, and what else the acceptance of an upgrade depends on.
+pub struct ToUpgrade {
+    /// The instance.
+    pub instance: Instance,
+    /// The catalogue that the matrix is read from; never older than the instance.
+    pub catalogue: Arc<Catalogue>,
+    /// Whether a live task has claimed it.
+    pub busy: bool,
+    /// Whether an operator asked for something to happen at the acceptance.
+    pub rehearsed: bool,
+    /// Whether an operator set limits of its project.
+    pub limited: bool,
+}
+
+/// The instance, unless it is deleted, with what else the acceptance of an upgrade depends on.
+///
+/// # Errors
+/// The store's.
+pub fn find_to_upgrade(conn: &mut Conn, id: InstanceId) -> Result<Option<ToUpgrade>, Error> {
+    let found = FindToUpgrade { id: id.0, accept: ACCEPT }
+        .get_result::<(Row, (bool, bool, bool))>(conn)
+        .optional()
+        .map_err(Error::query("read an instance to upgrade"))?;
+    let Some((row, (busy, rehearsed, limited))) = found else { return Ok(None) };
+    let catalogue = known::at(conn, row.catalogue)?;
+    Ok(Some(ToUpgrade { instance: instance(row, &catalogue)?, catalogue, busy, rehearsed, limited }))
+}
+
+/// The texts of the statements that show an instance and list a page, with `$1` and so on for their values.
+pub fn texts() -> (String, String) {
+    let page = Page { project: String::new(), marker: Uuid::nil(), limit: 1 };
+    (statement::text(&Find { id: Uuid::nil() }), statement::text(&page))
 }
 
 /// The instance, unless it is deleted, locked until the transaction ends.
@@ -190,7 +220,8 @@ pub fn lock(conn: &mut Conn, id: InstanceId) -> Result<Option<Instance>, Error> 
     }
 }
 
-/// A page of the project's instances in the order of their ids, after `marker`.
+/// A page of the project's instances in the order of their ids, after `marker`, and the catalogue that they are seen
+/// against; none for an empty page.
 ///
 /// # Errors
 /// The store's.
@@ -199,59 +230,18 @@ pub fn page(
     project: &ProjectId,
     marker: Option<InstanceId>,
     limit: i64,
-) -> Result<Vec<Instance>, Error> {
-    let rows = diesel::sql_query(format!(
-        "{SELECT} where i.project_id = $1 and i.deleted_at is null and ($2 is null or i.id > $2) \
-         order by i.id limit $3"
-    ))
-    .bind::<Text, _>(project.as_str())
-    .bind::<Nullable<SqlUuid>, _>(marker.map(|id| id.0))
-    .bind::<BigInt, _>(limit)
-    .load::<Row>(conn)
-    .map_err(Error::query("list instances"))?;
-    into_domain(conn, rows)
-}
-
-/// An instance to insert.
-pub struct New<'a> {
-    /// Its id.
-    pub id: InstanceId,
-    /// The project that owns it.
-    pub project: &'a ProjectId,
-    /// Its name.
-    pub name: &'a str,
-    /// Its flavor.
-    pub flavor: &'a FlavorId,
-    /// Its volume in GB.
-    pub volume_gb: i32,
-    /// The version that was asked for.
-    pub wanted: VersionId,
-    /// The host that it will live on.
-    pub host: &'a HostId,
-    /// The instance that it replicates from.
-    pub replica_of: Option<InstanceId>,
-}
-
-/// Inserts an instance that is building.
-///
-/// # Errors
-/// The store's.
-pub fn insert(conn: &mut Conn, new: &New<'_>) -> Result<(), Error> {
-    diesel::insert_into(instances::table)
-        .values((
-            instances::id.eq(new.id.0),
-            instances::project_id.eq(new.project.as_str()),
-            instances::name.eq(new.name),
-            instances::state.eq(InstanceState::Building.as_str()),
-            instances::flavor_id.eq(&new.flavor.0),
-            instances::volume_gb.eq(new.volume_gb),
-            instances::wanted_version_id.eq(new.wanted.0),
-            instances::host_id.eq(&new.host.0),
-            instances::replica_of.eq(new.replica_of.map(|id| id.0)),
-        ))
-        .execute(conn)
-        .map(|_| ())
-        .map_err(Error::query("insert an instance"))
+) -> Result<(Vec<Instance>, Option<Arc<Catalogue>>), Error> {
+    let page = Page {
+        project: project.as_str().to_owned(),
+        // No instance has the least id.
+        marker: marker.map_or(Uuid::nil(), |id| id.0),
+        limit,
+    };
+    let rows = page.load::<Row>(conn).map_err(Error::query("list instances"))?;
+    let Some(first) = rows.first() else { return Ok((Vec::new(), None)) };
+    let catalogue = known::at(conn, first.catalogue)?;
+    let page = rows.into_iter().map(|row| instance(row, &catalogue)).collect::<Result<_, _>>()?;
+    Ok((page, Some(catalogue)))
 }
 
 /// Writes what may change of an instance, guarded by the revision that was read.

@@ -3,6 +3,7 @@
 //! Queries take a connection, not the pool, so that they compose in the caller's transaction. [`Db::transact`] is
 //! the only way to open one. A lost race is an outcome, not an error to hide: a guarded `where`, then the count.
 
+pub mod acceptances;
 pub mod accounts;
 pub mod catalogue;
 pub mod endpoints;
@@ -10,6 +11,7 @@ pub mod events;
 pub mod generations;
 pub mod hosts;
 pub mod instances;
+pub mod known;
 pub mod maintenance;
 pub mod notices;
 pub mod paths;
@@ -21,6 +23,7 @@ pub mod routes;
 pub mod schema;
 pub mod simulated;
 pub mod simulations;
+mod statement;
 pub mod tasks;
 
 use std::time::Duration;

@@ -1,9 +1,14 @@
 //! What projects may have, and what they have.
 
-use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
+use std::sync::Arc;
 
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Text, Uuid as SqlUuid};
+use uuid::Uuid;
+
+use crate::db::known::{self, Catalogue};
 use crate::db::schema::quotas;
+use crate::db::statement::statement;
 use crate::db::{Conn, Error};
 use crate::domain::ids::ProjectId;
 use crate::domain::quota::{Quota, Resource, Usage};
@@ -21,6 +26,23 @@ pub fn of_project(conn: &mut Conn, project: &ProjectId, default: Quota) -> Resul
     rows.into_iter().try_fold(default, |quota, (resource, most)| {
         Ok(quota.with(resource.parse::<Resource>()?, u32::try_from(most).ok()))
     })
+}
+
+statement! {
+    /// What a creation depends on before anything else is asked.
+    Asked { project: String } -> (SqlUuid, Bool);
+    { "select revision, exists (select from quotas where project_id = " } [project as Text] { ") from catalogue" }
+}
+
+/// The catalogue, and whether an operator set limits of the project: in one trip.
+///
+/// # Errors
+/// The store's.
+pub fn catalogue_and_limited(conn: &mut Conn, project: &ProjectId) -> Result<(Arc<Catalogue>, bool), Error> {
+    let (revision, limited) = Asked { project: project.as_str().to_owned() }
+        .get_result::<(Uuid, bool)>(conn)
+        .map_err(Error::query("ask whether a project is limited"))?;
+    Ok((known::at(conn, revision)?, limited))
 }
 
 /// Sets a limit; `None` is no limit.

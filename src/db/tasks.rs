@@ -100,7 +100,8 @@ pub enum Claim {
 }
 
 impl Claim {
-    const fn as_str(self) -> &'static str {
+    /// The word in rows.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Subject => "subject",
             Self::Source => "source",

@@ -257,8 +257,9 @@ async fn c422_is_an_instance_that_is_not_free() {
 async fn c422_is_content_that_cannot_be_carried() {
     let blockers = json!([{"object": "shop.carts", "why": "uses the engine MEMORY", "remedy": "convert it"}]);
     let door = Door::open_as(Setting { blockers, ..Setting::default() }).await;
-    let source = door.instance("1234", "mysql", "5.6").await;
-    let answer = door.upgrade(MEMBER, source, TARGET).await;
+    // Of a simulated server nothing is asked: nothing stands in its way.
+    let source = door.instance_on("1234", "mariadb", "10.11", RuntimeKind::Process).await;
+    let answer = door.upgrade(MEMBER, source, ("mariadb", "11.8")).await;
     assert!(answer.is(422, "unprocessableEntity").contains("shop.carts uses the engine MEMORY"));
     assert_eq!(rows(&door).await, (1, 0, 0));
 }

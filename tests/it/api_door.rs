@@ -11,13 +11,15 @@ use coffer::api::limits::Profile;
 use coffer::auth::dev::DevIdentity;
 use coffer::auth::{self, Authenticator};
 use coffer::commands::Commands;
+use coffer::db::acceptances::Begin;
 use coffer::db::hosts::Offer;
 use coffer::db::notices::Notices;
-use coffer::db::{self, Db, catalogue, endpoints, generations, hosts, instances, questions};
+use coffer::db::{self, Db, acceptances, catalogue, hosts, known, questions};
 use coffer::domain::caller::{Caller, Level};
 use coffer::domain::datastore::{DatastoreVersion, EngineKind, RuntimeKind};
-use coffer::domain::ids::{FlavorId, GenerationId, HostId, InstanceId, ProjectId};
+use coffer::domain::ids::{FlavorId, GenerationId, HostId, InstanceId, ProjectId, TaskId};
 use coffer::domain::quota::Quota;
+use coffer::domain::task::{CreatePlan, Plan};
 use coffer::seal::Sealer;
 use coffer::simulated;
 use diesel::RunQueryDsl as _;
@@ -200,31 +202,35 @@ impl Door {
         let made: Result<_, db::Error> = self
             .db
             .transact(move |conn| {
-                let new = instances::New {
-                    id,
+                let catalogue = known::now(conn)?;
+                let databases = Vec::new();
+                let plan = Plan::Create(CreatePlan { form: 1, instance: id, generation, databases });
+                let begin = Begin {
+                    instance: id,
                     project: &project,
                     name: "orders",
-                    flavor: &FlavorId("2".to_owned()),
+                    flavor: catalogue.flavor(&FlavorId("2".to_owned())).unwrap(),
                     volume_gb: 2,
-                    wanted: version.id,
+                    version: &version,
                     host: &host,
-                    replica_of: None,
-                };
-                instances::insert(conn, &new)?;
-                endpoints::allocate(conn, &host, id, 3306, 50, version.runtime.listens())?.unwrap();
-                let new = generations::New {
-                    id: generation,
-                    instance: id,
-                    host: &host,
-                    version: version.id,
+                    generation,
                     service_secret: "sealed",
-                    read_only: false,
-                    events: true,
+                    task: TaskId(uuid::Uuid::now_v7()),
+                    plan: &plan,
+                    secrets: None,
+                    actor: "test",
+                    catalogue: &catalogue,
+                    address: None,
                 };
-                generations::insert(conn, &new)
+                acceptances::create(conn, &begin)
             })
             .await;
         made.unwrap();
+        // As if it had been made long ago.
+        for table in ["events", "task_instances"] {
+            self.sql(&format!("delete from {table} where instance_id = '{id}'")).await;
+        }
+        self.sql(&format!("delete from tasks where plan->>'instance' = '{id}'")).await;
         self.sql(&format!(
             "update generations set role = 'serving', answered_at = now() where id = '{generation}'"
         ))

@@ -1,5 +1,7 @@
 //! Instances: list, show, create, update, delete (api-ref: `instances.md`).
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use chrono::Utc;
@@ -12,11 +14,12 @@ use crate::api::trove::create;
 use crate::api::trove::update::{self, Change, Update};
 use crate::api::trove::views::{InstanceView, Viewer};
 use crate::commands::instances::visible;
+use crate::db::known::Catalogue;
 use crate::db::{self, catalogue, instances};
 use crate::domain::caller::Caller;
 use crate::domain::ids::InstanceId;
 use crate::domain::instance::{Instance, InstanceState};
-use crate::domain::matrix::{Path, Way};
+use crate::domain::matrix::Way;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::refusal::Refusal;
 use crate::domain::upgrade::not_ready;
@@ -31,45 +34,27 @@ pub async fn load(call: &Call, caller: &Caller, id: InstanceId) -> Result<Instan
     Ok(visible(found?, caller, id)?)
 }
 
-async fn load_with_paths(
-    call: &Call,
-    caller: &Caller,
-    id: InstanceId,
-) -> Result<(Instance, Vec<Path>), Fault> {
-    let found: Result<_, db::Error> = call
-        .state
-        .commands
-        .db
-        .read(move |conn| Ok((instances::find(conn, id)?, catalogue::paths(conn, None)?)))
-        .await;
-    let (found, paths) = found?;
-    Ok((visible(found, caller, id)?, paths))
-}
-
 fn viewer<'a>(call: &'a Call, caller: &'a Caller) -> Viewer<'a> {
     Viewer { base: &call.base, caller, now: Utc::now() }
 }
 
-/// A page of the project's instances, and the link to the next one.
-async fn page(call: &Call, caller: &Caller) -> Result<(Vec<Instance>, Vec<Path>, Option<Link>), Fault> {
+/// A page of the project's instances, the catalogue that they are seen against, and the link to the next one.
+async fn page(
+    call: &Call,
+    caller: &Caller,
+) -> Result<(Vec<Instance>, Option<Arc<Catalogue>>, Option<Link>), Fault> {
     let paging = call.paging()?;
     let project = caller.project.clone();
-    let read: Result<_, db::Error> = call
-        .state
-        .commands
-        .db
-        .read(move |conn| {
-            // One more than the page tells whether there is another.
-            let found = instances::page(conn, &project, paging.marker, i64::from(paging.limit) + 1)?;
-            Ok((found, catalogue::paths(conn, None)?))
-        })
-        .await;
-    let (mut found, paths) = read?;
+    // One more than the page tells whether there is another.
+    let limit = i64::from(paging.limit) + 1;
+    let read: Result<_, db::Error> =
+        call.state.commands.db.read(move |conn| instances::page(conn, &project, paging.marker, limit)).await;
+    let (mut found, catalogue) = read?;
     let keep = usize::try_from(paging.limit).unwrap_or(usize::MAX);
     let more = found.len() > keep;
     found.truncate(keep);
     let next = found.last().filter(|_| more).map(|last| call.next_page(&last.id.to_string()));
-    Ok((found, paths, next))
+    Ok((found, catalogue, next))
 }
 
 /// Both names of the paging key: gophercloud reads `instances_links`, everybody else `links`.
@@ -97,9 +82,10 @@ pub async fn list(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
 /// # Errors
 /// 400 for the paging; the store's.
 pub async fn list_detail(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
-    let (found, paths, next) = page(&call, &caller).await?;
+    let (found, catalogue, next) = page(&call, &caller).await?;
+    let paths = catalogue.as_ref().map_or(&[][..], |catalogue| &catalogue.paths);
     let viewer = viewer(&call, &caller);
-    listed(found.iter().map(|instance| InstanceView::detail(instance, &paths, &viewer)).collect(), next)
+    listed(found.iter().map(|instance| InstanceView::detail(instance, paths, &viewer)).collect(), next)
 }
 
 /// `GET /instances/{id}`.
@@ -107,8 +93,13 @@ pub async fn list_detail(call: Call, caller: Caller) -> Result<HttpResponse, Fau
 /// # Errors
 /// 404; the store's.
 pub async fn show(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
-    let (instance, paths) = load_with_paths(&call, &caller, call.instance_id()?).await?;
-    let view = InstanceView::detail(&instance, &paths, &viewer(&call, &caller));
+    let id = call.instance_id()?;
+    let read: Result<_, db::Error> =
+        call.state.commands.db.read(move |conn| instances::find_shown(conn, id)).await;
+    let (found, catalogue) = read?.unzip();
+    let instance = visible(found, &caller, id)?;
+    let paths = catalogue.as_ref().map_or(&[][..], |catalogue| &catalogue.paths);
+    let view = InstanceView::detail(&instance, paths, &viewer(&call, &caller));
     answer(StatusCode::OK, &json!({"instance": view}))
 }
 
