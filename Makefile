@@ -1,11 +1,12 @@
 # The commands of a working day. The same ones run by hand and in CI.
 .POSIX:
-.PHONY: help engines build demo test torture lint
+.PHONY: help engines build demo test torture bench lint
 
 help:
 	@echo 'make demo      set up, build, and show an upgrade of a real database on this machine'
 	@echo 'make test      set up, build, and run every test, against real engines'
 	@echo 'make torture   kill -9 of everything before and after every record, on real engines (a few minutes)'
+	@echo 'make bench     what requests cost, beside pgbench on the same Postgres (a release build, then 5 minutes)'
 	@echo 'make lint      formatting and clippy, as CI checks them'
 	@echo 'make build     set up and build target/debug/coffer'
 	@echo 'make engines   fetch the database engines and make the system accounts, nothing else'
@@ -25,6 +26,9 @@ test:
 
 torture:
 	@bash .make/test torture
+
+bench:
+	@bash .make/bench
 
 lint:
 	@bash .make/lint

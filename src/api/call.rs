@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::api::ApiState;
+use crate::api::doc::Doc;
 use crate::api::error::Fault;
 use crate::api::limits::Page;
 use crate::api::links::{Base, Link, escape};
@@ -41,14 +42,21 @@ pub struct Route {
     /// What a caller must be allowed to do. The front door asks it before a `GET`; where a body comes first, the
     /// handler or its command asks it after the parse.
     pub rule: Option<Rule>,
+    /// What the OpenAPI document says of it.
+    pub doc: Doc,
     /// What it does.
     pub handler: Handler,
 }
 
 impl Route {
     /// A row that needs no token of a project.
-    pub const fn open(method: &'static str, path: &'static str, handler: fn(Call) -> Answer) -> Self {
-        Self { method, path, rule: None, handler: Handler::Open(handler) }
+    pub const fn open(
+        method: &'static str,
+        path: &'static str,
+        doc: Doc,
+        handler: fn(Call) -> Answer,
+    ) -> Self {
+        Self { method, path, rule: None, doc, handler: Handler::Open(handler) }
     }
 
     /// A row below `/v1.0/{project}`.
@@ -56,9 +64,10 @@ impl Route {
         method: &'static str,
         path: &'static str,
         rule: Rule,
+        doc: Doc,
         handler: fn(Call, Caller) -> Answer,
     ) -> Self {
-        Self { method, path, rule: Some(rule), handler: Handler::Project(handler) }
+        Self { method, path, rule: Some(rule), doc, handler: Handler::Project(handler) }
     }
 
     /// Whether it needs a token of the project in its path.
@@ -68,6 +77,11 @@ impl Route {
 
     /// The values of the path's names, in order and without the project, when `segments` are this path.
     pub fn matches(&self, segments: &[Option<String>]) -> Option<Vec<String>> {
+        // Most rows do not fit: nothing is made for them.
+        let length = self.path.bytes().filter(|byte| *byte == b'/').count();
+        if segments.len() != length {
+            return None;
+        }
         let pattern = self.path.strip_prefix('/').unwrap_or(self.path).split('/');
         let mut given = segments.iter();
         let mut values = Vec::new();
@@ -258,6 +272,18 @@ pub fn json(status: StatusCode, view: &impl Serialize) -> Result<HttpResponse, F
     Ok(HttpResponse::build(status).content_type("application/json").body(body))
 }
 
+/// An object with one key.
+pub struct Keyed<'a, T>(pub &'static str, pub &'a T);
+
+impl<T: Serialize> Serialize for Keyed<'_, T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap as _;
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry(self.0, self.1)?;
+        map.end()
+    }
+}
+
 /// 202 with zero bytes; clients look at the text before they parse it.
 pub fn accepted() -> HttpResponse {
     HttpResponse::Accepted().content_type("application/json").finish()
@@ -270,7 +296,8 @@ mod tests {
     use super::*;
 
     fn route(path: &'static str) -> Route {
-        Route::open("GET", path, |_| Box::pin(async { Ok(accepted()) }))
+        let doc = Doc::new("test", "Test", "README.md");
+        Route::open("GET", path, doc, |_| Box::pin(async { Ok(accepted()) }))
     }
 
     fn segments(path: &str) -> Vec<Option<String>> {

@@ -4,8 +4,10 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::api::call::{Call, Route, json as answer};
+use crate::api::doc::{Doc, Gives, shape};
 use crate::api::error::Fault;
 use crate::api::links::{zoneless, zoneless_millis};
 use crate::api::trove::instances::load;
@@ -17,19 +19,34 @@ use crate::domain::task::{Plan, Progress, StepRecord, Task};
 
 /// The table.
 pub const ROUTES: &[Route] = &[
-    Route::project("GET", "/v1.0/{project}/tasks", Rule::TaskRead, |call, caller| {
-        Box::pin(list(call, caller))
-    }),
-    Route::project("GET", "/v1.0/{project}/tasks/{id}", Rule::TaskRead, |call, caller| {
-        Box::pin(show(call, caller))
-    }),
-    Route::project("GET", "/v1.0/{project}/instances/{id}/upgrades", Rule::TaskRead, |call, caller| {
-        Box::pin(upgrades(call, caller))
-    }),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/tasks",
+        Rule::TaskRead,
+        Doc::new("listTasks", "The project's tasks, newest first", "tasks.md")
+            .gives(200, Gives::Many("tasks", shape::<TaskView>)),
+        |call, caller| Box::pin(list(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/tasks/{id}",
+        Rule::TaskRead,
+        Doc::new("showTask", "A task with its steps", "tasks.md")
+            .gives(200, Gives::One("task", shape::<TaskView>)),
+        |call, caller| Box::pin(show(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/instances/{id}/upgrades",
+        Rule::TaskRead,
+        Doc::new("listUpgrades", "The upgrades of an instance, newest first", "tasks.md")
+            .gives(200, Gives::Many("upgrades", shape::<UpgradeView>)),
+        |call, caller| Box::pin(upgrades(call, caller)),
+    ),
 ];
 
 /// A task.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct TaskView {
     id: String,
     kind: &'static str,
@@ -57,7 +74,7 @@ pub struct TaskView {
 }
 
 /// A try of a step.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct StepView {
     phase: String,
     step: String,
@@ -72,7 +89,7 @@ pub struct StepView {
 }
 
 /// An upgrade of an instance.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct UpgradeView {
     id: String,
     state: &'static str,

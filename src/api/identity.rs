@@ -1,14 +1,18 @@
 //! The built-in identity on the wire: just enough of Keystone v3 for keystoneauth (api-ref: `identity-dev.md`). Only
 //! `coffer dev` serves it.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
 use crate::api::call::{Call, Route, json as answer};
+use crate::api::doc::{Doc, Gives, sample, shape};
 use crate::api::error::Fault;
 use crate::api::fields::Field;
+use crate::api::shapes::{KeystoneDocument, TokenRequest};
 use crate::auth;
 use crate::auth::dev::{DOMAIN_ID, DOMAIN_NAME, DevIdentity, Project, REGION, Scope, User, time_of};
 use crate::auth::tokens::Claims;
@@ -17,15 +21,79 @@ use crate::domain::refusal::Refusal;
 
 /// The table.
 pub const ROUTES: &[Route] = &[
-    Route::open("GET", "/identity", |call| Box::pin(versions(call))),
-    Route::open("GET", "/identity/v3", |call| Box::pin(version(call))),
-    Route::open("POST", "/identity/v3/auth/tokens", |call| Box::pin(issue(call))),
-    Route::open("GET", "/identity/v3/auth/tokens", |call| Box::pin(validate(call))),
-    Route::open("GET", "/identity/v3/auth/projects", |call| Box::pin(own_projects(call))),
-    Route::open("GET", "/identity/v3/auth/catalog", |call| Box::pin(catalog_of_token(call))),
-    Route::open("GET", "/identity/v3/projects", |call| Box::pin(projects(call))),
-    Route::open("GET", "/identity/v3/projects/{id}", |call| Box::pin(project(call))),
-    Route::open("GET", "/identity/v3/users/{id}/projects", |call| Box::pin(projects_of_user(call))),
+    Route::open(
+        "GET",
+        "/identity",
+        Doc::new("identityVersions", "The versions of the built-in identity", "identity-dev.md")
+            .gives(300, Gives::Whole(shape::<KeystoneDocument>))
+            .refuses(&[404]),
+        |call| Box::pin(versions(call)),
+    ),
+    Route::open(
+        "GET",
+        "/identity/v3",
+        Doc::new("identityVersion", "Its one version", "identity-dev.md")
+            .gives(200, Gives::Whole(shape::<KeystoneDocument>))
+            .refuses(&[404]),
+        |call| Box::pin(version(call)),
+    ),
+    Route::open(
+        "POST",
+        "/identity/v3/auth/tokens",
+        Doc::new("issueToken", "Get a token", "identity-dev.md")
+            .takes::<TokenRequest>(sample!("identity-token-request"))
+            .gives(201, Gives::Whole(shape::<KeystoneDocument>))
+            .refuses(&[401, 404]),
+        |call| Box::pin(issue(call)),
+    ),
+    Route::open(
+        "GET",
+        "/identity/v3/auth/tokens",
+        Doc::new("showToken", "What a token says", "identity-dev.md")
+            .gives(200, Gives::Whole(shape::<KeystoneDocument>))
+            .refuses(&[400, 401, 403, 404]),
+        |call| Box::pin(validate(call)),
+    ),
+    Route::open(
+        "GET",
+        "/identity/v3/auth/projects",
+        Doc::new("listOwnProjects", "The caller's projects", "identity-dev.md")
+            .gives(200, Gives::Whole(shape::<KeystoneDocument>))
+            .refuses(&[401, 404]),
+        |call| Box::pin(own_projects(call)),
+    ),
+    Route::open(
+        "GET",
+        "/identity/v3/auth/catalog",
+        Doc::new("showCatalog", "The catalog of services", "identity-dev.md")
+            .gives(200, Gives::Whole(shape::<KeystoneDocument>))
+            .refuses(&[401, 403, 404]),
+        |call| Box::pin(catalog_of_token(call)),
+    ),
+    Route::open(
+        "GET",
+        "/identity/v3/projects",
+        Doc::new("listProjects", "Projects", "identity-dev.md")
+            .gives(200, Gives::Whole(shape::<KeystoneDocument>))
+            .refuses(&[401, 404]),
+        |call| Box::pin(projects(call)),
+    ),
+    Route::open(
+        "GET",
+        "/identity/v3/projects/{id}",
+        Doc::new("showProject", "A project", "identity-dev.md")
+            .gives(200, Gives::Whole(shape::<KeystoneDocument>))
+            .refuses(&[401]),
+        |call| Box::pin(project(call)),
+    ),
+    Route::open(
+        "GET",
+        "/identity/v3/users/{id}/projects",
+        Doc::new("listProjectsOfUser", "The projects of a user", "identity-dev.md")
+            .gives(200, Gives::Whole(shape::<KeystoneDocument>))
+            .refuses(&[401]),
+        |call| Box::pin(projects_of_user(call)),
+    ),
 ];
 
 fn identity(call: &Call) -> Result<&DevIdentity, Fault> {
@@ -168,7 +236,7 @@ async fn validate(call: Call) -> Result<HttpResponse, Fault> {
     Ok(answer)
 }
 
-fn claims(call: &Call) -> Result<Claims, Fault> {
+fn claims(call: &Call) -> Result<Arc<Claims>, Fault> {
     let token = call.token.as_deref().ok_or(auth::Error::Invalid)?;
     Ok(identity(call)?.check(token)?)
 }
@@ -227,8 +295,10 @@ fn catalog(project: &str, call: &Call) -> Value {
 
 async fn catalog_of_token(call: Call) -> Result<HttpResponse, Fault> {
     let claims = claims(&call)?;
-    let project =
-        claims.project.ok_or_else(|| Fault::Forbidden("The token is not scoped to a project.".to_owned()))?;
+    let project = claims
+        .project
+        .clone()
+        .ok_or_else(|| Fault::Forbidden("The token is not scoped to a project.".to_owned()))?;
     answer(StatusCode::OK, &json!({"catalog": catalog(&project, &call), "links": links(&call)}))
 }
 

@@ -5,10 +5,15 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use crate::api::call::{Call, Route, json as answer};
+use crate::api::doc::{Doc, Gives, sample, shape};
 use crate::api::error::Fault;
 use crate::api::fields::{Field, closed};
+use crate::api::shapes::{
+    MaintenanceRequest, PathChangeRequest, PathRequest, QuotaPart, QuotasRequest, QuotasSet, Simulation,
+};
 use crate::api::trove::instances::load;
 use crate::commands::paths::{self as path_commands, NewPath, PathChange, VersionName};
 use crate::commands::simulations::simulated;
@@ -32,35 +37,100 @@ const LONGEST_NOTE: usize = 1_000;
 
 /// The table.
 pub const ROUTES: &[Route] = &[
-    Route::project("GET", "/v1.0/{project}/mgmt/quotas/{tenant}", Rule::LimitsRead, |call, caller| {
-        Box::pin(show_quotas(call, caller))
-    }),
-    Route::project("PUT", "/v1.0/{project}/mgmt/quotas/{tenant}", Rule::Manage, |call, caller| {
-        Box::pin(set_quotas(call, caller))
-    }),
-    Route::project("GET", MAINTENANCE, Rule::Manage, |call, caller| Box::pin(show_maintenance(call, caller))),
-    Route::project("PUT", MAINTENANCE, Rule::Manage, |call, caller| Box::pin(set_maintenance(call, caller))),
-    Route::project("GET", "/v1.0/{project}/mgmt/upgrade-paths", Rule::Manage, |call, caller| {
-        Box::pin(list_paths(call, caller))
-    }),
-    Route::project("POST", "/v1.0/{project}/mgmt/upgrade-paths", Rule::Manage, |call, caller| {
-        Box::pin(add_path(call, caller))
-    }),
-    Route::project("GET", "/v1.0/{project}/mgmt/upgrade-paths/{id}", Rule::Manage, |call, caller| {
-        Box::pin(show_path(call, caller))
-    }),
-    Route::project("PUT", "/v1.0/{project}/mgmt/upgrade-paths/{id}", Rule::Manage, |call, caller| {
-        Box::pin(change_path(call, caller))
-    }),
-    Route::project("DELETE", "/v1.0/{project}/mgmt/upgrade-paths/{id}", Rule::Manage, |call, caller| {
-        Box::pin(delete_path(call, caller))
-    }),
-    Route::project("GET", "/v1.0/{project}/mgmt/instances/{id}/simulation", Rule::Manage, |call, caller| {
-        Box::pin(show_simulation(call, caller))
-    }),
-    Route::project("PUT", "/v1.0/{project}/mgmt/instances/{id}/simulation", Rule::Manage, |call, caller| {
-        Box::pin(set_simulation(call, caller))
-    }),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/mgmt/quotas/{tenant}",
+        Rule::LimitsRead,
+        Doc::new("showQuotas", "What a project may have, and has", "mgmt.md")
+            .gives(200, Gives::Many("quotas", shape::<QuotaPart>)),
+        |call, caller| Box::pin(show_quotas(call, caller)),
+    ),
+    Route::project(
+        "PUT",
+        "/v1.0/{project}/mgmt/quotas/{tenant}",
+        Rule::Manage,
+        Doc::new("setQuotas", "Set what a project may have", "mgmt.md")
+            .takes::<QuotasRequest>(sample!("quotas-request"))
+            .gives(200, Gives::Whole(shape::<QuotasSet>)),
+        |call, caller| Box::pin(set_quotas(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        MAINTENANCE,
+        Rule::Manage,
+        Doc::new("showMaintenance", "Whether the service is in maintenance", "mgmt.md")
+            .gives(200, Gives::Whole(shape::<MaintenanceView>)),
+        |call, caller| Box::pin(show_maintenance(call, caller)),
+    ),
+    Route::project(
+        "PUT",
+        MAINTENANCE,
+        Rule::Manage,
+        Doc::new("setMaintenance", "Switch maintenance", "mgmt.md")
+            .takes::<MaintenanceRequest>(sample!("maintenance-request"))
+            .gives(200, Gives::Whole(shape::<MaintenanceView>)),
+        |call, caller| Box::pin(set_maintenance(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/mgmt/upgrade-paths",
+        Rule::Manage,
+        Doc::new("listUpgradePaths", "The matrix of upgrades", "mgmt.md")
+            .gives(200, Gives::Many("upgrade_paths", shape::<PathView>)),
+        |call, caller| Box::pin(list_paths(call, caller)),
+    ),
+    Route::project(
+        "POST",
+        "/v1.0/{project}/mgmt/upgrade-paths",
+        Rule::Manage,
+        Doc::new("addUpgradePath", "Allow an upgrade", "mgmt.md")
+            .takes::<PathRequest>(sample!("upgrade-path-request"))
+            .gives(200, Gives::One("upgrade_path", shape::<PathView>)),
+        |call, caller| Box::pin(add_path(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/mgmt/upgrade-paths/{id}",
+        Rule::Manage,
+        Doc::new("showUpgradePath", "A row of the matrix", "mgmt.md")
+            .gives(200, Gives::One("upgrade_path", shape::<PathView>)),
+        |call, caller| Box::pin(show_path(call, caller)),
+    ),
+    Route::project(
+        "PUT",
+        "/v1.0/{project}/mgmt/upgrade-paths/{id}",
+        Rule::Manage,
+        Doc::new("changeUpgradePath", "Change a row of the matrix", "mgmt.md")
+            .takes::<PathChangeRequest>(sample!("upgrade-path-change-request"))
+            .gives(200, Gives::One("upgrade_path", shape::<PathView>)),
+        |call, caller| Box::pin(change_path(call, caller)),
+    ),
+    Route::project(
+        "DELETE",
+        "/v1.0/{project}/mgmt/upgrade-paths/{id}",
+        Rule::Manage,
+        Doc::new("deleteUpgradePath", "Take a row off the matrix", "mgmt.md").gives(204, Gives::Nothing),
+        |call, caller| Box::pin(delete_path(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/mgmt/instances/{id}/simulation",
+        Rule::Manage,
+        Doc::new("showSimulation", "What is asked of a simulated instance's steps", "mgmt.md")
+            .gives(200, Gives::Whole(shape::<Simulation>))
+            .refuses(&[422]),
+        |call, caller| Box::pin(show_simulation(call, caller)),
+    ),
+    Route::project(
+        "PUT",
+        "/v1.0/{project}/mgmt/instances/{id}/simulation",
+        Rule::Manage,
+        Doc::new("setSimulation", "Ask something of a simulated instance's steps", "mgmt.md")
+            .takes::<Simulation>(sample!("simulation-request"))
+            .gives(200, Gives::Whole(shape::<Simulation>))
+            .refuses(&[422]),
+        |call, caller| Box::pin(set_simulation(call, caller)),
+    ),
 ];
 
 /// The project that a quota is asked of; what no project can be named is not there.
@@ -134,7 +204,7 @@ async fn set_quotas(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
 }
 
 /// The view of the maintenance state, which is also what is sent.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct MaintenanceView {
     on: bool,
     retry_after: u32,
@@ -176,7 +246,8 @@ async fn set_maintenance(call: Call, caller: Caller) -> Result<HttpResponse, Fau
 }
 
 /// A version in an upgrade path.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PathVersion)]
 struct VersionView {
     id: String,
     datastore_type: String,
@@ -194,7 +265,7 @@ impl VersionView {
 }
 
 /// A row of the matrix.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct PathView {
     id: String,
     from: VersionView,

@@ -4,7 +4,8 @@
 //! dialect ([`routes`]), a handler (parse, one command or one query, view), and on the way out [`error`] when the
 //! answer is a "no".
 //!
-//! To add a route: a line in its dialect's table, a handler beside it, its page and its samples in `api-ref/`. The
+//! To add a route: a line in its dialect's table with what [`doc`] says of it, a handler beside it, its page and its
+//! samples in `api-ref/`. The
 //! tests walk the tables: a route without a token is 401 and another method of its path is 405 without more to do.
 //!
 //! # Decision
@@ -14,6 +15,7 @@
 
 pub mod call;
 pub mod coffer;
+pub mod doc;
 pub mod error;
 pub mod fields;
 pub mod front;
@@ -22,7 +24,9 @@ pub mod limits;
 pub mod links;
 pub mod maintenance;
 pub mod mgmt;
+pub mod openapi;
 pub mod rackspace;
+pub mod shapes;
 pub mod trove;
 
 use std::net::TcpListener;

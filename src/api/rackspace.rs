@@ -6,12 +6,15 @@ use actix_web::http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha1::{Digest as _, Sha1};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::api::call::{Call, Route, json as answer};
+use crate::api::doc::{Doc, Gives, sample, shape};
 use crate::api::error::Fault;
 use crate::api::fields::Field;
 use crate::api::links::{Base, Link, zoned};
+use crate::api::shapes::ActionRequest;
 use crate::api::trove::instances::load;
 use crate::api::trove::views::{AvailableUpgrades, available_upgrades};
 use crate::commands;
@@ -27,6 +30,10 @@ pub const ROUTES: &[Route] = &[Route::project(
     "POST",
     "/v1.0/{project}/instances/{id}/action",
     Rule::InstanceAction,
+    Doc::new("act", "Upgrade an instance by way of a new one", "upgrade-action.md")
+        .takes::<ActionRequest>(sample!("upgrade-action-request"))
+        .gives(202, Gives::One("instance", shape::<AcceptedView>))
+        .refuses(&[422, 501]),
     |call, caller| Box::pin(action(call, caller)),
 )];
 
@@ -132,23 +139,27 @@ async fn action(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AcceptedSchedule)]
 struct Schedule {
     enabled: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AcceptedVolume)]
 struct Volume {
     size: i32,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AcceptedReference)]
 struct Reference {
     id: String,
     links: Vec<Link>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AcceptedFlavor)]
 struct Flavor {
     id: String,
     ram: i32,
@@ -156,7 +167,8 @@ struct Flavor {
     links: Vec<Link>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AcceptedDatastore)]
 struct Datastore {
     r#type: String,
     version: String,
@@ -164,7 +176,7 @@ struct Datastore {
 
 /// The new instance in the answer to an accepted upgrade: these keys and no other (api-ref: `upgrade-action.md`).
 /// Its times end in `Z`, here only.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct AcceptedView {
     status: &'static str,
     available_upgrades: AvailableUpgrades,

@@ -8,6 +8,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
@@ -306,7 +307,7 @@ impl DevIdentity {
     ///
     /// # Errors
     /// [`auth::Error::Invalid`].
-    pub fn check(&self, token: &str) -> Result<Claims, auth::Error> {
+    pub fn check(&self, token: &str) -> Result<Arc<Claims>, auth::Error> {
         let claims = self.keys.check(token).map_err(|_| auth::Error::Invalid)?;
         let there = self.user(&claims.sub).is_some()
             && claims.project.as_ref().is_none_or(|id| self.project(id).is_some());
@@ -346,7 +347,7 @@ impl Authenticator for DevIdentity {
     async fn authenticate(&self, token: &str) -> Result<Caller, auth::Error> {
         let claims = self.check(token)?;
         let project = claims.project.as_deref().and_then(ProjectId::parse).ok_or(auth::Error::Unscoped)?;
-        Ok(Caller { user: claims.sub, project, level: Level::of_roles(&claims.roles) })
+        Ok(Caller { user: claims.sub.clone(), project, level: Level::of_roles(&claims.roles) })
     }
 
     fn auth_uri(&self, base_url: &str) -> String {
@@ -408,7 +409,7 @@ mod tests {
         let token = first.login("coffer").unwrap();
         let again = DevIdentity::open(folder.path()).unwrap();
         assert_eq!(first.clouds_yaml("http://h"), again.clouds_yaml("http://h"));
-        assert_eq!(again.check(&token.text).unwrap(), token.claims);
+        assert_eq!(*again.check(&token.text).unwrap(), token.claims);
         let elsewhere = tempfile::tempdir().unwrap();
         assert!(DevIdentity::open(elsewhere.path()).unwrap().check(&token.text).is_err());
         for file in ["identity.json", "identity.key"] {

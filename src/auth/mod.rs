@@ -3,6 +3,7 @@
 //! [`dev`] is the built-in identity of `coffer dev`; its tokens are checked offline by [`tokens`].
 
 pub mod dev;
+pub mod proven;
 pub mod tokens;
 
 use async_trait::async_trait;

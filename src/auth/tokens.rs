@@ -4,10 +4,14 @@
 //! token's header says (so neither `none` nor an HMAC made with the public key passes); `exp`, `iss` and `sub` must
 //! be there; the issuer is this state folder's; no leeway.
 
+use std::sync::Arc;
+
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
+
+use crate::auth::proven::Proven;
 
 /// The longest token that is looked at, in bytes; ours have about 500.
 const LONGEST: usize = 8 * 1024;
@@ -69,6 +73,7 @@ pub struct TokenKeys {
     checking: DecodingKey,
     validation: Validation,
     issuer: String,
+    proven: Proven,
 }
 
 impl std::fmt::Debug for TokenKeys {
@@ -99,6 +104,7 @@ impl TokenKeys {
             checking: DecodingKey::from_ec_der(pair.public_key().as_ref()),
             validation,
             issuer: issuer.to_owned(),
+            proven: Proven::default(),
         })
     }
 
@@ -119,10 +125,14 @@ impl TokenKeys {
     ///
     /// # Errors
     /// [`BadToken`], without saying what is wrong with it.
-    pub fn check(&self, token: &str) -> Result<Claims, BadToken> {
+    pub fn check(&self, token: &str) -> Result<Arc<Claims>, BadToken> {
         if token.len() > LONGEST {
             return Err(BadToken);
         }
+        self.proven.claims(token, chrono::Utc::now().timestamp(), || self.prove(token))
+    }
+
+    fn prove(&self, token: &str) -> Result<Claims, BadToken> {
         // One look at all claims, so that what is validated and what is used are the same bytes.
         let claims = jsonwebtoken::decode::<serde_json::Value>(token, &self.checking, &self.validation)
             .map_err(|_| BadToken)?

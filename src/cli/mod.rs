@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod admin;
 pub mod api;
+pub mod bench;
 pub mod demo;
 pub mod dev;
 pub mod doctor;
@@ -43,6 +44,12 @@ enum Command {
     Admin(admin::Args),
     /// Says what this machine lacks, and the command that mends it
     Doctor(doctor::Args),
+    /// Measures what requests cost, beside pgbench on the same Postgres
+    #[command(hide = true)]
+    Bench(bench::Args),
+    /// Prints the OpenAPI document of the API
+    #[command(name = "openapi")]
+    OpenApi,
     /// Brings the schema of the Postgres named by DATABASE_URL up to date
     Migrate(MigrateArgs),
 }
@@ -67,6 +74,8 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Admin(args) => block_on(admin::run(args)),
         Command::Doctor(args) => block_on(doctor::run(args)),
+        Command::Bench(args) => block_on(bench::run(args)),
+        Command::OpenApi => print_openapi(),
         Command::Migrate(args) => block_on(migrate(args)),
     };
     match done {
@@ -80,6 +89,11 @@ pub fn main() -> ExitCode {
 
 fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+fn print_openapi() -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(&crate::api::openapi::document())?);
+    Ok(())
 }
 
 async fn migrate(args: MigrateArgs) -> anyhow::Result<()> {

@@ -51,7 +51,7 @@ struct Ids {
 
 /// What one look at the source led to.
 enum Looked {
-    Accepted(Instance),
+    Accepted(Box<Instance>),
     /// Its server, or an operator's rehearsal, has a say first.
     AskFirst(Box<Decided>),
 }
@@ -84,7 +84,7 @@ impl Commands {
             self.db.read(move |conn| look(conn, &caller, id, &request, &ids, quota)).await
         };
         let decided = match looked {
-            Ok(Looked::Accepted(instance)) => return Ok(instance),
+            Ok(Looked::Accepted(instance)) => return Ok(*instance),
             Ok(Looked::AskFirst(decided)) => decided,
             Err(error) => return self.heard(ids.task, ids.instance, Err(error)).await,
         };
@@ -131,7 +131,7 @@ fn look(
         }
         match write(conn, caller, &decided, ids, tried) {
             Err(Error::Db(db::Error::Stale(_))) => {}
-            done => return done.map(Looked::Accepted),
+            done => return done.map(|new| Looked::Accepted(Box::new(new))),
         }
     }
     Err(db::Error::Stale("the instance").into())

@@ -279,7 +279,8 @@ pub fn texts(begin: &Begin<'_>) -> Result<(String, String), Error> {
     let (catalogue, next) = (begin.catalogue.revision, InstanceState::FeedingUpgrade.as_str());
     let create = Create { place: begin.place(), catalogue, rows: begin.rows(None, "create_accepted")? };
     let rows = begin.rows(Some(begin.instance), "upgrade_accepted")?;
-    let upgrade = Upgrade { place: begin.place(), next, source: begin.instance.0, revision: 0, catalogue, rows };
+    let upgrade =
+        Upgrade { place: begin.place(), next, source: begin.instance.0, revision: 0, catalogue, rows };
     Ok((statement::text(&create), statement::text(&upgrade)))
 }
 

@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 
 use crate::db::schema::{host_versions, hosts};
-use crate::db::statement::statement;
+use crate::db::statement::{self, statement};
 use crate::db::{Conn, Error};
 use crate::domain::datastore::{DatastoreVersion, EngineKind, RuntimeKind};
 use crate::domain::ids::HostId;
@@ -89,4 +89,10 @@ pub fn place(conn: &mut Conn, version: &DatastoreVersion) -> Result<Option<HostI
         runtime: version.runtime.as_str(),
     };
     place.get_result::<String>(conn).optional().map(|id| id.map(HostId)).map_err(Error::query("find a host"))
+}
+
+/// The text of that statement, with `$1` and so on for its values.
+pub fn place_text() -> String {
+    let (datastore, series) = (String::new(), String::new());
+    statement::text(&PlaceOn { datastore, series, runtime: "" })
 }

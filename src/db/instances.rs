@@ -88,13 +88,15 @@ statement! {
 }
 
 statement! {
-    /// A page of a project's instances. The ids come first, from the index alone: the plan is then the same for every
-    /// size of page and of project.
+    /// A page of a project's instances. The ids come first, from the index alone, and from a number of them that is
+    /// known when the statement is planned, so that the plan is made once and is the same for every size of page and of
+    /// project.
     Page { project: String, marker: Uuid, limit: i64 } -> Columns;
     { SELECT } { FROM }
-    { "where i.id = any(array(select p.id from instances p where p.deleted_at is null and p.project_id = " }
-    [project as Text] { " and p.id > " } [marker as SqlUuid] { " order by p.id limit " } [limit as BigInt]
-    { ")) order by i.id" }
+    { "where i.id = any(array(select n.id from (select p.id from instances p where p.deleted_at is null \
+       and p.project_id = " }
+    [project as Text] { " and p.id > " } [marker as SqlUuid] { " order by p.id limit 1001) n limit " }
+    [limit as BigInt] { ")) order by i.id" }
 }
 
 statement! {
@@ -195,10 +197,12 @@ pub fn find_to_upgrade(conn: &mut Conn, id: InstanceId) -> Result<Option<ToUpgra
     Ok(Some(ToUpgrade { instance: instance(row, &catalogue)?, catalogue, busy, rehearsed, limited }))
 }
 
-/// The texts of the statements that show an instance and list a page, with `$1` and so on for their values.
-pub fn texts() -> (String, String) {
+/// The texts of the statements that show an instance, list a page, and read an instance to upgrade, with `$1` and so on
+/// for their values.
+pub fn texts() -> [String; 3] {
     let page = Page { project: String::new(), marker: Uuid::nil(), limit: 1 };
-    (statement::text(&Find { id: Uuid::nil() }), statement::text(&page))
+    let upgrade = FindToUpgrade { id: Uuid::nil(), accept: ACCEPT };
+    [statement::text(&Find { id: Uuid::nil() }), statement::text(&page), statement::text(&upgrade)]
 }
 
 /// The instance, unless it is deleted, locked until the transaction ends.

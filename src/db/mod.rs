@@ -25,6 +25,7 @@ pub mod simulated;
 pub mod simulations;
 mod statement;
 pub mod tasks;
+mod threads;
 
 use std::time::Duration;
 
@@ -277,7 +278,7 @@ impl Db {
         .await
     }
 
-    /// Runs one query, or several that need not agree.
+    /// Runs one statement, which is a transaction by itself, or several that need not agree.
     ///
     /// # Errors
     /// What `work` returns; [`Error::NoConnection`] and [`Error::Saturated`] when it was not begun.
@@ -287,14 +288,7 @@ impl Db {
         E: From<Error> + Send + 'static,
         F: FnOnce(&mut Conn) -> Result<T, E> + Send + 'static,
     {
-        let turn = self.connections.turn().await?;
-        let connections = self.connections.clone();
-        tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            connections.use_one(work)
-        })
-        .await
-        .unwrap_or_else(|_| Err(E::from(Error::Stopping)))
+        self.connections.run(work).await
     }
 
     /// Runs `work` in one transaction: all of it, or nothing. It may run several times, so it has no other effect.

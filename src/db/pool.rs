@@ -11,8 +11,8 @@ use diesel::r2d2::{
     self, ConnectionManager, CustomizeConnection, HandleError, PooledConnection, R2D2Connection as _,
 };
 use diesel::{Connection as _, RunQueryDsl as _};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::db::threads::Threads;
 use crate::db::{Config, Conn, Error};
 
 /// How often who waits for a connection looks whether the store is away.
@@ -31,7 +31,7 @@ const SUSPICION: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(super) struct Connections {
     pool: r2d2::Pool<ConnectionManager<Conn>>,
-    turns: Arc<Semaphore>,
+    threads: Threads,
     health: Health,
     /// Held by the one who tries whether the store is back.
     trying: Arc<Mutex<()>>,
@@ -89,10 +89,9 @@ impl Connections {
             .error_handler(Box::new(health.clone()))
             .connection_customizer(Box::new(health.clone()))
             .build_unchecked(ConnectionManager::new(&url));
-        let turns = Arc::new(Semaphore::new(config.pool_size.try_into().unwrap_or(8)));
         Self {
             pool,
-            turns,
+            threads: Threads::new(config.pool_size.try_into().unwrap_or(8)),
             health,
             trying: Arc::default(),
             url: url.into(),
@@ -101,19 +100,24 @@ impl Connections {
         }
     }
 
-    /// Waits for a turn. Whoever has one may take a connection.
-    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, Error> {
-        tokio::time::timeout(self.patience, Arc::clone(&self.turns).acquire_owned())
-            .await
-            .map_err(|_| Error::Saturated)?
-            .map_err(|_| Error::Stopping)
+    /// Waits for a turn, and works with a connection.
+    ///
+    /// # Errors
+    /// [`Error::Saturated`] when the turn did not come; what `work` returns.
+    pub(super) async fn run<T, E>(
+        &self,
+        work: impl FnOnce(&mut Conn) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let connections = self.clone();
+        self.threads.run(self.patience, move || connections.use_one(work)).await?
     }
 
     /// Takes a connection and works with it. Blocks.
-    pub(super) fn use_one<T, E: From<Error>>(
-        &self,
-        work: impl FnOnce(&mut Conn) -> Result<T, E>,
-    ) -> Result<T, E> {
+    fn use_one<T, E: From<Error>>(&self, work: impl FnOnce(&mut Conn) -> Result<T, E>) -> Result<T, E> {
         let mut conn = self.connection()?;
         let done = work(&mut conn);
         if conn.is_broken() {

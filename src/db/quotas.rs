@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::db::known::{self, Catalogue};
 use crate::db::schema::quotas;
-use crate::db::statement::statement;
+use crate::db::statement::{self, statement};
 use crate::db::{Conn, Error};
 use crate::domain::ids::ProjectId;
 use crate::domain::quota::{Quota, Resource, Usage};
@@ -43,6 +43,11 @@ pub fn catalogue_and_limited(conn: &mut Conn, project: &ProjectId) -> Result<(Ar
         .get_result::<(Uuid, bool)>(conn)
         .map_err(Error::query("ask whether a project is limited"))?;
     Ok((known::at(conn, revision)?, limited))
+}
+
+/// The text of that statement, with `$1` for its value.
+pub fn text() -> String {
+    statement::text(&Asked { project: String::new() })
 }
 
 /// Sets a limit; `None` is no limit.

@@ -367,7 +367,8 @@ pub struct Told {
 pub async fn told(request: RequestBuilder) -> Told {
     let (client, request) = request.build_split();
     let request = request.unwrap();
-    let what = format!("{} {}", request.method(), request.url().path());
+    let (method, path) = (request.method().to_string(), request.url().path().to_owned());
+    let what = format!("{method} {path}");
     let answer = client.execute(request).await.unwrap_or_else(|e| panic!("{what}: {e}"));
     let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
     let text = answer.text().await.unwrap();
@@ -381,6 +382,7 @@ pub async fn told(request: RequestBuilder) -> Told {
     if told.status >= 400 {
         told.hold_promises();
     }
+    crate::api_ref::hold(&method, &path, told.status, &told.body);
     told
 }
 

@@ -7,6 +7,7 @@ use actix_web::http::StatusCode;
 use chrono::Utc;
 use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::api::call::{Call, json as answer};
 use crate::api::error::Fault;
@@ -19,7 +20,7 @@ use crate::domain::flavor::Flavor;
 use crate::domain::quota::Resource;
 
 /// A datastore.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct DatastoreView {
     id: String,
     name: String,
@@ -31,7 +32,7 @@ pub struct DatastoreView {
 }
 
 /// A datastore version.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct VersionView {
     id: String,
     name: String,
@@ -45,7 +46,8 @@ pub struct VersionView {
 }
 
 /// What only admins see of a version. Our versions come from binaries on hosts: there is no image.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = VersionOperatorPart)]
 struct OperatorPart {
     active: bool,
     packages: String,
@@ -56,7 +58,7 @@ struct OperatorPart {
 }
 
 /// A flavor.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct FlavorView {
     /// A number where the id is one, else null; clients then read `str_id`.
     id: Option<u64>,

@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::api::call::{Call, json as answer};
 use crate::api::error::Fault;
@@ -15,7 +16,7 @@ use crate::domain::tenant::Database;
 use crate::domain::upgrade::serving;
 
 /// A database, as it is listed and as a user's rights name it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct DatabaseView {
     /// Its name.
     pub name: String,

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use chrono::Utc;
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::api::call::{Call, accepted, json as answer};
+use crate::api::call::{Call, Keyed, accepted, json as answer};
 use crate::api::error::Fault;
 use crate::api::links::Link;
 use crate::api::trove::create;
@@ -57,14 +58,19 @@ async fn page(
     Ok((found, catalogue, next))
 }
 
-/// Both names of the paging key: gophercloud reads `instances_links`, everybody else `links`.
-fn listed(views: Vec<InstanceView>, next: Option<Link>) -> Result<HttpResponse, Fault> {
-    let mut body = json!({"instances": views});
-    if let Some(next) = next {
-        body["links"] = json!([next]);
-        body["instances_links"] = json!([next]);
-    }
-    answer(StatusCode::OK, &body)
+/// A page: both names of the paging key, since gophercloud reads `instances_links`, and everybody else `links`.
+#[derive(Serialize)]
+struct Listed {
+    instances: Vec<InstanceView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instances_links: Option<[Link; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    links: Option<[Link; 1]>,
+}
+
+fn listed(instances: Vec<InstanceView>, next: Option<Link>) -> Result<HttpResponse, Fault> {
+    let instances_links = next.clone().map(|next| [next]);
+    answer(StatusCode::OK, &Listed { instances, instances_links, links: next.map(|next| [next]) })
 }
 
 /// `GET /instances`.
@@ -100,7 +106,7 @@ pub async fn show(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     let instance = visible(found, &caller, id)?;
     let paths = catalogue.as_ref().map_or(&[][..], |catalogue| &catalogue.paths);
     let view = InstanceView::detail(&instance, paths, &viewer(&call, &caller));
-    answer(StatusCode::OK, &json!({"instance": view}))
+    answer(StatusCode::OK, &Keyed("instance", &view))
 }
 
 /// `POST /instances`: 200 with the detail view of an instance that is building.
@@ -119,7 +125,7 @@ pub async fn create(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     }
     let instance = call.state.commands.create_instance(&caller, request).await?;
     let view = InstanceView::detail(&instance, &[], &viewer(&call, &caller));
-    answer(StatusCode::OK, &json!({"instance": view}))
+    answer(StatusCode::OK, &Keyed("instance", &view))
 }
 
 /// The id of the version that has this number, in the datastore that is named or is the only one.

@@ -11,84 +11,207 @@ pub mod versions;
 pub mod views;
 
 use crate::api::call::Route;
+use crate::api::doc::{Doc, Gives, sample, shape};
+use crate::api::shapes::{ApiVersion, Cluster, CreateRequest, LimitPart, UpdateRequest};
+use crate::api::trove::catalogue::{DatastoreView, FlavorView, VersionView};
+use crate::api::trove::databases::DatabaseView;
+use crate::api::trove::users::UserView;
+use crate::api::trove::views::InstanceView;
 use crate::domain::policy::Rule;
 
 /// The table. Where two paths fit, the first one is meant.
 pub const ROUTES: &[Route] = &[
-    Route::open("GET", "/", |call| Box::pin(versions::list(call))),
-    Route::open("GET", "/v1.0", |call| Box::pin(versions::show(call))),
-    Route::open("GET", "/healthcheck", |call| Box::pin(versions::health(call))),
-    Route::project("GET", "/v1.0/{project}/instances", Rule::InstanceRead, |call, caller| {
-        Box::pin(instances::list(call, caller))
-    }),
-    Route::project("POST", "/v1.0/{project}/instances", Rule::InstanceCreate, |call, caller| {
-        Box::pin(instances::create(call, caller))
-    }),
-    Route::project("GET", "/v1.0/{project}/instances/detail", Rule::InstanceRead, |call, caller| {
-        Box::pin(instances::list_detail(call, caller))
-    }),
-    Route::project("GET", "/v1.0/{project}/instances/{id}", Rule::InstanceRead, |call, caller| {
-        Box::pin(instances::show(call, caller))
-    }),
-    Route::project("PUT", "/v1.0/{project}/instances/{id}", Rule::InstanceUpdate, |call, caller| {
-        Box::pin(instances::update(call, caller))
-    }),
-    Route::project("PATCH", "/v1.0/{project}/instances/{id}", Rule::InstanceUpdate, |call, caller| {
-        Box::pin(instances::update(call, caller))
-    }),
-    Route::project("DELETE", "/v1.0/{project}/instances/{id}", Rule::InstanceDelete, |call, caller| {
-        Box::pin(instances::delete(call, caller))
-    }),
-    Route::project("GET", "/v1.0/{project}/instances/{id}/databases", Rule::InstanceRead, |call, caller| {
-        Box::pin(databases::list(call, caller))
-    }),
-    Route::project("GET", "/v1.0/{project}/instances/{id}/users", Rule::InstanceRead, |call, caller| {
-        Box::pin(users::list(call, caller))
-    }),
-    Route::project("GET", "/v1.0/{project}/datastores", Rule::CatalogueRead, |call, caller| {
-        Box::pin(catalogue::datastores(call, caller))
-    }),
-    Route::project("GET", "/v1.0/{project}/datastores/{datastore}", Rule::CatalogueRead, |call, caller| {
-        Box::pin(catalogue::datastore(call, caller))
-    }),
+    Route::open(
+        "GET",
+        "/",
+        Doc::new("listVersions", "The versions of the API", "versions.md")
+            .gives(200, Gives::Many("versions", shape::<ApiVersion>)),
+        |call| Box::pin(versions::list(call)),
+    ),
+    Route::open(
+        "GET",
+        "/v1.0",
+        Doc::new("showVersion", "The one version", "versions.md")
+            .gives(200, Gives::One("version", shape::<ApiVersion>)),
+        |call| Box::pin(versions::show(call)),
+    ),
+    Route::open(
+        "GET",
+        "/healthcheck",
+        Doc::new("healthcheck", "Whether this process answers", "versions.md").gives(200, Gives::Text),
+        |call| Box::pin(versions::health(call)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/instances",
+        Rule::InstanceRead,
+        Doc::new("listInstances", "The project's instances", "instances.md")
+            .gives(200, Gives::Page("instances", shape::<InstanceView>)),
+        |call, caller| Box::pin(instances::list(call, caller)),
+    ),
+    Route::project(
+        "POST",
+        "/v1.0/{project}/instances",
+        Rule::InstanceCreate,
+        Doc::new("createInstance", "Make an instance", "instances.md")
+            .takes::<CreateRequest>(sample!("instance-create-request"))
+            .gives(200, Gives::One("instance", shape::<InstanceView>))
+            .refuses(&[404, 422, 501]),
+        |call, caller| Box::pin(instances::create(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/instances/detail",
+        Rule::InstanceRead,
+        Doc::new("listInstancesDetail", "The project's instances with details", "instances.md")
+            .gives(200, Gives::Page("instances", shape::<InstanceView>)),
+        |call, caller| Box::pin(instances::list_detail(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/instances/{id}",
+        Rule::InstanceRead,
+        Doc::new("showInstance", "An instance", "instances.md")
+            .gives(200, Gives::One("instance", shape::<InstanceView>)),
+        |call, caller| Box::pin(instances::show(call, caller)),
+    ),
+    Route::project(
+        "PUT",
+        "/v1.0/{project}/instances/{id}",
+        Rule::InstanceUpdate,
+        Doc::new("replaceInstance", "Rename an instance, detach it, or upgrade it", "instances.md")
+            .takes::<UpdateRequest>(sample!("instance-rename-request"))
+            .gives(202, Gives::Nothing)
+            .refuses(&[422, 501]),
+        |call, caller| Box::pin(instances::update(call, caller)),
+    ),
+    Route::project(
+        "PATCH",
+        "/v1.0/{project}/instances/{id}",
+        Rule::InstanceUpdate,
+        Doc::new("updateInstance", "Rename an instance, detach it, or upgrade it", "instances.md")
+            .takes::<UpdateRequest>(sample!("instance-rename-request"))
+            .gives(202, Gives::Nothing)
+            .refuses(&[422, 501]),
+        |call, caller| Box::pin(instances::update(call, caller)),
+    ),
+    Route::project(
+        "DELETE",
+        "/v1.0/{project}/instances/{id}",
+        Rule::InstanceDelete,
+        Doc::new(
+            "deleteInstance",
+            "Delete an instance; the new side of an upgrade: abandon it",
+            "instances.md",
+        )
+        .gives(202, Gives::Nothing)
+        .refuses(&[422]),
+        |call, caller| Box::pin(instances::delete(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/instances/{id}/databases",
+        Rule::InstanceRead,
+        Doc::new("listDatabases", "The databases of an instance", "databases-users.md")
+            .gives(200, Gives::Page("databases", shape::<DatabaseView>))
+            .refuses(&[422]),
+        |call, caller| Box::pin(databases::list(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/instances/{id}/users",
+        Rule::InstanceRead,
+        Doc::new("listUsers", "The users of an instance", "databases-users.md")
+            .gives(200, Gives::Page("users", shape::<UserView>))
+            .refuses(&[422]),
+        |call, caller| Box::pin(users::list(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/datastores",
+        Rule::CatalogueRead,
+        Doc::new("listDatastores", "Datastores with their versions", "datastores.md")
+            .gives(200, Gives::Many("datastores", shape::<DatastoreView>)),
+        |call, caller| Box::pin(catalogue::datastores(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/datastores/{datastore}",
+        Rule::CatalogueRead,
+        Doc::new("showDatastore", "A datastore", "datastores.md")
+            .gives(200, Gives::One("datastore", shape::<DatastoreView>)),
+        |call, caller| Box::pin(catalogue::datastore(call, caller)),
+    ),
     Route::project(
         "GET",
         "/v1.0/{project}/datastores/versions/{version}",
         Rule::CatalogueRead,
+        Doc::new("showVersionById", "A datastore version by its id", "datastores.md")
+            .gives(200, Gives::One("version", shape::<VersionView>)),
         |call, caller| Box::pin(catalogue::version_by_id(call, caller)),
     ),
     Route::project(
         "GET",
         "/v1.0/{project}/datastores/{datastore}/versions",
         Rule::CatalogueRead,
+        Doc::new("listDatastoreVersions", "The versions of a datastore", "datastores.md")
+            .gives(200, Gives::Many("versions", shape::<VersionView>)),
         |call, caller| Box::pin(catalogue::versions(call, caller)),
     ),
     Route::project(
         "GET",
         "/v1.0/{project}/datastores/{datastore}/versions/{version}",
         Rule::CatalogueRead,
+        Doc::new("showDatastoreVersion", "A version of a datastore", "datastores.md")
+            .gives(200, Gives::One("version", shape::<VersionView>)),
         |call, caller| Box::pin(catalogue::version(call, caller)),
     ),
     Route::project(
         "GET",
         "/v1.0/{project}/datastores/{datastore}/versions/{version}/flavors",
         Rule::CatalogueRead,
+        Doc::new("listFlavorsOfVersion", "The flavors that a version can have", "flavors.md")
+            .gives(200, Gives::Many("flavors", shape::<FlavorView>)),
         |call, caller| Box::pin(catalogue::flavors_of_version(call, caller)),
     ),
-    Route::project("GET", "/v1.0/{project}/flavors", Rule::CatalogueRead, |call, caller| {
-        Box::pin(catalogue::flavors(call, caller))
-    }),
-    Route::project("GET", "/v1.0/{project}/flavors/{id}", Rule::CatalogueRead, |call, caller| {
-        Box::pin(catalogue::flavor(call, caller))
-    }),
-    Route::project("GET", "/v1.0/{project}/limits", Rule::LimitsRead, |call, caller| {
-        Box::pin(catalogue::limits(call, caller))
-    }),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/flavors",
+        Rule::CatalogueRead,
+        Doc::new("listFlavors", "Flavors", "flavors.md")
+            .gives(200, Gives::Many("flavors", shape::<FlavorView>)),
+        |call, caller| Box::pin(catalogue::flavors(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/flavors/{id}",
+        Rule::CatalogueRead,
+        Doc::new("showFlavor", "A flavor", "flavors.md")
+            .gives(200, Gives::One("flavor", shape::<FlavorView>)),
+        |call, caller| Box::pin(catalogue::flavor(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/limits",
+        Rule::LimitsRead,
+        Doc::new("listLimits", "The project's limits", "limits.md")
+            .gives(200, Gives::Many("limits", shape::<LimitPart>)),
+        |call, caller| Box::pin(catalogue::limits(call, caller)),
+    ),
     // `openstack database root enable NAME` looks for clusters when it finds no instance.
-    Route::project("GET", "/v1.0/{project}/clusters", Rule::InstanceRead, |call, caller| {
-        Box::pin(instances::clusters(call, caller))
-    }),
-    Route::project("POST", "/v1.0/{project}/clusters", Rule::InstanceCreate, |call, caller| {
-        Box::pin(instances::create_cluster(call, caller))
-    }),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/clusters",
+        Rule::InstanceRead,
+        Doc::new("listClusters", "Clusters; there are none", "instances.md")
+            .gives(200, Gives::Many("clusters", shape::<Cluster>)),
+        |call, caller| Box::pin(instances::clusters(call, caller)),
+    ),
+    Route::project(
+        "POST",
+        "/v1.0/{project}/clusters",
+        Rule::InstanceCreate,
+        Doc::new("createCluster", "Clusters are not made", "instances.md").gives(501, Gives::Fault),
+        |call, caller| Box::pin(instances::create_cluster(call, caller)),
+    ),
 ];

@@ -3,6 +3,7 @@
 use actix_web::HttpResponse;
 use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::api::call::Call;
 use crate::api::error::Fault;
@@ -14,7 +15,7 @@ use crate::domain::tenant::User;
 use crate::domain::upgrade::serving;
 
 /// A user, as it is listed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct UserView {
     /// Its name.
     pub name: String,

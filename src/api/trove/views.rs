@@ -5,6 +5,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::api::links::{Base, Link, zoneless};
 use crate::auth::dev::REGION;
@@ -39,13 +40,13 @@ impl Viewer<'_> {
 }
 
 /// An id with its links.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Reference {
     id: String,
     links: Vec<Link>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct DatastorePart {
     r#type: String,
     version: String,
@@ -53,26 +54,26 @@ struct DatastorePart {
     version_number: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct VolumePart {
     size: i32,
     #[serde(skip_serializing_if = "Option::is_none")]
     used: Option<f64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct AddressPart {
     address: String,
     r#type: &'static str,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct AccessPart {
     #[serde(skip_serializing_if = "Option::is_none")]
     is_public: Option<bool>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct FaultPart {
     message: String,
     created: String,
@@ -80,7 +81,7 @@ struct FaultPart {
 }
 
 /// What the service can upgrade an instance to by way of a replica.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct AvailableUpgrades {
     /// The number that the server itself gave; `UNKNOWN` until it answered.
     pub current_version: String,
@@ -89,7 +90,7 @@ pub struct AvailableUpgrades {
 }
 
 /// A target of an upgrade.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct UpgradeTarget {
     version: String,
     datastore_type: String,
@@ -97,7 +98,7 @@ pub struct UpgradeTarget {
 }
 
 /// An instance.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct InstanceView {
     id: String,
     name: String,
@@ -124,7 +125,7 @@ pub struct InstanceView {
 }
 
 /// What the detail view adds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct DetailPart {
     created: String,
     updated: String,
@@ -137,7 +138,7 @@ struct DetailPart {
 }
 
 /// What only admins see.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct OperatorPart {
     server_id: Option<String>,
     volume_id: Option<String>,

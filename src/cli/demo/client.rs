@@ -58,6 +58,16 @@ impl Client {
         Ok(Self { http, base, token, project })
     }
 
+    /// Where the project's routes are.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// The token, for a request of one's own.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     async fn ask(
         &self,
         method: reqwest::Method,

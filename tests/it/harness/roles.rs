@@ -220,6 +220,11 @@ impl Roles {
             .await
     }
 
+    /// The file from which clients learn how to log in.
+    pub fn clouds_yaml(&self) -> String {
+        std::fs::read_to_string(self.state.join("clouds.yaml")).unwrap()
+    }
+
     /// Lets workers wait at a point.
     pub fn arm(&self, point: &str) {
         let folder = self.folder.path().join("pauses");

@@ -1,0 +1,326 @@
+//! The shapes of what is taken apart or put together by hand, for the OpenAPI document: bodies of requests, and answers
+//! that are no view. The parsers are stricter than a schema can say; api-ref's pages tell how. That the shapes fit is
+//! held by tests: every sample of a request fits its shape and is taken, and every answer of a route fits.
+#![expect(dead_code, reason = "only their shapes are used")]
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A number or its digits.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum NumberOrText {
+    /// A number.
+    Number(i64),
+    /// Its digits, or an id.
+    Text(String),
+}
+
+/// The body of a creation.
+#[derive(Serialize, ToSchema)]
+pub struct CreateRequest {
+    instance: CreateInstance,
+}
+
+/// An instance to create; keys that are not here are ignored.
+#[derive(Serialize, ToSchema)]
+struct CreateInstance {
+    #[schema(min_length = 1, max_length = 255)]
+    name: String,
+    #[serde(rename = "flavorRef")]
+    flavor_ref: NumberOrText,
+    volume: CreateVolume,
+    #[schema(required = false)]
+    datastore: Option<CreateDatastore>,
+    #[schema(required = false)]
+    databases: Option<Vec<CreateDatabase>>,
+    #[schema(required = false)]
+    users: Option<Vec<CreateUser>>,
+}
+
+/// The volume of an instance to create.
+#[derive(Serialize, ToSchema)]
+struct CreateVolume {
+    size: NumberOrText,
+}
+
+/// The datastore of an instance to create, by names or ids.
+#[derive(Serialize, ToSchema)]
+struct CreateDatastore {
+    #[schema(required = false)]
+    r#type: Option<String>,
+    #[schema(required = false)]
+    version: Option<String>,
+    #[schema(required = false)]
+    version_number: Option<String>,
+}
+
+/// A database to create.
+#[derive(Serialize, ToSchema)]
+struct CreateDatabase {
+    #[schema(min_length = 1, max_length = 64)]
+    name: String,
+    #[schema(required = false)]
+    character_set: Option<String>,
+    #[schema(required = false)]
+    collate: Option<String>,
+}
+
+/// A user to create.
+#[derive(Serialize, ToSchema)]
+struct CreateUser {
+    #[schema(min_length = 1, max_length = 16)]
+    name: String,
+    #[schema(min_length = 1, max_length = 255)]
+    password: String,
+    #[schema(required = false)]
+    host: Option<String>,
+    #[schema(required = false)]
+    databases: Option<Vec<NamedDatabase>>,
+}
+
+/// A database of the same request.
+#[derive(Serialize, ToSchema)]
+struct NamedDatabase {
+    name: String,
+}
+
+/// The body of an update: at most one key besides the name.
+#[derive(Serialize, ToSchema)]
+pub struct UpdateRequest {
+    instance: UpdateInstance,
+}
+
+/// What is changed of an instance.
+#[derive(Serialize, ToSchema)]
+struct UpdateInstance {
+    #[schema(required = false, min_length = 1, max_length = 255)]
+    name: Option<String>,
+    #[schema(required = false)]
+    replica_of: Option<String>,
+    #[schema(required = false)]
+    slave_of: Option<String>,
+    #[schema(required = false)]
+    datastore_version: Option<String>,
+    #[schema(required = false)]
+    configuration: Option<String>,
+}
+
+/// The body of an action: exactly one key.
+#[derive(Serialize, ToSchema)]
+pub struct ActionRequest {
+    upgrade: UpgradeAction,
+}
+
+/// One of the instance's available upgrades, by names or ids.
+#[derive(Serialize, ToSchema)]
+struct UpgradeAction {
+    #[schema(min_length = 1, max_length = 255)]
+    datastore_type: String,
+    #[schema(min_length = 1, max_length = 255)]
+    datastore_version: String,
+}
+
+/// The body that sets quotas; -1 is no limit.
+#[derive(Serialize, ToSchema)]
+pub struct QuotasRequest {
+    quotas: BTreeMap<String, Option<i32>>,
+}
+
+/// Quotas that were set.
+#[derive(Serialize, ToSchema)]
+pub struct QuotasSet {
+    quotas: BTreeMap<String, i64>,
+}
+
+/// The body that switches maintenance.
+#[derive(Serialize, ToSchema)]
+pub struct MaintenanceRequest {
+    on: bool,
+    #[schema(required = false, minimum = 1, maximum = 86400)]
+    retry_after: Option<u32>,
+}
+
+/// A version in a request, by names or ids.
+#[derive(Serialize, ToSchema)]
+struct VersionName {
+    #[schema(min_length = 1, max_length = 255)]
+    datastore_type: String,
+    #[schema(min_length = 1, max_length = 255)]
+    datastore_version: String,
+}
+
+/// A way in which a path is open.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum WayWord {
+    Replica,
+    InPlace,
+    Twin,
+    Rolling,
+}
+
+/// The body that adds a path.
+#[derive(Serialize, ToSchema)]
+pub struct PathRequest {
+    upgrade_path: NewPathPart,
+}
+
+/// A path to add.
+#[derive(Serialize, ToSchema)]
+struct NewPathPart {
+    from: VersionName,
+    to: VersionName,
+    #[schema(min_items = 1)]
+    ways: Vec<WayWord>,
+    #[schema(required = false)]
+    enabled: Option<bool>,
+    #[schema(required = false, max_length = 1000)]
+    note: Option<String>,
+}
+
+/// The body that changes a path: at least one key.
+#[derive(Serialize, ToSchema)]
+pub struct PathChangeRequest {
+    upgrade_path: PathChangePart,
+}
+
+/// What is changed of a path.
+#[derive(Serialize, ToSchema)]
+struct PathChangePart {
+    #[schema(required = false)]
+    ways: Option<Vec<WayWord>>,
+    #[schema(required = false)]
+    enabled: Option<bool>,
+    #[schema(required = false, max_length = 1000)]
+    note: Option<String>,
+}
+
+/// What is asked of the steps of a simulated instance, by the step's word; `accept` is the next acceptance.
+#[derive(Serialize, ToSchema)]
+pub struct Simulation {
+    steps: BTreeMap<String, SimulationStep>,
+}
+
+/// What is asked of a step.
+#[derive(Serialize, ToSchema)]
+struct SimulationStep {
+    #[schema(required = false, minimum = 0, maximum = 3600000)]
+    ms: Option<u32>,
+    #[schema(required = false)]
+    fault: Option<String>,
+}
+
+/// A limit of a project; an absolute one, or a rate.
+#[derive(Serialize, ToSchema)]
+pub struct LimitPart {
+    /// `ABSOLUTE`, or a method.
+    verb: String,
+    #[schema(required = false)]
+    max_instances: i64,
+    #[schema(required = false)]
+    max_volumes: i64,
+    #[schema(required = false)]
+    max_backups: i64,
+    #[schema(required = false)]
+    max_ram: i64,
+    #[schema(required = false)]
+    uri: String,
+    #[schema(required = false)]
+    regex: String,
+    #[schema(required = false)]
+    value: u32,
+    #[schema(required = false)]
+    remaining: u32,
+    #[schema(required = false)]
+    unit: String,
+    #[schema(required = false, rename = "nextAvailable")]
+    next_available: String,
+}
+
+/// A resource's quota.
+#[derive(Serialize, ToSchema)]
+pub struct QuotaPart {
+    resource: String,
+    in_use: i64,
+    reserved: i64,
+    limit: i64,
+}
+
+/// A version of the API.
+#[derive(Serialize, ToSchema)]
+pub struct ApiVersion {
+    id: String,
+    status: String,
+    updated: String,
+    links: Vec<crate::api::links::Link>,
+}
+
+/// A cluster; there are none.
+#[derive(Serialize, ToSchema)]
+pub struct Cluster {}
+
+/// The body that asks for a token.
+#[derive(Serialize, ToSchema)]
+pub struct TokenRequest {
+    auth: Auth,
+}
+
+/// How a user proves who it is, and for which project.
+#[derive(Serialize, ToSchema)]
+struct Auth {
+    identity: AuthIdentity,
+    /// `unscoped`, or an object with a project; absent, the user's own.
+    #[schema(required = false)]
+    scope: serde_json::Value,
+}
+
+/// How a user proves who it is.
+#[derive(Serialize, ToSchema)]
+struct AuthIdentity {
+    /// `["password"]` or `["token"]`.
+    methods: Vec<String>,
+    #[schema(required = false)]
+    password: AuthPassword,
+    #[schema(required = false)]
+    token: AuthToken,
+}
+
+/// A password.
+#[derive(Serialize, ToSchema)]
+struct AuthPassword {
+    user: AuthUser,
+}
+
+/// A user, by its id, or by its name and domain.
+#[derive(Serialize, ToSchema)]
+struct AuthUser {
+    #[schema(required = false)]
+    id: Option<String>,
+    #[schema(required = false)]
+    name: Option<String>,
+    #[schema(required = false)]
+    domain: AuthDomain,
+    password: String,
+}
+
+/// A domain.
+#[derive(Serialize, ToSchema)]
+struct AuthDomain {
+    #[schema(required = false)]
+    id: Option<String>,
+    #[schema(required = false)]
+    name: Option<String>,
+}
+
+/// A token of before.
+#[derive(Serialize, ToSchema)]
+struct AuthToken {
+    id: String,
+}
+
+/// Keystone's own documents, whose keys are Keystone's.
+#[derive(Serialize, ToSchema)]
+pub struct KeystoneDocument {}

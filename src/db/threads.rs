@@ -1,0 +1,111 @@
+//! The threads that talk to the store: as many as there are connections, with one queue, so that whoever waits for a
+//! turn waits in the queue and not at a lock, and a thread that is done goes on with the next without sleeping.
+//!
+//! # Decision
+//! A runtime of our own, of which only the blocking threads are used. The blocking threads of who asks would do, with
+//! a semaphore before them; but then each turn wakes one that waits for the semaphore, which wakes a thread: two
+//! sleeps and wakes more a request, which on two cores cost as much as the query.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+
+use crate::db::Error;
+
+const WAITS: u8 = 0;
+const RUNS: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
+/// The threads. Clones share them.
+#[derive(Clone)]
+pub(super) struct Threads(Arc<Owned>);
+
+struct Owned(Option<Runtime>);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // In an asynchronous context a runtime may not wait for its threads.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Threads {
+    /// `count` threads, started when they are needed.
+    pub(super) fn new(count: usize) -> Self {
+        let built = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(count.max(1))
+            .thread_name("coffer-store")
+            .build();
+        // Without drivers nothing can fail; what is refused then is every turn, with an error.
+        Self(Arc::new(Owned(built.ok())))
+    }
+
+    /// Runs `work` on one of the threads. Who has waited for `patience` for its turn gives up; what has begun is waited
+    /// for.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let runtime = self.0.0.as_ref().ok_or(Error::Stopping)?;
+        let state = Arc::new(AtomicU8::new(WAITS));
+        let seen = Arc::clone(&state);
+        let begin = move |to| seen.compare_exchange(WAITS, to, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        let mut running = runtime.spawn_blocking({
+            let begin = begin.clone();
+            move || begin(RUNS).then(work)
+        });
+        let done = match tokio::time::timeout(patience, &mut running).await {
+            Ok(done) => done,
+            Err(_) if begin(GIVEN_UP) => return Err(Error::Saturated),
+            Err(_) => running.await,
+        };
+        done.ok().flatten().ok_or(Error::Stopping)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn who_waits_too_long_gives_up_and_is_not_run() {
+        let threads = Threads::new(1);
+        let (release, held) = mpsc::channel::<()>();
+        let first = {
+            let threads = threads.clone();
+            // Its patience is long over when it is done: what has begun is waited for.
+            tokio::spawn(async move { threads.run(Duration::from_millis(1), move || held.recv()).await })
+        };
+        let second = loop {
+            match threads.run(Duration::from_millis(20), || ()).await {
+                Err(error) => break error,
+                Ok(()) => tokio::task::yield_now().await,
+            }
+        };
+        assert!(matches!(second, Error::Saturated), "{second}");
+        release.send(()).unwrap();
+        match first.await.unwrap() {
+            // It may have been given up before it began, on a slow machine.
+            Ok(received) => assert!(received.is_ok()),
+            Err(error) => assert!(matches!(error, Error::Saturated)),
+        }
+        assert_eq!(threads.run(PATIENCE, || 7).await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_and_the_thread_goes_on() {
+        let threads = Threads::new(1);
+        let done = threads.run(PATIENCE, || panic!("as asked")).await;
+        assert!(matches!(done, Err::<(), _>(Error::Stopping)));
+        assert_eq!(threads.run(PATIENCE, || 7).await.unwrap(), 7);
+    }
+}
