@@ -1,3 +1,4 @@
+drop index tasks_not_ended;
 drop sequence addresses;
 drop trigger revise_catalogue on host_versions;
 drop trigger revise_catalogue on flavors;

@@ -23,3 +23,6 @@ create trigger revise_catalogue after insert or update or delete on host_version
 
 -- Where the search for a free address begins: never twice at the same place, and nobody waits for another.
 create sequence addresses;
+
+-- What operators watch is counted now and then; most tasks have ended.
+create index tasks_not_ended on tasks (kind, state) where ended_at is null;

@@ -46,6 +46,8 @@ pub struct Doc {
     pub takes: Option<(Shape, &'static str)>,
     /// The code and the body of a success.
     pub gives: (u16, Gives),
+    /// Another code, and its body, that is no fault.
+    pub or: Option<(u16, Gives)>,
     /// Codes of refusals besides those of every route of its kind.
     pub refuses: &'static [u16],
     /// Keys of the query, and what they are.
@@ -61,7 +63,16 @@ const PAGING: &[(&str, &str)] = &[
 impl Doc {
     /// An answer of 200 with nothing; a summary, and the page that tells more.
     pub const fn new(id: &'static str, summary: &'static str, page: &'static str) -> Self {
-        Self { id, summary, page, takes: None, gives: (200, Gives::Nothing), refuses: &[], query: &[] }
+        Self {
+            id,
+            summary,
+            page,
+            takes: None,
+            gives: (200, Gives::Nothing),
+            or: None,
+            refuses: &[],
+            query: &[],
+        }
     }
 
     /// With this body in the request; `sample` is JSON.
@@ -78,6 +89,13 @@ impl Doc {
             self.query = PAGING;
         }
         self.gives = (code, gives);
+        self
+    }
+
+    /// With this other answer, which is no fault.
+    #[must_use]
+    pub const fn or(mut self, code: u16, gives: Gives) -> Self {
+        self.or = Some((code, gives));
         self
     }
 

@@ -23,6 +23,7 @@ use crate::api::links::{Base, unescape};
 use crate::api::{ApiState, mgmt, routes};
 use crate::auth;
 use crate::domain::policy::allow;
+use crate::telemetry::metrics;
 
 /// How long a body may take to come.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
@@ -49,7 +50,7 @@ pub async fn front(request: HttpRequest, payload: Payload) -> HttpResponse {
     }
     let matching = find(&method, &segments);
     let template = matching.template().unwrap_or("(unknown)");
-    let span = tracing::debug_span!("request", request_id, method, path = template);
+    let span = tracing::info_span!("request", request_id, method, route = template);
 
     let answered = match state {
         Some(state) => {
@@ -83,6 +84,7 @@ pub async fn front(request: HttpRequest, payload: Payload) -> HttpResponse {
             fault.respond(form, &request_id, &auth_uri)
         }
     };
+    metrics::request(template, known(&method), answer.status().as_u16(), began.elapsed());
     let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     span.in_scope(|| tracing::debug!(status = answer.status().as_u16(), ms, "answered"));
     let headers = answer.headers_mut();
@@ -94,6 +96,14 @@ pub async fn front(request: HttpRequest, payload: Payload) -> HttpResponse {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     answer
+}
+
+/// The method, if it is one of a request that makes sense: what a client makes up is no label.
+fn known(method: &str) -> &'static str {
+    ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
+        .into_iter()
+        .find(|known| *known == method)
+        .unwrap_or("OTHER")
 }
 
 /// What the tables say of a method and a path.

@@ -19,6 +19,7 @@ pub mod doc;
 pub mod error;
 pub mod fields;
 pub mod front;
+pub mod health;
 pub mod identity;
 pub mod limits;
 pub mod links;
@@ -41,8 +42,11 @@ use crate::auth::Authenticator;
 use crate::auth::dev::DevIdentity;
 use crate::commands::Commands;
 
-/// Threads that take requests.
-const WORKERS: usize = 2;
+/// Threads that take requests: one for two cores. They only take apart and put together; the threads that talk to the
+/// store, and Postgres where it is on the same machine, need the rest, and fewer threads do more each time they wake.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
+}
 
 /// How long a stop waits for the requests that are under way.
 const STOP_SECONDS: u64 = 5;
@@ -61,6 +65,8 @@ pub struct ApiState {
     pub maintenance: maintenance::Watch,
     /// The zone of the host names that the upgrade action's answer holds, `db.coffer.internal` for example.
     pub zone: String,
+    /// What its metrics show besides its own.
+    pub watched: health::Watched,
 }
 
 impl ApiState {
@@ -73,6 +79,7 @@ impl ApiState {
             limits: limits::Limits::default(),
             maintenance: maintenance::Watch::default(),
             zone: "db.coffer.internal".to_owned(),
+            watched: health::Watched::default(),
         }
     }
 
@@ -88,7 +95,7 @@ impl ApiState {
 /// Every route of every dialect, in the order in which they are looked at.
 pub fn routes() -> impl Iterator<Item = &'static Route> {
     let dialects = trove::ROUTES.iter().chain(rackspace::ROUTES);
-    dialects.chain(coffer::ROUTES).chain(mgmt::ROUTES).chain(identity::ROUTES)
+    dialects.chain(coffer::ROUTES).chain(mgmt::ROUTES).chain(identity::ROUTES).chain(health::ROUTES)
 }
 
 /// Puts the front door into an actix application: everything that comes is ours.
@@ -110,7 +117,7 @@ pub async fn serve(
         let state = state.clone();
         App::new().configure(move |config| app_config(config, state))
     })
-    .workers(WORKERS)
+    .workers(workers())
     .client_request_timeout(Duration::from_secs(10))
     // Longer than a client polls: one that sends just as we close its idle connection sees a broken request.
     .keep_alive(Duration::from_secs(75))

@@ -129,13 +129,7 @@ fn operation(route: &Route, schemas: &mut BTreeMap<String, Value>) -> Value {
 }
 
 fn responses(route: &Route, schemas: &mut BTreeMap<String, Value>) -> Value {
-    let (code, gives) = route.doc.gives;
     let mut responses = Map::new();
-    let mut success = json!({"description": reason(code)});
-    if let Some(content) = content(gives, schemas) {
-        success["content"] = content;
-    }
-    responses.insert(code.to_string(), success);
     let fault = if is_identity(route) { "KeystoneFault" } else { "Fault" };
     for code in codes(route) {
         let schema = json!({"$ref": format!("#/components/schemas/{fault}")});
@@ -143,6 +137,13 @@ fn responses(route: &Route, schemas: &mut BTreeMap<String, Value>) -> Value {
             code.to_string(),
             json!({"description": reason(code), "content": {"application/json": {"schema": schema}}}),
         );
+    }
+    for (code, gives) in [Some(route.doc.gives), route.doc.or].into_iter().flatten() {
+        let mut answer = json!({"description": reason(code)});
+        if let Some(content) = content(gives, schemas) {
+            answer["content"] = content;
+        }
+        responses.insert(code.to_string(), answer);
     }
     Value::Object(responses)
 }

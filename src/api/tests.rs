@@ -453,6 +453,7 @@ async fn without_the_built_in_identity_there_is_none() {
         limits: limits::Limits::default(),
         maintenance: maintenance::Watch::default(),
         zone: "z".into(),
+        watched: health::Watched::default(),
     });
     let app = serve_in_process(state).await;
     for path in ["/identity", "/identity/v3", "/identity/v3/auth/tokens"] {
@@ -534,6 +535,7 @@ async fn a_panic_is_a_500_with_a_body() {
         limits: limits::Limits::default(),
         maintenance: maintenance::Watch::default(),
         zone: "z".into(),
+        watched: health::Watched::default(),
     });
     let app = serve_in_process(state).await;
     let get =
@@ -588,6 +590,7 @@ async fn each_refusal_has_a_text_for_the_caller_and_one_for_the_operator() {
         limits: limits::Limits::default(),
         maintenance: maintenance::Watch::default(),
         zone: "z".into(),
+        watched: health::Watched::default(),
     }))
     .await;
     let secret = json!({"instance": {"name": "a", "flavorRef": 1, "volume": {"size": "hunter2"}}});

@@ -9,8 +9,10 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 
 use crate::api::ApiState;
+use crate::api::health::Watched;
 use crate::api::limits::Profile;
 use crate::auth::dev::DevIdentity;
+use crate::cli::metrics::show_api;
 use crate::cli::signals::{asked_to_stop, stopped};
 use crate::commands::Commands;
 use crate::db::notices::Notices;
@@ -36,6 +38,9 @@ pub struct Args {
     /// Whose rate limits, page sizes and quotas hold
     #[arg(long, value_enum, default_value_t)]
     limits: Profile,
+    /// Show the metrics there, with /healthz and /readyz, and not with the API; 127.0.0.1:9779 for example
+    #[arg(long, env = "COFFER_METRICS")]
+    metrics: Option<String>,
     /// The folder of the built-in identity, its key and accounts: that of `dev`, or one to make
     #[arg(long)]
     identity_dir: PathBuf,
@@ -60,11 +65,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     };
     let identity = Arc::new(DevIdentity::open(&args.identity_dir).context("open the built-in identity")?);
     let (stopping, stop) = watch::channel(false);
-    let api = tokio::spawn(crate::api::serve(
-        ApiState::for_dev(commands, Arc::clone(&identity)).limited_by(args.limits),
-        listener,
-        stopped(stop),
-    ));
+    let watched = Watched::new(args.metrics.is_some(), None);
+    let shown = show_api(args.metrics.as_deref(), &commands.db, None)?;
+    let mut state = ApiState::for_dev(commands, Arc::clone(&identity)).limited_by(args.limits);
+    state.watched = watched;
+    let api = tokio::spawn(crate::api::serve(state, listener, stopped(stop)));
     // How a client logs in: left alone where `dev` or an operator wrote it, with the address that clients use.
     for (name, text) in [("clouds.yaml", identity.clouds_yaml(&url)), ("openrc", identity.openrc(&url))] {
         make_once(&args.identity_dir.join(name), text.as_bytes())
@@ -76,5 +81,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     stopping.send_replace(true);
     api.await.context("the api")?.context("the api")?;
     listening.abort();
+    if let Some(shown) = shown {
+        shown.abort();
+    }
     Ok(())
 }

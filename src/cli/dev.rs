@@ -12,12 +12,14 @@ use anyhow::{Context as _, bail};
 use tokio::sync::watch;
 
 use crate::api::ApiState;
+use crate::api::health::Watched;
 use crate::api::limits::Profile;
 use crate::auth::dev::DevIdentity;
 use crate::cli::accounts::{Accounts, store_config};
 use crate::cli::host::{Host, HostArgs};
 use crate::cli::keeper::{keep_endpoint, stop_endpoint};
 use crate::cli::lock::{Lock, Tried};
+use crate::cli::metrics::{ENDPOINT_SOCKET, show_api};
 use crate::cli::private::write_private;
 use crate::cli::signals::{asked_to_stop, stopped};
 use crate::cli::state::Folders;
@@ -43,6 +45,9 @@ pub struct Args {
     /// Leave the instances running, and reachable, when stopped
     #[arg(long)]
     keep_instances: bool,
+    /// Show the metrics there, with /healthz and /readyz, and not with the API; 127.0.0.1:9779 for example
+    #[arg(long, env = "COFFER_METRICS")]
+    metrics: Option<String>,
     /// Use this Postgres instead of an embedded one
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
@@ -78,7 +83,15 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         (None, Some(url)) => (url.clone(), url),
         (None, None) => bail!("no database"),
     };
-    let parts = Parts { host: &host, sealer, database, endpoint_database, limits: args.limits, stop };
+    let parts = Parts {
+        host: &host,
+        sealer,
+        database,
+        endpoint_database,
+        limits: args.limits,
+        metrics: args.metrics,
+        stop,
+    };
     let served = serve(parts, &url, listener, args.keep_instances, &stopping).await;
     stopping.send_replace(true);
     if let Some(store) = store {
@@ -96,6 +109,7 @@ struct Parts<'a> {
     database: String,
     endpoint_database: String,
     limits: Profile,
+    metrics: Option<String>,
     stop: watch::Receiver<bool>,
 }
 
@@ -113,7 +127,7 @@ async fn serve(
     keep_instances: bool,
     stopping: &watch::Sender<bool>,
 ) -> anyhow::Result<()> {
-    let Parts { host, sealer, database, endpoint_database, limits, stop } = parts;
+    let Parts { host, sealer, database, endpoint_database, limits, metrics, stop } = parts;
     let folders = &host.folders;
     let db = Db::new(&crate::db::Config::new(&database));
     db.migrate().await.context("migrate the store")?;
@@ -138,7 +152,10 @@ async fn serve(
     let identity = Arc::new(DevIdentity::open(&folders.state).context("open the built-in identity")?);
     write_private(&folders.state.join("clouds.yaml"), &identity.clouds_yaml(url))?;
     write_private(&folders.state.join("openrc"), &identity.openrc(url))?;
-    let state = ApiState::for_dev(commands, identity).limited_by(limits);
+    let mut state = ApiState::for_dev(commands, identity).limited_by(limits);
+    let beside = folders.state.join("endpoint").join(ENDPOINT_SOCKET);
+    let shown = show_api(metrics.as_deref(), &db, Some(beside.clone()))?;
+    state.watched = Watched::new(metrics.is_some(), Some(beside));
     let api = tokio::spawn(crate::api::serve(state, listener, stopped(stop.clone())));
 
     let authority = worker.works.authority_certificate().await.context("the service's own authority")?;
@@ -155,6 +172,9 @@ async fn serve(
     api.await.context("the api")?.context("the api")?;
     worker.ended().await?;
     listening.abort();
+    if let Some(shown) = shown {
+        shown.abort();
+    }
     endpoint.await.context("the endpoint's keeper")?;
     if !keep_instances {
         supervisor::stop_servers(&worker.works).await;

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 
 use crate::cli::accounts::Accounts;
 use crate::cli::lock::{Lock, Tried};
+use crate::cli::metrics::show_endpoint;
 use crate::domain::ids::{GenerationId, HostId};
 use crate::runtimes::process::socket_path;
 
@@ -27,6 +28,9 @@ pub struct Args {
     /// The base of the servers' socket folders
     #[arg(long)]
     run_dir: PathBuf,
+    /// Show the metrics there, with /healthz and /readyz; 127.0.0.1:9779 for example
+    #[arg(long, env = "COFFER_METRICS")]
+    metrics: Option<String>,
     /// The user id to serve as (root only)
     #[arg(long, requires = "gid")]
     uid: Option<u32>,
@@ -82,9 +86,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             args.database_url,
             args.state_dir.join("routes.json"),
         );
+        let shown = show_endpoint(args.metrics.as_deref(), &args.state_dir)?;
         let run_dir = args.run_dir;
         let path = move |generation: GenerationId| socket_path(&run_dir, generation);
         crate::endpoint::serve(config, Arc::new(path), super::signals::asked_to_stop()).await?;
+        for task in shown {
+            task.abort();
+        }
         Ok(())
     })
 }

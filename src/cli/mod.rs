@@ -11,6 +11,7 @@ pub mod endpoint;
 pub mod host;
 pub mod keeper;
 pub mod lock;
+pub mod metrics;
 pub mod private;
 pub mod signals;
 pub mod state;
@@ -65,6 +66,7 @@ struct MigrateArgs {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     crate::telemetry::start();
+    crate::telemetry::metrics::start();
     let done = match cli.command {
         // It gives up root's rights before it has a second thread.
         Command::Endpoint(args) => endpoint::run(args),

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 
 use crate::cli::host::{Host, HostArgs};
+use crate::cli::metrics::show_worker;
 use crate::cli::signals::asked_to_stop;
 use crate::db::Db;
 use crate::db::notices::Notices;
@@ -19,6 +20,9 @@ pub struct Args {
     /// The service's own Postgres
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: String,
+    /// Show the metrics there, with /healthz and /readyz; 127.0.0.1:9779 for example
+    #[arg(long, env = "COFFER_METRICS")]
+    metrics: Option<String>,
 }
 
 /// Serves until SIGINT or SIGTERM. Prints `ready HOST` on standard output when it does.
@@ -32,6 +36,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let notices = Notices::default();
     let listening = tokio::spawn(notices.clone().listen(args.database_url));
     let (stopping, stop) = watch::channel(false);
+    let shown = show_worker(args.metrics.as_deref(), &db)?;
     let mut worker = host.start_worker(&db, host.sealer()?, notices, &stop).await?;
     let authority = worker.works.authority_certificate().await.context("the service's own authority")?;
     std::fs::write(host.folders.state.join("ca.pem"), authority).context("write ca.pem")?;
@@ -41,5 +46,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     stopping.send_replace(true);
     worker.ended().await?;
     listening.abort();
+    if let Some(shown) = shown {
+        shown.abort();
+    }
     Ok(())
 }

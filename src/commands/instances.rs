@@ -130,7 +130,10 @@ impl Commands {
             self.db.read(move |conn| creation.alone(conn)).await
         };
         let accepted = match alone {
-            Ok(Some(instance)) => return Ok(instance),
+            Ok(Some(instance)) => {
+                tracing::info!(task.id = %task, instance.id = %id, "creation accepted");
+                return Ok(instance);
+            }
             Ok(None) => {
                 let tried = AtomicBool::new(false);
                 let work =
@@ -139,7 +142,9 @@ impl Commands {
             }
             Err(error) => Err(error),
         };
-        self.heard(task, id, accepted).await
+        let accepted = self.heard(task, id, accepted).await?;
+        tracing::info!(task.id = %task, instance.id = %id, "creation accepted");
+        Ok(accepted)
     }
 
     /// Renames an instance, at once, whatever it is doing.
@@ -167,7 +172,8 @@ impl Commands {
     pub async fn delete_instance(&self, caller: &Caller, id: InstanceId) -> Result<(), Error> {
         let caller = caller.clone();
         let delete = TaskId(Uuid::now_v7());
-        self.db
+        let task = self
+            .db
             .transact(move |conn| {
                 let mut instance = visible(instances::lock(conn, id)?, &caller, id)?;
                 allow(&caller, Rule::InstanceDelete)?;
@@ -175,7 +181,7 @@ impl Commands {
                     return Err(Refusal::HasReplicas.into());
                 }
                 if instance.state == InstanceState::Deleting {
-                    return Ok(());
+                    return Ok(None);
                 }
                 let live = tasks::lock_live(conn, id)?;
                 let task = match live {
@@ -208,9 +214,14 @@ impl Commands {
                 instance.state =
                     instance.state.after(InstanceEvent::DeleteAccepted).map_err(|_| not_ready(&instance))?;
                 instances::save(conn, &instance)?;
-                note(conn, &caller, &instance, Some(task), "delete_accepted")
+                note(conn, &caller, &instance, Some(task), "delete_accepted")?;
+                Ok::<_, Error>(Some(task))
             })
-            .await
+            .await?;
+        if let Some(task) = task {
+            tracing::info!(task.id = %task, instance.id = %id, "deletion accepted");
+        }
+        Ok(())
     }
 
     /// Accepts the detach of an upgrade's new side, the upgrade's one-way point, and renames it in the same
@@ -235,7 +246,8 @@ impl Commands {
             .into());
         }
         let caller = caller.clone();
-        self.db
+        let task = self
+            .db
             .transact(move |conn| {
                 let (mut instance, task) = detachable(conn, &caller, id)?;
                 instance.state =
@@ -246,9 +258,12 @@ impl Commands {
                 }
                 decide(conn, &task, TaskEvent::DetachAccepted, &instance)?;
                 instances::save(conn, &instance)?;
-                note(conn, &caller, &instance, Some(task.id), "detach_accepted")
+                note(conn, &caller, &instance, Some(task.id), "detach_accepted")?;
+                Ok::<_, Error>(task.id)
             })
-            .await
+            .await?;
+        tracing::info!(task.id = %task, instance.id = %id, "detach accepted");
+        Ok(())
     }
 }
 

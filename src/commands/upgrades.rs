@@ -84,7 +84,10 @@ impl Commands {
             self.db.read(move |conn| look(conn, &caller, id, &request, &ids, quota)).await
         };
         let decided = match looked {
-            Ok(Looked::Accepted(instance)) => return Ok(*instance),
+            Ok(Looked::Accepted(instance)) => {
+                tracing::info!(task.id = %ids.task, instance.id = %id, "upgrade accepted");
+                return Ok(*instance);
+            }
             Ok(Looked::AskFirst(decided)) => decided,
             Err(error) => return self.heard(ids.task, ids.instance, Err(error)).await,
         };
@@ -109,7 +112,9 @@ impl Commands {
                 Ok(new)
             })
             .await;
-        self.heard(ids.task, ids.instance, accepted).await
+        let accepted = self.heard(ids.task, ids.instance, accepted).await?;
+        tracing::info!(task.id = %ids.task, instance.id = %id, "upgrade accepted");
+        Ok(accepted)
     }
 }
 

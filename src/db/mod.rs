@@ -6,6 +6,7 @@
 pub mod acceptances;
 pub mod accounts;
 pub mod catalogue;
+pub mod census;
 pub mod endpoints;
 pub mod events;
 pub mod generations;

@@ -8,11 +8,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
 use crate::db::Error;
+use crate::telemetry::metrics;
 
 const WAITS: u8 = 0;
 const RUNS: u8 = 1;
@@ -52,16 +53,25 @@ impl Threads {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
         let runtime = self.0.0.as_ref().ok_or(Error::Stopping)?;
+        let asked = Instant::now();
         let state = Arc::new(AtomicU8::new(WAITS));
         let seen = Arc::clone(&state);
         let begin = move |to| seen.compare_exchange(WAITS, to, Ordering::AcqRel, Ordering::Acquire).is_ok();
         let mut running = runtime.spawn_blocking({
             let begin = begin.clone();
-            move || begin(RUNS).then(work)
+            move || {
+                begin(RUNS).then(|| {
+                    metrics::store_wait(asked.elapsed());
+                    work()
+                })
+            }
         });
         let done = match tokio::time::timeout(patience, &mut running).await {
             Ok(done) => done,
-            Err(_) if begin(GIVEN_UP) => return Err(Error::Saturated),
+            Err(_) if begin(GIVEN_UP) => {
+                metrics::store_given_up();
+                return Err(Error::Saturated);
+            }
             Err(_) => running.await,
         };
         done.ok().flatten().ok_or(Error::Stopping)

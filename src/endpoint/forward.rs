@@ -15,6 +15,7 @@ use super::SocketPath;
 use super::greeting::{self, Unheard};
 use crate::domain::ids::GenerationId;
 use crate::sockets;
+use crate::telemetry::metrics::{self, Connection};
 
 const BUFFER: usize = 32 * 1024;
 /// The pause between two tries to reach a server; it doubles up to [`LONGEST_PAUSE`].
@@ -49,6 +50,7 @@ pub(super) struct Way {
 
 /// Forwards one connection until both sides have ended it, or one broke it.
 pub(super) async fn forward(mut client: TcpStream, from: SocketAddr, way: Way) {
+    let _counted = Connection::begin();
     if let Err(error) = prepare(&client) {
         tracing::debug!(error = %error, "a connection without its options");
     }
@@ -56,6 +58,7 @@ pub(super) async fn forward(mut client: TcpStream, from: SocketAddr, way: Way) {
         Ok(server) => server,
         Err(error) => {
             tracing::debug!(generation.id = %*way.leads_to.borrow(), error = %error, "no server for a connection");
+            metrics::endpoint_refused("no_server");
             return;
         }
     };
@@ -63,6 +66,11 @@ pub(super) async fn forward(mut client: TcpStream, from: SocketAddr, way: Way) {
         Ok(()) => {}
         Err(error) => {
             tracing::debug!(client = %from, error = %error, "a connection ended before it began");
+            metrics::endpoint_refused(match error.kind() {
+                io::ErrorKind::ConnectionAborted => "first_packet",
+                io::ErrorKind::TimedOut => "said_nothing",
+                _other => "broken",
+            });
             if error.kind() == io::ErrorKind::ConnectionAborted {
                 linger(client).await;
             }

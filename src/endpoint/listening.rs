@@ -13,6 +13,7 @@ use super::SocketPath;
 use super::forward::{self, Presents, Way};
 use super::greeting::Unheard;
 use crate::domain::ids::GenerationId;
+use crate::telemetry::metrics;
 
 /// How many connections may wait in the system's queue.
 const BACKLOG: u32 = 1_024;
@@ -106,6 +107,7 @@ async fn accept(
         if open.len() >= most {
             way.unheard.end_oldest(SILENCE);
             if full.is_due() {
+                metrics::endpoint_full();
                 tracing::warn!(address = %address, connections = most, "full, further connections wait");
             }
         }

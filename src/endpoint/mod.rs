@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use crate::db::routes::{self, Routes, Routing};
 use crate::domain::ids::{GenerationId, HostId};
+use crate::telemetry::metrics;
 use memory::Memory;
 use switchboard::Switchboard;
 
@@ -143,6 +144,7 @@ async fn run(config: &Config, memory: &mut Memory, board: &mut Switchboard) {
             }
         }
         told = true;
+        metrics::endpoint_following(false);
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
         // What could not be bound is tried without the store too.
@@ -166,6 +168,7 @@ async fn follow(
         }
         if !followed {
             tracing::info!(host = %config.host, "following the store's routes");
+            metrics::endpoint_following(true);
             followed = true;
         }
         if let Err(error) = settle(routing, memory, board, wanted).await {

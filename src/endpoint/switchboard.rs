@@ -8,6 +8,7 @@ use super::listening::{Limits, Listening};
 use super::{Config, SocketPath, blocked};
 use crate::db::routes::Routes;
 use crate::domain::ids::{GenerationId, InstanceId, TaskId};
+use crate::telemetry::metrics;
 
 /// A relay has one candidate, which reconnects now and then; nobody else may fill the source through it.
 const RELAY_CONNECTIONS: usize = 4;
@@ -89,6 +90,7 @@ impl Switchboard {
             }
         }
 
+        metrics::endpoint_addresses(self.listening.len());
         let listens = |key: Key| self.listening.contains_key(&key);
         InForce {
             instances: wanted

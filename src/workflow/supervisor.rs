@@ -11,9 +11,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::db::{generations, hosts, tasks};
+use crate::domain::datastore::EngineKind;
 use crate::domain::generation::{Generation, Role};
 use crate::domain::ids::GenerationId;
 use crate::engines::Following;
+use crate::telemetry::metrics;
 use crate::workflow::{Works, chain};
 
 const EVERY: Duration = Duration::from_secs(2);
@@ -46,6 +48,7 @@ pub async fn run(works: Arc<Works>, instance_net: String, mut stop: watch::Recei
             Ok(found) => {
                 let now = Instant::now();
                 memories.retain(|id, _| found.iter().any(|g| g.id == *id));
+                tell(&found, &memories);
                 for generation in found.into_iter().filter(|g| g.wanted_running) {
                     let memory = *memories.entry(generation.id).or_insert(Memory {
                         failures: 0,
@@ -78,6 +81,21 @@ pub async fn run(works: Arc<Works>, instance_net: String, mut stop: watch::Recei
     looks.shutdown().await;
 }
 
+/// Counts the servers by what was last seen of them.
+fn tell(found: &[Generation], memories: &HashMap<GenerationId, Memory>) {
+    for engine in [EngineKind::MariaDb, EngineKind::Mysql] {
+        let of_engine = || found.iter().filter(move |g| g.version.engine == engine);
+        let running = of_engine().filter(|g| g.wanted_running);
+        let seen = |g: &&Generation| memories.get(&g.id).map(|memory| memory.failures > 0);
+        let troubled = running.clone().filter(|g| seen(g) == Some(true)).count();
+        let well = running.clone().filter(|g| seen(g) == Some(false)).count();
+        metrics::servers(engine.as_str(), "answers", well);
+        metrics::servers(engine.as_str(), "in_trouble", troubled);
+        metrics::servers(engine.as_str(), "not_asked_yet", running.count() - well - troubled);
+        metrics::servers(engine.as_str(), "stopped", of_engine().filter(|g| !g.wanted_running).count());
+    }
+}
+
 /// Asks one server; starts it when it does not answer and shall run.
 async fn look(works: &Works, generation: &Generation, mut memory: Memory) -> Memory {
     let id = generation.id;
@@ -89,6 +107,7 @@ async fn look(works: &Works, generation: &Generation, mut memory: Memory) -> Mem
             },
             Err(_) => {
                 memory.tidied = false;
+                metrics::server_restarted(generation.version.engine.as_str());
                 revive(works, id).await
             }
         },

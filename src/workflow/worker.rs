@@ -13,6 +13,7 @@ use crate::db::notices::Channel;
 use crate::db::{self, Conn, tasks};
 use crate::domain::ids::TaskId;
 use crate::domain::task::{Phase, Progress, Step, Task, TaskEvent, TaskState};
+use crate::telemetry::metrics;
 use crate::testing::{self, Defect, planted};
 use crate::workflow::step::{self, Done, StepContext, StepError};
 use crate::workflow::{Works, chain, simulation};
@@ -108,6 +109,9 @@ async fn run_task(works: Arc<Works>, mut task: Task) {
                 tokio::time::sleep(AWAY).await;
             }
             Err(error) => {
+                if matches!(error, db::Error::LeaseLost) {
+                    metrics::lease_lost();
+                }
                 // Nothing was recorded: the same step is run again, by whoever claims the task next.
                 tracing::warn!(error = %chain(&error), "the task was let go");
                 tokio::time::sleep(LET_GO).await;
@@ -177,6 +181,7 @@ async fn run_step(
         Err(error) => decide(task, attempt, phase, error),
     };
     let next = advance(task, event)?;
+    metrics::step(task.kind().as_str(), step.as_str(), word, began.elapsed());
     if event == TaskEvent::StepFailed {
         tracing::warn!(reason = detail.as_deref(), next = next.state().as_str(), "the step failed");
     } else if event != TaskEvent::StepDone {
@@ -213,6 +218,7 @@ async fn run_step(
         Err(error) if error.is_away() => return Err(error),
         Err(error @ (db::Error::Broken(_) | db::Error::Row(_) | db::Error::Query { .. })) => error,
         other => {
+            told(task, next);
             if event == TaskEvent::StepDone {
                 testing::pause(|| point("after")).await;
             }
@@ -239,6 +245,16 @@ async fn run_step(
         "the step's record was refused"
     );
     record_step(works, changed, record, (phase, step), next, wait, word, detail, done).await
+}
+
+/// Counts a task that does not go on by itself, and says how it ended.
+fn told(task: &Task, next: Progress) {
+    let state = next.state();
+    if matches!(state, TaskState::Scheduled | TaskState::Running) {
+        return;
+    }
+    metrics::task_ended(task.kind().as_str(), state.as_str());
+    tracing::info!(state = state.as_str(), "the task rests");
 }
 
 async fn act(ctx: &StepContext, phase: Phase, step: Step) -> Result<Done, StepError> {

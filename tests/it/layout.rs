@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 /// Module, and what of ours it may use.
 const TABLE: &[(&str, &[&str])] = &[
-    ("api", &["auth", "commands", "domain", "db"]),
+    ("api", &["auth", "commands", "domain", "db", "sockets", "telemetry"]),
     ("auth", &["db", "files", "seal", "domain"]),
     ("commands", &["db", "seal", "domain"]),
-    ("db", &["domain", "testing"]),
+    ("db", &["domain", "telemetry", "testing"]),
     ("domain", &[]),
-    ("endpoint", &["db", "sockets", "domain"]),
+    ("endpoint", &["db", "sockets", "domain", "telemetry"]),
     ("engines", &["runtimes", "domain"]),
     ("pki", &[]),
     ("runtimes", &["sockets", "domain"]),
@@ -21,7 +21,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("telemetry", &[]),
     ("testing", &[]),
-    ("workflow", &["db", "engines", "pki", "runtimes", "seal", "domain", "testing"]),
+    ("workflow", &["db", "engines", "pki", "runtimes", "seal", "domain", "telemetry", "testing"]),
     // The entry uses all; nobody uses the entry.
     (
         "cli",

@@ -29,4 +29,5 @@ mod matrix;
 mod roles;
 mod schemathesis;
 mod seed;
+mod telemetry;
 mod upgrade;

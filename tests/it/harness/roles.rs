@@ -95,6 +95,7 @@ impl Roles {
             .arg(role)
             .env("DATABASE_URL", self.store.url())
             .env_remove("COFFER_KEY_FILE")
+            .envs(self.variables.iter().filter(|(name, _)| name.starts_with("COFFER_LOG")).cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null());
         command
@@ -218,6 +219,21 @@ impl Roles {
     pub async fn login(&self, cloud: &str) -> Client {
         wait_for("a login", Duration::from_secs(30), async || Client::login(&self.state, cloud).await.ok())
             .await
+    }
+
+    /// Where the api serves.
+    pub fn base(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Stops the store, until [`Roles::start_store`].
+    pub async fn stop_store(&self) {
+        self.store.stop().await.unwrap();
+    }
+
+    /// Starts the store again.
+    pub async fn start_store(&mut self) {
+        self.store = Store::start(&self.config).await.unwrap();
     }
 
     /// The file from which clients learn how to log in.
