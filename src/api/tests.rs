@@ -467,10 +467,6 @@ fn sample(name: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-fn keys(value: &Value) -> Vec<&str> {
-    value.as_object().unwrap().keys().map(String::as_str).collect()
-}
-
 #[test]
 fn the_samples_of_requests_are_taken() {
     use trove::update::{Change, Update};
@@ -479,33 +475,6 @@ fn the_samples_of_requests_are_taken() {
     let update = |name: &str| trove::update::parse(sample(name).as_object().unwrap(), false).unwrap();
     assert_eq!(update("instance-rename-request.json"), Update { name: Some("ledger".into()), change: None });
     assert_eq!(update("instance-detach-request.json"), Update { name: None, change: Some(Change::Detach) });
-}
-
-#[test]
-fn the_samples_of_instances_have_the_keys_of_the_views() {
-    use trove::views::tests::{active, building, caller, now, path};
-    use trove::views::{InstanceView, Viewer};
-
-    use crate::domain::caller::Level;
-    let base = links::Base("http://h".into());
-    let caller = caller(Level::Member);
-    let viewer = Viewer { base: &base, caller: &caller, now: now() };
-    let paths = [path("10.6", "10.11", "replica")];
-    for (name, instance) in [("instance-show.json", active()), ("instance-create-response.json", building())]
-    {
-        let view = serde_json::to_value(InstanceView::detail(&instance, &paths, &viewer)).unwrap();
-        let sample = &sample(name)["instance"];
-        assert_eq!(keys(sample), keys(&view), "{name}");
-        for part in ["available_upgrades", "datastore", "volume", "access", "flavor"] {
-            assert_eq!(keys(&sample[part]), keys(&view[part]), "{name} {part}");
-        }
-    }
-    let view = rackspace::AcceptedView::new(&building(), &base, "p1", "z");
-    let view = serde_json::to_value(view).unwrap();
-    let sample = &sample("upgrade-action-response.json")["instance"];
-    // The view was made of an instance that replicates from none.
-    let without: Vec<_> = keys(sample).into_iter().filter(|key| *key != "replica_of").collect();
-    assert_eq!(without, keys(&view));
 }
 
 /// An identity that breaks.

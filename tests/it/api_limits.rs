@@ -4,7 +4,7 @@ use coffer::api::limits::Profile;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::api_door::{Door, Setting, sample, told};
+use crate::api_door::{Door, Setting, told};
 use crate::client::openstack;
 
 const ADMIN: &str = "admin@1";
@@ -84,7 +84,10 @@ async fn a_quota_is_seen_by_its_project_and_set_by_admins() {
     let door = door(Profile::Trove).await;
     door.instance("1234", "mysql", "5.6").await;
     let seen = door.send("reader@1234", "GET", "mgmt/quotas/1234", None).await;
-    assert_eq!(seen.ok(200), &sample("quotas.json"));
+    let quota = |resource: &str, in_use: i64, limit: i64| json!({"resource": resource, "in_use": in_use, "reserved": 0, "limit": limit});
+    let quotas =
+        [quota("instances", 1, 10), quota("volumes", 2, 40), quota("backups", 0, 50), quota("ram", 1024, -1)];
+    assert_eq!(seen.ok(200), &json!({"quotas": quotas}));
     door.send(MEMBER, "GET", "mgmt/quotas/5678", None).await.is(403, "forbidden");
     door.send(ADMIN, "GET", "mgmt/quotas/1234", None).await.ok(200);
     door.send(ADMIN, "GET", "mgmt/quotas/no%20project", None).await.is(404, "itemNotFound");

@@ -32,7 +32,7 @@ async fn an_edge_is_added_disabled_enabled_and_deleted() {
     let edge = sample("upgrade-path-request.json");
     let added = door.send(ADMIN, "POST", "mgmt/upgrade-paths", Some(&edge)).await;
     let added = added.ok(200)["upgrade_path"].clone();
-    let mut golden = sample("upgrade-paths.json")["upgrade_paths"][0].clone();
+    let mut golden = sample("upgrade-path.json")["upgrade_path"].clone();
     golden["id"] = added["id"].clone();
     golden["from"]["id"] = json!(door.version("percona", "5.7").await.id);
     golden["to"]["id"] = json!(door.version("mysql", "8.0").await.id);
