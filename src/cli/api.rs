@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -63,6 +64,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         notices,
         quota: crate::domain::quota::Quota::NONE,
     };
+    // Made as whoever alone may read what will be in it.
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&args.identity_dir);
+    made.with_context(|| format!("make {}", args.identity_dir.display()))?;
     let identity = Arc::new(DevIdentity::open(&args.identity_dir).context("open the built-in identity")?);
     let (stopping, stop) = watch::channel(false);
     let watched = Watched::new(args.metrics.is_some(), None);
