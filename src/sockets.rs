@@ -30,7 +30,8 @@ pub async fn connect(path: &Path) -> io::Result<UnixStream> {
     }
     // The very socket that was looked at, whatever stands at its path by now.
     let stream = UnixStream::connect(format!("/proc/self/fd/{}", socket.as_raw_fd())).await?;
-    if rustix::net::sockopt::socket_peercred(&stream)?.uid.as_raw() != owner {
+    // Of a peer in another PID namespace, as in another container, only the user is known.
+    if stream.peer_cred()?.uid() != owner {
         return Err(refused("another account than the server's listens on its socket"));
     }
     Ok(stream)
