@@ -21,12 +21,22 @@ pub enum Defect {
     ProbeSkipped,
     /// A worker writes though its lease is another's.
     LeaseIgnored,
+    /// The old server is not fenced before a switch.
+    FenceSkipped,
+    /// Nobody waits for what the old server wrote last before a switch.
+    DrainSkipped,
 }
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Self; 4] =
-        [Self::WaitSkipped, Self::PositionReadEarly, Self::ProbeSkipped, Self::LeaseIgnored];
+    pub const ALL: [Self; 6] = [
+        Self::WaitSkipped,
+        Self::PositionReadEarly,
+        Self::ProbeSkipped,
+        Self::LeaseIgnored,
+        Self::FenceSkipped,
+        Self::DrainSkipped,
+    ];
 
     /// The word of the variable.
     pub const fn as_str(self) -> &'static str {
@@ -35,6 +45,8 @@ impl Defect {
             Self::PositionReadEarly => "position_read_early",
             Self::ProbeSkipped => "probe_skipped",
             Self::LeaseIgnored => "lease_ignored",
+            Self::FenceSkipped => "fence_skipped",
+            Self::DrainSkipped => "drain_skipped",
         }
     }
 }

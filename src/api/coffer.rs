@@ -1,16 +1,17 @@
-//! Our own routes: tasks, and the upgrades of an instance (api-ref: `tasks.md`).
+//! Our own routes: tasks (api-ref: `tasks.md`).
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::api::call::{Call, Route, json as answer};
+use crate::api::call::{Call, Route, accepted, json as answer};
 use crate::api::doc::{Doc, Gives, shape};
 use crate::api::error::Fault;
 use crate::api::links::{zoneless, zoneless_millis};
-use crate::api::trove::instances::load;
+use crate::api::upgrades;
+use crate::commands;
 use crate::db::{self, instances, tasks};
 use crate::domain::caller::Caller;
 use crate::domain::ids::{InstanceId, TaskId};
@@ -36,12 +37,13 @@ pub const ROUTES: &[Route] = &[
         |call, caller| Box::pin(show(call, caller)),
     ),
     Route::project(
-        "GET",
-        "/v1.0/{project}/instances/{id}/upgrades",
-        Rule::TaskRead,
-        Doc::new("listUpgrades", "The upgrades of an instance, newest first", "tasks.md")
-            .gives(200, Gives::Many("upgrades", shape::<UpgradeView>)),
-        |call, caller| Box::pin(upgrades(call, caller)),
+        "POST",
+        "/v1.0/{project}/tasks/{id}/cancel",
+        Rule::InstanceUpdate,
+        Doc::new("cancelTask", "End a task before its one-way point", "tasks.md")
+            .gives(202, Gives::Nothing)
+            .refuses(&[409]),
+        |call, caller| Box::pin(cancel(call, caller)),
     ),
 ];
 
@@ -51,6 +53,9 @@ pub struct TaskView {
     id: String,
     kind: &'static str,
     state: &'static str,
+    /// An upgrade's: `replica`, `twin`, `in_place`; `auto` until it is decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strategy: Option<&'static str>,
     phase: Option<&'static str>,
     step: Option<&'static str>,
     /// What it makes, deletes or upgrades.
@@ -68,6 +73,9 @@ pub struct TaskView {
     /// For admins, when a task is shown by itself: `process` or `simulated`.
     #[serde(skip_serializing_if = "Option::is_none")]
     runtime: Option<&'static str>,
+    /// What its steps found out, when a task is shown by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<Value>,
     /// When a task is shown by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     steps: Option<Vec<StepView>>,
@@ -88,23 +96,6 @@ pub struct StepView {
     detail: Option<String>,
 }
 
-/// An upgrade of an instance.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct UpgradeView {
-    id: String,
-    state: &'static str,
-    strategy: &'static str,
-    /// `mariadb 10.6` for example.
-    from: String,
-    to: String,
-    instance_id: String,
-    new_instance_id: String,
-    created: String,
-    updated: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-}
-
 impl TaskView {
     fn new(task: &Task, caller: &Caller, steps: Option<&[StepRecord]>) -> Self {
         let (phase, step) = match task.progress {
@@ -113,25 +104,29 @@ impl TaskView {
                 (None, None)
             }
         };
-        let (instance, new): (InstanceId, Option<InstanceId>) = match &task.plan {
-            Plan::Create(plan) => (plan.instance, None),
-            Plan::Delete(plan) => (plan.instance, None),
-            Plan::Upgrade(plan) => (plan.source, Some(plan.candidate)),
+        let new: Option<InstanceId> = match &task.plan {
+            Plan::Upgrade(plan) => Some(plan.candidate),
+            Plan::Create(_) | Plan::Delete(_) | Plan::Switch(_) => None,
         };
         let admin = caller.is_admin();
         Self {
             id: task.id.to_string(),
-            kind: task.kind().as_str(),
+            kind: task.kind().title(),
+            strategy: upgrades::strategy(&task.plan),
             state: task.progress.state().as_str(),
             phase,
             step,
-            instance_id: instance.to_string(),
+            instance_id: task.plan.subject().to_string(),
             new_instance_id: new.map(|id| id.to_string()),
             created: zoneless(task.created_at),
             updated: zoneless(task.updated_at),
             reason: task.reason.clone(),
             operator_reason: task.operator_reason.clone().filter(|_| admin),
             runtime: None,
+            report: steps
+                .and(task.report.as_object())
+                .filter(|report| !report.is_empty())
+                .map(|report| Value::Object(report.clone())),
             steps: steps.map(|steps| steps.iter().map(|step| StepView::new(step, admin)).collect()),
         }
     }
@@ -152,27 +147,6 @@ impl StepView {
     }
 }
 
-impl UpgradeView {
-    /// The view of an upgrade; `None` for a task of another kind.
-    fn of(task: &Task) -> Option<Self> {
-        match &task.plan {
-            Plan::Upgrade(plan) => Some(Self {
-                id: task.id.to_string(),
-                state: task.progress.state().as_str(),
-                strategy: "replica",
-                from: plan.from_title.clone(),
-                to: plan.to_title.clone(),
-                instance_id: plan.source.to_string(),
-                new_instance_id: plan.candidate.to_string(),
-                created: zoneless(task.created_at),
-                updated: zoneless(task.updated_at),
-                reason: task.reason.clone(),
-            }),
-            Plan::Create(_) | Plan::Delete(_) => None,
-        }
-    }
-}
-
 /// `GET /tasks`: the project's, newest first, 1,000 at most.
 async fn list(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     let project = caller.project.clone();
@@ -180,6 +154,13 @@ async fn list(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
         call.state.commands.db.read(move |conn| tasks::list(conn, Some(&project), None)).await;
     let views: Vec<_> = found?.iter().map(|task| TaskView::new(task, &caller, None)).collect();
     answer(StatusCode::OK, &json!({"tasks": views}))
+}
+
+/// `POST /tasks/{id}/cancel`: 202 with nothing.
+async fn cancel(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    let id: TaskId = call.param(0).parse().map_err(|_| Fault::not_found(call.param(0)))?;
+    commands::tasks::cancel(&call.state.commands.db, &caller, id).await?;
+    Ok(accepted())
 }
 
 /// `GET /tasks/{id}`, with its steps.
@@ -193,12 +174,8 @@ async fn show(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
         .read(move |conn| {
             let task = tasks::find(conn, id)?;
             let Some(task) = task else { return Ok(None) };
-            let subject = match &task.plan {
-                Plan::Create(plan) => plan.instance,
-                Plan::Delete(plan) => plan.instance,
-                Plan::Upgrade(plan) => plan.source,
-            };
-            let runtime = instances::find(conn, subject)?.map(|found| found.shown_version().runtime.as_str());
+            let runtime = instances::find(conn, task.plan.subject())?
+                .map(|found| found.shown_version().runtime.as_str());
             Ok(Some((tasks::steps(conn, id)?, runtime, task)))
         })
         .await;
@@ -211,19 +188,8 @@ async fn show(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     answer(StatusCode::OK, &json!({"task": view}))
 }
 
-/// `GET /instances/{id}/upgrades`: of which the instance is the old or the new side, newest first.
-async fn upgrades(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
-    let id = call.instance_id()?;
-    load(&call, &caller, id).await?;
-    let found: Result<_, db::Error> =
-        call.state.commands.db.read(move |conn| tasks::list(conn, None, Some(id))).await;
-    let views: Vec<_> = found?.iter().filter_map(UpgradeView::of).collect();
-    answer(StatusCode::OK, &json!({"upgrades": views}))
-}
-
 #[cfg(test)]
-mod tests {
-    use serde_json::Value;
+pub(super) mod tests {
     use uuid::Uuid;
 
     use super::*;
@@ -233,7 +199,7 @@ mod tests {
     use crate::domain::task::{Phase, Step};
     use crate::domain::upgrade::UpgradePlan;
 
-    fn upgrade() -> Task {
+    pub fn upgrade() -> Task {
         Task {
             id: TaskId(Uuid::from_u128(1)),
             project: ProjectId::parse("p1").unwrap(),
@@ -257,6 +223,8 @@ mod tests {
             lease: 1,
             created_at: now(),
             updated_at: now(),
+            report: json!({}),
+            cancel_asked: false,
         }
     }
 
@@ -312,15 +280,5 @@ mod tests {
         assert_eq!(view["operator_reason"], "chain");
         assert_eq!(view["steps"][0]["detail"], "for the operator");
         assert!(!view.to_string().contains("sealed"));
-    }
-
-    #[test]
-    fn an_upgrade_names_both_sides() {
-        let view = serde_json::to_value(UpgradeView::of(&upgrade())).unwrap();
-        assert_eq!(
-            keys(&view),
-            ["created", "from", "id", "instance_id", "new_instance_id", "state", "strategy", "to", "updated"]
-        );
-        assert_eq!((&view["from"], &view["to"]), (&json!("mariadb 10.6"), &json!("mariadb 10.11")));
     }
 }

@@ -41,6 +41,8 @@ pub enum Fault {
     NotFound(String),
     /// 405: the path is there and does not know the method; what it knows.
     MethodNotAllowed(String),
+    /// 409: past the point at which it could be done.
+    Conflict(String),
     /// 413: a limit.
     OverLimit(String),
     /// 413: too many requests; a client that waits so many seconds may ask again.
@@ -93,6 +95,7 @@ impl Fault {
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "itemNotFound"),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "badMethod"),
+            Self::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
             Self::OverLimit(_) | Self::RateLimited { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "overLimit"),
             Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "badMediaType"),
             Self::Unprocessable(_) => (StatusCode::UNPROCESSABLE_ENTITY, "unprocessableEntity"),
@@ -109,6 +112,7 @@ impl Fault {
             Self::BadRequest(text)
             | Self::Forbidden(text)
             | Self::NotFound(text)
+            | Self::Conflict(text)
             | Self::OverLimit(text)
             | Self::Unprocessable(text)
             | Self::NotImplemented(text)
@@ -140,7 +144,10 @@ impl Fault {
             Self::Forbidden(text) => text.clone(),
             Self::NotFound(_) => "nothing that the caller may know of".to_owned(),
             Self::MethodNotAllowed(allow) => format!("the path knows {allow}"),
-            Self::OverLimit(text) | Self::Unprocessable(text) | Self::NotImplemented(text) => text.clone(),
+            Self::Conflict(text)
+            | Self::OverLimit(text)
+            | Self::Unprocessable(text)
+            | Self::NotImplemented(text) => text.clone(),
             Self::RateLimited { details, .. } => details.clone(),
             Self::MediaType => "the body is not said to be JSON".to_owned(),
             Self::Busy(text) => text.clone(),
@@ -163,6 +170,7 @@ impl Fault {
             | Self::Forbidden(_)
             | Self::NotFound(_)
             | Self::MethodNotAllowed(_)
+            | Self::Conflict(_)
             | Self::OverLimit(_)
             | Self::RateLimited { .. }
             | Self::MediaType
@@ -194,6 +202,7 @@ impl Fault {
             Self::BadRequest(_)
             | Self::Forbidden(_)
             | Self::NotFound(_)
+            | Self::Conflict(_)
             | Self::OverLimit(_)
             | Self::MediaType
             | Self::Unprocessable(_)
@@ -241,6 +250,7 @@ impl From<Refusal> for Fault {
             Kind::NotFound => Self::NotFound(text),
             Kind::OverLimit => Self::OverLimit(text),
             Kind::Unprocessable => Self::Unprocessable(text),
+            Kind::Conflict => Self::Conflict(text),
             Kind::NotImplemented => Self::NotImplemented(text),
             Kind::Unavailable => Self::Busy(text),
         }
@@ -301,6 +311,7 @@ mod tests {
             (Fault::Forbidden(text()), 403, "forbidden"),
             (Fault::no_such_uri(), 404, "itemNotFound"),
             (Fault::MethodNotAllowed("GET".into()), 405, "badMethod"),
+            (Fault::Conflict(text()), 409, "conflict"),
             (Fault::OverLimit(text()), 413, "overLimit"),
             (Fault::RateLimited { details: text(), retry_after: 7 }, 413, "overLimit"),
             (Fault::MediaType, 415, "badMediaType"),

@@ -29,6 +29,7 @@ pub mod openapi;
 pub mod rackspace;
 pub mod shapes;
 pub mod trove;
+pub mod upgrades;
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -95,7 +96,12 @@ impl ApiState {
 /// Every route of every dialect, in the order in which they are looked at.
 pub fn routes() -> impl Iterator<Item = &'static Route> {
     let dialects = trove::ROUTES.iter().chain(rackspace::ROUTES);
-    dialects.chain(coffer::ROUTES).chain(mgmt::ROUTES).chain(identity::ROUTES).chain(health::ROUTES)
+    dialects
+        .chain(upgrades::ROUTES)
+        .chain(coffer::ROUTES)
+        .chain(mgmt::ROUTES)
+        .chain(identity::ROUTES)
+        .chain(health::ROUTES)
 }
 
 /// Puts the front door into an actix application: everything that comes is ours.

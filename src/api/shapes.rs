@@ -123,6 +123,29 @@ struct UpgradeAction {
     datastore_version: String,
 }
 
+/// The body that upgrades the same instance.
+#[derive(Serialize, ToSchema)]
+pub struct UpgradeRequest {
+    upgrade: UpgradeAsked,
+}
+
+/// What is asked of an upgrade.
+#[derive(Serialize, ToSchema)]
+struct UpgradeAsked {
+    #[schema(min_length = 1, max_length = 255)]
+    datastore_version: String,
+    #[schema(required = false)]
+    datastore_type: Option<String>,
+    #[schema(required = false)]
+    strategy: Option<String>,
+    #[schema(required = false)]
+    dry_run: Option<bool>,
+    #[schema(required = false, minimum = 0, maximum = 2160)]
+    keep_hours: Option<u32>,
+    #[schema(required = false)]
+    drop_retired: Option<bool>,
+}
+
 /// The body that sets quotas; -1 is no limit.
 #[derive(Serialize, ToSchema)]
 pub struct QuotasRequest {

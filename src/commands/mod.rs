@@ -8,6 +8,7 @@ pub mod paths;
 pub mod questions;
 pub mod quotas;
 pub mod simulations;
+pub mod switches;
 pub mod tasks;
 pub mod upgrades;
 

@@ -22,8 +22,22 @@ impl Commands {
         instance: &Instance,
         kind: QuestionKind,
     ) -> Result<T, Error> {
+        self.ask_about(instance, kind, serde_json::Value::Null).await
+    }
+
+    /// The same, with what the question is about besides the instance.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub async fn ask_about<T: serde::de::DeserializeOwned>(
+        &self,
+        instance: &Instance,
+        kind: QuestionKind,
+        what: serde_json::Value,
+    ) -> Result<T, Error> {
         let (host, about) = (instance.host.clone(), instance.id);
-        let id = self.db.transact(move |conn| questions::ask(conn, &host, about, kind, PATIENCE)).await?;
+        let id =
+            self.db.transact(move |conn| questions::ask(conn, &host, about, kind, &what, PATIENCE)).await?;
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.db.read(move |conn| questions::take(conn, id)).await? {

@@ -191,7 +191,8 @@ pub fn register_host_versions(conn: &mut Conn, host: &HostId) -> Result<(), Erro
          and h.datastore = d.name)",
         // A real pair is open to the strategies that exist for it.
         "insert into upgrade_paths (id, from_version_id, to_version_id, ways, note) \
-         select gen_random_uuid(), a.id, b.id, array['replica'], 'a real pair of this service' \
+         select gen_random_uuid(), a.id, b.id, array['replica', 'in_place', 'twin'], \
+         'a real pair of this service' \
          from host_versions ha join host_versions hb on hb.host_id = ha.host_id and hb.datastore = ha.datastore \
          and ha.runtime = 'process' and hb.runtime = 'process' \
          and string_to_array(ha.version_number, '.')::int[] < string_to_array(hb.version_number, '.')::int[] \

@@ -3,7 +3,7 @@
 
 use diesel::prelude::*;
 
-use crate::db::schema::{endpoints, relays};
+use crate::db::schema::{endpoints, holds, relays};
 use crate::db::{Conn, Error, pki};
 use crate::domain::ids::{GenerationId, HostId, InstanceId, TaskId};
 
@@ -18,6 +18,81 @@ pub fn lead(conn: &mut Conn, instance: InstanceId, generation: Option<Generation
         .execute(conn)
         .map(|_| ())
         .map_err(Error::query("lead the endpoint"))
+}
+
+/// How long a connection that comes during a hold waits at most before it is told to come again.
+const HOLD_WAIT_MS: i32 = 5_000;
+
+fn next_epoch(conn: &mut Conn, doing: &'static str, instance: InstanceId) -> Result<(), Error> {
+    diesel::update(endpoints::table.find(instance.0))
+        .set(endpoints::epoch.eq(endpoints::epoch + 1))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query(doing))
+}
+
+/// Has the endpoint hold new connections to the instance's address, and end those that are open where `cut`; a new
+/// epoch unless it does so already. Only [`release`] ends it. The caller's transaction is guarded by the task's lease.
+///
+/// # Errors
+/// [`Error::Broken`] when another task holds it; the store's.
+pub fn hold(conn: &mut Conn, instance: InstanceId, task: TaskId, cut: bool) -> Result<(), Error> {
+    let doing = "hold the endpoint";
+    let now: Option<(uuid::Uuid, bool)> = holds::table
+        .find(instance.0)
+        .select((holds::task_id, holds::cut))
+        .first(conn)
+        .optional()
+        .map_err(Error::query(doing))?;
+    match now {
+        Some((by, _)) if by != task.0 => {
+            return Err(Error::Broken(format!("instance {instance} is held by the task {by}")));
+        }
+        Some((_, was)) if was == cut => return Ok(()),
+        Some(_) => diesel::update(holds::table.find(instance.0)).set(holds::cut.eq(cut)).execute(conn),
+        None => diesel::insert_into(holds::table)
+            .values((
+                holds::instance_id.eq(instance.0),
+                holds::task_id.eq(task.0),
+                holds::wait_ms.eq(HOLD_WAIT_MS),
+                holds::cut.eq(cut),
+            ))
+            .execute(conn),
+    }
+    .map_err(Error::query(doing))?;
+    next_epoch(conn, doing, instance)
+}
+
+/// Ends the task's hold. Happy when there is none. The caller's transaction is guarded by the task's lease.
+///
+/// # Errors
+/// The store's.
+pub fn release(conn: &mut Conn, instance: InstanceId, task: TaskId) -> Result<(), Error> {
+    let doing = "release the endpoint";
+    let ended = diesel::delete(holds::table.find(instance.0).filter(holds::task_id.eq(task.0)))
+        .execute(conn)
+        .map_err(Error::query(doing))?;
+    if ended > 0 { next_epoch(conn, doing, instance) } else { Ok(()) }
+}
+
+/// How long the instance has been held, in milliseconds; `None` when it is not.
+///
+/// # Errors
+/// The store's.
+pub fn held_ms(conn: &mut Conn, instance: InstanceId) -> Result<Option<i64>, Error> {
+    #[derive(QueryableByName)]
+    struct Held {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        ms: i64,
+    }
+    let held: Option<Held> = diesel::sql_query(
+        "select (extract(epoch from clock_timestamp() - since) * 1000)::bigint as ms from holds where instance_id = $1",
+    )
+    .bind::<diesel::sql_types::Uuid, _>(instance.0)
+    .get_result(conn)
+    .optional()
+    .map_err(Error::query("ask how long the endpoint has held"))?;
+    Ok(held.map(|held| held.ms))
 }
 
 /// Whether the endpoint role has applied the instance's newest epoch; true when it has no endpoint.

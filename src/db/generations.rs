@@ -1,7 +1,8 @@
 //! Generations.
 
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use crate::db::schema::generations;
@@ -147,13 +148,119 @@ pub fn of_instance(conn: &mut Conn, instance: InstanceId) -> Result<Vec<Generati
     .collect()
 }
 
-/// Says what the generation is to its instance.
+/// Makes a candidate of an instance: fenced, stopped, on the instance's host.
+///
+/// # Errors
+/// The store's.
+pub fn insert_candidate(
+    conn: &mut Conn,
+    id: GenerationId,
+    instance: InstanceId,
+    host: &HostId,
+    version: VersionId,
+    service_secret: &str,
+) -> Result<(), Error> {
+    diesel::insert_into(generations::table)
+        .values((
+            generations::id.eq(id.0),
+            generations::instance_id.eq(instance.0),
+            generations::host_id.eq(&host.0),
+            generations::role.eq(Role::Candidate.as_str()),
+            generations::version_id.eq(version.0),
+            generations::service_secret.eq(service_secret),
+            generations::read_only.eq(true),
+            generations::events.eq(false),
+            generations::wanted.eq("stopped"),
+        ))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("make a candidate"))
+}
+
+/// Retires the serving generation of an instance: what it holds is kept for so many hours from now.
+///
+/// # Errors
+/// The store's.
+pub fn retire(conn: &mut Conn, id: GenerationId, keep_hours: u32) -> Result<(), Error> {
+    diesel::sql_query(
+        "update generations set role = 'retired', keep_until = now() + $2 * interval '1 hour' where id = $1",
+    )
+    .bind::<SqlUuid, _>(id.0)
+    .bind::<BigInt, _>(i64::from(keep_hours))
+    .execute(conn)
+    .map(|_| ())
+    .map_err(Error::query("retire a generation"))
+}
+
+/// A generation that is kept for going back.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Its id.
+    pub id: GenerationId,
+    /// Until when.
+    pub until: DateTime<Utc>,
+    /// Whether that is over.
+    pub is_over: bool,
+    /// What it takes, in bytes, as was seen last.
+    pub used_bytes: Option<i64>,
+}
+
+/// The instance's retired generation.
+///
+/// # Errors
+/// The store's.
+pub fn retired(conn: &mut Conn, instance: InstanceId) -> Result<Option<Kept>, Error> {
+    #[derive(QueryableByName)]
+    struct KeptRow {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+        #[diesel(sql_type = Timestamptz)]
+        keep_until: DateTime<Utc>,
+        #[diesel(sql_type = Bool)]
+        is_over: bool,
+        #[diesel(sql_type = Nullable<BigInt>)]
+        used_bytes: Option<i64>,
+    }
+    let found: Option<KeptRow> = diesel::sql_query(
+        "select id, keep_until, keep_until <= now() as is_over, used_bytes from generations \
+         where instance_id = $1 and role = 'retired'",
+    )
+    .bind::<SqlUuid, _>(instance.0)
+    .get_result(conn)
+    .optional()
+    .map_err(Error::query("look for a retired generation"))?;
+    Ok(found.map(|row| Kept {
+        id: GenerationId(row.id),
+        until: row.keep_until,
+        is_over: row.is_over,
+        used_bytes: row.used_bytes,
+    }))
+}
+
+/// The retired generations of `host` whose time is over and whose instance no task has claimed.
+///
+/// # Errors
+/// The store's.
+pub fn expired(conn: &mut Conn, host: &HostId) -> Result<Vec<Generation>, Error> {
+    diesel::sql_query(format!(
+        "{SELECT} where g.host_id = $1 and g.role = 'retired' and g.keep_until <= now() and not exists \
+         (select from task_instances t where t.instance_id = g.instance_id and t.live)"
+    ))
+    .bind::<Text, _>(&host.0)
+    .load::<Row>(conn)
+    .map_err(Error::query("list the generations whose time is over"))?
+    .into_iter()
+    .map(into_domain)
+    .collect()
+}
+
+/// Says what the generation is to its instance; it is not kept for going back.
 ///
 /// # Errors
 /// The store's.
 pub fn set_role(conn: &mut Conn, id: GenerationId, role: Role) -> Result<(), Error> {
     diesel::update(generations::table.find(id.0))
-        .set(generations::role.eq(role.as_str()))
+        .set((generations::role.eq(role.as_str()), generations::keep_until.eq(None::<DateTime<Utc>>)))
         .execute(conn)
         .map(|_| ())
         .map_err(Error::query("set a generation's role"))

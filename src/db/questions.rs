@@ -19,6 +19,8 @@ pub struct Question {
     pub instance: InstanceId,
     /// What is asked.
     pub kind: QuestionKind,
+    /// What it is about besides the instance; null for most.
+    pub about: serde_json::Value,
 }
 
 /// What became of a question.
@@ -41,6 +43,7 @@ pub fn ask(
     host: &HostId,
     instance: InstanceId,
     kind: QuestionKind,
+    about: &serde_json::Value,
     within: Duration,
 ) -> Result<QuestionId, Error> {
     let id = QuestionId(Uuid::now_v7());
@@ -48,14 +51,15 @@ pub fn ask(
         .execute(conn)
         .map_err(Error::query("sweep the questions"))?;
     diesel::sql_query(
-        "insert into questions (id, host_id, instance_id, kind, expires_at) \
-         values ($1, $2, $3, $4, now() + $5 * interval '1 millisecond')",
+        "insert into questions (id, host_id, instance_id, kind, expires_at, about) \
+         values ($1, $2, $3, $4, now() + $5 * interval '1 millisecond', $6)",
     )
     .bind::<SqlUuid, _>(id.0)
     .bind::<Text, _>(&host.0)
     .bind::<SqlUuid, _>(instance.0)
     .bind::<Text, _>(kind.as_str())
     .bind::<BigInt, _>(i64::try_from(within.as_millis()).unwrap_or(i64::MAX))
+    .bind::<Jsonb, _>(about)
     .execute(conn)
     .map_err(Error::query("ask a question"))?;
     Ok(id)
@@ -69,6 +73,8 @@ struct OpenRow {
     instance_id: Uuid,
     #[diesel(sql_type = Text)]
     kind: String,
+    #[diesel(sql_type = Jsonb)]
+    about: serde_json::Value,
 }
 
 /// The questions that wait for `host`.
@@ -77,7 +83,7 @@ struct OpenRow {
 /// The store's.
 pub fn open(conn: &mut Conn, host: &HostId) -> Result<Vec<Question>, Error> {
     diesel::sql_query(
-        "select id, instance_id, kind from questions where host_id = $1 and answered_at is null \
+        "select id, instance_id, kind, about from questions where host_id = $1 and answered_at is null \
          and expires_at > now() order by asked_at limit 50",
     )
     .bind::<Text, _>(&host.0)
@@ -89,6 +95,7 @@ pub fn open(conn: &mut Conn, host: &HostId) -> Result<Vec<Question>, Error> {
             id: QuestionId(row.id),
             instance: InstanceId(row.instance_id),
             kind: row.kind.parse()?,
+            about: row.about,
         })
     })
     .collect()

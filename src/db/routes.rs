@@ -60,6 +60,18 @@ pub struct Route {
     /// How many connections it lets through at once: fewer than the server takes, so that we always get in.
     #[serde(default = "few")]
     pub connections: u32,
+    /// What becomes of connections while a task keeps them from the server.
+    #[serde(default)]
+    pub hold: Option<Hold>,
+}
+
+/// A hold: new connections wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// How long each waits at most before it is told to come again, in milliseconds.
+    pub wait_ms: u32,
+    /// Whether those that are open are ended.
+    pub cut: bool,
 }
 
 /// What a state file that does not say it stands for.
@@ -144,9 +156,10 @@ impl Routing {
     pub async fn read(&self, host: &HostId) -> Result<Routes, Error> {
         let by_host: &[&(dyn ToSql + Sync)] = &[&host.0];
         let routes = self.client.query(
-            "select instance_id::text, address, port, case when listens then generation_id end::text, epoch, \
-             applied_epoch, connections \
-             from endpoints where host_id = $1 order by instance_id",
+            "select e.instance_id::text, e.address, e.port, case when e.listens then e.generation_id end::text, \
+             e.epoch, e.applied_epoch, e.connections, h.wait_ms, h.cut \
+             from endpoints e left join holds h on h.instance_id = e.instance_id \
+             where e.host_id = $1 order by e.instance_id",
             by_host,
         );
         let routes = answer("read the endpoints", routes).await?;
@@ -212,6 +225,10 @@ fn route(row: &Row) -> Result<Route, Error> {
         epoch: get(row, 4)?,
         applied_epoch: get(row, 5)?,
         connections: get::<i32>(row, 6)?.try_into().unwrap_or_else(|_| few()),
+        hold: match (get::<Option<i32>>(row, 7)?, get::<Option<bool>>(row, 8)?) {
+            (Some(wait_ms), Some(cut)) => Some(Hold { wait_ms: wait_ms.unsigned_abs(), cut }),
+            (_, _) => None,
+        },
     })
 }
 

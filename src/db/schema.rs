@@ -43,7 +43,7 @@ diesel::table! {
         id -> Uuid, instance_id -> Uuid, host_id -> Text, role -> Text, version_id -> Uuid, server_id -> BigInt,
         service_secret -> Text, read_only -> Bool, events -> Bool, wanted -> Text,
         answered_at -> Nullable<Timestamptz>, answered_version -> Nullable<Text>, trouble -> Nullable<Text>,
-        used_bytes -> Nullable<BigInt>, created_at -> Timestamptz,
+        used_bytes -> Nullable<BigInt>, created_at -> Timestamptz, keep_until -> Nullable<Timestamptz>,
     }
 }
 diesel::table! {
@@ -60,6 +60,7 @@ diesel::table! {
         reason -> Nullable<Text>, operator_reason -> Nullable<Text>, not_before -> Timestamptz,
         lease_owner -> Nullable<Text>, lease_until -> Nullable<Timestamptz>, lease_generation -> BigInt,
         created_at -> Timestamptz, updated_at -> Timestamptz, ended_at -> Nullable<Timestamptz>,
+        cancel_asked -> Bool, report -> Jsonb,
     }
 }
 diesel::table! {
@@ -85,10 +86,15 @@ diesel::table! {
     }
 }
 diesel::table! {
+    holds (instance_id) {
+        instance_id -> Uuid, task_id -> Uuid, wait_ms -> Integer, cut -> Bool, since -> Timestamptz,
+    }
+}
+diesel::table! {
     questions (id) {
         id -> Uuid, host_id -> Text, instance_id -> Uuid, kind -> Text, asked_at -> Timestamptz,
         expires_at -> Timestamptz, answer -> Nullable<Jsonb>, trouble -> Nullable<Text>,
-        answered_at -> Nullable<Timestamptz>,
+        answered_at -> Nullable<Timestamptz>, about -> Jsonb,
     }
 }
 diesel::table! {

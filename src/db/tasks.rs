@@ -46,10 +46,14 @@ struct Row {
     created_at: DateTime<Utc>,
     #[diesel(sql_type = Timestamptz)]
     updated_at: DateTime<Utc>,
+    #[diesel(sql_type = Jsonb)]
+    report: serde_json::Value,
+    #[diesel(sql_type = Bool)]
+    cancel_asked: bool,
 }
 
 const COLUMNS: &str = "t.id, t.project_id, t.state, t.phase, t.step, t.plan, t.secrets, t.attempts, t.redos, t.reason, \
-                       t.operator_reason, t.lease_generation, t.created_at, t.updated_at";
+                       t.operator_reason, t.lease_generation, t.created_at, t.updated_at, t.report, t.cancel_asked";
 
 fn into_domain(row: Row) -> Result<Task, Error> {
     let progress = match (row.state.parse()?, row.phase, row.step) {
@@ -77,6 +81,8 @@ fn into_domain(row: Row) -> Result<Task, Error> {
         lease: row.lease_generation,
         created_at: row.created_at,
         updated_at: row.updated_at,
+        report: row.report,
+        cancel_asked: row.cancel_asked,
     })
 }
 
@@ -291,22 +297,66 @@ pub fn claim_next(
     one(conn, "claim a task", query)
 }
 
-/// Renews a lease.
+/// Renews a lease; says whether the task's customer wants it to end.
 ///
 /// # Errors
 /// [`Error::LeaseLost`] when it is another's now, or ran out and was not taken yet: then it is nobody's.
-pub fn renew(conn: &mut Conn, task: TaskId, lease: i64, by: Duration) -> Result<(), Error> {
-    let rows = diesel::sql_query(
+pub fn renew(conn: &mut Conn, task: TaskId, lease: i64, by: Duration) -> Result<bool, Error> {
+    #[derive(QueryableByName)]
+    struct Renewed {
+        #[diesel(sql_type = Bool)]
+        cancel_asked: bool,
+    }
+    let renewed: Option<Renewed> = diesel::sql_query(
         "update tasks set lease_until = now() + $3 * interval '1 millisecond' \
-         where id = $1 and ((lease_generation = $2 and lease_until >= now()) or $4)",
+         where id = $1 and ((lease_generation = $2 and lease_until >= now()) or $4) returning cancel_asked",
     )
     .bind::<SqlUuid, _>(task.0)
     .bind::<BigInt, _>(lease)
     .bind::<BigInt, _>(i64::try_from(by.as_millis()).unwrap_or(i64::MAX))
     .bind::<Bool, _>(planted(Defect::LeaseIgnored))
-    .execute(conn)
+    .get_result(conn)
+    .optional()
     .map_err(Error::query("renew a lease"))?;
-    if rows == 1 { Ok(()) } else { Err(Error::LeaseLost) }
+    renewed.map(|renewed| renewed.cancel_asked).ok_or(Error::LeaseLost)
+}
+
+/// Records that the task's customer wants it to end before its one-way point. The caller has locked the task.
+///
+/// # Errors
+/// The store's.
+pub fn ask_to_cancel(conn: &mut Conn, task: TaskId) -> Result<(), Error> {
+    diesel::update(tasks::table.find(task.0))
+        .set(tasks::cancel_asked.eq(true))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("ask a task to end"))
+}
+
+/// Writes what a step decided into the task's plan, and with it the task's kind. The caller has locked the task.
+///
+/// # Errors
+/// The store's.
+pub fn replan(conn: &mut Conn, task: &Task) -> Result<(), Error> {
+    let plan = serde_json::to_value(&task.plan).map_err(|e| Error::Broken(e.to_string()))?;
+    diesel::update(tasks::table.find(task.id.0))
+        .set((tasks::plan.eq(plan), tasks::kind.eq(task.kind().as_str())))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("write a plan"))
+}
+
+/// Adds `facts`, an object, to what the task reports. The caller has locked the task.
+///
+/// # Errors
+/// The store's.
+pub fn report(conn: &mut Conn, task: TaskId, facts: &serde_json::Value) -> Result<(), Error> {
+    diesel::sql_query("update tasks set report = report || $2 where id = $1")
+        .bind::<SqlUuid, _>(task.0)
+        .bind::<Jsonb, _>(facts)
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("report of a task"))
 }
 
 /// Ends the leases of `owner`, a worker of `host` that is known to be gone: the caller has its name now.
@@ -326,11 +376,11 @@ pub fn release_leases(conn: &mut Conn, host: &HostId, owner: &str) -> Result<usi
 }
 
 /// Locks the task's row for a write under `lease`, and renews it by `by`: a row of short steps is no time without
-/// renewal.
+/// renewal. Says whether the task's customer wants it to end.
 ///
 /// # Errors
 /// [`Error::LeaseLost`].
-pub fn guard(conn: &mut Conn, task: TaskId, lease: i64, by: Duration) -> Result<(), Error> {
+pub fn guard(conn: &mut Conn, task: TaskId, lease: i64, by: Duration) -> Result<bool, Error> {
     renew(conn, task, lease, by)
 }
 

@@ -17,6 +17,8 @@ pub enum InstanceState {
     FeedingUpgrade,
     /// One side of an upgrade that waits for the customer's decision.
     VerifyUpgrade,
+    /// It is being upgraded as the same instance: it serves, but for a short hold.
+    Upgrading,
     /// The new side of an upgrade, on its way to a life of its own.
     Detaching,
     /// It is being deleted.
@@ -36,13 +38,15 @@ pub enum InstanceEvent {
     BuildFailed,
     /// An upgrade that reads from it was accepted.
     UpgradeAccepted,
+    /// An upgrade of the same instance was accepted.
+    SwitchAccepted,
     /// The upgrade's new side has caught up.
     CaughtUp,
     /// The customer asked to detach it.
     DetachAccepted,
     /// It has a life of its own.
     Detached,
-    /// The upgrade that it fed has ended, however it ended.
+    /// The upgrade of it, or that it fed, has ended, however it ended.
     UpgradeEnded,
     /// The customer asked to delete it.
     DeleteAccepted,
@@ -62,11 +66,12 @@ pub struct IllegalInstanceEvent {
 
 impl InstanceState {
     /// Every state, in the order of a life.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Building,
         Self::Active,
         Self::FeedingUpgrade,
         Self::VerifyUpgrade,
+        Self::Upgrading,
         Self::Detaching,
         Self::Deleting,
         Self::Error,
@@ -83,10 +88,11 @@ impl InstanceState {
             (Self::Building, E::Built) => Self::Active,
             (Self::Building | Self::VerifyUpgrade, E::BuildFailed) => Self::Error,
             (Self::Active, E::UpgradeAccepted) => Self::FeedingUpgrade,
+            (Self::Active, E::SwitchAccepted) => Self::Upgrading,
             (Self::Building | Self::FeedingUpgrade, E::CaughtUp) => Self::VerifyUpgrade,
             (Self::VerifyUpgrade, E::DetachAccepted) => Self::Detaching,
             (Self::Detaching, E::Detached) => Self::Active,
-            (Self::FeedingUpgrade | Self::VerifyUpgrade, E::UpgradeEnded) => Self::Active,
+            (Self::FeedingUpgrade | Self::VerifyUpgrade | Self::Upgrading, E::UpgradeEnded) => Self::Active,
             (Self::Active | Self::VerifyUpgrade | Self::Error, E::DeleteAccepted) => Self::Deleting,
             (Self::Deleting, E::Deleted) => Self::Deleted,
             (state, event) => return Err(IllegalInstanceEvent { state, event }),
@@ -101,6 +107,7 @@ impl InstanceState {
             Self::Active => "active",
             Self::FeedingUpgrade => "feeding_upgrade",
             Self::VerifyUpgrade => "verify_upgrade",
+            Self::Upgrading => "upgrading",
             Self::Detaching => "detaching",
             Self::Deleting => "deleting",
             Self::Error => "error",
@@ -114,6 +121,7 @@ impl InstanceState {
             Self::Building => "BUILD",
             Self::Active | Self::FeedingUpgrade => "ACTIVE",
             Self::VerifyUpgrade => "VERIFY_UPGRADE",
+            Self::Upgrading => "UPGRADE",
             Self::Detaching => "DETACH",
             Self::Deleting | Self::Deleted => "SHUTDOWN",
             Self::Error => "ERROR",
@@ -220,10 +228,11 @@ impl Instance {
 mod tests {
     use super::*;
 
-    const EVENTS: [InstanceEvent; 9] = [
+    const EVENTS: [InstanceEvent; 10] = [
         InstanceEvent::Built,
         InstanceEvent::BuildFailed,
         InstanceEvent::UpgradeAccepted,
+        InstanceEvent::SwitchAccepted,
         InstanceEvent::CaughtUp,
         InstanceEvent::DetachAccepted,
         InstanceEvent::Detached,
@@ -249,6 +258,7 @@ mod tests {
              Building BuildFailed Error\n\
              Building CaughtUp VerifyUpgrade\n\
              Active UpgradeAccepted FeedingUpgrade\n\
+             Active SwitchAccepted Upgrading\n\
              Active DeleteAccepted Deleting\n\
              FeedingUpgrade CaughtUp VerifyUpgrade\n\
              FeedingUpgrade UpgradeEnded Active\n\
@@ -256,6 +266,7 @@ mod tests {
              VerifyUpgrade DetachAccepted Detaching\n\
              VerifyUpgrade UpgradeEnded Active\n\
              VerifyUpgrade DeleteAccepted Deleting\n\
+             Upgrading UpgradeEnded Active\n\
              Detaching Detached Active\n\
              Deleting Deleted Deleted\n\
              Error DeleteAccepted Deleting\n"

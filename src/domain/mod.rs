@@ -15,6 +15,7 @@ pub mod question;
 pub mod quota;
 pub mod refusal;
 pub mod simulation;
+pub mod switch;
 pub mod task;
 pub mod tenant;
 pub mod upgrade;

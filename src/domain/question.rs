@@ -10,6 +10,9 @@ pub enum QuestionKind {
     ReplicaBlockers,
     /// Whether the new side of an upgrade follows its source and has what the source has; the answer is a boolean.
     CaughtUp,
+    /// What an upgrade of the same instance would meet, about a [`Look`](crate::domain::switch::Look); the answer is a
+    /// [`Looked`](crate::domain::switch::Looked).
+    PreCheck,
     /// The tenant's databases; the answer is a list of [`Database`](crate::domain::tenant::Database).
     Databases,
     /// The tenant's users; the answer is a list of [`User`](crate::domain::tenant::User).
@@ -18,13 +21,15 @@ pub enum QuestionKind {
 
 impl QuestionKind {
     /// Every question.
-    pub const ALL: [Self; 4] = [Self::ReplicaBlockers, Self::CaughtUp, Self::Databases, Self::Users];
+    pub const ALL: [Self; 5] =
+        [Self::ReplicaBlockers, Self::CaughtUp, Self::PreCheck, Self::Databases, Self::Users];
 
     /// The word in rows.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ReplicaBlockers => "replica_blockers",
             Self::CaughtUp => "caught_up",
+            Self::PreCheck => "pre_check",
             Self::Databases => "databases",
             Self::Users => "users",
         }
@@ -34,6 +39,7 @@ impl QuestionKind {
     pub const fn title(self) -> &'static str {
         match self {
             Self::ReplicaBlockers => "what stands in the way of an upgrade",
+            Self::PreCheck => "what an upgrade would meet",
             Self::CaughtUp => "whether the new instance has caught up",
             Self::Databases => "its databases",
             Self::Users => "its users",
@@ -61,6 +67,31 @@ pub struct Blocker {
     pub why: String,
     /// What the tenant can do.
     pub remedy: String,
+}
+
+/// Something that an upgrade meets in a server: it stands in the way, or will be noticed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Whether the upgrade cannot be done while it is so.
+    pub blocks: bool,
+    /// The object: `shop.carts` for example.
+    pub object: String,
+    /// What is with it.
+    pub why: String,
+    /// What the tenant can do.
+    pub remedy: String,
+}
+
+impl From<Blocker> for Finding {
+    fn from(Blocker { object, why, remedy }: Blocker) -> Self {
+        Self { blocks: true, object, why, remedy }
+    }
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}: {}", self.object, self.why, self.remedy)
+    }
 }
 
 impl std::fmt::Display for Blocker {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
+
 use crate::domain::ids::InstanceId;
 
 /// The kind of a refusal. The wire's status and fault name are one match in `api::error`.
@@ -17,6 +19,8 @@ pub enum Kind {
     OverLimit,
     /// The resource is not in a state that allows it.
     Unprocessable,
+    /// The resource is past the point at which it could be done.
+    Conflict,
     /// The service does not do this.
     NotImplemented,
     /// The service cannot answer now; the same request may succeed later.
@@ -60,6 +64,27 @@ pub enum Refusal {
         /// What was asked for, as `type version`.
         to: String,
     },
+    /// No enabled row of the matrix lets the same instance go from its version to the target.
+    NoSwitch {
+        /// What runs, as `type version`.
+        from: String,
+        /// What was asked for, as `type version`.
+        to: String,
+        /// The strategy that was asked for, where one was.
+        strategy: Option<&'static str>,
+    },
+    /// The old server of an earlier upgrade is kept still.
+    KeepsRetired {
+        /// The instance.
+        id: InstanceId,
+        /// Until when.
+        until: DateTime<Utc>,
+    },
+    /// The task is past the point up to which it can be ended.
+    TooLate {
+        /// The task, or what was to be done with it.
+        what: String,
+    },
     /// The datastore's type has no upgrade at all.
     NoUpgrades {
         /// The datastore's name.
@@ -94,7 +119,7 @@ impl Refusal {
     /// The kind, from which each dialect makes its status.
     pub const fn kind(&self) -> Kind {
         match self {
-            Self::Invalid(_) | Self::NoPath { .. } => Kind::BadRequest,
+            Self::Invalid(_) | Self::NoPath { .. } | Self::NoSwitch { .. } => Kind::BadRequest,
             Self::Forbidden { .. } | Self::HasReplicas | Self::NotYours(_) => Kind::Forbidden,
             Self::NotFound { .. } => Kind::NotFound,
             Self::NoRoom(_) | Self::OverQuota { .. } => Kind::OverLimit,
@@ -102,7 +127,9 @@ impl Refusal {
             | Self::BeingUpgraded(_)
             | Self::Replicating(_)
             | Self::NotSimulated(_)
+            | Self::KeepsRetired { .. }
             | Self::Blocked(_) => Kind::Unprocessable,
+            Self::TooLate { .. } => Kind::Conflict,
             Self::NoUpgrades { .. } => Kind::NotImplemented,
             Self::Unavailable(_) | Self::NoAnswer { .. } => Kind::Unavailable,
         }
@@ -138,6 +165,23 @@ impl fmt::Display for Refusal {
                     "An upgrade from {from} to {to} is not allowed: see the instance's available_upgrades."
                 )
             }
+            Self::NoSwitch { from, to, strategy } => {
+                write!(f, "An upgrade of the same instance from {from} to {to}")?;
+                if let Some(strategy) = strategy {
+                    write!(f, " by the strategy {strategy}")?;
+                }
+                f.write_str(
+                    " is not allowed: see the instance's upgrade-targets. The action {\"upgrade\": \
+                     {\"datastore_type\", \"datastore_version\"}} upgrades by way of a new instance: see its \
+                     available_upgrades.",
+                )
+            }
+            Self::KeepsRetired { id, until } => write!(
+                f,
+                "Instance {id} keeps the old server of its last upgrade until {}: wait, or say drop_retired.",
+                until.format("%Y-%m-%dT%H:%M:%SZ")
+            ),
+            Self::TooLate { what } => write!(f, "{what}"),
             Self::OverQuota { resources } => {
                 let names: Vec<String> = resources.iter().map(|name| format!("'{name}'")).collect();
                 write!(f, "Quota exceeded for resources: [{}].", names.join(", "))

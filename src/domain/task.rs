@@ -5,12 +5,18 @@
 //! `verifying`, a state without worker and lease, in which the customer's decision is an event of the task: detach
 //! or abandon. A failure before the one-way point goes to the undo phase. After it (a deletion from its start, an
 //! upgrade from the accepted detach) there is no undo: a step is tried again, and in the end an operator is asked.
+//!
+//! An upgrade of the same instance begins as [`TaskKind::UpgradeAuto`], whose one forward step looks at the server and
+//! fixes the strategy: that changes the task's kind, once. Its one-way point is the record of [`Step::Switch`], which
+//! makes the candidate serve; before it a failure, or a customer who cancels, leads back to the old server, after it
+//! the [`Phase::Finish`] only goes forward.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::datastore::UnknownWord;
 use crate::domain::ids::{GenerationId, InstanceId, ProjectId, TaskId};
+use crate::domain::switch::{Strategy, SwitchPlan};
 use crate::domain::tenant::NewDatabase;
 use crate::domain::upgrade::UpgradePlan;
 
@@ -23,6 +29,12 @@ pub enum TaskKind {
     Delete,
     /// Upgrades an instance, strategy replica.
     Upgrade,
+    /// Upgrades the same instance; the strategy is not fixed yet.
+    UpgradeAuto,
+    /// Upgrades the same instance, its data converted while it is held.
+    UpgradeInPlace,
+    /// Upgrades the same instance, fed by replication and switched.
+    UpgradeTwin,
 }
 
 /// A task's state, as our own routes show it.
@@ -55,6 +67,8 @@ pub enum Phase {
     Abandon,
     /// Back to what was.
     Undo,
+    /// After the switch: the one-way point of an upgrade of the same instance.
+    Finish,
 }
 
 /// A part of a task. Each may run twice: it looks first at what is there.
@@ -92,14 +106,46 @@ pub enum Step {
     Unroute,
     /// Stop the task's own server and delete what it holds.
     DropServer,
+    /// Make the candidate's data ready as far as can be while the old server serves.
+    Ready,
+    /// Wait for a moment in which clients hardly notice a hold.
+    Quiet,
+    /// Have the endpoint hold new connections.
+    Hold,
+    /// Keep tenants from writing to the old server, and end their sessions.
+    Fence,
+    /// Stop the old server, and prove that it stopped cleanly.
+    Stop,
+    /// Make the candidate's data of the old server's, whose folder is not touched.
+    Transform,
+    /// Ask the candidate what it is, and make it the one that serves: the one-way point.
+    Switch,
+    /// Let tenants write to the new server.
+    Admit,
+    /// Have the endpoint let connections through again.
+    Reopen,
+    /// Stop the old server, which is kept for a while, and take off what the upgrade left in it.
+    Retire,
+    /// Have the old server serve again: started, and open to writes.
+    Reinstate,
 }
 
-const ALL_KINDS: [TaskKind; 3] = [TaskKind::Create, TaskKind::Delete, TaskKind::Upgrade];
-const ALL_PHASES: [Phase; 4] = [Phase::Forward, Phase::Detach, Phase::Abandon, Phase::Undo];
+const ALL_KINDS: [TaskKind; 6] = [
+    TaskKind::Create,
+    TaskKind::Delete,
+    TaskKind::Upgrade,
+    TaskKind::UpgradeAuto,
+    TaskKind::UpgradeInPlace,
+    TaskKind::UpgradeTwin,
+];
+const ALL_PHASES: [Phase; 5] = [Phase::Forward, Phase::Detach, Phase::Abandon, Phase::Undo, Phase::Finish];
+
+/// Back to the old server, which is safe at once: what is left of the candidate goes afterwards.
+const BACK: &[Step] = &[Step::Reinstate, Step::Reopen, Step::DropServer, Step::Release];
 
 impl TaskKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = ALL_KINDS;
+    pub const ALL: [Self; 6] = ALL_KINDS;
 
     /// The steps of a phase, in order; empty when the kind has no such phase.
     pub const fn steps(self, phase: Phase) -> &'static [Step] {
@@ -124,8 +170,59 @@ impl TaskKind {
             (Self::Upgrade, Phase::Abandon | Phase::Undo) => {
                 &[Step::Unroute, Step::DropServer, Step::Release]
             }
-            (Self::Create, Phase::Detach | Phase::Abandon)
-            | (Self::Delete, Phase::Detach | Phase::Abandon | Phase::Undo) => &[],
+            (Self::UpgradeAuto, Phase::Forward) => &[Step::Examine],
+            (Self::UpgradeInPlace, Phase::Forward) => &[
+                Step::Examine,
+                Step::Ready,
+                Step::Quiet,
+                Step::Hold,
+                Step::Fence,
+                Step::Stop,
+                Step::Transform,
+                Step::Start,
+                Step::Convert,
+                Step::Switch,
+            ],
+            (Self::UpgradeTwin, Phase::Forward) => &[
+                Step::Examine,
+                Step::Place,
+                Step::Start,
+                Step::Seed,
+                Step::Convert,
+                Step::Replicate,
+                Step::CatchUp,
+                Step::Verify,
+                Step::Quiet,
+                Step::Hold,
+                Step::Fence,
+                Step::Drain,
+                Step::Cut,
+                Step::Switch,
+            ],
+            (Self::UpgradeInPlace | Self::UpgradeTwin, Phase::Finish) => {
+                &[Step::Admit, Step::Reopen, Step::Retire]
+            }
+            (Self::UpgradeAuto | Self::UpgradeInPlace | Self::UpgradeTwin, Phase::Abandon | Phase::Undo) => {
+                BACK
+            }
+            (Self::Create, Phase::Detach | Phase::Abandon | Phase::Finish)
+            | (Self::Delete, Phase::Detach | Phase::Abandon | Phase::Undo | Phase::Finish)
+            | (Self::Upgrade | Self::UpgradeAuto, Phase::Finish)
+            | (Self::UpgradeAuto | Self::UpgradeInPlace | Self::UpgradeTwin, Phase::Detach) => &[],
+        }
+    }
+
+    /// Whether it upgrades the same instance.
+    pub const fn switches(self) -> bool {
+        matches!(self, Self::UpgradeAuto | Self::UpgradeInPlace | Self::UpgradeTwin)
+    }
+
+    /// What a client is told that it is: one word for every strategy.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Delete => "delete",
+            Self::Upgrade | Self::UpgradeAuto | Self::UpgradeInPlace | Self::UpgradeTwin => "upgrade",
         }
     }
 
@@ -135,17 +232,32 @@ impl TaskKind {
             Self::Create => "create",
             Self::Delete => "delete",
             Self::Upgrade => "upgrade",
+            Self::UpgradeAuto => "upgrade_auto",
+            Self::UpgradeInPlace => "upgrade_in_place",
+            Self::UpgradeTwin => "upgrade_twin",
         }
     }
 }
 
 impl Phase {
     /// Every phase.
-    pub const ALL: [Self; 4] = ALL_PHASES;
+    pub const ALL: [Self; 5] = ALL_PHASES;
 
     /// Whether a failure here can still be undone.
     pub const fn can_undo(self, kind: TaskKind) -> bool {
-        matches!((kind, self), (TaskKind::Create | TaskKind::Upgrade, Self::Forward))
+        match kind {
+            TaskKind::Create
+            | TaskKind::Upgrade
+            | TaskKind::UpgradeAuto
+            | TaskKind::UpgradeInPlace
+            | TaskKind::UpgradeTwin => matches!(self, Self::Forward),
+            TaskKind::Delete => false,
+        }
+    }
+
+    /// Whether a customer can still end the task here.
+    pub const fn can_cancel(self, kind: TaskKind) -> bool {
+        kind.switches() && matches!(self, Self::Forward)
     }
 
     /// The word in rows and views.
@@ -155,13 +267,14 @@ impl Phase {
             Self::Detach => "detach",
             Self::Abandon => "abandon",
             Self::Undo => "undo",
+            Self::Finish => "finish",
         }
     }
 
     const fn ends_in(self, kind: TaskKind) -> TaskState {
         match (self, kind) {
             (Self::Forward, TaskKind::Upgrade) => TaskState::Verifying,
-            (Self::Forward | Self::Detach, _) => TaskState::Succeeded,
+            (Self::Forward | Self::Detach | Self::Finish, _) => TaskState::Succeeded,
             (Self::Abandon, _) => TaskState::Cancelled,
             (Self::Undo, _) => TaskState::RolledBack,
         }
@@ -170,7 +283,7 @@ impl Phase {
 
 impl Step {
     /// Every step.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 27] = [
         Self::Examine,
         Self::Place,
         Self::Start,
@@ -187,7 +300,33 @@ impl Step {
         Self::Release,
         Self::Unroute,
         Self::DropServer,
+        Self::Ready,
+        Self::Quiet,
+        Self::Hold,
+        Self::Fence,
+        Self::Stop,
+        Self::Transform,
+        Self::Switch,
+        Self::Admit,
+        Self::Reopen,
+        Self::Retire,
+        Self::Reinstate,
     ];
+
+    /// Whether tenants wait while it runs, so that it must end soon, one way or the other.
+    pub const fn is_held(self) -> bool {
+        matches!(
+            self,
+            Self::Hold
+                | Self::Fence
+                | Self::Stop
+                | Self::Transform
+                | Self::Switch
+                | Self::Admit
+                | Self::Reopen
+                | Self::Reinstate
+        )
+    }
 
     /// The word in rows and views.
     pub const fn as_str(self) -> &'static str {
@@ -208,6 +347,17 @@ impl Step {
             Self::Release => "release",
             Self::Unroute => "unroute",
             Self::DropServer => "drop_server",
+            Self::Ready => "ready",
+            Self::Quiet => "quiet",
+            Self::Hold => "hold",
+            Self::Fence => "fence",
+            Self::Stop => "stop",
+            Self::Transform => "transform",
+            Self::Switch => "switch",
+            Self::Admit => "admit",
+            Self::Reopen => "reopen",
+            Self::Retire => "retire",
+            Self::Reinstate => "reinstate",
         }
     }
 }
@@ -285,8 +435,10 @@ pub enum Plan {
     Create(CreatePlan),
     /// Delete an instance.
     Delete(DeletePlan),
-    /// Upgrade an instance.
+    /// Upgrade an instance by way of a new one.
     Upgrade(UpgradePlan),
+    /// Upgrade the same instance.
+    Switch(SwitchPlan),
 }
 
 /// What a creation does.
@@ -314,12 +466,27 @@ pub struct DeletePlan {
 }
 
 impl Plan {
+    /// The instance that it is about: an upgrade's old one.
+    pub const fn subject(&self) -> InstanceId {
+        match self {
+            Self::Create(plan) => plan.instance,
+            Self::Delete(plan) => plan.instance,
+            Self::Upgrade(plan) => plan.source,
+            Self::Switch(plan) => plan.instance,
+        }
+    }
+
     /// The kind of the task that it makes.
     pub const fn kind(&self) -> TaskKind {
         match self {
             Self::Create(_) => TaskKind::Create,
             Self::Delete(_) => TaskKind::Delete,
             Self::Upgrade(_) => TaskKind::Upgrade,
+            Self::Switch(plan) => match plan.strategy {
+                None => TaskKind::UpgradeAuto,
+                Some(Strategy::InPlace) => TaskKind::UpgradeInPlace,
+                Some(Strategy::Twin) => TaskKind::UpgradeTwin,
+            },
         }
     }
 }
@@ -351,6 +518,10 @@ pub struct Task {
     pub created_at: DateTime<Utc>,
     /// When it last moved.
     pub updated_at: DateTime<Utc>,
+    /// What its steps found out, for who asked: an object.
+    pub report: serde_json::Value,
+    /// Whether its customer wants it to end before its one-way point.
+    pub cancel_asked: bool,
 }
 
 impl Task {
@@ -396,8 +567,10 @@ pub enum TaskEvent {
     StepFailed,
     /// The customer decided for the new side.
     DetachAccepted,
-    /// The customer decided against the new side.
+    /// The customer decided against the new side, or for an end before the one-way point.
     AbandonAccepted,
+    /// The look at the server is done and recorded, and the task is of this kind from now on.
+    StrategyFixed(TaskKind),
     /// An operator mended what kept the task at this step.
     OperatorRetried(Phase, Step),
 }
@@ -429,8 +602,15 @@ impl Progress {
                 Ok(match (steps.get(at + 1), phase.ends_in(kind)) {
                     (Some(next), _) => Self::At(phase, *next),
                     (None, TaskState::Verifying) => Self::Verifying,
+                    (None, _) if phase == Phase::Forward && kind.switches() => begin(Phase::Finish)?,
                     (None, end) => Self::Ended(end),
                 })
+            }
+            (Self::At(Phase::Forward, Step::Examine), TaskEvent::StrategyFixed(fixed))
+                if kind == TaskKind::UpgradeAuto && fixed != kind && fixed.switches() =>
+            {
+                let next = fixed.steps(Phase::Forward).get(1).ok_or(illegal)?;
+                Ok(Self::At(Phase::Forward, *next))
             }
             (Self::At(phase, step), TaskEvent::StepRetried) => Ok(Self::At(phase, step)),
             (Self::At(phase, step), TaskEvent::Redo(from)) => {
@@ -445,7 +625,11 @@ impl Progress {
             (Self::At(phase, _), TaskEvent::StepFailed) if phase.can_undo(kind) => begin(Phase::Undo),
             (Self::At(_, _), TaskEvent::StepFailed) => Ok(Self::NeedsOperator),
             (Self::Verifying, TaskEvent::DetachAccepted) => begin(Phase::Detach),
-            (Self::Verifying, TaskEvent::AbandonAccepted) => begin(Phase::Abandon),
+            (Self::Verifying, TaskEvent::AbandonAccepted) if !kind.switches() => begin(Phase::Abandon),
+            (Self::Scheduled, TaskEvent::AbandonAccepted) if kind.switches() => begin(Phase::Abandon),
+            (Self::At(phase, _), TaskEvent::AbandonAccepted) if phase.can_cancel(kind) => {
+                begin(Phase::Abandon)
+            }
             (Self::NeedsOperator, TaskEvent::OperatorRetried(phase, step))
                 if !phase.can_undo(kind) && kind.steps(phase).contains(&step) =>
             {
@@ -460,6 +644,7 @@ impl Progress {
                 | TaskEvent::StepFailed
                 | TaskEvent::DetachAccepted
                 | TaskEvent::AbandonAccepted
+                | TaskEvent::StrategyFixed(_)
                 | TaskEvent::OperatorRetried(_, _),
             ) => Err(illegal),
         }
@@ -507,6 +692,12 @@ mod tests {
             (TaskKind::Upgrade, Phase::Detach, TaskState::Succeeded),
             (TaskKind::Upgrade, Phase::Abandon, TaskState::Cancelled),
             (TaskKind::Upgrade, Phase::Undo, TaskState::RolledBack),
+            (TaskKind::UpgradeAuto, Phase::Undo, TaskState::RolledBack),
+            (TaskKind::UpgradeAuto, Phase::Abandon, TaskState::Cancelled),
+            (TaskKind::UpgradeInPlace, Phase::Finish, TaskState::Succeeded),
+            (TaskKind::UpgradeInPlace, Phase::Undo, TaskState::RolledBack),
+            (TaskKind::UpgradeTwin, Phase::Finish, TaskState::Succeeded),
+            (TaskKind::UpgradeTwin, Phase::Abandon, TaskState::Cancelled),
         ] {
             let steps = kind.steps(phase);
             let mut at = Progress::At(phase, steps[0]);
@@ -524,7 +715,7 @@ mod tests {
             let Progress::At(phase, _) = progress else { continue };
             let next = progress.after(kind, TaskEvent::StepFailed).unwrap();
             match (kind, phase) {
-                (TaskKind::Create | TaskKind::Upgrade, Phase::Forward) => {
+                (kind, Phase::Forward) if kind != TaskKind::Delete => {
                     assert!(matches!(next, Progress::At(Phase::Undo, _)), "{kind:?} {progress:?}");
                 }
                 _ => assert_eq!(next, Progress::NeedsOperator, "{kind:?} {progress:?}"),
@@ -553,15 +744,50 @@ mod tests {
                         kind == TaskKind::Upgrade
                             && matches!(event, TaskEvent::DetachAccepted | TaskEvent::AbandonAccepted)
                     ),
-                    Progress::Scheduled => assert_eq!(next.is_ok(), event == TaskEvent::Begun),
-                    Progress::At(_, _) => {
+                    Progress::Scheduled => assert_eq!(
+                        next.is_ok(),
+                        event == TaskEvent::Begun || event == TaskEvent::AbandonAccepted && kind.switches()
+                    ),
+                    Progress::At(phase, _) => {
+                        assert!(event != TaskEvent::DetachAccepted || next.is_err());
                         assert!(
-                            !matches!(event, TaskEvent::DetachAccepted | TaskEvent::AbandonAccepted)
-                                || next.is_err()
+                            event != TaskEvent::AbandonAccepted || next.is_ok() == phase.can_cancel(kind)
                         );
                     }
                 }
             }
+        }
+    }
+
+    /// The one-way point of an upgrade of the same instance is the record of the switch, and nothing else.
+    #[test]
+    fn the_switch_is_the_one_way_point() {
+        for kind in [TaskKind::UpgradeInPlace, TaskKind::UpgradeTwin] {
+            let examined = Progress::At(Phase::Forward, Step::Examine);
+            let mut at = examined.after(TaskKind::UpgradeAuto, TaskEvent::StrategyFixed(kind)).unwrap();
+            assert_eq!(at, examined.after(kind, TaskEvent::StepDone).unwrap());
+            while at != Progress::At(Phase::Finish, Step::Admit) {
+                assert!(matches!(
+                    at.after(kind, TaskEvent::StepFailed),
+                    Ok(Progress::At(Phase::Undo, Step::Reinstate))
+                ));
+                assert!(matches!(
+                    at.after(kind, TaskEvent::AbandonAccepted),
+                    Ok(Progress::At(Phase::Abandon, Step::Reinstate))
+                ));
+                let last = at;
+                at = at.after(kind, TaskEvent::StepDone).unwrap();
+                assert_eq!(
+                    last == Progress::At(Phase::Forward, Step::Switch),
+                    at == Progress::At(Phase::Finish, Step::Admit)
+                );
+            }
+            assert_eq!(at.after(kind, TaskEvent::StepFailed), Ok(Progress::NeedsOperator));
+            assert!(at.after(kind, TaskEvent::AbandonAccepted).is_err());
+            for other in [TaskKind::Upgrade, TaskKind::Create, TaskKind::Delete, TaskKind::UpgradeAuto] {
+                assert!(examined.after(TaskKind::UpgradeAuto, TaskEvent::StrategyFixed(other)).is_err());
+            }
+            assert!(examined.after(TaskKind::Upgrade, TaskEvent::StrategyFixed(kind)).is_err());
         }
     }
 

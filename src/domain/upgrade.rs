@@ -87,9 +87,12 @@ pub fn serving(instance: &Instance) -> Result<(), Refusal> {
         | InstanceState::FeedingUpgrade
         | InstanceState::VerifyUpgrade
         | InstanceState::Detaching => instance.running.is_some(),
-        InstanceState::Building | InstanceState::Deleting | InstanceState::Error | InstanceState::Deleted => {
-            false
-        }
+        // What is asked of it may be asked of the server that is being left.
+        InstanceState::Upgrading
+        | InstanceState::Building
+        | InstanceState::Deleting
+        | InstanceState::Error
+        | InstanceState::Deleted => false,
     };
     if serves { Ok(()) } else { Err(not_ready(instance)) }
 }

@@ -1,5 +1,9 @@
 //! One connection: to the server's socket, the header that says who comes, the client's first word, and then every byte
 //! both ways. What passes is never looked at.
+//!
+//! While its address is held, a new connection waits here; one that has passed the gate is counted until it has ended,
+//! so that who cuts them can tell when none is left. A connection ends, too, when its address leads to another server:
+//! it would go on talking to one that serves no more.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,6 +17,7 @@ use tokio::time::Instant;
 
 use super::SocketPath;
 use super::greeting::{self, Unheard};
+use crate::db::routes::Hold;
 use crate::domain::ids::GenerationId;
 use crate::sockets;
 use crate::telemetry::metrics::{self, Connection};
@@ -37,10 +42,50 @@ pub(super) enum Presents {
     Itself,
 }
 
+/// Where an address leads, and whether it is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Leads {
+    pub(super) to: GenerationId,
+    pub(super) hold: Option<Hold>,
+}
+
+/// The connections that have passed the gate.
+#[derive(Clone)]
+pub(super) struct Passed(watch::Sender<usize>);
+
+impl Default for Passed {
+    fn default() -> Self {
+        Self(watch::Sender::new(0))
+    }
+}
+
+impl Passed {
+    fn enter(&self) -> Pass {
+        self.0.send_modify(|count| *count += 1);
+        Pass(self.clone())
+    }
+
+    /// Returns when none is left.
+    pub(super) async fn none_is_left(&self) {
+        // The sender is ours: it does not go away.
+        let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
+    }
+}
+
+/// One of them.
+struct Pass(Passed);
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|count| *count -= 1);
+    }
+}
+
 /// Where new connections of one listener go.
 #[derive(Clone)]
 pub(super) struct Way {
-    pub(super) leads_to: watch::Receiver<GenerationId>,
+    pub(super) leads_to: watch::Receiver<Leads>,
+    pub(super) passed: Passed,
     pub(super) socket_path: SocketPath,
     pub(super) presents: Presents,
     pub(super) wait_for_server: Duration,
@@ -54,15 +99,76 @@ pub(super) async fn forward(mut client: TcpStream, from: SocketAddr, way: Way) {
     if let Err(error) = prepare(&client) {
         tracing::debug!(error = %error, "a connection without its options");
     }
-    let mut server = match reach(&way, &client).await {
+    let (_pass, generation) = match admit(&way, &client).await {
+        Admission::Passed(pass, generation) => (pass, generation),
+        Admission::NotNow => {
+            tracing::debug!(client = %from, "a connection was told to come again");
+            metrics::endpoint_refused("held");
+            // Said before the client has said anything, as a server does that takes no more connections.
+            if client.write_all(&greeting::not_now()).await.is_ok() {
+                linger(client).await;
+            }
+            return;
+        }
+        Admission::Gone => return,
+    };
+    tokio::select! {
+        () = talk(client, from, &way, generation) => {}
+        // What it would say now would go to a server that serves no more.
+        () = severed(way.leads_to.clone(), generation) => {
+            tracing::debug!(client = %from, generation.id = %generation, "a connection was cut");
+        }
+    }
+}
+
+/// What becomes of a new connection at the gate.
+enum Admission {
+    /// It may go on, to that server.
+    Passed(Pass, GenerationId),
+    /// It has waited for as long as a connection may.
+    NotNow,
+    /// Its client, or the listener, is gone.
+    Gone,
+}
+
+/// Waits while the address is held.
+async fn admit(way: &Way, client: &TcpStream) -> Admission {
+    let mut leads = way.leads_to.clone();
+    let mut until: Option<Instant> = None;
+    loop {
+        // Counted first, then looked: whoever holds the address and then looks whom it has let through misses none.
+        let pass = way.passed.enter();
+        let now = *leads.borrow_and_update();
+        let Some(hold) = now.hold else { return Admission::Passed(pass, now.to) };
+        drop(pass);
+        let until = *until.get_or_insert_with(|| Instant::now() + Duration::from_millis(hold.wait_ms.into()));
+        tokio::select! {
+            changed = leads.changed() => if changed.is_err() { return Admission::Gone },
+            () = tokio::time::sleep_until(until) => return Admission::NotNow,
+            gone = is_gone(client) => if gone { return Admission::Gone },
+        }
+    }
+}
+
+/// Returns when a connection to `generation` must end.
+async fn severed(mut leads: watch::Receiver<Leads>, generation: GenerationId) {
+    let over = |now: &Leads| now.to != generation || now.hold.is_some_and(|hold| hold.cut);
+    if leads.wait_for(over).await.is_err() {
+        // The listener is closing, and ends its connections itself.
+        std::future::pending().await
+    }
+}
+
+async fn talk(mut client: TcpStream, from: SocketAddr, way: &Way, generation: GenerationId) {
+    let mut server = match reach(way, generation, &client).await {
         Ok(server) => server,
         Err(error) => {
-            tracing::debug!(generation.id = %*way.leads_to.borrow(), error = %error, "no server for a connection");
+            tracing::debug!(generation.id = %generation, error = %error, "no server for a connection");
             metrics::endpoint_refused("no_server");
             return;
         }
     };
-    match greet(&mut client, from, &mut server, &way).await {
+    match greet(&mut client, from, &mut server, way).await {
         Ok(()) => {}
         Err(error) => {
             tracing::debug!(client = %from, error = %error, "a connection ended before it began");
@@ -122,12 +228,11 @@ fn prepare(client: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Connects to the server, for a while: it may be restarting. Where it leads is asked at each try.
-async fn reach(way: &Way, client: &TcpStream) -> io::Result<UnixStream> {
+/// Connects to the server, for a while: it may be restarting.
+async fn reach(way: &Way, generation: GenerationId, client: &TcpStream) -> io::Result<UnixStream> {
     let deadline = Instant::now() + way.wait_for_server;
     let mut pause = FIRST_PAUSE;
     loop {
-        let generation = *way.leads_to.borrow();
         let error = match sockets::connect(&(way.socket_path)(generation)).await {
             Ok(server) => return Ok(server),
             Err(error) => error,

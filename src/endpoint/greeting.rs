@@ -38,6 +38,18 @@ pub(super) fn header(from: SocketAddr, to: SocketAddr) -> String {
     format!("PROXY {family} {} {} {} {}\r\n", ip(from), ip(to), from.port(), to.port())
 }
 
+/// What a server of the MySQL protocol says in place of its greeting when it is going down, as a packet: error 1053,
+/// without a state, since nothing was agreed with the client yet.
+pub(super) fn not_now() -> Vec<u8> {
+    const CODE: u16 = 1053;
+    const TEXT: &[u8] = b"Server shutdown in progress";
+    let length = u8::try_from(3 + TEXT.len()).unwrap_or(u8::MAX);
+    let mut packet = vec![length, 0, 0, 0, 0xff];
+    packet.extend_from_slice(&CODE.to_le_bytes());
+    packet.extend_from_slice(TEXT);
+    packet
+}
+
 /// Passes the client's first four bytes on if they begin a login, and until then what the server says.
 pub(super) async fn first_word(client: &mut TcpStream, server: &mut UnixStream) -> io::Result<()> {
     let mut head = [0; HEAD];
@@ -138,6 +150,14 @@ mod tests {
         ] {
             assert_eq!(header(from.parse().expect("an address"), to), line);
         }
+    }
+
+    #[test]
+    fn not_now_is_a_packet_of_the_protocol() {
+        let packet = not_now();
+        assert_eq!(usize::from(packet[0]), packet.len() - HEAD);
+        assert_eq!(packet[1..7], [0, 0, 0, 0xff, 0x1d, 0x04]);
+        assert!(packet.ends_with(b"in progress"));
     }
 
     #[test]

@@ -10,11 +10,12 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::SocketPath;
-use super::forward::{self, Presents, Way};
+use super::forward::{self, Leads, Passed, Presents, Way};
 use super::greeting::Unheard;
-use crate::domain::ids::GenerationId;
 use crate::telemetry::metrics;
 
+/// How long connections that are cut may take to end before we come back to it.
+const CUT_WITHIN: Duration = Duration::from_secs(2);
 /// How many connections may wait in the system's queue.
 const BACKLOG: u32 = 1_024;
 /// The pause after a failed accept (no more open files, usually); it doubles up to [`LONGEST_PAUSE`].
@@ -35,7 +36,8 @@ pub(super) struct Limits {
 /// A listener with its connections. Dropping it ends them without waiting.
 pub(super) struct Listening {
     address: SocketAddr,
-    generation: watch::Sender<GenerationId>,
+    leads: watch::Sender<Leads>,
+    passed: Passed,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -49,7 +51,7 @@ impl Drop for Listening {
 impl Listening {
     pub(super) fn open(
         address: SocketAddr,
-        generation: GenerationId,
+        leads: Leads,
         presents: Presents,
         limits: Limits,
         socket_path: SocketPath,
@@ -60,10 +62,12 @@ impl Listening {
         socket.bind(address)?;
         let listener = socket.listen(BACKLOG)?;
         let address = listener.local_addr()?;
-        let (generation, leads_to) = watch::channel(generation);
+        let (leads, leads_to) = watch::channel(leads);
+        let passed = Passed::default();
         let (stop, stopped) = watch::channel(false);
         let way = Way {
             leads_to,
+            passed: passed.clone(),
             socket_path,
             presents,
             wait_for_server: limits.wait_for_server,
@@ -71,16 +75,21 @@ impl Listening {
             unheard: Unheard::default(),
         };
         let task = tokio::spawn(accept(listener, address, way, limits.connections, stopped));
-        Ok(Self { address, generation, stop, task })
+        Ok(Self { address, leads, passed, stop, task })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Leads new connections there; those that are open stay where they are.
-    pub(super) fn lead_to(&self, generation: GenerationId) {
-        self.generation.send_if_modified(|now| std::mem::replace(now, generation) != generation);
+    /// Leads connections there, or holds them. Those that are open end when they are cut or led elsewhere; `false` when
+    /// they are cut and have not all ended yet.
+    pub(super) async fn lead(&self, leads: Leads) -> bool {
+        self.leads.send_if_modified(|now| std::mem::replace(now, leads) != leads);
+        if !leads.hold.is_some_and(|hold| hold.cut) {
+            return true;
+        }
+        tokio::time::timeout(CUT_WITHIN, self.passed.none_is_left()).await.is_ok()
     }
 
     /// Stops listening and closes the connections; returns when both is so.

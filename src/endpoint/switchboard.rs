@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
-use super::forward::Presents;
+use super::forward::{Leads, Presents};
 use super::listening::{Limits, Listening};
 use super::{Config, SocketPath, blocked};
 use crate::db::routes::Routes;
-use crate::domain::ids::{GenerationId, InstanceId, TaskId};
+use crate::domain::ids::{InstanceId, TaskId};
 use crate::telemetry::metrics;
 
 /// A relay has one candidate, which reconnects now and then; nobody else may fill the source through it.
@@ -51,18 +51,17 @@ impl Switchboard {
     /// Puts `wanted` in force as far as it can be: gives those for which it is.
     pub(super) async fn apply(&mut self, wanted: &Routes) -> InForce {
         let most = self.limits.connections;
-        let mut ways: HashMap<Key, (SocketAddr, GenerationId, usize)> = HashMap::new();
+        let mut ways: HashMap<Key, (SocketAddr, Leads, usize)> = HashMap::new();
         for route in &wanted.routes {
-            if let Some(generation) = route.generation {
+            if let Some(to) = route.generation {
                 let connections = usize::try_from(route.connections).unwrap_or(most).min(most);
-                ways.insert(Key::Instance(route.instance), (route.address, generation, connections));
+                let leads = Leads { to, hold: route.hold };
+                ways.insert(Key::Instance(route.instance), (route.address, leads, connections));
             }
         }
         for relay in &wanted.relays {
-            ways.insert(
-                Key::Relay(relay.task),
-                (relay.address, relay.generation, RELAY_CONNECTIONS.min(most)),
-            );
+            let leads = Leads { to: relay.generation, hold: None };
+            ways.insert(Key::Relay(relay.task), (relay.address, leads, RELAY_CONNECTIONS.min(most)));
         }
 
         // First what ends, so that an address which moved is free.
@@ -83,15 +82,21 @@ impl Switchboard {
         }
 
         self.told.retain(|address| ways.values().any(|(wanted, _, _)| *wanted == *address));
-        for (key, (address, generation, connections)) in ways {
+        let mut unfinished = HashSet::new();
+        for (key, (address, leads, connections)) in ways {
             match self.listening.get(&key) {
-                Some(now) => now.lead_to(generation),
-                None => self.open(key, address, generation, connections),
+                Some(now) => {
+                    if !now.lead(leads).await {
+                        tracing::warn!(address = %address, "connections that are cut have not all ended");
+                        unfinished.insert(key);
+                    }
+                }
+                None => self.open(key, address, leads, connections),
             }
         }
 
         metrics::endpoint_addresses(self.listening.len());
-        let listens = |key: Key| self.listening.contains_key(&key);
+        let listens = |key: Key| self.listening.contains_key(&key) && !unfinished.contains(&key);
         InForce {
             instances: wanted
                 .routes
@@ -108,13 +113,13 @@ impl Switchboard {
         }
     }
 
-    fn open(&mut self, key: Key, address: SocketAddr, generation: GenerationId, connections: usize) {
+    fn open(&mut self, key: Key, address: SocketAddr, leads: Leads, connections: usize) {
         let limits = Limits { connections, ..self.limits };
         let presents = match key {
             Key::Instance(_) => Presents::Client,
             Key::Relay(_) => Presents::Itself,
         };
-        match Listening::open(address, generation, presents, limits, self.socket_path.clone()) {
+        match Listening::open(address, leads, presents, limits, self.socket_path.clone()) {
             Ok(listening) => {
                 tracing::info!(address = %listening.address(), "listening");
                 self.told.remove(&address);

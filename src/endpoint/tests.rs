@@ -487,6 +487,7 @@ async fn the_last_state_is_kept_whole_and_is_its_hosts_own() {
             epoch: 4,
             applied_epoch: 3,
             connections: 100,
+            hold: None,
         }],
         relays: vec![Relay {
             task: TaskId(Uuid::now_v7()),

@@ -15,7 +15,8 @@ use secrecy::SecretString;
 
 use crate::domain::datastore::EngineKind;
 use crate::domain::ids::GenerationId;
-use crate::domain::question::Blocker;
+use crate::domain::question::{Blocker, Finding};
+use crate::domain::switch::Strategy;
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::runtimes::{self, Runtime};
 
@@ -239,6 +240,52 @@ pub trait Engine: Send + Sync {
     /// Takes the replication account off the source, and what a killed copy or comparison left there. Happy when there
     /// is none.
     async fn forget_follower(&self, source: &Server) -> Result<(), Error>;
+
+    /// A tenant's transaction that has been open for longer than `longer_than`, in words that name its session and
+    /// account, never its statements; `None` when there is none. The oldest, where there are several.
+    async fn oldest_transaction(
+        &self,
+        server: &Server,
+        longer_than: Duration,
+    ) -> Result<Option<String>, Error>;
+
+    /// Keeps tenants from writing, in a way that a restart comes up with: what `server.settings` say (read-only, no
+    /// events) is in its configuration before it is set. Open transactions get `grace`; then every session of a
+    /// tenant's is ended and seen gone, rollbacks included. Gives how many were ended. No new connection may come
+    /// meanwhile but by our own account: that is the endpoint's matter. [`Engine::start`] takes the fence off.
+    async fn fence(&self, server: &Server, grace: Duration) -> Result<u64, Error>;
+
+    /// Stops the server, and proves that it stopped cleanly: gives the proof in a line for the operator. One that did
+    /// not is started again, as `server.settings` say, and stopped properly. Its process is gone afterwards.
+    async fn stop_clean(&self, server: &Server) -> Result<String, Error>;
+
+    /// What an upgrade of the same instance to the version of `candidate` meets in the content of `source`, which
+    /// serves. It only reads. Nothing of the candidate is there but what this look puts there and takes away again.
+    async fn pre_check(
+        &self,
+        source: &Server,
+        candidate: &Server,
+        strategy: Strategy,
+    ) -> Result<Vec<Finding>, Error>;
+
+    /// In place, before the hold: makes the candidate's folders anew and its data ready as far as can be while
+    /// `source` serves. Gives a line for the operator. The candidate's server does not run afterwards.
+    async fn prepare_in_place(
+        &self,
+        source: &Server,
+        candidate: &Server,
+        tell: Tell,
+    ) -> Result<String, Error>;
+
+    /// In place, within the hold: makes the candidate's data of that of `source`, which was stopped cleanly and whose
+    /// folder is only read. Gives a line for the operator. What an earlier try left is no hindrance. The candidate is
+    /// then a server that [`Engine::start`] starts, or that runs already, as its settings say.
+    async fn convert_in_place(
+        &self,
+        source: &Server,
+        candidate: &Server,
+        tell: Tell,
+    ) -> Result<String, Error>;
 
     /// Bytes that the server's data takes.
     async fn used_bytes(&self, server: &Server) -> Result<u64, Error>;

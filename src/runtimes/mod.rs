@@ -205,6 +205,19 @@ pub trait Runtime: Send + Sync {
     /// Connects to the generation's socket.
     async fn connect(&self, generation: GenerationId) -> Result<Box<dyn Stream>, Error>;
 
+    /// Makes the data of `to`, which is empty, a copy of that of `from`, by sharing blocks where the file system can.
+    /// Neither has a running server, and both are one instance's. `from` is only read; what was copied is on disk when
+    /// this returns. `tell` hears how far it is. Gives the bytes.
+    async fn copy_data(
+        &self,
+        from: GenerationId,
+        to: GenerationId,
+        tell: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<u64, Error>;
+
+    /// Bytes that are free where volumes lie.
+    async fn free_bytes(&self) -> Result<u64, Error>;
+
     /// Bytes that the generation's data takes on disk.
     async fn used_bytes(&self, generation: GenerationId) -> Result<u64, Error>;
 }

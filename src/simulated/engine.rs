@@ -9,7 +9,8 @@ use crate::db::simulated::{self, Machine};
 use crate::db::{Conn, Db};
 use crate::domain::datastore::EngineKind;
 use crate::domain::ids::GenerationId;
-use crate::domain::question::Blocker;
+use crate::domain::question::{Blocker, Finding};
+use crate::domain::switch::Strategy;
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::engines::{Comparison, Engine, Error, Following, Position, RelayAddress, Server, Tell};
 
@@ -233,6 +234,65 @@ impl Engine for SimulatedEngine {
 
     async fn forget_follower(&self, source: &Server) -> Result<(), Error> {
         self.running(source.generation).await.map(|_| ())
+    }
+
+    async fn oldest_transaction(
+        &self,
+        server: &Server,
+        _longer_than: Duration,
+    ) -> Result<Option<String>, Error> {
+        self.running(server.generation).await.map(|_| None)
+    }
+
+    async fn fence(&self, server: &Server, _grace: Duration) -> Result<u64, Error> {
+        self.running(server.generation).await?;
+        self.start(server).await.map(|()| 0)
+    }
+
+    async fn stop_clean(&self, server: &Server) -> Result<String, Error> {
+        // One that died mends itself when it is started.
+        self.start(server).await?;
+        self.stop(server).await?;
+        Ok("simulated: stopped".to_owned())
+    }
+
+    async fn pre_check(
+        &self,
+        source: &Server,
+        _candidate: &Server,
+        _strategy: Strategy,
+    ) -> Result<Vec<Finding>, Error> {
+        self.running(source.generation).await.map(|_| Vec::new())
+    }
+
+    async fn prepare_in_place(
+        &self,
+        _source: &Server,
+        candidate: &Server,
+        _tell: Tell,
+    ) -> Result<String, Error> {
+        self.create_data(candidate).await?;
+        Ok("simulated: an empty server".to_owned())
+    }
+
+    async fn convert_in_place(
+        &self,
+        source: &Server,
+        candidate: &Server,
+        _tell: Tell,
+    ) -> Result<String, Error> {
+        let (from, to) = (source.generation, candidate.generation);
+        match self.ask(move |conn| simulated::find(conn, from)).await? {
+            Some(machine) if machine.running => {
+                let answer = "the source runs".to_owned();
+                return Err(Error::Unexpected { doing: "copy a simulated server", answer });
+            }
+            Some(_) => {}
+            None => return Err(Error::NoAnswer("there is no simulated server".to_owned())),
+        }
+        self.create_data(candidate).await?;
+        let writes = self.ask(move |conn| simulated::copy(conn, from, to)).await?;
+        Ok(format!("simulated: {writes} writes"))
     }
 
     async fn used_bytes(&self, server: &Server) -> Result<u64, Error> {

@@ -98,6 +98,19 @@ impl Runtime for SimulatedRuntime {
         nothing("a socket")
     }
 
+    async fn copy_data(
+        &self,
+        _from: GenerationId,
+        _to: GenerationId,
+        _tell: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<u64, Error> {
+        nothing("a folder")
+    }
+
+    async fn free_bytes(&self) -> Result<u64, Error> {
+        Ok(u64::MAX)
+    }
+
     async fn used_bytes(&self, _generation: GenerationId) -> Result<u64, Error> {
         Ok(0)
     }

@@ -9,9 +9,11 @@ use tokio::task::JoinSet;
 use crate::db::notices::Channel;
 use crate::db::questions::{self, Question};
 use crate::db::{self, instances, tasks};
+use crate::domain::ids::GenerationId;
 use crate::domain::question::QuestionKind;
+use crate::domain::switch::{Look, Looked};
 use crate::domain::task::Plan;
-use crate::engines::Following;
+use crate::engines::{Following, Server};
 use crate::workflow::{Works, chain};
 
 /// Answers what is asked of this host's servers, until `stop` becomes true.
@@ -76,6 +78,21 @@ async fn ask(works: &Works, question: &Question) -> Result<serde_json::Value, St
         QuestionKind::ReplicaBlockers => {
             let blockers = engine.replica_blockers(&server).await.map_err(|e| chain(&e))?;
             serde_json::to_value(blockers).map_err(|e| e.to_string())
+        }
+        QuestionKind::PreCheck => {
+            let look: Look = serde_json::from_value(question.about.clone()).map_err(|e| e.to_string())?;
+            // A candidate that is not there: what a look puts in its place, it takes away.
+            let candidate = Server {
+                generation: GenerationId(uuid::Uuid::new_v4()),
+                version: look.number,
+                ..server.clone()
+            };
+            let mut looked: Looked = Vec::new();
+            for strategy in look.strategies {
+                let found = engine.pre_check(&server, &candidate, strategy).await;
+                looked.push((strategy, found.map_err(|e| chain(&e))?));
+            }
+            serde_json::to_value(looked).map_err(|e| e.to_string())
         }
         QuestionKind::Databases => {
             let databases = engine.databases(&server).await.map_err(|e| chain(&e))?;

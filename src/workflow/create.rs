@@ -144,7 +144,8 @@ pub(super) async fn probe(ctx: &StepContext, generation: GenerationId) -> Result
             operator: format!("generation {generation} answered {answered}, wanted {}", wanted.title()),
         });
     }
-    Ok(Done { detail: Some(format!("the server answered {answered}")), answered: Some(answered) })
+    let detail = format!("the server answered {answered}");
+    Ok(Done { answered: Some(answered), ..Done::told(detail) })
 }
 
 /// Closes the instance's address and waits until it is closed.

@@ -12,9 +12,11 @@ pub mod answers;
 pub mod certificates;
 pub mod create;
 pub mod delete;
+pub mod feed;
 pub mod simulation;
 pub mod step;
 pub mod supervisor;
+pub mod switch;
 pub mod upgrade;
 pub mod worker;
 
@@ -32,6 +34,9 @@ use crate::pki;
 use crate::runtimes::Runtime;
 use crate::seal::{self, Sealer};
 
+/// How long an upgrade waits for a moment in which it can hold an instance, unless the operator says otherwise.
+pub const QUIET: Duration = Duration::from_secs(600);
+
 /// What workers of one host share.
 pub struct Works {
     /// The store.
@@ -46,6 +51,8 @@ pub struct Works {
     pub drivers: HashMap<RuntimeKind, Drivers>,
     /// How long a task's lease lasts. A worker that was killed is replaced after this.
     pub lease: Duration,
+    /// How long an upgrade waits for a moment in which it can hold an instance.
+    pub quiet: Duration,
     turns: Mutex<HashMap<GenerationId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -95,6 +102,7 @@ impl Works {
             host,
             drivers: drivers.into_iter().map(|drivers| (drivers.runtime.kind(), drivers)).collect(),
             lease,
+            quiet: QUIET,
             turns: Mutex::default(),
         }
     }

@@ -22,6 +22,10 @@ fn subjects(plan: &Plan, step: Step) -> (Vec<InstanceId>, Option<GenerationId>) 
                 if step == Step::Examine { plan.source_generation } else { plan.candidate_generation };
             (vec![plan.candidate, plan.source], Some(server))
         }
+        Plan::Switch(plan) => {
+            let old = matches!(step, Step::Examine | Step::Quiet | Step::Hold | Step::Fence | Step::Stop);
+            (vec![plan.instance], Some(if old { plan.old } else { plan.new }))
+        }
     }
 }
 

@@ -7,9 +7,10 @@ use crate::db::notices::Channel;
 use crate::db::{self, Conn, endpoints, generations, instances, tasks};
 use crate::domain::ids::{GenerationId, InstanceId};
 use crate::domain::instance::{Fault, Instance, InstanceEvent, Running};
+use crate::domain::switch::Strategy;
 use crate::domain::task::{Phase, Plan, Step, Task};
 use crate::engines::{self, Engine, Server, Tell};
-use crate::workflow::{NoServer, Works, chain, create, delete, upgrade};
+use crate::workflow::{NoServer, Works, chain, create, delete, switch, upgrade};
 
 /// A step that did what it is for.
 #[derive(Clone, Debug, Default)]
@@ -18,12 +19,22 @@ pub struct Done {
     pub detail: Option<String>,
     /// The version number that a server answered, where the step asked it.
     pub answered: Option<String>,
+    /// The strategy that the step decided on, and why, where it did.
+    pub decided: Option<(Strategy, String)>,
+    /// What the task reports from now on: an object.
+    pub report: Option<serde_json::Value>,
 }
 
 impl Done {
     /// With a line for the operator.
     pub fn told(detail: impl Into<String>) -> Self {
-        Self { detail: Some(detail.into()), answered: None }
+        Self { detail: Some(detail.into()), ..Self::default() }
+    }
+
+    /// With what the task reports.
+    pub fn reporting(mut self, facts: serde_json::Value) -> Self {
+        self.report = Some(facts);
+        self
     }
 }
 
@@ -50,6 +61,9 @@ pub enum StepError {
         /// For the operator.
         operator: String,
     },
+    /// The customer wants the task to end here.
+    #[error("the customer has cancelled it")]
+    Cancelled,
     /// Another holds the task now: stop, touch nothing.
     #[error("the lease is lost")]
     LeaseLost,
@@ -167,6 +181,7 @@ pub async fn act(ctx: &StepContext, phase: Phase, step: Step) -> Result<Done, St
         Plan::Create(plan) => create::act(ctx, plan, step).await,
         Plan::Delete(plan) => delete::act(ctx, plan, step).await,
         Plan::Upgrade(plan) => upgrade::act(ctx, plan, phase, step).await,
+        Plan::Switch(plan) => switch::act(ctx, plan, phase, step).await,
     }
 }
 
@@ -181,10 +196,14 @@ pub fn commit(
     step: Step,
     done: &Done,
 ) -> Result<(), db::Error> {
+    if let Some(facts) = &done.report {
+        tasks::report(conn, task.id, facts)?;
+    }
     match task.plan.clone() {
         Plan::Create(plan) => create::commit(conn, task, &plan, phase, step, done),
         Plan::Delete(plan) => delete::commit(conn, &plan, step),
         Plan::Upgrade(plan) => upgrade::commit(conn, task, &plan, phase, step, done),
+        Plan::Switch(plan) => switch::commit(conn, task, &plan, phase, step, done),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::domain::generation::{Generation, Role};
 use crate::domain::ids::GenerationId;
 use crate::engines::Following;
 use crate::telemetry::metrics;
-use crate::workflow::{Works, chain};
+use crate::workflow::{Works, chain, switch};
 
 const EVERY: Duration = Duration::from_secs(2);
 
@@ -46,6 +46,7 @@ pub async fn run(works: Arc<Works>, instance_net: String, mut stop: watch::Recei
             .await;
         match found {
             Ok(found) => {
+                record(switch::drop_expired(&works).await);
                 let now = Instant::now();
                 memories.retain(|id, _| found.iter().any(|g| g.id == *id));
                 tell(&found, &memories);

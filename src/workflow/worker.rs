@@ -12,7 +12,8 @@ use tracing::Instrument as _;
 use crate::db::notices::Channel;
 use crate::db::{self, Conn, tasks};
 use crate::domain::ids::TaskId;
-use crate::domain::task::{Phase, Progress, Step, Task, TaskEvent, TaskState};
+use crate::domain::switch::Strategy;
+use crate::domain::task::{Phase, Progress, Step, Task, TaskEvent, TaskKind, TaskState};
 use crate::telemetry::metrics;
 use crate::testing::{self, Defect, planted};
 use crate::workflow::step::{self, Done, StepContext, StepError};
@@ -30,8 +31,18 @@ const AT_ONCE: usize = 8;
 /// Tries of a step before it counts as failed; with the waits below about ten minutes and the tries themselves.
 const TRIES: i32 = 45;
 
+/// How often a running step looks whether its customer has cancelled it, at least.
+const CANCEL_LOOK: Duration = Duration::from_secs(3);
+
 /// Tries of a step that was refused, where it can be undone.
 const BRIEF_TRIES: i32 = 5;
+
+/// Tries of a step while tenants wait for it, where it can be undone: with the waits between them a few seconds, and
+/// the tries themselves.
+const HELD_TRIES: i32 = 10;
+
+/// The pause between tries while tenants wait.
+const HELD_PAUSE: Duration = Duration::from_millis(500);
 
 /// How often a task goes back to an earlier step before it counts as failed.
 const REDOS: i32 = 6;
@@ -159,7 +170,7 @@ async fn run_step(
         tokio::select! {
             // First of all: a worker that was frozen past its lease and wakes must not act once more.
             biased;
-            () = keep_lease(works, task, began) => Err(StepError::LeaseLost),
+            end = keep_lease(works, task, began, phase) => Err(end),
             outcome = std::panic::AssertUnwindSafe(act(&ctx, phase, step)).catch_unwind() => {
                 // The panic's own words are in the log.
                 outcome.unwrap_or_else(|_| Err(StepError::RetryBriefly("the step panicked".to_owned())))
@@ -175,7 +186,13 @@ async fn run_step(
     let entered = span.enter();
     let (event, wait, word, detail, mut changed, done) = match outcome {
         Ok(done) => {
-            (TaskEvent::StepDone, Duration::ZERO, "done", done.detail.clone(), task.clone(), Some(done))
+            let event = done.decided.as_ref().map_or(TaskEvent::StepDone, |(strategy, _)| {
+                TaskEvent::StrategyFixed(match strategy {
+                    Strategy::InPlace => TaskKind::UpgradeInPlace,
+                    Strategy::Twin => TaskKind::UpgradeTwin,
+                })
+            });
+            (event, Duration::ZERO, "done", done.detail.clone(), task.clone(), Some(done))
         }
         Err(StepError::LeaseLost) => return Err(db::Error::LeaseLost),
         Err(error) => decide(task, attempt, phase, error),
@@ -184,7 +201,7 @@ async fn run_step(
     metrics::step(task.kind().as_str(), step.as_str(), word, began.elapsed());
     if event == TaskEvent::StepFailed {
         tracing::warn!(reason = detail.as_deref(), next = next.state().as_str(), "the step failed");
-    } else if event != TaskEvent::StepDone {
+    } else if word != "done" {
         tracing::info!(reason = detail.as_deref(), "the step will be tried again");
     }
     if next.state() == TaskState::NeedsOperator {
@@ -219,7 +236,7 @@ async fn run_step(
         Err(error @ (db::Error::Broken(_) | db::Error::Row(_) | db::Error::Query { .. })) => error,
         other => {
             told(task, next);
-            if event == TaskEvent::StepDone {
+            if word == "done" {
                 testing::pause(|| point("after")).await;
             }
             return other;
@@ -229,7 +246,7 @@ async fn run_step(
     let error = if refused.is_lasting() {
         // What was done cannot be recorded as done, and would not be the next time either: a failure of the step.
         StepError::RollBack {
-            tenant: format!("The {} could not be completed.", task.kind().as_str()),
+            tenant: format!("The {} could not be completed.", task.kind().title()),
             operator,
         }
     } else {
@@ -279,9 +296,15 @@ async fn record_step(
         .db
         .transact(move |conn| {
             let mut task = task.clone();
-            tasks::guard(conn, task.id, task.lease, lease)?;
+            let cancelled = tasks::guard(conn, task.id, task.lease, lease)? && phase.can_cancel(task.kind());
+            let (next, wait) = if cancelled {
+                (advance(&task, TaskEvent::AbandonAccepted)?, Duration::ZERO)
+            } else {
+                (next, wait)
+            };
             if tasks::end_step(conn, record, word, detail.as_deref())? {
-                if let Some(done) = &done {
+                // What a step did is not made true once its task shall end: the way back looks at what is there.
+                if let Some(done) = done.as_ref().filter(|_| !cancelled) {
                     step::commit(conn, &mut task, phase, step, done)?;
                 }
                 tasks::advance(conn, &task, next, wait)?;
@@ -303,10 +326,17 @@ fn decide(task: &Task, attempt: i32, phase: Phase, error: StepError) -> Decision
     let operator = error.to_string();
     let can_undo = phase.can_undo(task.kind());
     // 1, 2, 4, 8, then every 15 s.
-    let wait = Duration::from_secs(1 << (attempt - 1).clamp(0, 4)).min(Duration::from_secs(15));
+    let held = matches!(task.progress, Progress::At(_, step) if step.is_held());
+    let wait = if held && attempt <= TRIES {
+        HELD_PAUSE
+    } else {
+        Duration::from_secs(1 << (attempt - 1).clamp(0, 4)).min(Duration::from_secs(15))
+    };
     let brief = if can_undo { BRIEF_TRIES } else { TRIES };
+    let patient = if can_undo && held { HELD_TRIES } else { TRIES };
     let event = match &error {
-        StepError::Retry(_) if attempt < TRIES => TaskEvent::StepRetried,
+        StepError::Cancelled if phase.can_cancel(task.kind()) => TaskEvent::AbandonAccepted,
+        StepError::Retry(_) if attempt < patient => TaskEvent::StepRetried,
         StepError::RetryBriefly(_) if attempt < brief => TaskEvent::StepRetried,
         StepError::Redo(from, _) if task.redos < REDOS && can_undo => TaskEvent::Redo(*from),
         StepError::Resume(from, _) if can_undo => TaskEvent::Redo(*from),
@@ -315,9 +345,11 @@ fn decide(task: &Task, attempt: i32, phase: Phase, error: StepError) -> Decision
         | StepError::Redo(_, _)
         | StepError::Resume(_, _)
         | StepError::RollBack { .. }
+        | StepError::Cancelled
         | StepError::LeaseLost => TaskEvent::StepFailed,
     };
     match event {
+        TaskEvent::AbandonAccepted => (event, Duration::ZERO, "failed", Some(operator), changed, None),
         TaskEvent::StepRetried => (event, wait, "retry", Some(operator), changed, None),
         TaskEvent::Redo(_) => {
             let wait = if matches!(error, StepError::Resume(_, _)) {
@@ -329,7 +361,7 @@ fn decide(task: &Task, attempt: i32, phase: Phase, error: StepError) -> Decision
             (event, wait, "redo", Some(operator), changed, None)
         }
         _failed => {
-            let kind = task.kind().as_str();
+            let kind = task.kind().title();
             changed.reason = Some(match error {
                 // Past the point of return: everything is kept, and why it came to this stays said.
                 _stuck if !can_undo => {
@@ -345,6 +377,7 @@ fn decide(task: &Task, attempt: i32, phase: Phase, error: StepError) -> Decision
                 StepError::Retry(_)
                 | StepError::RetryBriefly(_)
                 | StepError::Resume(_, _)
+                | StepError::Cancelled
                 | StepError::LeaseLost => {
                     format!("The {kind} could not be completed; nothing of it is left.")
                 }
@@ -359,8 +392,9 @@ fn advance(task: &Task, event: TaskEvent) -> Result<Progress, db::Error> {
     task.progress.after(task.kind(), event).map_err(|e| db::Error::Broken(e.to_string()))
 }
 
-/// Renews the lease while a step runs; returns when it is lost, or can no longer be known to be ours.
-async fn keep_lease(works: &Works, task: &Task, began: tokio::time::Instant) {
+/// Renews the lease while a step runs; returns when it is lost, or can no longer be known to be ours, or the customer
+/// has cancelled what can be cancelled.
+async fn keep_lease(works: &Works, task: &Task, began: tokio::time::Instant, phase: Phase) -> StepError {
     let (id, lease, lasts) = (task.id, task.lease, works.lease);
     if planted(Defect::LeaseIgnored) {
         return std::future::pending().await;
@@ -369,18 +403,19 @@ async fn keep_lease(works: &Works, task: &Task, began: tokio::time::Instant) {
     let mut renewed = began;
     loop {
         if renewed.elapsed() > lasts - lasts / 5 {
-            return;
+            return StepError::LeaseLost;
         }
-        tokio::time::sleep(lasts / 5).await;
+        tokio::time::sleep((lasts / 5).min(CANCEL_LOOK)).await;
         // A store that hangs must not keep us acting past the end. The margin is for what we do after this returns.
         let end = renewed + lasts - lasts / 5;
         let asked = tokio::time::Instant::now();
         let renewal = works.db.read(move |conn| tasks::renew(conn, id, lease, lasts));
         match tokio::time::timeout_at(end, renewal).await {
-            Ok(Ok(())) => renewed = asked,
-            Ok(Err(db::Error::LeaseLost)) | Err(_) => return,
+            Ok(Ok(true)) if phase.can_cancel(task.kind()) => return StepError::Cancelled,
+            Ok(Ok(_)) => renewed = asked,
+            Ok(Err(db::Error::LeaseLost)) | Err(_) => return StepError::LeaseLost,
             Ok(Err(_)) if tokio::time::Instant::now() < end => {}
-            Ok(Err(_)) => return,
+            Ok(Err(_)) => return StepError::LeaseLost,
         }
     }
 }
@@ -420,6 +455,8 @@ mod tests {
             lease: 1,
             created_at: now,
             updated_at: now,
+            report: serde_json::json!({}),
+            cancel_asked: false,
         }
     }
 

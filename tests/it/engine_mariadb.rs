@@ -360,7 +360,8 @@ async fn a_candidate_is_seeded_follows_and_takes_over() {
         let all = format!("SELECT * FROM {table} ORDER BY 1");
         let there: Vec<mysql_async::Row> = at_source.query(&all).await.unwrap();
         let here: Vec<mysql_async::Row> = at_candidate.query(&all).await.unwrap();
-        let values = |rows: Vec<mysql_async::Row>| rows.into_iter().map(mysql_async::Row::unwrap).collect::<Vec<_>>();
+        let values =
+            |rows: Vec<mysql_async::Row>| rows.into_iter().map(mysql_async::Row::unwrap).collect::<Vec<_>>();
         assert_eq!(values(there), values(here), "{table}");
     }
     let next = "SELECT next_not_cached_value FROM shop.numbers";

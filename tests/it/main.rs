@@ -29,5 +29,6 @@ mod matrix;
 mod roles;
 mod schemathesis;
 mod seed;
+mod switch;
 mod telemetry;
 mod upgrade;

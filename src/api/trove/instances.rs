@@ -15,15 +15,15 @@ use crate::api::trove::create;
 use crate::api::trove::update::{self, Change, Update};
 use crate::api::trove::views::{InstanceView, Viewer};
 use crate::commands::instances::visible;
+use crate::commands::switches::SwitchRequest;
 use crate::db::known::Catalogue;
 use crate::db::{self, catalogue, instances};
 use crate::domain::caller::Caller;
 use crate::domain::ids::InstanceId;
 use crate::domain::instance::{Instance, InstanceState};
-use crate::domain::matrix::Way;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::refusal::Refusal;
-use crate::domain::upgrade::not_ready;
+use crate::domain::switch::Wishes;
 
 /// The instance, if it is there for the caller.
 ///
@@ -185,7 +185,11 @@ pub async fn update(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
             call.state.commands.detach_instance(&caller, id, name).await?;
             return Ok(accepted());
         }
-        Some(Change::Version(wanted)) => same_version(&call, &instance, &wanted).await?,
+        Some(Change::Version(version)) => {
+            let request = SwitchRequest { version, wishes: Wishes::default(), rename: name };
+            call.state.commands.upgrade_instance(&caller, id, request).await?;
+            return Ok(accepted());
+        }
         Some(Change::AttachConfiguration) => {
             return Err(Fault::not_yet("Attaching a configuration group (instance['configuration'])"));
         }
@@ -197,52 +201,6 @@ pub async fn update(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
         call.state.commands.rename_instance(&caller, id, name).await?;
     }
     Ok(accepted())
-}
-
-/// An upgrade in place: to the version that the instance has it is done already; others come later.
-async fn same_version(call: &Call, instance: &Instance, wanted: &str) -> Result<(), Fault> {
-    let from = instance.shown_version().id;
-    let read: Result<_, db::Error> = call
-        .state
-        .commands
-        .db
-        .read(move |conn| Ok((catalogue::versions(conn)?, catalogue::paths(conn, Some(from))?)))
-        .await;
-    let (versions, paths) = read?;
-    let shown = instance.shown_version();
-    let by_id = wanted.len() == 36 && uuid::Uuid::parse_str(wanted).is_ok();
-    let target = versions.into_iter().find(|v| {
-        v.datastore_id == shown.datastore_id
-            && if by_id { v.id.to_string().eq_ignore_ascii_case(wanted) } else { v.name == wanted }
-    });
-    match target {
-        None if by_id => Err(Fault::not_found(wanted)),
-        None => Err(Refusal::Invalid(format!("Datastore version '{wanted}' cannot be found.")).into()),
-        Some(target) if target.id == shown.id => Ok(()),
-        Some(target) if !target.active => {
-            Err(Refusal::Invalid(format!("Datastore version '{wanted}' is not active.")).into())
-        }
-        Some(_) if instance.state != InstanceState::Active => Err(not_ready(instance).into()),
-        Some(target)
-            if ![Way::InPlace, Way::Twin, Way::Rolling]
-                .into_iter()
-                .any(|way| paths.iter().any(|path| path.to.id == target.id && path.leads(from, way))) =>
-        {
-            Err(Refusal::Invalid(format!(
-                "An upgrade of the same instance from {} to {} is not allowed. The action {{\"upgrade\": \
-                 {{\"datastore_type\", \"datastore_version\"}}}} upgrades by way of a new instance: see the \
-                 instance's available_upgrades.",
-                shown.title(),
-                target.title()
-            ))
-            .into())
-        }
-        Some(_) => Err(Fault::NotImplemented(
-            "Upgrading in place is not implemented by this service yet. The action \
-             {\"upgrade\": {\"datastore_type\", \"datastore_version\"}} upgrades by way of a new instance."
-                .to_owned(),
-        )),
-    }
 }
 
 /// `DELETE /instances/{id}`: 202 with nothing.

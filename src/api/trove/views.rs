@@ -220,6 +220,7 @@ const fn serves(state: InstanceState) -> bool {
         InstanceState::Active
         | InstanceState::FeedingUpgrade
         | InstanceState::VerifyUpgrade
+        | InstanceState::Upgrading
         | InstanceState::Detaching => true,
         InstanceState::Building | InstanceState::Deleting | InstanceState::Error | InstanceState::Deleted => {
             false
@@ -237,6 +238,7 @@ fn reachable(instance: &Instance) -> Option<&str> {
 pub fn operating_status(instance: &Instance, now: DateTime<Utc>) -> &'static str {
     match instance.state {
         InstanceState::Building
+        | InstanceState::Upgrading
         | InstanceState::Detaching
         | InstanceState::Deleting
         | InstanceState::Error

@@ -18,9 +18,10 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::domain::tenant::Verifier;
-use crate::engines::mariadb::connection::{Client, client_file_as, quoted, scrub};
+use crate::engines::mariadb::connection::{Client, client_file_as, name, quoted, scrub};
 use crate::engines::mariadb::{
-    ACCOUNT, DROP_PATIENCE, MariaDb, REPLICATION_ACCOUNT, failed, helpers, layout, replication, runtime,
+    ACCOUNT, DROP_PATIENCE, MariaDb, REPLICATION_ACCOUNT, blockers, content, failed, helpers, layout,
+    replication, runtime,
 };
 use crate::engines::{Engine as _, Error, Position, Server, Tell};
 use crate::runtimes::{Job, JobOutput, Layout, Observed};
@@ -59,7 +60,7 @@ pub async fn seed(source: &Server, candidate: &Server, size: u64, tell: &Tell) -
     let whole =
         candidate.runtime.run(generation, &with_programs_of(source, candidate)?, prepare(candidate)?).await;
     succeeded("mariadb-backup", &whole.map_err(runtime("make the copy whole"))?, candidate, &password)?;
-    take_over(source, candidate, &position, tell).await?;
+    take_over(source, candidate, Some(&position), tell).await?;
     tracing::info!(source = %source.generation, candidate = %generation, position = position.0, "files copied");
     Ok(position)
 }
@@ -221,11 +222,12 @@ async fn position_at(source: &Server, place: &Place) -> Result<Position, Error> 
     }
 }
 
-/// Starts the candidate's server on the copied files and makes them its own.
-async fn take_over(
+/// Starts the candidate's server on the copied files and makes them its own. With a `position`, it is where the
+/// candidate will follow from.
+pub async fn take_over(
     source: &Server,
     candidate: &Server,
-    position: &Position,
+    position: Option<&Position>,
     tell: &Tell,
 ) -> Result<(), Error> {
     tell("starting the new version on the copy".to_owned());
@@ -246,11 +248,12 @@ async fn take_over(
         to.run("drop the source's replication account", &format!("DROP USER IF EXISTS {follower}")).await?;
     }
     to.run("forget the history", "RESET MASTER").await?;
-    let set = format!("SET GLOBAL gtid_slave_pos={}", quoted(&position.0));
+    let set = format!("SET GLOBAL gtid_slave_pos={}", quoted(position.map_or("", |position| &position.0)));
     to.run("set the copy's position", &set).await?;
     to.close().await;
 
     MariaDb.convert(candidate).await?;
+    close_tables(candidate).await?;
     let mut to = Client::connect(candidate).await?.patient(PATIENCE);
     to.without_binlog().await?;
     // A server runs only the events that it takes for its own.
@@ -260,6 +263,46 @@ async fn take_over(
     // What it read of the system tables before they were converted, the event scheduler's among them, it reads anew.
     MariaDb.stop(candidate).await?;
     MariaDb.start(candidate).await
+}
+
+/// A table without transactions that somebody had open when it was copied says so in its file, and would be taken for
+/// crashed at its first write. A check finds it whole and takes the note off; one that is not whole is mended.
+async fn close_tables(candidate: &Server) -> Result<(), Error> {
+    let mut client = Client::connect(candidate).await?.patient(PATIENCE);
+    let mut shown = helpers::show(candidate, &mut client).await?.patient(PATIENCE);
+    let plain = blockers::without_transactions(&mut shown).await;
+    helpers::hide(&mut client, shown).await?;
+    let plain = plain?;
+    if plain.is_empty() {
+        client.close().await;
+        return Ok(());
+    }
+    let databases = content::databases(&mut client).await?;
+    let password = helpers::loader(&mut client, &databases).await?;
+    let checked = async {
+        let mut checking = Client::connect_as(candidate, helpers::LOAD, password).await?.patient(PATIENCE);
+        checking.without_binlog().await?;
+        for table in &plain {
+            let table = format!("{}.{}", name(&table.schema), name(&table.name));
+            let doing = "look whether a copied table is closed";
+            let said = checking.rows(doing, &format!("CHECK TABLE {table} FAST")).await?;
+            let whole = said.iter().any(|row| row.get(3).and_then(Option::as_deref).is_some_and(is_whole));
+            if !whole {
+                checking.run("mend a copied table", &format!("REPAIR TABLE {table}")).await?;
+            }
+        }
+        checking.close().await;
+        Ok(())
+    }
+    .await;
+    let gone = helpers::drop(&mut client, helpers::LOAD).await;
+    client.close().await;
+    checked.and(gone)
+}
+
+/// What the check says in its last line of a table that needs nothing.
+fn is_whole(said: &str) -> bool {
+    matches!(said, "OK" | "Table is already up to date") || said.contains("doesn't support check")
 }
 
 #[cfg(test)]

@@ -27,7 +27,9 @@ mod config;
 mod connection;
 mod content;
 mod definitions;
+mod fence;
 mod helpers;
+mod in_place;
 mod inventory;
 mod listing;
 mod replication;
@@ -40,7 +42,8 @@ use async_trait::async_trait;
 use secrecy::ExposeSecret as _;
 
 use crate::domain::datastore::EngineKind;
-use crate::domain::question::Blocker;
+use crate::domain::question::{Blocker, Finding};
+use crate::domain::switch::Strategy;
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::engines::{Comparison, Engine, Error, Following, Position, RelayAddress, Server, Settings, Tell};
 use crate::runtimes::{self, Job, Layout, Observed};
@@ -418,6 +421,52 @@ impl Engine for MariaDb {
         replication::forget(&mut client).await?;
         client.close().await;
         Ok(())
+    }
+
+    async fn oldest_transaction(
+        &self,
+        server: &Server,
+        longer_than: Duration,
+    ) -> Result<Option<String>, Error> {
+        let mut client = Client::connect(server).await?;
+        let found = fence::oldest_transaction(&mut client, longer_than).await;
+        client.close().await;
+        found
+    }
+
+    async fn fence(&self, server: &Server, grace: Duration) -> Result<u64, Error> {
+        fence::fence(server, grace).await
+    }
+
+    async fn stop_clean(&self, server: &Server) -> Result<String, Error> {
+        fence::stop_clean(server).await
+    }
+
+    async fn pre_check(
+        &self,
+        source: &Server,
+        candidate: &Server,
+        strategy: Strategy,
+    ) -> Result<Vec<Finding>, Error> {
+        in_place::pre_check(source, candidate, strategy).await
+    }
+
+    async fn prepare_in_place(
+        &self,
+        _source: &Server,
+        candidate: &Server,
+        _tell: Tell,
+    ) -> Result<String, Error> {
+        in_place::prepare(candidate).await
+    }
+
+    async fn convert_in_place(
+        &self,
+        source: &Server,
+        candidate: &Server,
+        tell: Tell,
+    ) -> Result<String, Error> {
+        in_place::convert(source, candidate, &tell).await
     }
 
     async fn used_bytes(&self, server: &Server) -> Result<u64, Error> {

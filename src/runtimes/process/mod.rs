@@ -260,6 +260,70 @@ impl Runtime for ProcessRuntime {
         Ok(Box::new(stream))
     }
 
+    /// By the system's own `cp`, as the instance's account: what lies in a server's folder may be links that lead
+    /// anywhere, and only that account shall follow them.
+    async fn copy_data(
+        &self,
+        from: GenerationId,
+        to: GenerationId,
+        tell: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<u64, Error> {
+        let account = self.account(to).await?;
+        let (owner, theirs) =
+            (account.unwrap_or_default().0, self.account(from).await?.unwrap_or_default().0);
+        if owner != theirs {
+            let folder = from.to_string();
+            return Err(Error::Foreign { folder, owner: theirs, wanted: owner });
+        }
+        let (source, target) =
+            (self.volumes.layout(from, PathBuf::new())?, self.volumes.layout(to, PathBuf::new())?);
+        let of = self.used_bytes(from).await?;
+        let copying = async {
+            let run = |program: &str, args: Vec<std::ffi::OsString>| Job {
+                program: program.to_owned(),
+                args: args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+                ..Job::default()
+            };
+            let copy = run(
+                "/bin/cp",
+                vec![
+                    "--archive".into(),
+                    "--reflink=auto".into(),
+                    "--".into(),
+                    source.data.join(".").into(),
+                    target.data.clone().into(),
+                ],
+            );
+            let sync =
+                run("/bin/sync", vec!["--file-system".into(), "--".into(), target.data.clone().into()]);
+            for job in [copy, sync] {
+                let program = job.program.clone();
+                let output =
+                    jobs::run(&self.spawner, to, jobs::Beside { account, layout: &target }, job).await?;
+                if output.status != Some(0) {
+                    let told = std::io::Error::other(output.stderr.trim().to_owned());
+                    return Err(Error::io(format!("copy a server's data with {program}"))(told));
+                }
+            }
+            Ok(())
+        };
+        tokio::pin!(copying);
+        loop {
+            tokio::select! {
+                copied = &mut copying => { copied?; return self.used_bytes(to).await; }
+                () = tokio::time::sleep(Duration::from_secs(1)) => {
+                    if let Ok(now) = self.used_bytes(to).await {
+                        tell(format!("{} of {} MB", now >> 20, of >> 20));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn free_bytes(&self) -> Result<u64, Error> {
+        self.on_volumes(volumes::Volumes::free_bytes).await
+    }
+
     async fn used_bytes(&self, generation: GenerationId) -> Result<u64, Error> {
         self.on_volumes(move |volumes| volumes.used_bytes(generation)).await
     }

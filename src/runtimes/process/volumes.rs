@@ -359,6 +359,13 @@ impl Volumes {
         Ok(String::from_utf8_lossy(&end).into_owned())
     }
 
+    /// Bytes that are free to us where volumes lie.
+    pub fn free_bytes(&self) -> Result<u64, Error> {
+        let facts = rustix::fs::statvfs(&self.config.state_dir)
+            .map_err(|errno| Error::io("measure the room on the host")(errno.into()))?;
+        Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
+    }
+
     /// Bytes on disk below the data folder. What goes while we look does not count.
     pub fn used_bytes(&self, generation: GenerationId) -> Result<u64, Error> {
         let mut bytes = 0;

@@ -39,12 +39,13 @@ pub async fn count(store: &tokio_postgres::Client, from: &str) -> i64 {
     store.query_one(&format!("select count(*) from {from}"), &[]).await.unwrap().get(0)
 }
 
-/// The instance's generation that holds something on the host, newest first.
+/// The instance's generation that holds something on the host: the one that serves, else the newest.
 pub async fn generation(store: &tokio_postgres::Client, instance: &str) -> Option<GenerationId> {
     let id: uuid::Uuid = instance.parse().unwrap();
     store
         .query_opt(
-            "select id from generations where instance_id = $1 and role <> 'dropped' order by created_at desc limit 1",
+            "select id from generations where instance_id = $1 and role <> 'dropped' \
+             order by role <> 'serving', created_at desc limit 1",
             &[&id],
         )
         .await

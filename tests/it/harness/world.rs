@@ -70,9 +70,7 @@ impl World {
             writers.until(|tally| tally.acknowledged > 10, Duration::from_secs(30)).await.unwrap();
             Writing::Real(writers)
         } else {
-            let db = roles.db().await;
-            let generation = store::generation(&db, &self.id).await.unwrap();
-            let writer = SimulatedWriter::start(roles.url(), generation);
+            let writer = SimulatedWriter::at_address(roles.url(), &self.id);
             wait_for("the tenant writes", Duration::from_secs(30), async || {
                 (writer.acknowledged.lock().unwrap().len() > 10).then_some(())
             })
@@ -141,6 +139,18 @@ pub struct SimulatedWriter {
 impl SimulatedWriter {
     /// Starts to write to the server, again and again whatever becomes of it and of the store.
     pub fn start(url: String, server: GenerationId) -> Self {
+        Self::begin(url, server.0, "select simulated_write($1, $2)")
+    }
+
+    /// The same to whatever serves at the instance's address; nothing is written while that is held.
+    pub fn at_address(url: String, instance: &str) -> Self {
+        let to = "select simulated_write(e.generation_id, $2) from endpoints e where e.instance_id = $1 \
+                  and e.generation_id is not null \
+                  and not exists (select from holds h where h.instance_id = e.instance_id)";
+        Self::begin(url, instance.parse().unwrap(), to)
+    }
+
+    fn begin(url: String, to: uuid::Uuid, write: &'static str) -> Self {
         let acknowledged = Arc::new(Mutex::new(Vec::new()));
         let stopping = Arc::new(AtomicBool::new(false));
         let (kept, stop) = (Arc::clone(&acknowledged), Arc::clone(&stopping));
@@ -161,7 +171,8 @@ impl SimulatedWriter {
                 };
                 number += 1;
                 let payload = format!("{number:012}");
-                match open.query("select simulated_write($1, $2)", &[&server.0, &payload]).await {
+                match open.query(write, &[&to, &payload]).await {
+                    Ok(rows) if rows.is_empty() => {}
                     Ok(_) => kept.lock().unwrap().push(payload),
                     // Refused, or nobody knows: a tenant tries the next one.
                     Err(_) if open.is_closed() => client = None,

@@ -1,0 +1,435 @@
+//! Our own routes: the upgrades of an instance (api-ref: `upgrades.md`).
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use crate::api::call::{Call, Keyed, Route, json as answer};
+use crate::api::doc::{Doc, Gives, sample, shape};
+use crate::api::error::Fault;
+use crate::api::fields::{Field, closed};
+use crate::api::links::zoneless;
+use crate::api::shapes::UpgradeRequest;
+use crate::api::trove::instances::load;
+use crate::commands::switches::{DryRun, SwitchRequest};
+use crate::db::known::Catalogue;
+use crate::db::{self, generations, instances, known, tasks};
+use crate::domain::caller::Caller;
+use crate::domain::datastore::DatastoreVersion;
+use crate::domain::instance::Instance;
+use crate::domain::matrix::Way;
+use crate::domain::policy::Rule;
+use crate::domain::question::Finding;
+use crate::domain::refusal::Refusal;
+use crate::domain::switch::{self, KEEP_HOURS, Known, MOST_KEEP_HOURS, Strategy, Wishes, choose};
+use crate::domain::task::{Plan, Task};
+
+/// The table.
+pub const ROUTES: &[Route] = &[
+    Route::project(
+        "GET",
+        "/v1.0/{project}/instances/{id}/upgrades",
+        Rule::TaskRead,
+        Doc::new("listUpgrades", "The upgrades of an instance, newest first", "upgrades.md")
+            .gives(200, Gives::Many("upgrades", shape::<UpgradeView>)),
+        |call, caller| Box::pin(upgrades(call, caller)),
+    ),
+    Route::project(
+        "POST",
+        "/v1.0/{project}/instances/{id}/upgrades",
+        Rule::InstanceUpdate,
+        Doc::new("upgradeInstance", "Upgrade the same instance, or look what that would meet", "upgrades.md")
+            .takes::<UpgradeRequest>(sample!("upgrade-request"))
+            .gives(202, Gives::One("upgrade", shape::<UpgradeView>))
+            .or(200, Gives::One("upgrade", shape::<DryRunView>))
+            .refuses(&[422, 503]),
+        |call, caller| Box::pin(ask_for_upgrade(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/instances/{id}/upgrade-targets",
+        Rule::InstanceRead,
+        Doc::new("listUpgradeTargets", "What the same instance can be upgraded to, and how", "upgrades.md")
+            .gives(200, Gives::Many("upgrade_targets", shape::<TargetView>)),
+        |call, caller| Box::pin(targets(call, caller)),
+    ),
+];
+
+/// An upgrade of an instance.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UpgradeView {
+    id: String,
+    state: &'static str,
+    strategy: &'static str,
+    /// `mariadb 10.6` for example.
+    from: String,
+    to: String,
+    instance_id: String,
+    /// The new side of an upgrade by way of a replica.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    new_instance_id: Option<String>,
+    created: String,
+    updated: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// What an upgrade would meet.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DryRunView {
+    dry_run: bool,
+    /// Whether it would be begun.
+    possible: bool,
+    /// Which strategy would be taken, where one could be.
+    strategy: Option<&'static str>,
+    /// Why that one, or what stands in the way.
+    why: String,
+    from: String,
+    to: String,
+    findings: Vec<FindingView>,
+}
+
+/// Something that an upgrade meets.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FindingView {
+    /// Of which strategy.
+    strategy: &'static str,
+    /// `blocker` or `warning`.
+    severity: &'static str,
+    object: String,
+    why: String,
+    remedy: String,
+}
+
+/// A version to which the same instance can, or cannot, be upgraded now.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TargetView {
+    datastore_type: String,
+    datastore_version: String,
+    version_number: String,
+    /// The strategies that could be taken, the one that is tried first in front.
+    strategies: Vec<StrategyView>,
+    /// Why there is none now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// A strategy, with what it is expected to take: estimates by the size of the data, as was seen last.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StrategyView {
+    strategy: &'static str,
+    /// How long clients wait, in seconds.
+    expected_gap: f64,
+    /// From the beginning to the end, in seconds.
+    expected_duration: f64,
+}
+
+impl UpgradeView {
+    /// The view of an upgrade; `None` for a task of another kind.
+    fn of(task: &Task) -> Option<Self> {
+        let (from, to, new) = match &task.plan {
+            Plan::Upgrade(plan) => (&plan.from_title, &plan.to_title, Some(plan.candidate)),
+            Plan::Switch(plan) => (&plan.from_title, &plan.to_title, None),
+            Plan::Create(_) | Plan::Delete(_) => return None,
+        };
+        Some(Self {
+            id: task.id.to_string(),
+            state: task.progress.state().as_str(),
+            strategy: strategy(&task.plan)?,
+            from: from.clone(),
+            to: to.clone(),
+            instance_id: task.plan.subject().to_string(),
+            new_instance_id: new.map(|id| id.to_string()),
+            created: zoneless(task.created_at),
+            updated: zoneless(task.updated_at),
+            reason: task.reason.clone(),
+        })
+    }
+}
+
+/// An upgrade's strategy; `auto` until it is decided.
+pub fn strategy(plan: &Plan) -> Option<&'static str> {
+    match plan {
+        Plan::Create(_) | Plan::Delete(_) => None,
+        Plan::Upgrade(_) => Some("replica"),
+        Plan::Switch(plan) => Some(plan.strategy.map_or("auto", Strategy::as_str)),
+    }
+}
+
+impl From<&DryRun> for DryRunView {
+    fn from(seen: &DryRun) -> Self {
+        let decided = choose(&seen.looked);
+        let view = |strategy: Strategy, finding: &Finding| FindingView {
+            strategy: strategy.as_str(),
+            severity: if finding.blocks { "blocker" } else { "warning" },
+            object: finding.object.clone(),
+            why: finding.why.clone(),
+            remedy: finding.remedy.clone(),
+        };
+        Self {
+            dry_run: true,
+            possible: decided.is_ok(),
+            strategy: decided.as_ref().ok().map(|(strategy, _)| strategy.as_str()),
+            why: match decided {
+                Ok((_, why)) => why,
+                Err(refusal) => refusal.to_string(),
+            },
+            from: seen.from.title(),
+            to: seen.to.title(),
+            findings: seen
+                .looked
+                .iter()
+                .flat_map(|(strategy, found)| found.iter().map(|finding| view(*strategy, finding)))
+                .collect(),
+        }
+    }
+}
+
+impl StrategyView {
+    /// What a strategy takes on the machines on which it was measured (api-ref: `upgrades.md`, estimates).
+    fn new(strategy: Strategy, bytes: i64) -> Self {
+        let gigabytes = f64::from(u32::try_from(bytes >> 20).unwrap_or(u32::MAX)) / 1024.0;
+        let (expected_gap, expected_duration) = match strategy {
+            Strategy::Twin => (0.5, 10.0 + 60.0 * gigabytes),
+            Strategy::InPlace => (5.0 + 8.0 * gigabytes, 10.0 + 8.0 * gigabytes),
+        };
+        let tenths = |seconds: f64| (seconds * 10.0).round() / 10.0;
+        Self {
+            strategy: strategy.as_str(),
+            expected_gap: tenths(expected_gap),
+            expected_duration: tenths(expected_duration),
+        }
+    }
+}
+
+/// A parsed request.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    datastore_type: Option<String>,
+    version: String,
+    wishes: Wishes,
+    dry_run: bool,
+}
+
+/// Parses the body of `POST /instances/{id}/upgrades`.
+fn parse(body: &Map<String, Value>) -> Result<Asked, Fault> {
+    closed(body, &["upgrade"])?;
+    let upgrade = Field::root(body, "upgrade")?;
+    upgrade.closed(&[
+        "datastore_version",
+        "datastore_type",
+        "strategy",
+        "dry_run",
+        "not_before",
+        "window",
+        "idempotency_key",
+        "keep_hours",
+        "drop_retired",
+    ])?;
+    for later in ["not_before", "window", "idempotency_key"] {
+        if upgrade.optional(later)?.is_some() {
+            return Err(Fault::not_yet(&format!("upgrade['{later}']")));
+        }
+    }
+    let strategy = match upgrade.optional("strategy")? {
+        None => None,
+        Some(field) => {
+            match field.text()? {
+                "auto" => None,
+                "replica" => {
+                    return Err(field
+                    .refuse("is made by the action {\"upgrade\": {\"datastore_type\", \"datastore_version\"}}")
+                    .into());
+                }
+                word => Some(word.parse().map_err(|_| field.refuse("must be auto, twin or in_place"))?),
+            }
+        }
+    };
+    let flag = |name: &str| match upgrade.optional(name)? {
+        Some(field) => field.boolean(),
+        None => Ok(false),
+    };
+    Ok(Asked {
+        datastore_type: match upgrade.optional("datastore_type")? {
+            Some(field) => Some(field.words(255)?.to_owned()),
+            None => None,
+        },
+        version: upgrade.required("datastore_version")?.words(255)?.to_owned(),
+        wishes: Wishes {
+            strategy,
+            keep_hours: match upgrade.optional("keep_hours")? {
+                Some(field) => u32::try_from(field.integer(0, MOST_KEEP_HOURS.into())?).unwrap_or(KEEP_HOURS),
+                None => KEEP_HOURS,
+            },
+            drop_retired: flag("drop_retired")?,
+        },
+        dry_run: flag("dry_run")?,
+    })
+}
+
+/// `POST /instances/{id}/upgrades`: 202 with the upgrade, or for a dry run 200 with what it would meet.
+async fn ask_for_upgrade(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    let asked = parse(&call.json()?)?;
+    let id = call.instance_id()?;
+    let instance = load(&call, &caller, id).await?;
+    let own = &instance.shown_version().datastore;
+    let own_id = instance.shown_version().datastore_id.to_string();
+    if let Some(datastore) = &asked.datastore_type
+        && !datastore.eq_ignore_ascii_case(own)
+        && !datastore.eq_ignore_ascii_case(&own_id)
+    {
+        return Err(Refusal::invalid(
+            "upgrade['datastore_type']",
+            format!("must be the instance's own datastore, {own}"),
+        )
+        .into());
+    }
+    let request = SwitchRequest { version: asked.version, wishes: asked.wishes, rename: None };
+    if asked.dry_run {
+        let seen = call.state.commands.look_at_upgrade(&caller, id, request).await?;
+        return answer(StatusCode::OK, &Keyed("upgrade", &DryRunView::from(&seen)));
+    }
+    let Some(task) = call.state.commands.upgrade_instance(&caller, id, request).await? else {
+        return Err(
+            Refusal::invalid("upgrade['datastore_version']", "is the version that the instance has").into()
+        );
+    };
+    let found: Result<_, db::Error> = call.state.commands.db.read(move |conn| tasks::find(conn, task)).await;
+    let view = found?.as_ref().and_then(UpgradeView::of).ok_or_else(|| Fault::not_found(task.to_string()))?;
+    answer(StatusCode::ACCEPTED, &Keyed("upgrade", &view))
+}
+
+/// `GET /instances/{id}/upgrade-targets`: every other version of its datastore.
+async fn targets(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    let id = call.instance_id()?;
+    load(&call, &caller, id).await?;
+    let read: Result<_, db::Error> = call
+        .state
+        .commands
+        .db
+        .read(move |conn| {
+            let kept = generations::retired(conn, id)?.filter(|kept| !kept.is_over);
+            let found = instances::find_shown(conn, id)?;
+            Ok((found, tasks::is_claimed(conn, id)?, kept.map(|kept| kept.until), known::now(conn)?))
+        })
+        .await;
+    let (found, busy, retired_until, catalogue) = read?;
+    let (instance, _) = found.ok_or_else(|| Fault::not_found(id.to_string()))?;
+    let known = Known { instance: &instance, busy, retired_until, paths: &catalogue.paths };
+    let shown = instance.shown_version();
+    let views: Vec<TargetView> = catalogue
+        .versions()
+        .filter(|version| {
+            version.datastore_id == shown.datastore_id && version.id != shown.id && version.active
+        })
+        .map(|version| target(known, &instance, &catalogue, version))
+        .collect();
+    answer(StatusCode::OK, &json!({"upgrade_targets": views}))
+}
+
+fn target(
+    known: Known<'_>,
+    instance: &Instance,
+    catalogue: &Catalogue,
+    version: &DatastoreVersion,
+) -> TargetView {
+    let allowed = if catalogue.runs(&instance.host, version) {
+        switch::strategies(known, version, &Wishes::default())
+    } else {
+        Err(Refusal::Unavailable(format!("The instance's host cannot run {}.", version.title())))
+    };
+    let bytes = instance.seen.used_bytes.unwrap_or_default();
+    let by_replica = instance.running.as_ref().is_some_and(|running| {
+        known
+            .paths
+            .iter()
+            .any(|path| path.to.id == version.id && path.leads(running.version.id, Way::Replica))
+    });
+    let (strategies, reason) = match allowed {
+        Ok(strategies) => {
+            (strategies.into_iter().map(|strategy| StrategyView::new(strategy, bytes)).collect(), None)
+        }
+        Err(Refusal::NoSwitch { .. }) if by_replica => {
+            (Vec::new(), Some("Only the action upgrades to it, by way of a new instance.".to_owned()))
+        }
+        Err(refusal) => (Vec::new(), Some(refusal.to_string())),
+    };
+    TargetView {
+        datastore_type: version.datastore.clone(),
+        datastore_version: version.name.clone(),
+        version_number: version.number.clone(),
+        strategies,
+        reason,
+    }
+}
+
+/// `GET /instances/{id}/upgrades`: of which the instance is the old or the new side, newest first.
+async fn upgrades(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    let id = call.instance_id()?;
+    load(&call, &caller, id).await?;
+    let found: Result<_, db::Error> =
+        call.state.commands.db.read(move |conn| tasks::list(conn, None, Some(id))).await;
+    let views: Vec<_> = found?.iter().filter_map(UpgradeView::of).collect();
+    answer(StatusCode::OK, &json!({"upgrades": views}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::coffer::tests::upgrade;
+    use crate::api::trove::views::tests::keys;
+
+    #[test]
+    fn an_upgrade_names_both_sides() {
+        let view = serde_json::to_value(UpgradeView::of(&upgrade())).unwrap();
+        assert_eq!(
+            keys(&view),
+            ["created", "from", "id", "instance_id", "new_instance_id", "state", "strategy", "to", "updated"]
+        );
+        assert_eq!((&view["from"], &view["to"]), (&json!("mariadb 10.6"), &json!("mariadb 10.11")));
+    }
+
+    #[test]
+    fn each_body_has_one_meaning() {
+        let parsed = |upgrade: Value| parse(json!({"upgrade": upgrade}).as_object().unwrap());
+        let fault = |upgrade: Value| match parsed(upgrade) {
+            Err(fault) => fault.row().0.as_u16(),
+            Ok(asked) => panic!("{asked:?}"),
+        };
+        let plain = parsed(json!({"datastore_version": "11.8"})).unwrap();
+        assert_eq!(
+            (plain.version.as_str(), &plain.wishes, plain.dry_run),
+            ("11.8", &Wishes::default(), false)
+        );
+        let all =
+            parsed(json!({"datastore_version": "17", "datastore_type": "postgresql", "strategy": "in_place",
+            "dry_run": true, "keep_hours": 0, "drop_retired": true}))
+            .unwrap();
+        assert!(all.dry_run);
+        assert_eq!(
+            all.wishes,
+            Wishes { strategy: Some(Strategy::InPlace), keep_hours: 0, drop_retired: true }
+        );
+        assert_eq!(
+            parsed(json!({"datastore_version": "1", "strategy": "auto"})).unwrap().wishes.strategy,
+            None
+        );
+        for (upgrade, code) in [
+            (json!({}), 400),
+            (json!([]), 400),
+            (json!({"datastore_version": 11}), 400),
+            (json!({"datastore_version": ""}), 400),
+            (json!({"datastore_version": "1", "strategy": "replica"}), 400),
+            (json!({"datastore_version": "1", "strategy": "rolling"}), 400),
+            (json!({"datastore_version": "1", "dry_run": "yes"}), 400),
+            (json!({"datastore_version": "1", "keep_hours": -1}), 400),
+            (json!({"datastore_version": "1", "keep_hours": 100_000}), 400),
+            (json!({"datastore_version": "1", "other": 1}), 400),
+            (json!({"datastore_version": "1", "window": {}}), 501),
+        ] {
+            assert_eq!(fault(upgrade.clone()), code, "{upgrade}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Keeping tenants out of a server that is being left: seen, fenced, ended, and stopped with proof.
+//!
+//! The fence is `read_only`, in the configuration first and then at run time, so that a server that dies and is started
+//! again by whoever comes first comes up fenced. Tenants' accounts have no right that passes it. A transaction that is
+//! open when it is set could not commit any more: so it is given a moment before. Sessions are ended after it, and
+//! looked for until none is seen: one that was just logging in is found by the next look.
+//!
+//! # If we die here
+//! Every part may be done again. What is fenced stays so until the task's recorded decision takes it off.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use crate::engines::mariadb::connection::{Client, quoted};
+use crate::engines::mariadb::{
+    ACCOUNT, LOOK_EVERY, MariaDb, REPLICATION_ACCOUNT, apply, helpers, layout, runtime, write_config,
+};
+use crate::engines::{Engine as _, Error, Server};
+
+/// How long sessions that are ended may take to go: what they had begun is rolled back first.
+const ROLLBACK_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often open transactions are looked at while they have their moment.
+const GRACE_LOOK: Duration = Duration::from_millis(10);
+
+/// How much of the log is read for the proof of a clean stop.
+const LOG_BYTES: u64 = 64 * 1024;
+
+/// The number of the error of a lock that was not had in time.
+const LOCK_WAIT_TIMEOUT: u16 = 1205;
+
+/// The condition that holds for a tenant's session, of the columns of the process list. What is not logged in yet is
+/// a tenant's.
+fn of_a_tenant(list: &str) -> String {
+    let ours: Vec<String> =
+        [ACCOUNT, REPLICATION_ACCOUNT].iter().chain(&helpers::ALL).map(|user| quoted(user)).collect();
+    format!(
+        "{list}.ID <> CONNECTION_ID() AND BINARY {list}.USER NOT IN ({}) \
+         AND NOT (BINARY {list}.USER = 'system user' AND {list}.HOST = '') \
+         AND NOT (BINARY {list}.USER = 'event_scheduler' AND {list}.COMMAND = 'Daemon')",
+        ours.join(", ")
+    )
+}
+
+/// The oldest transaction of a tenant's that is older than `longer_than`.
+pub async fn oldest_transaction(client: &mut Client, longer_than: Duration) -> Result<Option<String>, Error> {
+    let doing = "look for open transactions";
+    // The list tells times of the system's zone.
+    client.run(doing, "SET SESSION time_zone='SYSTEM'").await?;
+    let sql = format!(
+        "SELECT p.ID, p.USER, TIMESTAMPDIFF(SECOND, t.trx_started, NOW()) FROM information_schema.INNODB_TRX t \
+         JOIN information_schema.PROCESSLIST p ON p.ID = t.trx_mysql_thread_id \
+         WHERE t.trx_started <= NOW() - INTERVAL {} MICROSECOND AND {} ORDER BY t.trx_started LIMIT 1",
+        longer_than.as_micros(),
+        of_a_tenant("p")
+    );
+    let row = client.row(doing, &sql).await?;
+    Ok(row.map(|row| {
+        let mut values = row.into_iter().map(Option::unwrap_or_default);
+        let (id, user, seconds) = (values.next(), values.next(), values.next());
+        format!(
+            "session {} of '{}' has had a transaction open for {} s",
+            id.unwrap_or_default(),
+            user.unwrap_or_default(),
+            seconds.unwrap_or_default()
+        )
+    }))
+}
+
+async fn sessions(client: &mut Client) -> Result<Vec<String>, Error> {
+    let sql = format!("SELECT p.ID FROM information_schema.PROCESSLIST p WHERE {}", of_a_tenant("p"));
+    let rows = client.rows("look for tenants' sessions", &sql).await?;
+    Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
+}
+
+/// Ends every session of a tenant's, and waits until none is seen; gives how many were ended.
+async fn end_sessions(client: &mut Client) -> Result<u64, Error> {
+    let deadline = Instant::now() + ROLLBACK_PATIENCE;
+    let mut ended = HashSet::new();
+    let mut pause = Duration::from_millis(1);
+    loop {
+        let left = sessions(client).await?;
+        if left.is_empty() {
+            return Ok(u64::try_from(ended.len()).unwrap_or(u64::MAX));
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::NoAnswer(format!("{} sessions do not end", left.len())));
+        }
+        for id in left {
+            match client.run("end a session", &format!("KILL CONNECTION {id}")).await {
+                // Gone by itself.
+                Ok(()) | Err(Error::Refused { code: 1094, .. }) => {}
+                Err(error) => return Err(error),
+            }
+            ended.insert(id);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LOOK_EVERY);
+    }
+}
+
+/// Fences the server as its settings say.
+pub async fn fence(server: &Server, grace: Duration) -> Result<u64, Error> {
+    let mut client = Client::connect(server).await?;
+    let until = Instant::now() + grace;
+    while Instant::now() < until && oldest_transaction(&mut client, Duration::ZERO).await?.is_some() {
+        tokio::time::sleep(GRACE_LOOK).await;
+    }
+    write_config(server, &layout(server)?).await?;
+    client.run("limit a wait", "SET SESSION lock_wait_timeout=1").await?;
+    let mut ended = 0;
+    match apply(&mut client, &server.settings).await {
+        Ok(()) => {}
+        // Somebody keeps tables locked: the fence stands behind them, so they go first.
+        Err(Error::Refused { code: LOCK_WAIT_TIMEOUT, .. }) => {
+            ended += end_sessions(&mut client).await?;
+            apply(&mut client, &server.settings).await?;
+        }
+        Err(error) => return Err(error),
+    }
+    ended += end_sessions(&mut client).await?;
+    client.close().await;
+    Ok(ended)
+}
+
+/// Stops the server and proves by its own log that it ended as it should.
+pub async fn stop_clean(server: &Server) -> Result<String, Error> {
+    MariaDb.stop(server).await?;
+    if let Some(proof) = proof(server).await? {
+        return Ok(proof);
+    }
+    // Its end was not clean, or was seen by nobody: the same version mends its files, and is stopped properly.
+    tracing::info!(generation.id = %server.generation, "no clean end is known, starting the server once more");
+    MariaDb.start(server).await?;
+    MariaDb.stop(server).await?;
+    proof(server).await?.ok_or_else(|| Error::Unexpected {
+        doing: "look whether the server stopped cleanly",
+        answer: "its log does not say so".to_owned(),
+    })
+}
+
+async fn proof(server: &Server) -> Result<Option<String>, Error> {
+    let log = server
+        .runtime
+        .log_end(server.generation, LOG_BYTES)
+        .await
+        .map_err(runtime("read the server's log"))?;
+    Ok(clean_end(&log).map(str::to_owned))
+}
+
+/// The line that tells of a clean end, if the last start of the server in the log ended so.
+fn clean_end(log: &str) -> Option<&str> {
+    let from = log.rfind("Starting MariaDB ").or_else(|| log.rfind("starting as process"))?;
+    let last = log.get(from..)?;
+    // Of the storage engine, with its name before it or without; then of the server.
+    let (storage, rest) = last.split_once("Shutdown completed; log sequence number")?;
+    if storage.contains("InnoDB: Assertion failure") {
+        return None;
+    }
+    rest.lines().rev().find(|line| line.contains("Shutdown complete"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_start_counts() {
+        let begin =
+            "2026-11-25  1:00:00 0 [Note] Starting MariaDB 10.11.19-MariaDB source revision x as process 7\n";
+        let ready = "2026-11-25  1:00:01 0 [Note] mariadbd: ready for connections.\n";
+        let end = "2026-11-25  1:00:02 0 [Note] InnoDB: Shutdown completed; log sequence number 7; transaction id 9\n\
+                   2026-11-25  1:00:02 0 [Note] /e/bin/mariadbd: Shutdown complete\n";
+        for (log, clean) in [
+            (format!("{begin}{ready}{end}"), true),
+            (format!("{begin}{ready}{end}{begin}{ready}"), false),
+            (format!("{begin}{ready}{}", end.replace("InnoDB: Shutdown", "Shutdown")), true),
+            (format!("{begin}{ready}"), false),
+            (format!("{begin}{ready}{end}{begin}{ready}{end}"), true),
+            (end.to_owned(), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(clean_end(&log).is_some(), clean, "{log}");
+        }
+    }
+
+    #[test]
+    fn ours_are_not_a_tenants() {
+        let condition = of_a_tenant("p");
+        for user in ["coffer", "coffer_repl", "coffer_look"] {
+            assert!(condition.contains(&format!("'{user}'")), "{condition}");
+        }
+    }
+}

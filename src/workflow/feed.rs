@@ -1,0 +1,227 @@
+//! A candidate that is fed by its source while that serves: the steps that the strategies replica and twin share.
+//! What a death does to each is told with the strategies: [`upgrade`](crate::workflow::upgrade),
+//! [`switch`](crate::workflow::switch).
+
+use std::time::{Duration, Instant};
+
+use crate::db::notices::Channel;
+use crate::db::{endpoints, generations, tasks};
+use crate::domain::ids::{GenerationId, InstanceId};
+use crate::domain::task::Step;
+use crate::domain::upgrade::unblocked;
+use crate::engines::{Engine, Following, Position, RelayAddress, Server};
+use crate::workflow::chain;
+use crate::workflow::step::{Done, StepContext, StepError};
+
+/// How long one try of catching up lasts before it is recorded and begun anew.
+const CATCH_UP: Duration = Duration::from_secs(600);
+
+/// Who feeds whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Sides {
+    /// The server that serves.
+    pub source: GenerationId,
+    /// The server that follows it.
+    pub candidate: GenerationId,
+    /// The instance at whose address the relay listens.
+    pub at: InstanceId,
+}
+
+/// A copy needs its source: waits for it before anything is made.
+///
+/// # Errors
+/// Who acts next.
+pub async fn source_answers(ctx: &StepContext, sides: Sides) -> Result<String, StepError> {
+    let (engine, source) = ctx.reach(sides.source).await?;
+    Ok(engine.probe(&source, false).await?)
+}
+
+/// Brings the candidate's system objects to its version.
+///
+/// # Errors
+/// Who acts next.
+pub async fn convert(ctx: &StepContext, candidate: GenerationId) -> Result<Done, StepError> {
+    let (engine, candidate) = ctx.reach(candidate).await?;
+    let due = engine.convert(&candidate).await?;
+    Ok(Done::told(if due { "converted" } else { "not due" }))
+}
+
+/// Refuses what the source's content has that a copy with replication cannot carry.
+///
+/// # Errors
+/// [`StepError::RollBack`] naming it.
+pub async fn refuse_blockers(engine: &dyn Engine, source: &Server) -> Result<(), StepError> {
+    let blockers = engine.replica_blockers(source).await?;
+    unblocked(&blockers)
+        .map_err(|refusal| StepError::RollBack { tenant: refusal.to_string(), operator: refusal.to_string() })
+}
+
+/// Copies the source's content.
+///
+/// # Errors
+/// Who acts next; a second try begins with the place again.
+pub async fn seed(ctx: &StepContext, sides: Sides) -> Result<Done, StepError> {
+    if ctx.attempt > 1 {
+        return Err(StepError::Resume(Step::Place, "a copy was begun and not finished".to_owned()));
+    }
+    let generation = sides.candidate;
+    // A copy of files stops the candidate's server and empties its folder: nobody may start it meanwhile.
+    let _turn = ctx.works.turn(generation).await;
+    ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
+    let (engine, source) = ctx.reach(sides.source).await?;
+    let (_, candidate) = ctx.reach(generation).await?;
+    let position = engine
+        .seed(&source, &candidate, ctx.tell())
+        .await
+        .map_err(|e| StepError::Redo(Step::Place, chain(&e)))?;
+    Ok(Done::told(format!("the copy stands for position {:?}", position.0)))
+}
+
+/// Opens the relay and has the candidate follow.
+///
+/// # Errors
+/// Who acts next.
+pub async fn replicate(ctx: &StepContext, sides: Sides) -> Result<Done, StepError> {
+    let (task, host) = (ctx.task.id, ctx.works.host.clone());
+    // At the source's own address, which its certificate names.
+    let (generation, at) = (sides.source, sides.at);
+    ctx.write(move |conn| endpoints::open_relay(conn, task, &host, generation, at)).await?;
+    let deadline = Instant::now() + Duration::from_secs(15);
+    let (address, port) = loop {
+        if let Some(found) = ctx.works.db.read(move |conn| endpoints::relay(conn, task)).await? {
+            break found;
+        }
+        if Instant::now() >= deadline {
+            return Err(StepError::Retry("the endpoint has not opened the relay".to_owned()));
+        }
+        ctx.works.notices.wait(Channel::Applied, Duration::from_millis(200)).await;
+    };
+    // The supervisor takes an account off that no task needs: not between the look and the making.
+    let _turn = ctx.works.turn(sides.source).await;
+    let (engine, source) = ctx.reach(sides.source).await?;
+    let (_, candidate) = ctx.reach(sides.candidate).await?;
+    engine.follow(&source, &candidate, &RelayAddress { host: address, port }).await?;
+    Ok(Done::default())
+}
+
+/// Waits until the candidate has, within a second, what the source had when it was asked; gives that position.
+///
+/// # Errors
+/// Who acts next.
+pub async fn catch_up(ctx: &StepContext, sides: Sides) -> Result<Position, StepError> {
+    let (engine, source) = ctx.reach(sides.source).await?;
+    let (_, candidate) = ctx.reach(sides.candidate).await?;
+    let tell = ctx.tell();
+    let deadline = Instant::now() + CATCH_UP;
+    let mut connecting_since: Option<Instant> = None;
+    while Instant::now() < deadline {
+        match engine.following(&candidate).await? {
+            Following::Running => connecting_since = None,
+            Following::Connecting(why) => {
+                let since = *connecting_since.get_or_insert_with(Instant::now);
+                // The engine's own words name what is ours: they are for the operator, in the step's outcome.
+                tell("not connected to the source".to_owned());
+                if since.elapsed() > Duration::from_secs(60) {
+                    return Err(StepError::Retry(format!("no connection to the source: {why}")));
+                }
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                continue;
+            }
+            Following::Broken(why) => {
+                return Err(StepError::Redo(Step::Place, format!("replication broke: {why}")));
+            }
+            Following::Nobody => {
+                return Err(StepError::Redo(Step::Place, "the candidate follows nobody".to_owned()));
+            }
+        }
+        let position = engine.position(&source).await?;
+        let began = Instant::now();
+        if engine.reached(&candidate, &position, Duration::from_secs(5)).await? {
+            // Caught up means: what the source had written when we asked was there within a second.
+            if began.elapsed() < Duration::from_secs(1) {
+                return Ok(position);
+            }
+            tell(format!("reached {:?} after {:.1} s", position.0, began.elapsed().as_secs_f32()));
+        } else {
+            tell(format!("waiting for position {:?}", position.0));
+        }
+    }
+    Err(StepError::Retry("not caught up yet".to_owned()))
+}
+
+/// Compares every object and every row of both sides, while the source serves; gives what was compared, for people.
+///
+/// # Errors
+/// Who acts next.
+pub async fn compare(ctx: &StepContext, sides: Sides) -> Result<String, StepError> {
+    let (engine, source) = ctx.reach(sides.source).await?;
+    let (_, candidate) = ctx.reach(sides.candidate).await?;
+    // What the tenant made since it was examined is no more to be trusted to the copy than what was there before: the
+    // snapshot does not hold for a table without transactions.
+    refuse_blockers(&*engine, &source).await?;
+    engine.resume(&candidate).await?;
+    let mut differ = Vec::new();
+    // The tenant may change objects while we compare: only a difference that stays is one.
+    for _ in 0..5 {
+        let theirs = engine.inventory(&source).await?;
+        let position = engine.position(&source).await?;
+        if !engine.reached(&candidate, &position, Duration::from_secs(30)).await? {
+            return Err(StepError::Retry("the candidate fell behind while comparing".to_owned()));
+        }
+        let ours = engine.inventory(&candidate).await?;
+        differ = differences(&theirs, &ours);
+        if differ.is_empty() {
+            let compared = engine.compare_rows(&source, &candidate, ctx.tell()).await?;
+            if let Some(first) = compared.differing.first() {
+                return Err(StepError::RollBack {
+                    tenant: format!("The copy does not hold the rows that the source holds in {first}."),
+                    operator: format!(
+                        "at position {:?} these tables differ: {}",
+                        compared.position,
+                        compared.differing.join(", ")
+                    ),
+                });
+            }
+            let facts = serde_json::json!({
+                "objects_compared": ours.len(),
+                "tables_compared": compared.tables,
+                "rows_compared": compared.rows,
+            });
+            let task = ctx.task.id;
+            ctx.write(move |conn| tasks::report(conn, task, &facts)).await?;
+            return Ok(format!(
+                "{} objects equal; {} rows of {} tables equal at position {:?}",
+                ours.len(),
+                compared.rows,
+                compared.tables,
+                compared.position
+            ));
+        }
+    }
+    Err(differing(&differ))
+}
+
+/// What is on one side only, in lines for people.
+pub fn differences(theirs: &[String], ours: &[String]) -> Vec<String> {
+    let only = |here: &[String], there: &[String], side: &str| -> Vec<String> {
+        here.iter()
+            .filter(|line| !there.contains(line))
+            .map(|line| format!("only on {side}: {line}"))
+            .collect()
+    };
+    let mut lines = only(theirs, ours, "the source");
+    lines.extend(only(ours, theirs, "the new side"));
+    lines
+}
+
+/// The end of an upgrade whose sides differ.
+pub fn differing(lines: &[String]) -> StepError {
+    let first = lines.first().cloned().unwrap_or_default();
+    StepError::RollBack {
+        tenant: format!(
+            "The copy does not hold what the source holds ({} differences): {first}",
+            lines.len()
+        ),
+        operator: lines.join("; "),
+    }
+}

@@ -1,0 +1,468 @@
+//! Upgrading the same instance: a candidate of the target version is made beside the server that serves, the instance is
+//! held for a moment, and its address leads to the candidate from then on. In place, the candidate's data is made of the
+//! old server's while it is stopped; as a twin, it was fed by replication and has everything already.
+//!
+//! The old server's folder is never written to by the candidate's making, and is kept after the switch. Until the
+//! record of `switch` the old server is the truth: the way back has it serve again first, and clears away afterwards.
+//!
+//! | step | if we die before, in or after it |
+//! |---|---|
+//! | examine | run again: it only reads; its record fixes the strategy, once |
+//! | ready (in place), place, start, seed, convert, replicate, catch up, verify (twin) | as in [`upgrade`](crate::workflow::upgrade): the old server serves, what is made is the candidate's |
+//! | quiet | run again: it only looks |
+//! | hold | run again: the hold is a row and is there or not; the endpoint acknowledges it when it is on its disk |
+//! | fence | run again: settings first, then the server, then its sessions; a server that died meanwhile comes up fenced |
+//! | drain, cut (twin) | run again: it waits and reads; each statement of the cut may be repeated |
+//! | stop (in place) | run again: a clean end is proven, or the old version is started fenced and stopped properly |
+//! | transform (in place) | run again: the candidate's folder is made anew |
+//! | switch | run again: it asks; its record makes the candidate serve, with version and route, whole or not at all. **This is the one-way point** |
+//! | admit | run again: settings first, then the server; both generations may not be written to before it, one after it |
+//! | reopen | run again: the hold is a row and is there or not |
+//! | retire | run again: happy when the old server is stopped |
+//! | undo, abandon: reinstate | run again: settings first, then the server. The candidate was never reached by a tenant |
+//! | reopen, drop server, release | run again: happy when there is nothing |
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use crate::db::{self, Conn, endpoints, generations, tasks};
+use crate::domain::generation::Role;
+use crate::domain::ids::InstanceId;
+use crate::domain::instance::InstanceEvent;
+use crate::domain::switch::{Strategy, SwitchPlan, choose};
+use crate::domain::task::{Phase, Step, Task};
+use crate::testing::{Defect, planted};
+use crate::workflow::chain;
+use crate::workflow::create::{drop_server, foreign, place, probe, start};
+use crate::workflow::feed::{self, Sides};
+use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve};
+
+/// How long open transactions get before the fence.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// A transaction that has been open for longer keeps a hold from beginning.
+const LONG: Duration = Duration::from_secs(1);
+
+/// For how long nothing must stand in the way of a hold before it begins.
+const CALM: Duration = Duration::from_secs(2);
+
+/// How often that is looked at.
+const CALM_LOOK: Duration = Duration::from_millis(500);
+
+/// How long the candidate may take for what the old server wrote last.
+const DRAIN: Duration = Duration::from_secs(10);
+
+fn sides(plan: &SwitchPlan) -> Sides {
+    Sides { source: plan.old, candidate: plan.new, at: plan.instance }
+}
+
+/// Runs a step's work.
+///
+/// # Errors
+/// Who acts next.
+pub async fn act(ctx: &StepContext, plan: &SwitchPlan, phase: Phase, step: Step) -> Result<Done, StepError> {
+    match step {
+        Step::Examine => examine(ctx, plan).await,
+        Step::Ready => ready(ctx, plan).await,
+        Step::Place => {
+            drop_retired(ctx, plan).await?;
+            feed::source_answers(ctx, sides(plan)).await?;
+            place(ctx, plan.new).await
+        }
+        Step::Start => start(ctx, plan.new).await,
+        Step::Seed => feed::seed(ctx, sides(plan)).await,
+        Step::Convert => feed::convert(ctx, plan.new).await,
+        Step::Replicate => feed::replicate(ctx, sides(plan)).await,
+        Step::CatchUp => {
+            let position = feed::catch_up(ctx, sides(plan)).await?;
+            Ok(Done::told(format!("reached position {:?}", position.0)))
+        }
+        Step::Verify => feed::compare(ctx, sides(plan)).await.map(Done::told),
+        Step::Quiet => quiet(ctx, plan).await,
+        Step::Hold => hold(ctx, plan, false).await,
+        Step::Fence => fence(ctx, plan).await,
+        Step::Drain => drain(ctx, plan).await,
+        Step::Cut => cut(ctx, plan).await,
+        Step::Stop => stop(ctx, plan).await,
+        Step::Transform => transform(ctx, plan).await,
+        Step::Switch => switch(ctx, plan).await,
+        Step::Admit => admit(ctx, plan).await,
+        Step::Reopen => reopen(ctx, plan).await,
+        Step::Retire => retire(ctx, plan).await,
+        Step::Reinstate => reinstate(ctx, plan).await,
+        Step::DropServer => drop_server(ctx, plan.new).await,
+        Step::Release => release(ctx, plan).await,
+        Step::Prepare | Step::Publish | Step::Open | Step::Unroute => {
+            tracing::error!(task.id = %ctx.task.id, phase = phase.as_str(), "a step of another kind");
+            Err(foreign(step))
+        }
+    }
+}
+
+/// What a step's record changes.
+///
+/// # Errors
+/// The store's.
+pub fn commit(
+    conn: &mut Conn,
+    task: &mut Task,
+    plan: &SwitchPlan,
+    phase: Phase,
+    step: Step,
+    done: &Done,
+) -> Result<(), db::Error> {
+    match (phase, step) {
+        (Phase::Forward, Step::Examine) => {
+            let (strategy, why) = done
+                .decided
+                .clone()
+                .ok_or_else(|| db::Error::Broken("the examination decided nothing".to_owned()))?;
+            let decided = SwitchPlan { strategy: Some(strategy), why: Some(why), ..plan.clone() };
+            task.plan = crate::domain::task::Plan::Switch(decided);
+            tasks::replan(conn, task)
+        }
+        (Phase::Forward, Step::Start | Step::Seed) => generations::set_wanted(conn, plan.new, true),
+        (Phase::Forward, Step::Switch) => {
+            // The one-way point: generation, version and route, in one transaction with the record.
+            generations::retire(conn, plan.old, plan.keep_hours)?;
+            serve(conn, plan.instance, plan.new, done)?;
+            if let Some(kept) = generations::retired(conn, plan.instance)? {
+                let until = kept.until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+                tasks::report(conn, task.id, &json!({"kept_until": until}))?;
+            }
+            Ok(())
+        }
+        (Phase::Finish, Step::Retire) => {
+            endpoints::close_relay(conn, task.id)?;
+            happen(conn, plan.instance, InstanceEvent::UpgradeEnded, |instance| instance.fault = None)
+        }
+        (Phase::Undo | Phase::Abandon, Step::DropServer) => {
+            generations::set_role(conn, plan.new, Role::Dropped)
+        }
+        (Phase::Undo, Step::Release) => {
+            endpoints::close_relay(conn, task.id)?;
+            let fault = fault_of(task, "upgrade");
+            happen(conn, plan.instance, InstanceEvent::UpgradeEnded, |instance| instance.fault = Some(fault))
+        }
+        (Phase::Abandon, Step::Release) => {
+            endpoints::close_relay(conn, task.id)?;
+            happen(conn, plan.instance, InstanceEvent::UpgradeEnded, |_| {})
+        }
+        (_, _) => Ok(()),
+    }
+}
+
+/// Looks at the server for each strategy that is allowed, and decides for one.
+async fn examine(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
+    let (engine, source) = ctx.reach(plan.old).await?;
+    let (_, candidate) = ctx.reach(plan.new).await?;
+    let number = engine.probe(&source, false).await?;
+    let mut looked = Vec::new();
+    for strategy in &plan.allowed {
+        looked.push((*strategy, engine.pre_check(&source, &candidate, *strategy).await?));
+    }
+    let (strategy, why) = choose(&looked).map_err(|refusal| StepError::RollBack {
+        tenant: refusal.to_string(),
+        operator: refusal.to_string(),
+    })?;
+    let findings: Vec<_> =
+        looked.into_iter().filter(|(of, _)| *of == strategy).flat_map(|(_, findings)| findings).collect();
+    let report = json!({"from_answered": number, "strategy": strategy.as_str(), "findings": findings});
+    let mut done = Done::told(format!("the old server answered {number}; {why}")).reporting(report);
+    done.decided = Some((strategy, why));
+    Ok(done)
+}
+
+/// Deletes what an earlier upgrade kept, where the request said that it may go: an instance keeps one at most.
+async fn drop_retired(ctx: &StepContext, plan: &SwitchPlan) -> Result<(), StepError> {
+    let instance = plan.instance;
+    let kept = ctx.works.db.read(move |conn| generations::retired(conn, instance)).await?;
+    let Some(kept) = kept.filter(|kept| plan.drop_retired || kept.is_over) else { return Ok(()) };
+    drop_server(ctx, kept.id).await?;
+    ctx.write(move |conn| generations::set_role(conn, kept.id, Role::Dropped)).await
+}
+
+async fn ready(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
+    drop_retired(ctx, plan).await?;
+    let generation = plan.new;
+    let _turn = ctx.works.turn(generation).await;
+    ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
+    ctx.works.certify(generation).await?;
+    let (engine, source) = ctx.reach(plan.old).await?;
+    let (_, candidate) = ctx.reach(generation).await?;
+    Ok(Done::told(engine.prepare_in_place(&source, &candidate, ctx.tell()).await?))
+}
+
+/// Waits until no transaction of a tenant's is old, and a twin is close behind, for some seconds.
+async fn quiet(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
+    let (engine, source) = ctx.reach(plan.old).await?;
+    let (_, candidate) = ctx.reach(plan.new).await?;
+    let tell = ctx.tell();
+    let began = Instant::now();
+    let mut calm_since: Option<Instant> = None;
+    loop {
+        let mut in_the_way = engine.oldest_transaction(&source, LONG).await?;
+        if in_the_way.is_none() && plan.strategy == Some(Strategy::Twin) {
+            let position = engine.position(&source).await?;
+            if !engine.reached(&candidate, &position, LONG).await? {
+                in_the_way = Some("the new server is more than 1 s behind".to_owned());
+            }
+        }
+        match in_the_way {
+            None => {
+                let since = *calm_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= CALM {
+                    return Ok(Done::told(format!("calm after {:.1} s", began.elapsed().as_secs_f32())));
+                }
+            }
+            Some(why) => {
+                calm_since = None;
+                if began.elapsed() > ctx.works.quiet {
+                    let waited = ctx.works.quiet.as_secs();
+                    return Err(StepError::RollBack {
+                        tenant: format!("There was no moment for the switch within {waited} s: {why}."),
+                        operator: format!("not calm within {waited} s: {why}"),
+                    });
+                }
+                tell(format!("waiting: {why}"));
+            }
+        }
+        tokio::time::sleep(CALM_LOOK).await;
+    }
+}
+
+/// Has the endpoint hold new connections, and end the open ones where `cut`.
+async fn hold(ctx: &StepContext, plan: &SwitchPlan, cut: bool) -> Result<Done, StepError> {
+    let (instance, task) = (plan.instance, ctx.task.id);
+    ctx.write(move |conn| endpoints::hold(conn, instance, task, cut)).await?;
+    ctx.endpoint_applied(instance).await?;
+    Ok(Done::default())
+}
+
+async fn fence(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
+    let generation = plan.old;
+    let ended = {
+        let _turn = ctx.works.turn(generation).await;
+        // In its rows, then in its configuration, then at run time: whoever starts it again starts it fenced.
+        ctx.write(move |conn| generations::set_settings(conn, generation, true, false)).await?;
+        let (engine, source) = ctx.reach(generation).await?;
+        if planted(Defect::FenceSkipped) { 0 } else { engine.fence(&source, GRACE).await? }
+    };
+    // A connection that was being made when the hold began may have come through the first look.
+    hold(ctx, plan, true).await?;
+    let (engine, source) = ctx.reach(generation).await?;
+    let late = if planted(Defect::FenceSkipped) { 0 } else { engine.fence(&source, Duration::ZERO).await? };
+    let sessions = ended + late;
+    Ok(Done::told(format!("{sessions} sessions ended")).reporting(json!({"sessions_ended": sessions})))
+}
+
+/// Waits until the twin has everything; then both sides must hold the same objects.
+async fn drain(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
+    let (engine, source) = ctx.reach(plan.old).await?;
+    let (_, candidate) = ctx.reach(plan.new).await?;
+    let first = engine.position(&source).await?;
+    let position = engine.position(&source).await?;
+    if first != position && !planted(Defect::FenceSkipped) {
+        return Err(StepError::Retry(format!(
+            "the fenced server went on from {:?} to {:?}",
+            first.0, position.0
+        )));
+    }
+    // A time-out is an undo, never a promotion.
+    if !planted(Defect::DrainSkipped) && !engine.reached(&candidate, &position, DRAIN).await? {
+        return Err(StepError::RollBack {
+            tenant: format!("The new server did not catch up within {} s of the hold.", DRAIN.as_secs()),
+            operator: format!("the candidate has not reached {:?} within {} s", position.0, DRAIN.as_secs()),
+        });
+    }
+    let (theirs, ours) = tokio::try_join!(engine.inventory(&source), engine.inventory(&candidate))?;
+    let differences = feed::differences(&theirs, &ours);
+    if !differences.is_empty() && !planted(Defect::DrainSkipped) {
+        return Err(feed::differing(&differences));
+    }
+    Ok(Done::told(format!("reached position {:?}; {} objects equal", position.0, ours.len())))
+}
+
+/// Ends replication; the candidate stays fenced.
+async fn cut(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
+    let _turn = ctx.works.turn(plan.new).await;
+    let (engine, candidate) = ctx.reach(plan.new).await?;
+    let (_, source) = ctx.reach(plan.old).await?;
+    engine.cut(&candidate, Some(&source)).await?;
+    Ok(Done::default())
+}
+
+/// One line for everything that a server holds besides rows.
+fn fingerprint(inventory: &[String]) -> String {
+    let mut hash = Sha256::new();
+    for line in inventory {
+        hash.update(line.as_bytes());
+        hash.update([0]);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What the task reports under `name`, as it is in the store now: a try that was killed may have written it.
+async fn reported(ctx: &StepContext, name: &'static str) -> Result<Option<String>, StepError> {
+    let id = ctx.task.id;
+    let task = ctx.works.db.read(move |conn| tasks::find(conn, id)).await?;
+    Ok(task.and_then(|task| task.report.get(name)?.as_str().map(str::to_owned)))
+}
+
+async fn stop(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
+    let generation = plan.old;
+    let _turn = ctx.works.turn(generation).await;
+    let (engine, source) = ctx.reach(generation).await?;
+    if reported(ctx, "fingerprint").await?.is_none() {
+        let lines = engine.inventory(&source).await?;
+        let facts = json!({"fingerprint": fingerprint(&lines), "objects_compared": lines.len()});
+        let task = ctx.task.id;
+        ctx.write(move |conn| tasks::report(conn, task, &facts)).await?;
+    }
+    ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
+    Ok(Done::told(engine.stop_clean(&source).await?))
+}
+
+async fn transform(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
+    let generation = plan.new;
+    let _turn = ctx.works.turn(generation).await;
+    ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
+    ctx.works.certify(generation).await?;
+    let (engine, source) = ctx.reach(plan.old).await?;
+    let (_, candidate) = ctx.reach(generation).await?;
+    match engine.convert_in_place(&source, &candidate, ctx.tell()).await {
+        Ok(told) => Ok(Done::told(told)),
+        // Tenants wait: a second try is for who went away, not for who refused.
+        Err(error @ crate::engines::Error::NoAnswer(_)) => Err(error.into()),
+        Err(error) => Err(StepError::RollBack {
+            tenant: "The data could not be converted to the new version.".to_owned(),
+            operator: chain(&error),
+        }),
+    }
+}
+
+/// Asks the candidate what it is, and whether it holds what the old server held.
+async fn switch(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
+    let done = probe(ctx, plan.new).await?;
+    if plan.strategy == Some(Strategy::InPlace) {
+        let (engine, candidate) = ctx.reach(plan.new).await?;
+        let ours = fingerprint(&engine.inventory(&candidate).await?);
+        if reported(ctx, "fingerprint").await?.as_deref() != Some(&ours) {
+            return Err(StepError::RollBack {
+                tenant: "The converted data does not hold the objects that the old server held.".to_owned(),
+                operator: format!("the inventory's fingerprint is {ours} after the conversion"),
+            });
+        }
+    }
+    let facts = json!({"to_answered": done.answered});
+    Ok(done.reporting(facts))
+}
+
+/// Opens the new server to writes; nobody reaches it before the hold ends.
+async fn admit(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
+    open_to_writes(ctx, plan.new).await
+}
+
+async fn open_to_writes(
+    ctx: &StepContext,
+    generation: crate::domain::ids::GenerationId,
+) -> Result<Done, StepError> {
+    let _turn = ctx.works.turn(generation).await;
+    ctx.write(move |conn| {
+        generations::set_settings(conn, generation, false, true)?;
+        generations::set_wanted(conn, generation, true)
+    })
+    .await?;
+    ctx.works.certify(generation).await?;
+    let (engine, server) = ctx.reach(generation).await?;
+    engine.start(&server).await?;
+    let number = engine.probe(&server, false).await?;
+    Ok(Done::told(format!("{number} takes writes")))
+}
+
+async fn reopen(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
+    let (instance, task) = (plan.instance, ctx.task.id);
+    let held = ctx.works.db.read(move |conn| endpoints::held_ms(conn, instance)).await?;
+    let began = Instant::now();
+    ctx.write(move |conn| endpoints::release(conn, instance, task)).await?;
+    ctx.endpoint_applied(instance).await?;
+    let Some(held) = held else { return Ok(Done::default()) };
+    let gap = held + i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
+    Ok(Done::told(format!("held for {gap} ms")).reporting(json!({"gap_ms": gap})))
+}
+
+/// Stops the old server, which is kept; what the upgrade left in it goes while it still answers.
+async fn retire(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
+    let generation = plan.old;
+    let _turn = ctx.works.turn(generation).await;
+    let (engine, old) = ctx.reach(generation).await?;
+    if plan.strategy == Some(Strategy::Twin)
+        && let Err(error) = engine.forget_follower(&old).await
+    {
+        // It serves nobody, and nobody knows the account's password.
+        tracing::info!(error = %chain(&error), "the replication account is left on the old server");
+    }
+    ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
+    engine.stop(&old).await?;
+    Ok(Done::told(format!("the old server is stopped, and kept for {} h", plan.keep_hours)))
+}
+
+/// The way back: the recorded decision to undo is what takes the fence off.
+async fn reinstate(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
+    open_to_writes(ctx, plan.old).await
+}
+
+async fn release(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
+    let (engine, old) = ctx.reach(plan.old).await?;
+    match engine.forget_follower(&old).await {
+        Ok(()) => Ok(Done::default()),
+        // As after an abandoned upgrade: the supervisor takes it off once the server is back.
+        Err(error) if ctx.attempt > 5 => {
+            Ok(Done::told(format!("the replication account is left on the server: {}", chain(&error))))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What is left of retired generations whose time is over goes: their data, then their rows' role.
+///
+/// # Errors
+/// The store's; a server that cannot be dropped is tried again at the next look.
+pub async fn drop_expired(works: &crate::workflow::Works) -> Result<(), db::Error> {
+    let host = works.host.clone();
+    for generation in works.db.read(move |conn| generations::expired(conn, &host)).await? {
+        let (id, instance): (_, InstanceId) = (generation.id, generation.instance);
+        let _turn = works.turn(id).await;
+        let dropped = match works.server(&generation) {
+            Ok((engine, server)) => engine.drop_data(&server).await.map_err(|error| chain(&error)),
+            Err(error) => Err(chain(&error)),
+        };
+        match dropped {
+            Ok(()) => {
+                works.db.transact(move |conn| generations::set_role(conn, id, Role::Dropped)).await?;
+                works.forget_turn(id);
+                tracing::info!(generation.id = %id, instance.id = %instance, "a retired server's time was over");
+            }
+            Err(error) => {
+                tracing::warn!(generation.id = %id, error, "a retired server could not be deleted");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_tells_lines_apart() {
+        let lines = |lines: &[&str]| fingerprint(&lines.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>());
+        assert_eq!(lines(&["a", "b"]), lines(&["a", "b"]));
+        assert_ne!(lines(&["a", "b"]), lines(&["ab"]));
+        assert_ne!(lines(&["a", "b"]), lines(&["b", "a"]));
+        assert_eq!(lines(&[]).len(), 64);
+    }
+}
