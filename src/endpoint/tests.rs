@@ -230,6 +230,29 @@ impl House {
         address.expect("just seen").parse().expect("an address")
     }
 
+    /// Holds the address, as a task does, and waits until that is acknowledged.
+    async fn hold(&self, instance: InstanceId, wait_ms: u32, cut: bool) {
+        let task = Uuid::now_v7();
+        self.sql(&format!(
+            "insert into tasks (id, kind, project_id, host_id, state, plan)
+             values ('{task}', 'upgrade_twin', 'p', 'here', 'scheduled', '{{}}');
+             insert into holds (instance_id, task_id, wait_ms, cut) values ('{instance}', '{task}', {wait_ms}, {cut})
+             on conflict (instance_id) do update set wait_ms = excluded.wait_ms, cut = excluded.cut;
+             update endpoints set epoch = epoch + 1 where instance_id = '{instance}'"
+        ))
+        .await;
+        self.applied(instance).await;
+    }
+
+    async fn release(&self, instance: InstanceId) {
+        self.sql(&format!(
+            "delete from holds where instance_id = '{instance}';
+             update endpoints set epoch = epoch + 1 where instance_id = '{instance}'"
+        ))
+        .await;
+        self.applied(instance).await;
+    }
+
     /// Leads the endpoint elsewhere and waits until that is acknowledged.
     async fn lead(&self, instance: InstanceId, to: Option<GenerationId>) {
         let to = to.map_or("null".to_owned(), |generation| format!("'{generation}'"));
@@ -259,7 +282,7 @@ impl House {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_route_is_in_force_before_it_is_acknowledged_and_moves_new_connections_only() {
+async fn a_route_is_in_force_before_it_is_acknowledged_and_a_new_one_ends_what_went_by_the_old() {
     let house = House::new().await;
     let role = Role::start(&house.config, house.sockets());
     let (instance, address) = (house.instance().await, free_address(1));
@@ -280,7 +303,7 @@ async fn a_route_is_in_force_before_it_is_acknowledged_and_moves_new_connections
     house.lead(instance, Some(new)).await;
     let (mut second, whose) = greeted(address).await.expect("served");
     assert_eq!(whose, new);
-    assert!(echoes(&mut first, b"still the old").await);
+    assert!(!echoes(&mut first, b"who serves no more").await, "cut: it would talk to one that serves no more");
     assert!(echoes(&mut second, b"the new").await);
 
     // A half-close reaches the server, and what it says after that reaches the client.
@@ -294,7 +317,7 @@ async fn a_route_is_in_force_before_it_is_acknowledged_and_moves_new_connections
         TcpStream::connect(address).await.expect_err("closed").kind(),
         io::ErrorKind::ConnectionRefused
     );
-    assert!(!echoes(&mut first, b"gone").await, "its connections are closed");
+    assert!(!echoes(&mut second, b"gone").await, "its connections are closed");
 
     house.lead(instance, Some(new)).await;
     assert_eq!(greeted(address).await.expect("served").1, new);
@@ -514,4 +537,54 @@ async fn the_last_state_is_kept_whole_and_is_its_hosts_own() {
     assert!(!memory.keep(&state).await);
     std::fs::remove_dir(&blocked).expect("out of the way");
     assert!(memory.keep(&state).await);
+}
+
+/// What a client of a held address gets when its wait is over: a packet with the error 1053.
+async fn told_to_come_again(address: SocketAddr) -> bool {
+    let mut client = TcpStream::connect(address).await.expect("taken");
+    let mut said = Vec::new();
+    let heard = tokio::time::timeout(Duration::from_secs(20), client.read_to_end(&mut said)).await;
+    heard.expect("in time").expect("to the end");
+    said.get(4..7) == Some(&[0xff, 0x1d, 0x04])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_keeps_new_connections_waiting_and_outlives_its_role() {
+    let house = House::new().await;
+    let (instance, address) = (house.instance().await, free_address(7));
+    let old = house.generation(instance, "serving").await;
+    let new = house.generation(instance, "candidate").await;
+    let _servers = (Server::start(house.sockets(), old), Server::start(house.sockets(), new));
+    house.endpoint(instance, address, HOST, Some(old)).await;
+    let role = Role::start(&house.config, house.sockets());
+    house.applied(instance).await;
+    let (mut open, _) = greeted(address).await.expect("served");
+
+    house.hold(instance, 30_000, false).await;
+    assert!(echoes(&mut open, b"open before the hold").await);
+    let waiting = tokio::spawn(greeted(address));
+    let gave_up = TcpStream::connect(address).await.expect("taken");
+    drop(gave_up);
+    house.hold(instance, 30_000, true).await;
+    assert!(!echoes(&mut open, b"after the cut").await, "acknowledged means that it has ended");
+    assert!(!waiting.is_finished(), "it waits still");
+    // The switch: the route and then the end of the hold. Whoever waited comes to the new one.
+    house.lead(instance, Some(new)).await;
+    assert!(!waiting.is_finished(), "a new route alone lets nobody through");
+    house.release(instance).await;
+    let (mut through, whose) = waiting.await.expect("no panic").expect("served");
+    assert_eq!(whose, new);
+    assert!(echoes(&mut through, b"on").await);
+
+    house.hold(instance, 50, false).await;
+    assert!(told_to_come_again(address).await);
+    assert!(echoes(&mut through, b"open before the second hold").await);
+    // Killed, and started again without the store: it holds still.
+    role.kill().await;
+    house.store.stop().await.expect("stops");
+    let role = Role::start(&house.config, house.sockets());
+    until("the address is taken", async || TcpStream::connect(address).await.is_ok()).await;
+    assert!(told_to_come_again(address).await);
+    role.stop().await;
+    drop(house);
 }

@@ -8,11 +8,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use coffer::cli::demo::client::Client;
+use coffer::domain::switch::Strategy;
 use coffer::domain::task::{Phase, Step, TaskKind};
 
 use crate::harness::roles::{Role, Roles};
-use crate::harness::world::{World, ask_for_upgrade, kill_server};
+use crate::harness::store::Side;
+use crate::harness::world::{
+    World, ask_for_upgrade, ask_to_switch, kill_generation, kill_server, versions,
+};
 use crate::harness::{ask_for_detach, healthy, processes, status, store, wait_for};
+use crate::switch;
 
 /// Who is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,11 +70,39 @@ const DETACHED: Line = (TaskKind::Upgrade, Phase::Detach);
 const ABANDONED: Line = (TaskKind::Upgrade, Phase::Abandon);
 const UNDONE: Line = (TaskKind::Upgrade, Phase::Undo);
 
-const LIVES: [Life; 4] = [
+const EXAMINED: Line = (TaskKind::UpgradeAuto, Phase::Forward);
+const CONVERTED: Line = (TaskKind::UpgradeInPlace, Phase::Forward);
+const FED: Line = (TaskKind::UpgradeTwin, Phase::Forward);
+const CONVERTED_ON: Line = (TaskKind::UpgradeInPlace, Phase::Finish);
+const FED_ON: Line = (TaskKind::UpgradeTwin, Phase::Finish);
+
+/// The lines of an upgrade of the same instance that goes back, by the step at which it is made to, and whether its
+/// customer wants that.
+const BACK: [(Line, Strategy, Step, bool); 6] = [
+    ((TaskKind::UpgradeAuto, Phase::Undo), Strategy::InPlace, Step::Examine, false),
+    ((TaskKind::UpgradeAuto, Phase::Abandon), Strategy::InPlace, Step::Examine, true),
+    ((TaskKind::UpgradeInPlace, Phase::Undo), Strategy::InPlace, Step::Switch, false),
+    ((TaskKind::UpgradeInPlace, Phase::Abandon), Strategy::InPlace, Step::Transform, true),
+    ((TaskKind::UpgradeTwin, Phase::Undo), Strategy::Twin, Step::Switch, false),
+    ((TaskKind::UpgradeTwin, Phase::Abandon), Strategy::Twin, Step::Drain, true),
+];
+
+const LIVES: [Life; 12] = [
     Life { name: "kept", walks: &[(CREATED, true), (UPGRADED, true), (DETACHED, true), (DELETED, true)] },
     Life { name: "abandoned", walks: &[(CREATED, false), (UPGRADED, false), (ABANDONED, true)] },
     Life { name: "undone", walks: &[(CREATED, false), (UNDONE, true)] },
     Life { name: "unmade", walks: &[(UNMADE, true)] },
+    Life {
+        name: "converted",
+        walks: &[(CREATED, false), (EXAMINED, true), (CONVERTED, true), (CONVERTED_ON, true)],
+    },
+    Life { name: "fed", walks: &[(CREATED, false), (EXAMINED, false), (FED, true), (FED_ON, true)] },
+    Life { name: "back", walks: &[(CREATED, false), (BACK[0].0, true)] },
+    Life { name: "back", walks: &[(CREATED, false), (BACK[1].0, true)] },
+    Life { name: "back", walks: &[(CREATED, false), (BACK[2].0, true)] },
+    Life { name: "back", walks: &[(CREATED, false), (BACK[3].0, true)] },
+    Life { name: "back", walks: &[(CREATED, false), (BACK[4].0, true)] },
+    Life { name: "back", walks: &[(CREATED, false), (BACK[5].0, true)] },
 ];
 
 #[test]
@@ -123,6 +156,15 @@ impl Lived<'_> {
                     self.killed += 1;
                     None
                 }
+                Victim::Old | Victim::New if line.0.switches() => {
+                    let db = self.roles.db().await;
+                    until_it_runs_again(self.roles, &db, old, self.real).await;
+                    let place = if self.victim == Victim::Old { Side::Old } else { Side::New };
+                    if let Some(generation) = store::side(&db, old, place).await {
+                        self.killed += usize::from(kill_generation(self.roles, &db, generation, self.real).await);
+                    }
+                    None
+                }
                 Victim::Old | Victim::New => {
                     let db = self.roles.db().await;
                     let instance = if self.victim == Victim::Old { old } else { new };
@@ -160,10 +202,14 @@ impl Lived<'_> {
 
     /// Asks that a step of the instance's next task fails, also of a real one's.
     async fn let_fail(&self, instance: &str, step: Step) {
+        self.let_be(instance, step, "fail").await;
+    }
+
+    async fn let_be(&self, instance: &str, step: Step, fault: &str) {
         let db = self.roles.db().await;
         let id: uuid::Uuid = instance.parse().unwrap();
-        let sql = "insert into simulations (instance_id, step, fault) values ($1, $2, 'fail')";
-        db.execute(sql, &[&id, &step.as_str()]).await.unwrap();
+        let sql = "insert into simulations (instance_id, step, fault) values ($1, $2, $3)";
+        db.execute(sql, &[&id, &step.as_str(), &fault]).await.unwrap();
     }
 
     /// Upgraded, and kept: both sides hold everything.
@@ -235,6 +281,84 @@ impl Lived<'_> {
         let id = world.id.clone();
         self.walk(UNMADE, &id, &id).await;
         status(&self.api, &id, "ERROR", Duration::from_secs(120)).await;
+        self.delete(&[&id], false).await;
+        self.assert_nothing_is_left().await;
+    }
+
+    /// The same instance, upgraded by the strategy: it holds everything, at its address.
+    async fn switched(&mut self, strategy: Strategy) {
+        let world = self.create(false).await;
+        let writing = world.write(self.roles, &self.api).await;
+        let (forward, finish) = match strategy {
+            Strategy::InPlace => (CONVERTED, CONVERTED_ON),
+            Strategy::Twin => (FED, FED_ON),
+        };
+        let id = world.id.clone();
+        for line in [EXAMINED, forward, finish] {
+            self.prepare(line);
+        }
+        ask_to_switch(&self.api, &id, self.real, strategy).await;
+        for line in [EXAMINED, forward, finish] {
+            self.walk(line, &id, &id).await;
+        }
+        let upgrade = switch::ended(&self.api, &id, Duration::from_secs(240)).await;
+        assert_eq!(upgrade["state"], "succeeded", "{upgrade}");
+        self.still_one(world, writing, versions(self.real).1).await;
+    }
+
+    /// The same instance, whose upgrade goes back at `step`: it has the old version and holds everything.
+    async fn back(&mut self, line: Line, strategy: Strategy, step: Step, cancelled: bool) {
+        let world = self.create(false).await;
+        let writing = world.write(self.roles, &self.api).await;
+        let id = world.id.clone();
+        self.let_be(&id, step, if cancelled { "hang" } else { "fail" }).await;
+        self.prepare(line);
+        ask_to_switch(&self.api, &id, self.real, strategy).await;
+        if cancelled {
+            let task = self.api.task_of(&id).await.unwrap();
+            wait_for(&format!("it hangs at {step:?}"), Duration::from_secs(120), async || {
+                (self.api.task(&task).await.ok()?["step"] == step.as_str()).then_some(())
+            })
+            .await;
+            wait_for("the end is accepted", Duration::from_secs(30), async || {
+                let asked = self.api.post(&format!("/tasks/{task}/cancel"), &serde_json::json!({})).await;
+                asked.is_ok_and(|(status, _)| status == 202).then_some(())
+            })
+            .await;
+        }
+        self.walk(line, &id, &id).await;
+        let upgrade = switch::ended(&self.api, &id, Duration::from_secs(240)).await;
+        assert_eq!(upgrade["state"], if cancelled { "cancelled" } else { "rolled_back" }, "{upgrade}");
+        let seen = wait_for("it is shown", Duration::from_secs(30), async || self.api.show(&id).await.ok()).await;
+        assert_eq!(seen.get("fault").is_some(), !cancelled, "{seen}");
+        self.still_one(world, writing, versions(self.real).0).await;
+    }
+
+    /// The instance serves `version`, one server of it takes writes, and everything is there.
+    async fn still_one(&mut self, mut world: World, writing: crate::harness::world::Writing, version: &str) {
+        let id = world.id.clone();
+        healthy(&self.api, &id).await;
+        let written = writing.stop().await;
+        world.settle(&self.api, self.real).await;
+        world.assert_holds(self.roles, &self.api, &id, &written).await;
+        assert_eq!(self.api.show(&id).await.unwrap()["datastore"]["version"], version);
+        let db = self.roles.db().await;
+        for none in ["holds", "relays", "generations where role = 'candidate'", "task_instances where live"] {
+            assert_eq!(store::count(&db, none).await, 0, "left over: {none}");
+        }
+        let writable = "generations where not read_only and wanted = 'running'";
+        assert_eq!(store::count(&db, writable).await, 1, "one server takes writes");
+        if !self.real {
+            let writable = "simulated_servers where state = 'running' and not read_only";
+            // One that was killed this moment is started again.
+            wait_for("one server takes writes", Duration::from_secs(60), async || {
+                let takes = store::count(&db, writable).await;
+                assert!(takes <= 1, "{takes} servers take writes");
+                (takes == 1).then_some(())
+            })
+            .await;
+        }
+        drop(world);
         self.delete(&[&id], false).await;
         self.assert_nothing_is_left().await;
     }
@@ -344,6 +468,13 @@ async fn verifying(api: &Client, old: &str, new: &str) {
 /// Lives the lives with these cells of one victim; gives how often somebody was killed.
 async fn live(roles: &mut Roles, real: bool, victim: Victim, cells: &BTreeSet<String>) -> usize {
     let api = roles.login("coffer").await;
+    if !real {
+        let sql = "update upgrade_paths set ways = array['replica', 'in_place', 'twin'] where id in \
+                   (select p.id from upgrade_paths p \
+                   join datastore_versions a on a.id = p.from_version_id and a.name = '10.1' \
+                   join datastore_versions b on b.id = p.to_version_id and b.name = '10.4')";
+        assert_eq!(roles.db().await.execute(sql, &[]).await.unwrap(), 1);
+    }
     let mut lived = Lived { roles, api, real, victim, cells: cells.clone(), killed: 0 };
     for life in &LIVES {
         let has_cells = life.walks.iter().any(|(line, marked)| *marked && !lived.cells_of(*line).is_empty());
@@ -354,6 +485,14 @@ async fn live(roles: &mut Roles, real: bool, victim: Victim, cells: &BTreeSet<St
             "kept" => lived.kept().await,
             "abandoned" => lived.abandoned().await,
             "undone" => lived.undone().await,
+            "converted" => lived.switched(Strategy::InPlace).await,
+            "fed" => lived.switched(Strategy::Twin).await,
+            "back" => {
+                let is_walked = |line: &Line| life.walks.contains(&(*line, true));
+                let (line, strategy, step, cancelled) =
+                    BACK.into_iter().find(|(line, ..)| is_walked(line)).unwrap();
+                lived.back(line, strategy, step, cancelled).await;
+            }
             _unmade => lived.unmade().await,
         }
     }
@@ -366,10 +505,9 @@ async fn all_cells(runtime: &'static str, victim: Victim) {
     let killed = live(&mut roles, runtime == "process", victim, &cells).await;
     let expected = match victim {
         Victim::Worker | Victim::Api | Victim::Endpoint | Victim::Postgres => cells.len(),
-        // Not everywhere is there a server to kill: the old one is, all through an upgrade.
-        // Wherever there is such a server: not before it is made, nor after it is dropped.
-        Victim::Old => 44,
-        Victim::New => 32,
+        // Wherever there is such a server: not before it is made or while it is stopped, nor after it is dropped.
+        Victim::Old => 100,
+        Victim::New => 70,
     };
     assert!(killed >= expected, "{victim:?} was killed {killed} times, at {expected} cells at least");
     eprintln!("{victim:?} on {runtime}: {} cells, killed {killed} times", cells.len());
@@ -429,6 +567,9 @@ async fn sample(victims: &[Victim]) {
     let back: Vec<String> = [ABANDONED, UNDONE, UNMADE].into_iter().flat_map(points).collect();
     let mut roles = Roles::start("process").await;
     let mut run = 0;
+    let lines = [EXAMINED, CONVERTED, CONVERTED_ON, FED, FED_ON];
+    let switched: Vec<String> =
+        lines.into_iter().chain(BACK.map(|(line, ..)| line)).flat_map(points).collect();
     for (number, victim) in victims.iter().copied().enumerate() {
         let mut cells = BTreeSet::new();
         while cells.len() < 2 {
@@ -437,6 +578,7 @@ async fn sample(victims: &[Victim]) {
         if number % 2 == 0 {
             cells.insert(back[dice.below(back.len())].clone());
         }
+        cells.insert(switched[dice.below(switched.len())].clone());
         eprintln!("{victim:?}: {cells:?}");
         live(&mut roles, true, victim, &cells).await;
         run += cells.len();

@@ -67,6 +67,17 @@ pub async fn oldest_transaction(client: &mut Client, longer_than: Duration) -> R
     }))
 }
 
+/// The transactions of tenants that are open now.
+async fn open_transactions(client: &mut Client) -> Result<HashSet<String>, Error> {
+    let sql = format!(
+        "SELECT t.trx_id FROM information_schema.INNODB_TRX t \
+         JOIN information_schema.PROCESSLIST p ON p.ID = t.trx_mysql_thread_id WHERE {}",
+        of_a_tenant("p")
+    );
+    let rows = client.rows("look for open transactions", &sql).await?;
+    Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
+}
+
 async fn sessions(client: &mut Client) -> Result<Vec<String>, Error> {
     let sql = format!("SELECT p.ID FROM information_schema.PROCESSLIST p WHERE {}", of_a_tenant("p"));
     let rows = client.rows("look for tenants' sessions", &sql).await?;
@@ -103,8 +114,12 @@ async fn end_sessions(client: &mut Client) -> Result<u64, Error> {
 pub async fn fence(server: &Server, grace: Duration) -> Result<u64, Error> {
     let mut client = Client::connect(server).await?;
     let until = Instant::now() + grace;
-    while Instant::now() < until && oldest_transaction(&mut client, Duration::ZERO).await?.is_some() {
+    // Those that were open when it began: a busy session has the next one open as soon as one ends.
+    let mut open = open_transactions(&mut client).await?;
+    while !open.is_empty() && Instant::now() < until {
         tokio::time::sleep(GRACE_LOOK).await;
+        let still = open_transactions(&mut client).await?;
+        open.retain(|id| still.contains(id));
     }
     write_config(server, &layout(server)?).await?;
     client.run("limit a wait", "SET SESSION lock_wait_timeout=1").await?;

@@ -53,6 +53,27 @@ pub async fn generation(store: &tokio_postgres::Client, instance: &str) -> Optio
         .map(|row| GenerationId(row.get(0)))
 }
 
+/// Which of an instance's generations, while it is upgraded as the same instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The one that was there before.
+    Old,
+    /// The one that the upgrade makes.
+    New,
+}
+
+/// The instance's generation of that side, if it holds something on the host.
+pub async fn side(store: &tokio_postgres::Client, instance: &str, side: Side) -> Option<GenerationId> {
+    let id: uuid::Uuid = instance.parse().unwrap();
+    let sql = "select id from generations where instance_id = $1 and role <> 'dropped' order by created_at";
+    let held = store.query(sql, &[&id]).await.unwrap();
+    let row = match side {
+        Side::Old => held.first(),
+        Side::New => held.get(1),
+    };
+    row.map(|row| GenerationId(row.get(0)))
+}
+
 /// A connection to a generation's server by its own socket, as the service's own account.
 pub async fn engine(
     state: &Path,

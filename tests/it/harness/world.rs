@@ -9,6 +9,7 @@ use coffer::cli::demo::client::Client;
 use coffer::cli::demo::shop::Shop;
 use coffer::cli::demo::writers::{Tally, Writers};
 use coffer::domain::ids::GenerationId;
+use coffer::domain::switch::Strategy;
 use secrecy::SecretString;
 use serde_json::json;
 
@@ -195,6 +196,16 @@ impl SimulatedWriter {
 /// kill -9 of the server of an instance's newest generation; `false` when none runs.
 pub async fn kill_server(roles: &Roles, db: &tokio_postgres::Client, instance: &str, real: bool) -> bool {
     let Some(generation) = store::generation(db, instance).await else { return false };
+    kill_generation(roles, db, generation, real).await
+}
+
+/// kill -9 of a generation's server; `false` when it does not run.
+pub async fn kill_generation(
+    roles: &Roles,
+    db: &tokio_postgres::Client,
+    generation: GenerationId,
+    real: bool,
+) -> bool {
     if real {
         let found = processes::engine(roles.folder(), &generation.to_string());
         if let Some(process) = &found {
@@ -206,6 +217,17 @@ pub async fn kill_server(roles: &Roles, db: &tokio_postgres::Client, instance: &
             "update simulated_servers set state = 'dead' where generation_id = $1 and state = 'running'";
         db.execute(sql, &[&generation.0]).await.unwrap() > 0
     }
+}
+
+/// Asks for the upgrade of the same instance to the newer version, by the strategy.
+pub async fn ask_to_switch(api: &Client, id: &str, real: bool, strategy: Strategy) {
+    let body = json!({"upgrade": {"datastore_version": versions(real).1, "strategy": strategy.as_str()}});
+    wait_for("the upgrade is accepted", Duration::from_secs(60), async || {
+        let (status, answer) = api.post(&format!("/instances/{id}/upgrades"), &body).await.ok()?;
+        assert!(status == 202 || status == 503, "{status}: {answer}");
+        (status == 202).then_some(())
+    })
+    .await;
 }
 
 /// Asks for the upgrade to the newer version.
