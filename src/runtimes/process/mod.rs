@@ -40,7 +40,7 @@ use async_trait::async_trait;
 
 use crate::domain::datastore::{EngineKind, RuntimeKind};
 use crate::domain::ids::GenerationId;
-use crate::runtimes::{Error, HostVersion, Job, JobOutput, Layout, Observed, Runtime, Stream};
+use crate::runtimes::{Error, Exit, HostVersion, Job, JobOutput, Layout, Observed, Runtime, Stream};
 use crate::sockets;
 
 /// Where a process runtime keeps its things, and as whom servers run.
@@ -240,6 +240,11 @@ impl Runtime for ProcessRuntime {
             Ok(if found.is_some() { Observed::Running } else { Observed::Stopped })
         })
         .await
+    }
+
+    /// Nobody looks yet.
+    async fn last_exit(&self, _generation: GenerationId) -> Result<Option<Exit>, Error> {
+        Ok(None)
     }
 
     async fn log_end(&self, generation: GenerationId, bytes: u64) -> Result<String, Error> {
