@@ -46,6 +46,7 @@ pub struct Process {
 /// What `/proc/<pid>/stat` says.
 struct Stat {
     state: char,
+    parent: i32,
     session: i32,
     start_time: u64,
 }
@@ -60,9 +61,10 @@ impl Stat {
         let (_, rest) = line.rsplit_once(") ")?;
         let mut fields = rest.split(' ');
         let state = fields.next()?.chars().next()?;
-        let session = fields.nth(2)?.parse().ok()?;
+        let parent = fields.next()?.parse().ok()?;
+        let session = fields.nth(1)?.parse().ok()?;
         let start_time = fields.nth(15)?.parse().ok()?;
-        Some(Self { state, session, start_time })
+        Some(Self { state, parent, session, start_time })
     }
 
     /// A zombie has ended; only its parent has not looked yet.
@@ -123,6 +125,7 @@ fn search(
 ) -> Result<Option<Process>, Error> {
     let mark = format!("{MARK}={generation}");
     let engines = engines.canonicalize().unwrap_or_else(|_| engines.to_owned());
+    let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").map_err(Error::io("read /proc"))? {
         let Some(pid) = entry.ok().and_then(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) else {
             continue;
@@ -135,11 +138,19 @@ fn search(
             continue;
         }
         if let Some(stat) = Stat::of(pid).filter(|stat| stat.lives() && stat.session == pid) {
-            let process = Process { pid, start_time: stat.start_time, boot_id: boot_id.to_owned() };
-            return Ok(Some(process));
+            found.push((pid, stat));
         }
     }
-    Ok(None)
+    let server = eldest(&found);
+    Ok(server.map(|(pid, start_time)| Process { pid, start_time, boot_id: boot_id.to_owned() }))
+}
+
+/// The server among processes that all look like it: its children may have sessions of their own, and may outlive it
+/// for a moment. Its number and start time.
+fn eldest(found: &[(i32, Stat)]) -> Option<(i32, u64)> {
+    let is_child = |stat: &Stat| found.iter().any(|(pid, _)| *pid == stat.parent);
+    let parents = found.iter().filter(|(_, stat)| !is_child(stat));
+    parents.map(|(pid, stat)| (*pid, stat.start_time)).min_by_key(|(pid, start_time)| (*start_time, *pid))
 }
 
 fn record(volumes: &Volumes, generation: GenerationId, process: &Process) -> Result<(), Error> {
@@ -295,9 +306,21 @@ mod tests {
     fn a_stat_line_is_read_behind_any_name() {
         let line = "7 (a) b (x)) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 9 9";
         let stat = Stat::parse(line).unwrap();
-        assert_eq!((stat.state, stat.session, stat.start_time), ('S', 7, 4242));
+        assert_eq!((stat.state, stat.parent, stat.session, stat.start_time), ('S', 1, 7, 4242));
         assert!(stat.lives());
         assert!(Stat::parse("nonsense").is_none());
+    }
+
+    #[test]
+    fn a_server_is_the_one_whose_parent_is_none() {
+        let each = |pid: i32, parent: i32, start_time: u64| {
+            (pid, Stat { state: 'S', parent, session: pid, start_time })
+        };
+        assert_eq!(eldest(&[]), None);
+        // Numbers begin anew at the end of their range.
+        assert_eq!(eldest(&[each(5, 900, 70), each(6, 900, 70), each(900, 1, 70)]), Some((900, 70)));
+        // The server has ended, and not all of its children yet.
+        assert_eq!(eldest(&[each(5, 1, 72), each(6, 1, 71)]), Some((6, 71)));
     }
 
     #[test]
