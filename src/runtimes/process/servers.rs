@@ -34,6 +34,9 @@ const RECORD: &str = "server.json";
 /// How long a killed process may take to go: its memory and open files are given back first.
 const KILL_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How often a program of the engines' is looked at again that has no environment: it gets it within its exec.
+const LOOKS: u32 = 100;
+
 /// A process, for certain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
@@ -115,6 +118,18 @@ fn is_of(pid: i32, engines: &Path) -> bool {
     std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program.starts_with(engines))
 }
 
+/// A process's environment. In the middle of its exec, when it has let go of the lock, it has none for a moment.
+fn environment(pid: i32, engines: &Path) -> Option<Vec<u8>> {
+    for _ in 0..LOOKS {
+        let found = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+        if !found.is_empty() || !is_of(pid, engines) {
+            return Some(found);
+        }
+        std::thread::yield_now();
+    }
+    None
+}
+
 /// Looks through `/proc` for the session leader that carries the generation's mark, as its owner, and runs a program
 /// of the engines'.
 fn search(
@@ -130,7 +145,7 @@ fn search(
         let Some(pid) = entry.ok().and_then(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) else {
             continue;
         };
-        let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else { continue };
+        let Some(environment) = environment(pid, &engines) else { continue };
         if !environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()) {
             continue;
         }
