@@ -13,6 +13,7 @@ pub mod keeper;
 pub mod lock;
 pub mod metrics;
 pub mod private;
+pub mod shim;
 pub mod signals;
 pub mod state;
 pub mod worker;
@@ -64,6 +65,9 @@ struct MigrateArgs {
 
 /// Parses the command line and runs the command. Errors go to standard error in one line.
 pub fn main() -> ExitCode {
+    if let Some(ended) = shim::asked() {
+        return ended;
+    }
     let cli = Cli::parse();
     crate::telemetry::start();
     crate::telemetry::metrics::start();

@@ -9,6 +9,7 @@ pub mod process;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -63,6 +64,17 @@ pub enum Observed {
     Running,
     /// It is not.
     Stopped,
+}
+
+/// How a server ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// Its exit status; `None` when a signal ended it. 0 is a clean stop.
+    pub status: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// When that was seen.
+    pub at: DateTime<Utc>,
 }
 
 /// A version of an engine that this host can run.
@@ -194,6 +206,12 @@ pub trait Runtime: Send + Sync {
 
     /// What is seen of the server: its process, known by pid, start time and boot id.
     async fn observe(&self, generation: GenerationId) -> Result<Observed, Error>;
+
+    /// How the last server ended that was started on this volume. `None` while one runs, where none was started, and
+    /// where nobody saw it end: then nothing is known, and a clean stop must be proven otherwise. What a job did to
+    /// the data after that server it does not say. It holds for as long as nobody starts another, which is the
+    /// caller's matter.
+    async fn last_exit(&self, generation: GenerationId) -> Result<Option<Exit>, Error>;
 
     /// The last `bytes` bytes of what the server printed; empty when there is nothing.
     async fn log_end(&self, generation: GenerationId, bytes: u64) -> Result<String, Error>;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::domain::datastore::{EngineKind, RuntimeKind};
 use crate::domain::ids::GenerationId;
-use crate::runtimes::{Error, HostVersion, Job, JobOutput, Layout, Observed, Runtime, Stream};
+use crate::runtimes::{Error, Exit, HostVersion, Job, JobOutput, Layout, Observed, Runtime, Stream};
 
 /// The runtime of simulated servers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,6 +84,10 @@ impl Runtime for SimulatedRuntime {
 
     async fn observe(&self, _generation: GenerationId) -> Result<Observed, Error> {
         Ok(Observed::Stopped)
+    }
+
+    async fn last_exit(&self, _generation: GenerationId) -> Result<Option<Exit>, Error> {
+        Ok(None)
     }
 
     async fn log_end(&self, _generation: GenerationId, _bytes: u64) -> Result<String, Error> {

@@ -21,7 +21,7 @@ use crate::harness::house::House as Dev;
 use crate::harness::{ask_for_upgrade, healthy, open_shop, status, store};
 
 /// The accounts; `None`, with a line for the end of the run, when we are not root.
-fn accounts(test: &str) -> Option<Accounts> {
+pub fn accounts(test: &str) -> Option<Accounts> {
     let found = Accounts::find().unwrap();
     if found.is_none()
         && let Some(skips) = std::env::var_os("COFFER_TEST_SKIPS")
@@ -35,7 +35,7 @@ fn accounts(test: &str) -> Option<Accounts> {
 }
 
 /// Whether `program` with `args` succeeds as an account, without groups of the caller's.
-fn may(account: Account, program: &str, args: &[&OsStr]) -> bool {
+pub fn may(account: Account, program: &str, args: &[&OsStr]) -> bool {
     let output = Command::new("setpriv")
         .args([format!("--reuid={}", account.uid), format!("--regid={}", account.gid)])
         .args(["--clear-groups", "--no-new-privs", "--inh-caps=-all", program])

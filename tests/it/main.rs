@@ -29,6 +29,7 @@ mod matrix;
 mod roles;
 mod schemathesis;
 mod seed;
+mod shim;
 mod switch;
 mod telemetry;
 mod upgrade;

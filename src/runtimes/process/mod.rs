@@ -7,6 +7,8 @@
 //! <state>/generations/<uuid>/           the caller's, 0710, group: the server's account's
 //!     lock                              held while a server is started, stopped or its volume dropped
 //!     server.json                       pid, start time and boot id of the server that was started last
+//!     exit.json                         how it ended
+//!     shim.json                         pid, start time and boot id of its parent
 //!     config/  log/                     the caller's; the files in them are the server's account's, 0600
 //!     data/    tmp/                     the server's account's, 0700
 //! <run>/<8 hex>/server.sock             0710, the server's account's, group: the endpoint's
@@ -21,13 +23,15 @@
 //! before it changes hands. See [`accounts`].
 //!
 //! # If we die here
-//! A server outlives us: it has a session of its own. Whoever comes next finds it by its start record, or, when we
-//! died before that was written, by the mark that every server of ours carries in its environment. A job dies with
-//! us. See [`servers`] and [`jobs`].
+//! A server outlives us: it has a session of its own, and so has its parent, a shim, which says how it ended. Whoever
+//! comes next finds it by its start record, or, when there is none, by the mark that every server of ours carries in
+//! its environment. A job dies with us. See [`servers`], [`shim`] and [`jobs`].
 
 mod accounts;
 mod jobs;
+mod records;
 mod servers;
+mod shim;
 mod versions;
 mod volumes;
 
@@ -40,7 +44,7 @@ use async_trait::async_trait;
 
 use crate::domain::datastore::{EngineKind, RuntimeKind};
 use crate::domain::ids::GenerationId;
-use crate::runtimes::{Error, HostVersion, Job, JobOutput, Layout, Observed, Runtime, Stream};
+use crate::runtimes::{Error, Exit, HostVersion, Job, JobOutput, Layout, Observed, Runtime, Stream};
 use crate::sockets;
 
 /// Where a process runtime keeps its things, and as whom servers run.
@@ -60,6 +64,8 @@ pub struct Config {
     pub registry: PathBuf,
     /// The group that may reach the sockets; `None` is the servers' own.
     pub endpoint_group: Option<u32>,
+    /// The program that is every server's parent: this one, whose entry gives it to [`run_shim`].
+    pub shim: PathBuf,
 }
 
 impl Config {
@@ -77,6 +83,7 @@ impl Config {
             pool: BTreeMap::new(),
             registry: PathBuf::from("/var/lib/coffer-accounts"),
             endpoint_group: None,
+            shim: PathBuf::from("/proc/self/exe"),
         }
     }
 }
@@ -170,14 +177,23 @@ impl Runtime for ProcessRuntime {
     }
 
     async fn drop_volume(&self, generation: GenerationId) -> Result<(), Error> {
-        self.on_volumes(move |volumes| {
-            let Some(_lock) = volumes.lock(generation)? else {
-                return volumes.remove_sockets(generation);
+        let locked = self.on_volumes(move |volumes| {
+            let Some(lock) = volumes.lock(generation)? else {
+                volumes.remove_sockets(generation)?;
+                return Ok(None);
             };
             if servers::find(volumes, generation)?.is_some() {
                 return Err(Error::InUse);
             }
+            Ok(Some(lock))
+        });
+        let Some(lock) = locked.await? else { return Ok(()) };
+        servers::end_shim(&self.volumes, generation).await?;
+        self.on_volumes(move |volumes| {
+            let _lock = lock;
             volumes.end_account(generation)?;
+            // First, so that a drop which is killed leaves no word of a server beside data that is made anew.
+            volumes.forget_server(generation)?;
             volumes.remove(generation)?;
             volumes.leave()
         })
@@ -220,9 +236,7 @@ impl Runtime for ProcessRuntime {
         program: &str,
         args: &[String],
     ) -> Result<(), Error> {
-        let layout = layout.clone();
-        let (program, args) = (program.to_owned(), args.to_vec());
-        self.on_volumes(move |volumes| servers::ensure(volumes, generation, &layout, &program, &args)).await
+        servers::ensure(&self.volumes, generation, layout, program, args).await
     }
 
     async fn stop_server(
@@ -240,6 +254,10 @@ impl Runtime for ProcessRuntime {
             Ok(if found.is_some() { Observed::Running } else { Observed::Stopped })
         })
         .await
+    }
+
+    async fn last_exit(&self, generation: GenerationId) -> Result<Option<Exit>, Error> {
+        servers::last_exit(&self.volumes, generation).await
     }
 
     async fn log_end(&self, generation: GenerationId, bytes: u64) -> Result<String, Error> {
@@ -327,6 +345,11 @@ impl Runtime for ProcessRuntime {
     async fn used_bytes(&self, generation: GenerationId) -> Result<u64, Error> {
         self.on_volumes(move |volumes| volumes.used_bytes(generation)).await
     }
+}
+
+/// Runs a server's parent in this process, whose whole work it is; `folder` is the generation's. See [`shim`].
+pub fn run_shim(folder: &std::path::Path) -> std::process::ExitCode {
+    shim::run(folder)
 }
 
 /// The socket of a generation's server below `run_dir`: what the endpoint role of the same host forwards to.

@@ -4,35 +4,48 @@
 //! are given out again.
 //!
 //! # If we die here
-//! Between the start and its record there is a server without a record. Every server therefore carries
-//! [`MARK`] in its environment, and whoever looks for a server without a valid record looks through `/proc` for it.
-//! The moment before the new process has its environment is covered by the lock: the process that was forked for the
-//! server holds it until it becomes the server.
+//! A server is started by a shim ([`shim`](super::shim)), which goes on without us. Between the start and its record
+//! there is a server without a record: every server therefore carries [`MARK`] in its environment, and whoever looks
+//! for a server without a valid record looks through `/proc` for it. The moment before the new process has its
+//! environment is covered by the lock: we, the shim, and the process that was forked for the server hold it, the last
+//! until it becomes the server.
 
-use std::os::unix::process::CommandExt;
+use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::FdFlags;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::domain::ids::GenerationId;
+use crate::runtimes::process::shim::{Answer, Request, SMALL_HEAP};
 use crate::runtimes::process::volumes::{Lock, Volumes};
 use crate::runtimes::process::{accounts, blocking};
-use crate::runtimes::{Error, Layout};
+use crate::runtimes::{Error, Exit, Layout};
 
 /// The name in a server's environment that says whose it is.
-const MARK: &str = "COFFER_GENERATION";
-
-/// The start record's name beside the data.
-const RECORD: &str = "server.json";
+pub const MARK: &str = "COFFER_GENERATION";
 
 /// How long a killed process may take to go: its memory and open files are given back first.
 const KILL_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a shim may take to start a server: to write two small files, and to fork.
+const SHIM_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a shim may take to record a server's end.
+const EXIT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a program of the engines' is looked at again that has no environment: it gets it within its exec.
+const LOOKS: u32 = 100;
 
 /// A process, for certain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +59,7 @@ pub struct Process {
 /// What `/proc/<pid>/stat` says.
 struct Stat {
     state: char,
+    parent: i32,
     session: i32,
     start_time: u64,
 }
@@ -60,9 +74,10 @@ impl Stat {
         let (_, rest) = line.rsplit_once(") ")?;
         let mut fields = rest.split(' ');
         let state = fields.next()?.chars().next()?;
-        let session = fields.nth(2)?.parse().ok()?;
+        let parent = fields.next()?.parse().ok()?;
+        let session = fields.nth(1)?.parse().ok()?;
         let start_time = fields.nth(15)?.parse().ok()?;
-        Some(Self { state, session, start_time })
+        Some(Self { state, parent, session, start_time })
     }
 
     /// A zombie has ended; only its parent has not looked yet.
@@ -78,6 +93,22 @@ fn boot_id() -> Result<String, Error> {
 }
 
 impl Process {
+    /// The process that now has this number.
+    pub fn of(pid: i32) -> std::io::Result<Self> {
+        let stat = Stat::of(pid).ok_or(std::io::ErrorKind::NotFound)?;
+        let boot_id = boot_id().map_err(std::io::Error::other)?;
+        Ok(Self { pid, start_time: stat.start_time, boot_id })
+    }
+
+    /// This one.
+    pub fn own() -> std::io::Result<Self> {
+        Self::of(rustix::process::getpid().as_raw_nonzero().get())
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
     fn is_there(&self) -> bool {
         Stat::of(self.pid).is_some_and(|stat| stat.lives() && stat.start_time == self.start_time)
     }
@@ -93,8 +124,7 @@ pub fn lives(pid: i32) -> bool {
 pub fn find(volumes: &Volumes, generation: GenerationId) -> Result<Option<Process>, Error> {
     let Some(owner) = volumes.owner(generation)? else { return Ok(None) };
     let boot_id = boot_id()?;
-    if let Some(text) = volumes.read_record(generation, RECORD)?
-        && let Ok(process) = serde_json::from_str::<Process>(&text)
+    if let Some(process) = volumes.recorded_server(generation)?
         && process.boot_id == boot_id
         && process.is_there()
         && runs_as(process.pid, owner)
@@ -113,6 +143,18 @@ fn is_of(pid: i32, engines: &Path) -> bool {
     std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program.starts_with(engines))
 }
 
+/// A process's environment. In the middle of its exec, when it has let go of the lock, it has none for a moment.
+fn environment(pid: i32, engines: &Path) -> Option<Vec<u8>> {
+    for _ in 0..LOOKS {
+        let found = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+        if !found.is_empty() || !is_of(pid, engines) {
+            return Some(found);
+        }
+        std::thread::yield_now();
+    }
+    None
+}
+
 /// Looks through `/proc` for the session leader that carries the generation's mark, as its owner, and runs a program
 /// of the engines'.
 fn search(
@@ -123,11 +165,12 @@ fn search(
 ) -> Result<Option<Process>, Error> {
     let mark = format!("{MARK}={generation}");
     let engines = engines.canonicalize().unwrap_or_else(|_| engines.to_owned());
+    let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").map_err(Error::io("read /proc"))? {
         let Some(pid) = entry.ok().and_then(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) else {
             continue;
         };
-        let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else { continue };
+        let Some(environment) = environment(pid, &engines) else { continue };
         if !environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()) {
             continue;
         }
@@ -135,94 +178,170 @@ fn search(
             continue;
         }
         if let Some(stat) = Stat::of(pid).filter(|stat| stat.lives() && stat.session == pid) {
-            let process = Process { pid, start_time: stat.start_time, boot_id: boot_id.to_owned() };
-            return Ok(Some(process));
+            found.push((pid, stat));
         }
     }
-    Ok(None)
+    let server = eldest(&found);
+    Ok(server.map(|(pid, start_time)| Process { pid, start_time, boot_id: boot_id.to_owned() }))
 }
 
-fn record(volumes: &Volumes, generation: GenerationId, process: &Process) -> Result<(), Error> {
-    let text = serde_json::to_string(process)
-        .map_err(|error| Error::io("write the start record")(std::io::Error::other(error)))?;
-    volumes.write_record(generation, RECORD, &text)
+/// The server among processes that all look like it: its children may have sessions of their own, and may outlive it
+/// for a moment. Its number and start time.
+fn eldest(found: &[(i32, Stat)]) -> Option<(i32, u64)> {
+    let is_child = |stat: &Stat| found.iter().any(|(pid, _)| *pid == stat.parent);
+    let parents = found.iter().filter(|(_, stat)| !is_child(stat));
+    parents.map(|(pid, stat)| (*pid, stat.start_time)).min_by_key(|(pid, start_time)| (*start_time, *pid))
 }
 
-/// Starts the server unless it is there. Blocks.
-pub fn ensure(
-    volumes: &Volumes,
+/// Starts the server unless it is there.
+pub async fn ensure(
+    volumes: &Arc<Volumes>,
     generation: GenerationId,
     layout: &Layout,
     program: &str,
     args: &[String],
 ) -> Result<(), Error> {
-    let Some(lock) = volumes.lock(generation)? else {
-        return Err(Error::io("find the generation's folder")(std::io::ErrorKind::NotFound.into()));
-    };
-    if let Some(process) = find(volumes, generation)? {
-        // It may have been started by someone who died before this line.
-        return record(volumes, generation, &process);
-    }
-    volumes.ensure_sockets(generation)?;
-    volumes.empty_tmp(generation)?;
-    let started = start(volumes, generation, layout, program, args);
-    drop(lock);
-    started
+    let place = Arc::clone(volumes);
+    let lock = blocking(move || {
+        let Some(lock) = place.lock(generation)? else {
+            return Err(Error::io("find the generation's folder")(std::io::ErrorKind::NotFound.into()));
+        };
+        match find(&place, generation)? {
+            // It may have been started by someone who died before it was recorded.
+            Some(server) => place.record_server(generation, &server).map(|()| None),
+            None => Ok(Some(lock)),
+        }
+    });
+    let Some(lock) = lock.await? else { return Ok(()) };
+    end_shim(volumes, generation).await?;
+    let (place, layout) = (Arc::clone(volumes), layout.clone());
+    let (program, args) = (program.to_owned(), args.to_vec());
+    blocking(move || {
+        place.ensure_sockets(generation)?;
+        place.empty_tmp(generation)?;
+        start(&place, generation, &layout, &program, args, &lock)
+    })
+    .await
 }
 
+/// Starts a shim, which starts the server, and waits for what it says.
 fn start(
-    volumes: &Volumes,
+    volumes: &Arc<Volumes>,
     generation: GenerationId,
     layout: &Layout,
     program: &str,
-    args: &[String],
+    args: Vec<String>,
+    lock: &Lock,
 ) -> Result<(), Error> {
+    let doing = || format!("start {program}");
     let log = volumes.open_log(generation)?;
     let errors = log.try_clone().map_err(Error::io("open the server's log"))?;
-    let mut command = Command::new(layout.root.join("bin").join(program));
+    let (mut ours, theirs) = UnixStream::pair().map_err(Error::io(doing()))?;
+    let lock = lock.share()?;
+    let request = Request {
+        generation,
+        program: layout.root.join("bin").join(program),
+        args,
+        account: volumes.account(generation)?,
+        lock: lock.as_raw_fd(),
+    };
+    let request = serde_json::to_vec(&request).map_err(|error| Error::io(doing())(error.into()))?;
+    let folder = volumes.folder(generation);
+    let mut command = Command::new(volumes.shim());
     command
-        .args(args)
-        .current_dir(volumes.folder(generation))
+        .arg0("coffer")
+        .args(["shim", "--folder"])
+        .arg(&folder)
+        .current_dir(&folder)
         .env_clear()
         .envs(super::jobs::environment(layout))
-        .env(MARK, generation.to_string())
-        .stdin(Stdio::null())
+        .env(SMALL_HEAP.0, SMALL_HEAP.1)
+        .stdin(OwnedFd::from(theirs))
         .stdout(log)
         .stderr(errors);
-    if let Some((user, group)) = volumes.account(generation)? {
-        // With a uid and as root, the standard library clears the supplementary groups.
-        command.uid(user).gid(group);
-    }
     #[expect(unsafe_code, reason = "runs between fork and exec: two system calls, no allocation, no lock")]
     unsafe {
-        command.pre_exec(|| {
-            super::jobs::confine()?;
+        command.pre_exec(move || {
+            // Only this child keeps the lock: others that are started meanwhile see it close.
+            rustix::io::fcntl_setfd(&lock, FdFlags::empty())?;
             rustix::process::setsid().map(drop).map_err(Into::into)
         });
     }
-    let mut child = command.spawn().map_err(Error::io(format!("start {program}")))?;
-    let pid = i32::try_from(child.id()).unwrap_or_default();
-    let start_time = Stat::of(pid).map(|stat| stat.start_time);
-    let recorded = match start_time {
-        Some(start_time) => {
-            tracing::info!(generation = %generation, pid, program, "server started");
-            record(volumes, generation, &Process { pid, start_time, boot_id: boot_id()? })
-        }
-        None => Err(Error::io("look at the new process")(std::io::ErrorKind::NotFound.into())),
+    let mut shim = command.spawn().map_err(Error::io(format!("start the shim of {program}")))?;
+    // With our ends of what it inherits: it must be seen when they close.
+    drop(command);
+    let answer = ask(&mut ours, &request, &mut shim);
+    let started = match &answer {
+        Some(Answer::Started { pid }) => Some(*pid),
+        Some(Answer::Failed { .. }) | None => None,
     };
-    // Someone must take the exit status, or the process stays as a zombie.
-    let reaper = std::thread::Builder::new().name(format!("reap-{pid}")).stack_size(64 * 1024);
-    let spawned = reaper.spawn(move || {
-        if let Ok(status) = child.wait() {
-            tracing::info!(generation = %generation, pid, %status, "server ended");
+    reap(volumes, generation, shim, started)?;
+    match answer {
+        Some(Answer::Started { pid }) => {
+            tracing::info!(generation = %generation, pid, program, "server started");
+            Ok(())
         }
-    });
-    spawned.map_err(Error::io("start a thread"))?;
-    recorded
+        Some(Answer::Failed { doing, errno, why }) => {
+            let error = errno.map_or_else(|| std::io::Error::other(why), std::io::Error::from_raw_os_error);
+            Err(Error::io(doing)(error))
+        }
+        // It has ended, and what it forked has become the server, or has ended, too.
+        None => match find(volumes, generation)? {
+            Some(server) => {
+                tracing::warn!(generation = %generation, pid = server.pid, program, "server started, its shim has ended");
+                volumes.record_server(generation, &server)
+            }
+            None => Err(Error::io(doing())(std::io::Error::other("its shim has ended"))),
+        },
+    }
 }
 
-/// Stops the server and waits until its process is gone; happy when none is there. It holds the generation's lock
-/// the while, so that nobody starts another.
+/// Tells a shim what to run and waits for its answer: `None` when it ended without one.
+fn ask(socket: &mut UnixStream, request: &[u8], shim: &mut Child) -> Option<Answer> {
+    let mut text = Vec::new();
+    for patience in [SHIM_PATIENCE, KILL_PATIENCE] {
+        // What is not heard is answered by nothing.
+        let _ = socket.set_read_timeout(Some(patience));
+        if patience == SHIM_PATIENCE {
+            let _ = socket.write_all(request);
+            let _ = socket.shutdown(Shutdown::Write);
+        }
+        match socket.read_to_end(&mut text) {
+            Ok(_) => break,
+            Err(error) => {
+                tracing::warn!(shim = shim.id(), %error, "a shim that does not answer is killed");
+                let _ = shim.kill();
+            }
+        }
+    }
+    serde_json::from_slice(&text).ok()
+}
+
+/// Someone must take the shim's exit status, or it stays as a zombie. `server` is what it started.
+fn reap(
+    volumes: &Arc<Volumes>,
+    generation: GenerationId,
+    mut shim: Child,
+    server: Option<i32>,
+) -> Result<(), Error> {
+    let volumes = Arc::clone(volumes);
+    let reaper = std::thread::Builder::new().name(format!("reap-{}", shim.id())).stack_size(256 * 1024);
+    let spawned = reaper.spawn(move || {
+        let (Ok(ended), Some(pid)) = (shim.wait(), server) else { return };
+        if ended.success() {
+            // Gone again where the server was started anew or dropped meanwhile.
+            let exit = volumes.recorded_exit(generation).ok().flatten();
+            let (status, signal) = exit.map(|exit| (exit.status, exit.signal)).unwrap_or_default();
+            tracing::info!(generation = %generation, pid, status, signal, "server ended");
+        } else {
+            tracing::warn!(generation = %generation, pid, %ended, "a server's shim ended without a word of the server's end");
+        }
+    });
+    spawned.map(drop).map_err(Error::io("start a thread"))
+}
+
+/// Stops the server and waits until its process is gone and its end is recorded; happy when none is there. It holds
+/// the generation's lock the while, so that nobody starts another.
 pub async fn stop(
     volumes: &Arc<Volumes>,
     generation: GenerationId,
@@ -237,8 +356,9 @@ pub async fn stop(
         })
     };
     match found.await? {
-        Some((lock, process)) => {
-            end(&lock, &process, generation, patience, force).await?;
+        Some((_lock, process)) => {
+            end(&process, generation, patience, force).await?;
+            shim_left(volumes, generation).await?;
             // Made again before every start; a state folder that is thrown away leaves nothing in the run folder.
             let volumes = Arc::clone(volumes);
             blocking(move || volumes.remove_sockets(generation)).await
@@ -247,41 +367,95 @@ pub async fn stop(
     }
 }
 
+/// How the last server ended, where somebody saw it.
+pub async fn last_exit(volumes: &Arc<Volumes>, generation: GenerationId) -> Result<Option<Exit>, Error> {
+    let runs = async || {
+        let volumes = Arc::clone(volumes);
+        blocking(move || Ok(find(&volumes, generation)?.is_some())).await
+    };
+    if runs().await? {
+        return Ok(None);
+    }
+    // It may have ended this moment.
+    shim_left(volumes, generation).await?;
+    let volumes = Arc::clone(volumes);
+    blocking(move || volumes.recorded_exit(generation)).await
+}
+
+/// Waits a little for the shim of a server that has ended, which has one thing left to do. Gives it when it does not end.
+async fn shim_left(volumes: &Arc<Volumes>, generation: GenerationId) -> Result<Option<Watched>, Error> {
+    let recorded = {
+        let volumes = Arc::clone(volumes);
+        blocking(move || volumes.recorded_shim(generation))
+    };
+    let boot_id = boot_id()?;
+    let Some(shim) = recorded.await?.filter(|shim| shim.boot_id == boot_id) else { return Ok(None) };
+    let Some(watched) = Watched::new(&shim)? else { return Ok(None) };
+    Ok(if watched.ends_within(EXIT_PATIENCE).await { None } else { Some(watched) })
+}
+
+/// Sees to it that the shim of a server that has ended is gone; the caller holds the generation's lock.
+pub async fn end_shim(volumes: &Arc<Volumes>, generation: GenerationId) -> Result<(), Error> {
+    let Some(shim) = shim_left(volumes, generation).await? else { return Ok(()) };
+    tracing::warn!(generation = %generation, "the shim of a server that has ended is killed: it does not end");
+    shim.signal(Signal::KILL)?;
+    if shim.ends_within(KILL_PATIENCE).await {
+        return Ok(());
+    }
+    Err(Error::StillRunning { seconds: KILL_PATIENCE.as_secs() })
+}
+
+/// A process that is being watched: it stays this one, whatever its number becomes.
+struct Watched(AsyncFd<OwnedFd>);
+
+impl Watched {
+    /// `None` when it has ended.
+    fn new(process: &Process) -> Result<Option<Self>, Error> {
+        let Some(pid) = Pid::from_raw(process.pid) else { return Ok(None) };
+        let handle = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(handle) => handle,
+            Err(rustix::io::Errno::SRCH) => return Ok(None),
+            Err(error) => return Err(Error::io("open the process")(error.into())),
+        };
+        // The handle now stands for one process: see that it is still the right one.
+        if !process.is_there() {
+            return Ok(None);
+        }
+        #[expect(unsafe_code, reason = "an OwnedFd keeps its one descriptor open for as long as it lives")]
+        let handle = unsafe { AsyncFd::register_with_interest(handle, Interest::READABLE) }
+            .map_err(|error| Error::io("watch the process")(error.into()))?;
+        Ok(Some(Self(handle)))
+    }
+
+    async fn ends_within(&self, patience: Duration) -> bool {
+        tokio::time::timeout(patience, self.0.readable()).await.is_ok()
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), Error> {
+        match rustix::process::pidfd_send_signal(self.0.get_ref(), signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(Error::io("signal the process")(error.into())),
+        }
+    }
+}
+
 async fn end(
-    _lock: &Lock,
     process: &Process,
     generation: GenerationId,
     patience: Duration,
     force: bool,
 ) -> Result<(), Error> {
-    let Some(pid) = Pid::from_raw(process.pid) else { return Ok(()) };
-    let handle = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(handle) => handle,
-        Err(rustix::io::Errno::SRCH) => return Ok(()),
-        Err(error) => return Err(Error::io("open the server's process")(error.into())),
-    };
-    // The handle now stands for one process: see that it is still the right one.
-    if !process.is_there() {
-        return Ok(());
-    }
-    #[expect(unsafe_code, reason = "an OwnedFd keeps its one descriptor open for as long as it lives")]
-    let handle = unsafe { AsyncFd::register_with_interest(handle, Interest::READABLE) }
-        .map_err(|error| Error::io("watch the server")(error.into()))?;
-    let ended = async |patience: Duration| tokio::time::timeout(patience, handle.readable()).await.is_ok();
-    let signal = |signal| match rustix::process::pidfd_send_signal(handle.get_ref(), signal) {
-        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-        Err(error) => Err(Error::io("signal the server")(error.into())),
-    };
-    signal(Signal::TERM)?;
-    if ended(patience).await {
+    let Some(server) = Watched::new(process)? else { return Ok(()) };
+    server.signal(Signal::TERM)?;
+    if server.ends_within(patience).await {
         return Ok(());
     }
     if !force {
         return Err(Error::StillRunning { seconds: patience.as_secs() });
     }
     tracing::warn!(generation = %generation, pid = process.pid, "server killed: it did not stop in time");
-    signal(Signal::KILL)?;
-    if ended(KILL_PATIENCE).await {
+    server.signal(Signal::KILL)?;
+    if server.ends_within(KILL_PATIENCE).await {
         return Ok(());
     }
     Err(Error::StillRunning { seconds: (patience + KILL_PATIENCE).as_secs() })
@@ -295,9 +469,21 @@ mod tests {
     fn a_stat_line_is_read_behind_any_name() {
         let line = "7 (a) b (x)) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 9 9";
         let stat = Stat::parse(line).unwrap();
-        assert_eq!((stat.state, stat.session, stat.start_time), ('S', 7, 4242));
+        assert_eq!((stat.state, stat.parent, stat.session, stat.start_time), ('S', 1, 7, 4242));
         assert!(stat.lives());
         assert!(Stat::parse("nonsense").is_none());
+    }
+
+    #[test]
+    fn a_server_is_the_one_whose_parent_is_none() {
+        let each = |pid: i32, parent: i32, start_time: u64| {
+            (pid, Stat { state: 'S', parent, session: pid, start_time })
+        };
+        assert_eq!(eldest(&[]), None);
+        // Numbers begin anew at the end of their range.
+        assert_eq!(eldest(&[each(5, 900, 70), each(6, 900, 70), each(900, 1, 70)]), Some((900, 70)));
+        // The server has ended, and not all of its children yet.
+        assert_eq!(eldest(&[each(5, 1, 72), each(6, 1, 71)]), Some((6, 71)));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown};
 use std::path::{Path, PathBuf};
@@ -25,7 +26,14 @@ pub struct Volumes {
 
 /// Whoever holds it alone starts, stops or drops the generation's server. Ends with the value, or with the process.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held, not read")] File);
+pub struct Lock(File);
+
+impl Lock {
+    /// The same lock once more, for a process that is to hold it, too: it ends with the last of them.
+    pub fn share(&self) -> Result<OwnedFd, Error> {
+        Ok(self.0.try_clone().map_err(Error::io("share the generation's lock"))?.into())
+    }
+}
 
 impl Volumes {
     pub fn new(config: Config) -> Self {
@@ -63,6 +71,11 @@ impl Volumes {
     /// Where the engines' programs lie.
     pub fn engines(&self) -> &Path {
         &self.config.engines_dir
+    }
+
+    /// The program that is a server's parent.
+    pub fn shim(&self) -> &Path {
+        &self.config.shim
     }
 
     /// The account of the pool that has that user id.
@@ -231,6 +244,9 @@ impl Volumes {
         make_folder(&folder, 0o710, None, account_group)?;
         if let Some(wish) = wish {
             write_whole(&folder.join(WISH), wish.as_bytes(), None)?;
+        }
+        if there(std::fs::symlink_metadata(folder.join("data")))?.is_none() {
+            self.forget_server(generation)?;
         }
         let (user, group) = account.unzip();
         // First, since it says whose the account is.
