@@ -303,7 +303,10 @@ async fn a_route_is_in_force_before_it_is_acknowledged_and_a_new_one_ends_what_w
     house.lead(instance, Some(new)).await;
     let (mut second, whose) = greeted(address).await.expect("served");
     assert_eq!(whose, new);
-    assert!(!echoes(&mut first, b"who serves no more").await, "cut: it would talk to one that serves no more");
+    assert!(
+        !echoes(&mut first, b"who serves no more").await,
+        "cut: it would talk to one that serves no more"
+    );
     assert!(echoes(&mut second, b"the new").await);
 
     // A half-close reaches the server, and what it says after that reaches the client.

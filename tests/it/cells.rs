@@ -13,9 +13,7 @@ use coffer::domain::task::{Phase, Step, TaskKind};
 
 use crate::harness::roles::{Role, Roles};
 use crate::harness::store::Side;
-use crate::harness::world::{
-    World, ask_for_upgrade, ask_to_switch, kill_generation, kill_server, versions,
-};
+use crate::harness::world::{World, ask_for_upgrade, ask_to_switch, kill_generation, kill_server, versions};
 use crate::harness::{ask_for_detach, healthy, processes, status, store, wait_for};
 use crate::switch;
 
@@ -161,7 +159,8 @@ impl Lived<'_> {
                     until_it_runs_again(self.roles, &db, old, self.real).await;
                     let place = if self.victim == Victim::Old { Side::Old } else { Side::New };
                     if let Some(generation) = store::side(&db, old, place).await {
-                        self.killed += usize::from(kill_generation(self.roles, &db, generation, self.real).await);
+                        self.killed +=
+                            usize::from(kill_generation(self.roles, &db, generation, self.real).await);
                     }
                     None
                 }
@@ -329,7 +328,8 @@ impl Lived<'_> {
         self.walk(line, &id, &id).await;
         let upgrade = switch::ended(&self.api, &id, Duration::from_secs(240)).await;
         assert_eq!(upgrade["state"], if cancelled { "cancelled" } else { "rolled_back" }, "{upgrade}");
-        let seen = wait_for("it is shown", Duration::from_secs(30), async || self.api.show(&id).await.ok()).await;
+        let seen =
+            wait_for("it is shown", Duration::from_secs(30), async || self.api.show(&id).await.ok()).await;
         assert_eq!(seen.get("fault").is_some(), !cancelled, "{seen}");
         self.still_one(world, writing, versions(self.real).0).await;
     }

@@ -16,6 +16,7 @@ use crate::engines::mariadb::{
     ACCOUNT, LOOK_EVERY, MariaDb, REPLICATION_ACCOUNT, apply, helpers, layout, runtime, write_config,
 };
 use crate::engines::{Engine as _, Error, Server};
+use crate::runtimes::Exit;
 
 /// How long sessions that are ended may take to go: what they had begun is rolled back first.
 const ROLLBACK_PATIENCE: Duration = Duration::from_secs(20);
@@ -138,7 +139,7 @@ pub async fn fence(server: &Server, grace: Duration) -> Result<u64, Error> {
     Ok(ended)
 }
 
-/// Stops the server and proves by its own log that it ended as it should.
+/// Stops the server and proves that it ended as it should.
 pub async fn stop_clean(server: &Server) -> Result<String, Error> {
     MariaDb.stop(server).await?;
     if let Some(proof) = proof(server).await? {
@@ -154,7 +155,15 @@ pub async fn stop_clean(server: &Server) -> Result<String, Error> {
     })
 }
 
+/// What its parent saw of its end, where that saw it; else the server's own log.
 async fn proof(server: &Server) -> Result<Option<String>, Error> {
+    let seen =
+        server.runtime.last_exit(server.generation).await.map_err(runtime("ask how the server ended"))?;
+    match seen {
+        Some(Exit { status: Some(0), .. }) => return Ok(Some("it ended with status 0".to_owned())),
+        Some(Exit { .. }) => return Ok(None),
+        None => {}
+    }
     let log = server
         .runtime
         .log_end(server.generation, LOG_BYTES)

@@ -55,6 +55,9 @@ use crate::runtimes::process::servers::{MARK, Process};
 /// A variable, and its value, by which the allocator takes no huge pages for the little that a shim has: 4 MB less.
 pub const SMALL_HEAP: (&str, &str) = ("MIMALLOC_ARENA_EAGER_COMMIT", "0");
 
+/// The longest request, in bytes.
+const LONGEST_REQUEST: u64 = 1024 * 1024;
+
 /// What a worker tells its shim. The rest it inherits: the environment, the folder, the log as its outputs.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Request {
@@ -89,10 +92,11 @@ pub fn run(folder: &Path) -> ExitCode {
     hear_nothing();
     // Only for who lists processes.
     let _ = rustix::thread::set_name(c"coffer-shim");
-    let asked = std::io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from).and_then(|mut socket| {
-        let mut text = Vec::new();
-        socket.read_to_end(&mut text)?;
-        Ok((serde_json::from_slice::<Request>(&text)?, socket))
+    let asked = std::io::stdin().lock().take(LONGEST_REQUEST);
+    let asked = heard(asked).and_then(|request| {
+        only_ours(request.lock)?;
+        let socket = std::io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from)?;
+        Ok((request, socket))
     });
     let (request, mut socket) = match asked {
         Ok(asked) => asked,
@@ -127,6 +131,13 @@ pub fn run(folder: &Path) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The whole request: the worker closes its side after it.
+fn heard(mut from: impl std::io::Read) -> std::io::Result<Request> {
+    let mut text = Vec::new();
+    from.read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text)?)
 }
 
 fn failed(doing: String, error: &std::io::Error) -> Answer {
@@ -182,6 +193,29 @@ fn start(folder: &Path, request: Request) -> Result<Started, Failure> {
     point("recorded");
     drop(lock);
     Ok((child, server, recorded, running))
+}
+
+/// Closes what whoever started the worker had left open in it: a shim outlives them, and would keep their locks and
+/// pipes for as long as its server lives.
+fn only_ours(lock: i32) -> std::io::Result<()> {
+    let mut foreign = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let number = entry?.file_name().to_string_lossy().parse::<i32>().unwrap_or_default();
+        // The standard ones and the lock are ours.
+        if number > 2 && number != lock {
+            foreign.push(number);
+        }
+    }
+    for number in foreign {
+        // The one by which the list was read is closed already.
+        if std::fs::read_link(format!("/proc/self/fd/{number}")).is_err() {
+            continue;
+        }
+        #[expect(unsafe_code, reason = "one thread, and nothing here has opened it or will use it")]
+        let inherited = unsafe { OwnedFd::from_raw_fd(number) };
+        drop(inherited);
+    }
+    Ok(())
 }
 
 /// Has what asks a process to end do nothing here, and a child's end be kept until we look.
