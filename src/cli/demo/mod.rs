@@ -2,6 +2,7 @@
 //! public ways: the HTTP API and the instances' addresses. The tests drive the service by the same parts.
 
 pub mod client;
+pub mod same;
 pub mod screen;
 pub mod shop;
 pub mod writers;
@@ -158,18 +159,19 @@ async fn show(screen: &Screen, args: &Args, state: &std::path::Path) -> anyhow::
     step.done(if apart && !mixed { "apart" } else { "not apart" });
 
     report(screen, &api, &task, &old, &twin, &tally, (&on_old, &on_new), to_verify).await?;
+    ensure!(on_old.missing == 0 && on_new.missing == 0, "acknowledged rows are missing");
+    ensure!(on_old.twice == 0 && on_new.twice == 0, "rows were applied twice");
+    ensure!(on_old.ledger_fits && on_new.ledger_fits, "the ledger does not add up");
+    ensure!(sums.0 == sums.1, "the two sides differ: {:?} and {:?}", sums.0, sums.1);
+    ensure!(apart && !mixed, "the two sides still hang together");
+
+    same::show(screen, &api, args, (&source, &source_address), &password).await?;
     let step = screen.begin("delete both instances");
     api.delete(&new).await?;
     api.delete(&source).await?;
     api.wait_until_gone(&new).await?;
     api.wait_until_gone(&source).await?;
     step.done("gone");
-
-    ensure!(on_old.missing == 0 && on_new.missing == 0, "acknowledged rows are missing");
-    ensure!(on_old.twice == 0 && on_new.twice == 0, "rows were applied twice");
-    ensure!(on_old.ledger_fits && on_new.ledger_fits, "the ledger does not add up");
-    ensure!(sums.0 == sums.1, "the two sides differ: {:?} and {:?}", sums.0, sums.1);
-    ensure!(apart && !mixed, "the two sides still hang together");
     Ok(())
 }
 
