@@ -107,6 +107,16 @@ pub enum Error {
         /// The engine's text.
         message: String,
     },
+    /// The server answered with an error that it names by a state of SQL's.
+    #[error("{doing}: the server answered {state}: {message}")]
+    State {
+        /// What we were doing.
+        doing: &'static str,
+        /// The five characters.
+        state: String,
+        /// The engine's text.
+        message: String,
+    },
     /// A program of the engine's failed.
     #[error("{program} failed: {message}")]
     Program {
