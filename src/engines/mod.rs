@@ -6,6 +6,7 @@
 //! Every method may be called twice, also after it was killed in the middle: it first looks at what is there.
 
 pub mod mariadb;
+pub mod postgresql;
 
 use std::sync::Arc;
 use std::time::Duration;
