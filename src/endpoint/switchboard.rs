@@ -57,12 +57,18 @@ impl Switchboard {
             if let Some(to) = route.generation {
                 let connections = usize::try_from(route.connections).unwrap_or(most).min(most);
                 let leads = Leads { to, hold: route.hold };
-                ways.insert(Key::Instance(route.instance), (route.address, leads, connections, route.protocol));
+                ways.insert(
+                    Key::Instance(route.instance),
+                    (route.address, leads, connections, route.protocol),
+                );
             }
         }
         for relay in &wanted.relays {
             let leads = Leads { to: relay.generation, hold: None };
-            ways.insert(Key::Relay(relay.task), (relay.address, leads, RELAY_CONNECTIONS.min(most), relay.protocol));
+            ways.insert(
+                Key::Relay(relay.task),
+                (relay.address, leads, RELAY_CONNECTIONS.min(most), relay.protocol),
+            );
         }
 
         // First what ends, so that an address which moved is free.

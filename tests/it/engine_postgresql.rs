@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use coffer::domain::switch::Strategy;
 use coffer::engines::{Engine, Error, Server, Settings};
 use coffer::runtimes::process::ProcessRuntime;
 use coffer::runtimes::{self, Observed};
@@ -322,4 +323,273 @@ async fn a_fence_refuses_every_tenant_and_outlives_a_restart() {
     assert_eq!(refused().await, "28000");
     ENGINE.start(&server).await.unwrap();
     tenant(&server, "app", "x", "shop").await.unwrap();
+}
+
+/// Content that has met trouble elsewhere, made by the tenant's own account.
+async fn fill(server: &Server) -> Vec<String> {
+    let databases = [database("shop"), database("o'd\"d %_name ü")];
+    let users = [user("app", "x", &["shop", "o'd\"d %_name ü"]), user("other", "y", &["shop"])];
+    ENGINE.create_content(server, &databases, &users).await.unwrap();
+    let app = tenant(server, "app", "x", "shop").await.unwrap();
+    for sql in [
+        "CREATE TYPE kind AS ENUM ('a', 'b')",
+        "CREATE DOMAIN price AS numeric(10,2) CHECK (VALUE >= 0)",
+        "CREATE TABLE goods (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL DEFAULT 'it''s', \
+         price price DEFAULT 1.5, kind kind DEFAULT 'b', data jsonb, raw bytea, made timestamptz DEFAULT now(), \
+         twice numeric GENERATED ALWAYS AS (price * 2) STORED, tags text[], CHECK (name <> ''))",
+        "CREATE UNIQUE INDEX by_name ON goods (lower(name))",
+        "CREATE INDEX by_tags ON goods USING gin (tags)",
+        "CREATE TABLE sales (id serial PRIMARY KEY, good bigint REFERENCES goods ON DELETE CASCADE, day date) ",
+        "CREATE TABLE parts (id int, y int, PRIMARY KEY (id, y)) PARTITION BY RANGE (y)",
+        "CREATE TABLE parts_old PARTITION OF parts FOR VALUES FROM (MINVALUE) TO (2000)",
+        "CREATE TABLE parts_new PARTITION OF parts FOR VALUES FROM (2000) TO (MAXVALUE)",
+        "CREATE UNLOGGED TABLE quick (n int)",
+        "CREATE VIEW cheap AS SELECT id, name, price FROM goods g WHERE g.price < 10",
+        "CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n FROM goods",
+        "CREATE FUNCTION plus_one(x int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT x + 1'",
+        "CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.made := now(); RETURN NEW; END $$",
+        "CREATE TRIGGER stamped BEFORE UPDATE ON goods FOR EACH ROW EXECUTE FUNCTION stamp()",
+        "CREATE SEQUENCE numbers START 100 INCREMENT 5",
+        "SELECT nextval('numbers')",
+        "CREATE EXTENSION pgcrypto",
+        "CREATE EXTENSION hstore",
+        "ALTER TABLE goods ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY all_of_it ON goods USING (true)",
+        "GRANT SELECT ON cheap TO other",
+        "COMMENT ON TABLE goods IS 'the ''goods'''",
+        "INSERT INTO goods (name, price, data, raw, tags) SELECT 'good ' || n, n % 20, '{\"a\": 1}', '\\x00ff', ARRAY['x', n::text] \
+         FROM generate_series(1, 2000) n",
+        "INSERT INTO sales (good, day) SELECT id, '2024-02-29' FROM goods LIMIT 100",
+        "INSERT INTO parts VALUES (1, 1999), (2, 2001)",
+        "SELECT lo_create(0)",
+        "ALTER DATABASE shop SET work_mem = '3MB'",
+        "ALTER ROLE app SET search_path = public",
+    ] {
+        app.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+    let odd = tenant(server, "app", "x", "o'd\"d %_name ü").await.unwrap();
+    odd.batch_execute(
+        "CREATE TABLE \"t'a\"\"b ü\" (\"c ö\" int PRIMARY KEY); INSERT INTO \"t'a\"\"b ü\" VALUES (1)",
+    )
+    .await
+    .unwrap();
+    sums(server).await
+}
+
+/// What the tables hold, as their user sees it.
+async fn sums(server: &Server) -> Vec<String> {
+    let app = tenant(server, "app", "x", "shop").await.unwrap();
+    let mut found = Vec::new();
+    for table in ["goods", "sales", "parts", "cheap", "counted"] {
+        found.extend(rows(&app, &format!("SELECT '{table}', count(*), md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {table} t")).await);
+    }
+    found.extend(rows(&app, "SELECT nextval('numbers') > 100, plus_one(1)").await);
+    found
+}
+
+/// Path, size, time of change and count of links of every file, and what is in it.
+fn files(folder: &std::path::Path) -> Vec<String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let facts = std::fs::symlink_metadata(&path).unwrap();
+            if facts.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read(&path).unwrap();
+            let sum =
+                text.iter().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
+            found.push(format!(
+                "{} {} {} {} {sum}",
+                path.display(),
+                facts.len(),
+                facts.nlink(),
+                facts.mtime_nsec()
+            ));
+        }
+    }
+    found.sort();
+    found
+}
+
+async fn goes_in_place(from: &str, to: &str) {
+    let house = House::new();
+    let source = started(&house, from).await;
+    let mut before = fill(&source).await;
+    let candidate = house.server(to, true);
+    let findings = ENGINE.pre_check(&source, &candidate, Strategy::InPlace).await.unwrap();
+    assert!(findings.iter().all(|finding| !finding.blocks), "{findings:#?}");
+    assert!(!house.state(&candidate).exists(), "the look left something");
+    let told: coffer::engines::Tell = Arc::new(|line| eprintln!("  {line}"));
+    let begun = Instant::now();
+    for _ in 0..2 {
+        eprintln!("{}", ENGINE.prepare_in_place(&source, &candidate, Arc::clone(&told)).await.unwrap());
+    }
+    eprintln!("{from} to {to}: prepared in {:?}", begun.elapsed());
+    // What is written now reaches the copy, too.
+    let app = tenant(&source, "app", "x", "shop").await.unwrap();
+    app.batch_execute("INSERT INTO sales (good, day) SELECT id, '2025-01-01' FROM goods LIMIT 50")
+        .await
+        .unwrap();
+    before = {
+        let _ = before;
+        sums(&source).await
+    };
+    let open = tenant(&source, "app", "x", "shop").await.unwrap();
+    open.batch_execute("BEGIN; INSERT INTO sales (good) VALUES (1)").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let oldest = ENGINE.oldest_transaction(&source, Duration::from_secs(1)).await.unwrap().unwrap();
+    assert!(oldest.contains("'app'"), "{oldest}");
+
+    let held = Instant::now();
+    let fenced_source = fenced(&source);
+    assert!(ENGINE.fence(&fenced_source, Duration::from_millis(200)).await.unwrap() >= 2);
+    assert_eq!(ENGINE.fence(&fenced_source, Duration::ZERO).await.unwrap(), 0);
+    assert!(open.batch_execute("COMMIT").await.is_err());
+    assert_eq!(state(&tenant(&source, "app", "x", "shop").await.expect_err("fenced")), "28000");
+    let there = ENGINE.inventory(&fenced_source).await.unwrap();
+    let proof = ENGINE.stop_clean(&fenced_source).await.unwrap();
+    eprintln!("{proof}; fenced and stopped after {:?}", held.elapsed());
+    assert!(proof.starts_with("shut down,"), "{proof}");
+    let untouched = files(&house.state(&source).join("data"));
+    eprintln!("{}", ENGINE.convert_in_place(&fenced_source, &candidate, Arc::clone(&told)).await.unwrap());
+    eprintln!("converted after {:?}", held.elapsed());
+    ENGINE.start(&candidate).await.unwrap();
+    assert!(ENGINE.convert(&candidate).await.unwrap());
+    assert!(ENGINE.probe(&candidate, true).await.unwrap().starts_with(&to[..3]));
+    let here = ENGINE.inventory(&candidate).await.unwrap();
+    eprintln!("ready after {:?}; {} objects", held.elapsed(), here.len());
+    crate::engine_servers::compare(&there, &here);
+    assert!(there.len() > 60, "{there:#?}");
+    assert_eq!(state(&tenant(&candidate, "app", "x", "shop").await.expect_err("fenced")), "28000");
+    ENGINE.start(&Server { settings: source.settings.clone(), ..candidate.clone() }).await.unwrap();
+    assert_eq!(sums(&candidate).await, before);
+    let app = tenant(&candidate, "app", "x", "shop").await.unwrap();
+    app.batch_execute("INSERT INTO goods (name) VALUES ('new'); CREATE TABLE after (n int)").await.unwrap();
+    assert!(rows(&app, "SELECT n_distinct FROM pg_stats WHERE tablename = 'goods'").await.len() > 3);
+    let conn = own(&candidate, "postgres").await;
+    assert_eq!(rows(&conn, "SELECT rolname FROM pg_roles WHERE rolname ~ '^coffer'").await, ["coffer"]);
+    assert_eq!(rows(&conn, "SELECT count(*) FROM pg_replication_slots").await, ["0"]);
+    assert_eq!(files(&house.state(&source).join("data")), untouched, "the old folder was touched");
+    let data = house.state(&candidate).join("data");
+    let names: Vec<_> = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["cluster"]);
+    // The way back: the old server has what it had.
+    ENGINE.stop(&candidate).await.unwrap();
+    ENGINE.start(&source).await.unwrap();
+    ENGINE.forget_follower(&source).await.unwrap();
+    ENGINE.forget_follower(&source).await.unwrap();
+    assert_eq!(sums(&source).await[..5], before[..5]);
+    let text = log(&house, &source) + &log(&house, &candidate);
+    assert!(!text.contains("SCRAM-SHA-256$"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_place_from_15_to_17() {
+    goes_in_place("15.0", "17.0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_place_from_17_to_18() {
+    goes_in_place("17.0", "18.0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_place_from_15_to_18() {
+    goes_in_place("15.0", "18.0").await;
+}
+
+/// Two builds of one series: the copy is the new server's data.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_place_inside_a_series() {
+    goes_in_place("17.0", "17.99").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_names_what_is_in_the_way() {
+    let house = House::new();
+    let source = started(&house, "15.0").await;
+    let databases = [database("shop"), database("closed")];
+    ENGINE.create_content(&source, &databases, &[user("app", "x", &["shop"])]).await.unwrap();
+    let candidate = house.server("17.0", true);
+    // First: it waits for the end of every transaction.
+    let conn = own(&source, "postgres").await;
+    rows(&conn, "SELECT pg_create_logical_replication_slot('theirs', 'pgoutput')").await;
+    let app = tenant(&source, "app", "x", "shop").await.unwrap();
+    app.batch_execute(
+        "CREATE TABLE acls (id int, who aclitem); CREATE TYPE pair AS (f regproc, n int); CREATE TABLE procs (p pair[]); \
+         CREATE TABLE fine (r regclass); BEGIN; INSERT INTO fine VALUES ('fine'); PREPARE TRANSACTION 'two phases'",
+    )
+    .await
+    .unwrap();
+    conn.batch_execute("ALTER DATABASE closed ALLOW_CONNECTIONS false").await.unwrap();
+    let findings = ENGINE.pre_check(&source, &candidate, Strategy::InPlace).await.unwrap();
+    let named: Vec<&str> = findings.iter().filter(|f| f.blocks).map(|f| f.object.as_str()).collect();
+    assert_eq!(
+        named,
+        [
+            "transaction two phases",
+            "replication slot theirs",
+            "database closed",
+            "shop: public.acls.who",
+            "shop: public.procs.p"
+        ],
+        "{findings:#?}"
+    );
+    assert!(!house.state(&candidate).exists(), "the look left something");
+    // Backwards is no upgrade.
+    let older = house.server("13.0", true);
+    assert!(
+        ENGINE
+            .pre_check(&source, &older, Strategy::InPlace)
+            .await
+            .unwrap()
+            .iter()
+            .any(|f| f.object == "the target" && f.blocks)
+    );
+    app.batch_execute("ROLLBACK PREPARED 'two phases'; DROP TABLE acls, procs").await.unwrap();
+    conn.batch_execute("ALTER DATABASE closed ALLOW_CONNECTIONS true").await.unwrap();
+    rows(&conn, "SELECT pg_drop_replication_slot('theirs')").await;
+    let findings = ENGINE.pre_check(&source, &candidate, Strategy::InPlace).await.unwrap();
+    assert!(findings.iter().all(|finding| !finding.blocks), "{findings:#?}");
+    // The instance's account came in for the look only.
+    let names = std::fs::read_to_string(house.state(&source).join("config/ident.conf")).unwrap();
+    assert_eq!(names.lines().filter(|line| line.starts_with("coffer ")).count(), 1, "{names}");
+}
+
+/// A conversion that was ended in the middle, a copy that was killed, and a server that was killed while it was fenced.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_ended_in_the_middle_is_done_again() {
+    let house = House::new();
+    let source = started(&house, "15.0").await;
+    fill(&source).await;
+    let before = sums(&source).await;
+    let candidate = house.server("17.0", true);
+    let quiet: coffer::engines::Tell = Arc::new(|_| {});
+    ENGINE.prepare_in_place(&source, &candidate, Arc::clone(&quiet)).await.unwrap();
+    let copy = processes(&format!("{}/config/copy.conf", house.state(&candidate).display()));
+    kill(copy[0]);
+    let fenced_source = fenced(&source);
+    ENGINE.fence(&fenced_source, Duration::ZERO).await.unwrap();
+    let server = processes(&format!("config_file={}", house.state(&source).display()));
+    kill(server[0]);
+    let proof = ENGINE.stop_clean(&fenced_source).await.unwrap();
+    assert!(proof.starts_with("shut down,"), "{proof}");
+    // The first try is dropped while it works, at any place.
+    for patience in [300, 1500, 2500] {
+        let converting = ENGINE.convert_in_place(&fenced_source, &candidate, Arc::clone(&quiet));
+        if tokio::time::timeout(Duration::from_millis(patience), converting).await.is_ok() {
+            break;
+        }
+        eprintln!("dropped after {patience} ms");
+    }
+    eprintln!("{}", ENGINE.convert_in_place(&fenced_source, &candidate, Arc::clone(&quiet)).await.unwrap());
+    ENGINE.start(&candidate).await.unwrap();
+    ENGINE.convert(&candidate).await.unwrap();
+    ENGINE.start(&Server { settings: source.settings.clone(), ..candidate.clone() }).await.unwrap();
+    assert_eq!(sums(&candidate).await[..5], before[..5]);
 }

@@ -2,7 +2,7 @@
 
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::postgresql::connection::{Client, OWN_DATABASE, name};
-use crate::engines::postgresql::{ACCOUNT, failed};
+use crate::engines::postgresql::{ACCOUNT, cluster, run};
 use crate::engines::{Error, Server};
 use crate::runtimes::{Job, Layout};
 
@@ -10,7 +10,7 @@ use crate::runtimes::{Job, Layout};
 /// place before its first start.
 pub async fn make(server: &Server, layout: &Layout, checksums: bool) -> Result<(), Error> {
     let mut args = vec![
-        format!("--pgdata={}", layout.data.display()),
+        format!("--pgdata={}", cluster(layout).display()),
         format!("--username={ACCOUNT}"),
         "--auth=reject".to_owned(),
         "--encoding=UTF8".to_owned(),
@@ -27,12 +27,7 @@ pub async fn make(server: &Server, layout: &Layout, checksums: bool) -> Result<(
         false => {}
     }
     let job = Job { program: "initdb".to_owned(), args, ..Job::default() };
-    let output = server
-        .runtime
-        .run(server.generation, layout, job)
-        .await
-        .map_err(super::runtime("make a new cluster"))?;
-    if output.status == Some(0) { Ok(()) } else { Err(failed("initdb", &output, server)) }
+    run(server, layout, job).await.map(drop)
 }
 
 /// Makes what of ours is not there yet: our schema with the probe, databases that are closed to tenants, and the rule

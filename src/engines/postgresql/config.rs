@@ -13,7 +13,7 @@ use std::path::Path;
 use crate::domain::flavor::client_connections;
 use crate::domain::generation::private_address;
 use crate::engines::Server;
-use crate::engines::postgresql::{ACCOUNT, COPY_ACCOUNT, REPLICATION_ACCOUNT};
+use crate::engines::postgresql::{ACCOUNT, COPY_ACCOUNT, REPLICATION_ACCOUNT, cluster};
 use crate::runtimes::Layout;
 
 /// Connections beyond the tenant's: the endpoint lets fewer through, so that we and a replica always get in.
@@ -88,7 +88,7 @@ pub fn main(server: &Server, layout: &Layout) -> String {
         let _ = writeln!(text, "{name} = {}", quoted(value));
     };
     let file = |name: &str| layout.config.join(name).to_string_lossy().into_owned();
-    set("data_directory", &layout.data.to_string_lossy());
+    set("data_directory", &cluster(layout).to_string_lossy());
     set("hba_file", &file(RULES));
     set("ident_file", &file(NAMES));
     set("listen_addresses", &private_address(server.generation).to_string());
@@ -105,6 +105,8 @@ pub fn main(server: &Server, layout: &Layout) -> String {
     } else {
         set("ssl", "off");
     }
+    // For who was still logging in when the fence came up: it is looked for, and ended.
+    set("default_transaction_read_only", if server.settings.read_only { "on" } else { "off" });
     let memory = server.settings.memory_mb;
     set("max_connections", &(client_connections(memory) + OUR_CONNECTIONS).to_string());
     let least = |share: u32, least: u32| format!("{}MB", share.max(least));
@@ -125,8 +127,9 @@ pub enum Door {
     Fenced,
 }
 
-/// Who may come in, first match. Our own account only by the socket, and only who is `visitor` on this host; by TCP
-/// tenants, who are neither our accounts nor come to the server's own databases.
+/// Who may come in, first match. Our own account only by the socket, and only as whom [`names`] says; by TCP tenants,
+/// who are neither our accounts nor come to the server's own databases, and what copies or follows the server, which is
+/// there for a task's life only, with a random password.
 pub fn rules(door: Door) -> String {
     let tenants = match door {
         Door::Open => "scram-sha-256",
@@ -136,9 +139,17 @@ pub fn rules(door: Door) -> String {
         "# Written by coffer; changes are lost.\n\
          local all \"{ACCOUNT}\" peer map={MAP}\n\
          local all all reject\n\
+         host replication \"{COPY_ACCOUNT}\" 127.0.0.0/8 scram-sha-256\n\
          host all \"{ACCOUNT}\",\"{COPY_ACCOUNT}\",\"{REPLICATION_ACCOUNT}\" all reject\n\
          host \"postgres\",\"template0\",\"template1\" all all reject\n\
          host all all 127.0.0.0/8 {tenants}\n"
+    )
+}
+
+/// Who may come in while data is converted: whom [`names`] says, by the socket, and nobody else.
+pub fn upgrade_rules() -> String {
+    format!(
+        "# Written by coffer; changes are lost.\nlocal all \"{ACCOUNT}\" peer map={MAP}\nlocal all all reject\n"
     )
 }
 
@@ -152,7 +163,7 @@ pub fn names(visitors: &[&str]) -> String {
 }
 
 /// A value as the configuration reads it.
-fn quoted(value: &str) -> String {
+pub fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\\', "\\\\").replace('\'', "''"))
 }
 
@@ -172,7 +183,7 @@ mod tests {
             let lines: Vec<&str> = rules.lines().skip(1).collect();
             assert_eq!(lines[0], "local all \"coffer\" peer map=coffer");
             assert_eq!(lines[1], "local all all reject");
-            assert!(lines[2].starts_with("host all \"coffer\"") && lines[2].ends_with("reject"));
+            assert!(lines[3].starts_with("host all \"coffer\"") && lines[3].ends_with("reject"));
             assert!(lines.last().unwrap().ends_with(last));
             assert!(!rules.contains("trust"));
         }

@@ -20,19 +20,28 @@
 //! nothing: the data folder by [`bootstrap`].
 
 mod bootstrap;
+mod check;
 mod config;
 mod connection;
 mod content;
+mod control;
+mod convert;
+mod copy;
 mod door;
+mod fence;
+mod in_place;
+mod inventory;
 mod listing;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use secrecy::ExposeSecret as _;
 
 use crate::domain::datastore::EngineKind;
-use crate::domain::question::Blocker;
+use crate::domain::question::{Blocker, Finding};
+use crate::domain::switch::Strategy;
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::engines::{Comparison, Engine, Error, Following, Position, RelayAddress, Server, Tell};
 use crate::runtimes::{self, Job, Layout, Observed};
@@ -44,6 +53,9 @@ const ACCOUNT: &str = "coffer";
 
 /// The account by which a copy of a server is made and fed.
 const COPY_ACCOUNT: &str = "coffer_copy";
+
+/// The slot that keeps what a copy has not got yet.
+const COPY_SLOT: &str = "coffer_copy";
 
 /// The account by which a candidate follows its source.
 const REPLICATION_ACCOUNT: &str = "coffer_repl";
@@ -84,6 +96,36 @@ fn layout(server: &Server) -> Result<Layout, Error> {
         .runtime
         .layout(server.generation, EngineKind::Postgresql, &server.version)
         .map_err(runtime("find the server's files"))
+}
+
+/// The cluster's own folder. The data folder holds the copy of another beside it while an upgrade in place is on its way
+/// ([`copy`]).
+fn cluster(layout: &Layout) -> PathBuf {
+    layout.data.join("cluster")
+}
+
+/// Runs a program beside the server's data and has it succeed.
+async fn run(server: &Server, layout: &Layout, job: Job) -> Result<runtimes::JobOutput, Error> {
+    let program = job.program.clone();
+    let output = server
+        .runtime
+        .run(server.generation, layout, job)
+        .await
+        .map_err(runtime("run a program beside the server's data"))?;
+    if output.status == Some(0) { Ok(output) } else { Err(failed(&program, &output, server)) }
+}
+
+/// Makes the generation's folders anew; what an earlier try left is stopped and removed.
+async fn anew(server: &Server) -> Result<(), Error> {
+    let (place, generation) = (&server.runtime, server.generation);
+    ask_to_end(server, "immediate").await;
+    place
+        .stop_server(generation, DROP_PATIENCE, true)
+        .await
+        .map_err(runtime("stop the server of an earlier try"))?;
+    place.drop_volume(generation).await.map_err(runtime("remove what an earlier try left"))?;
+    let account = server.account.as_deref();
+    place.ensure_volume(generation, account).await.map_err(runtime("make the server's folders"))
 }
 
 /// `15` of `15.20`.
@@ -183,14 +225,16 @@ async fn ask_to_end(server: &Server, mode: &str) {
         return;
     }
     let Ok(layout) = layout(server) else { return };
-    let args = ["stop", "--no-wait", "--mode", mode, "--pgdata"];
-    let mut args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-    args.push(layout.data.to_string_lossy().into_owned());
-    let job = Job { program: "pg_ctl".to_owned(), args, ..Job::default() };
-    match server.runtime.run(server.generation, &layout, job).await {
-        Ok(output) if output.status == Some(0) => {}
-        Ok(output) => tracing::debug!(status = output.status, "a server was not asked to end"),
-        Err(error) => tracing::debug!(error = %error, "a server could not be asked to end"),
+    for folder in [cluster(&layout), copy::folder(&layout)] {
+        let args = ["stop", "--no-wait", "--mode", mode, "--pgdata"];
+        let mut args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        args.push(folder.to_string_lossy().into_owned());
+        let job = Job { program: "pg_ctl".to_owned(), args, ..Job::default() };
+        match server.runtime.run(server.generation, &layout, job).await {
+            Ok(output) if output.status == Some(0) => return,
+            Ok(output) => tracing::debug!(status = output.status, "a server was not asked to end"),
+            Err(error) => tracing::debug!(error = %error, "a server could not be asked to end"),
+        }
     }
 }
 
@@ -206,15 +250,7 @@ impl Engine for Postgresql {
     }
 
     async fn create_data(&self, server: &Server) -> Result<(), Error> {
-        let (place, generation) = (&server.runtime, server.generation);
-        ask_to_end(server, "immediate").await;
-        place
-            .stop_server(generation, DROP_PATIENCE, true)
-            .await
-            .map_err(runtime("stop the server of an earlier try"))?;
-        place.drop_volume(generation).await.map_err(runtime("remove what an earlier try left"))?;
-        let account = server.account.as_deref();
-        place.ensure_volume(generation, account).await.map_err(runtime("make the server's folders"))?;
+        anew(server).await?;
         bootstrap::make(server, &layout(server)?, true).await
     }
 
@@ -222,7 +258,7 @@ impl Engine for Postgresql {
     async fn start(&self, server: &Server) -> Result<(), Error> {
         let layout = layout(server)?;
         write_config(server, &layout).await?;
-        let args = ["-D".to_owned(), layout.data.to_string_lossy().into_owned()];
+        let args = ["-D".to_owned(), cluster(&layout).to_string_lossy().into_owned()];
         let file = format!("config_file={}", layout.config.join(config::MAIN).display());
         let args = [&args[..], &["-c".to_owned(), file]].concat();
         let mut starts = 0;
@@ -290,8 +326,8 @@ impl Engine for Postgresql {
         not_yet("copy the content")
     }
 
-    async fn convert(&self, _server: &Server) -> Result<bool, Error> {
-        Ok(false)
+    async fn convert(&self, server: &Server) -> Result<bool, Error> {
+        convert::convert(server).await
     }
 
     async fn follow(
@@ -320,8 +356,8 @@ impl Engine for Postgresql {
         not_yet("wait for the source's position")
     }
 
-    async fn inventory(&self, _server: &Server) -> Result<Vec<String>, Error> {
-        not_yet("describe the content")
+    async fn inventory(&self, server: &Server) -> Result<Vec<String>, Error> {
+        inventory::read(server).await
     }
 
     async fn compare_rows(
@@ -341,8 +377,57 @@ impl Engine for Postgresql {
         not_yet("end the replication")
     }
 
-    async fn forget_follower(&self, _source: &Server) -> Result<(), Error> {
-        Ok(())
+    async fn forget_follower(&self, source: &Server) -> Result<(), Error> {
+        copy::forget(source).await
+    }
+
+    async fn oldest_transaction(
+        &self,
+        server: &Server,
+        longer_than: Duration,
+    ) -> Result<Option<String>, Error> {
+        fence::oldest_transaction(server, longer_than).await
+    }
+
+    async fn fence(&self, server: &Server, grace: Duration) -> Result<u64, Error> {
+        fence::fence(server, grace).await
+    }
+
+    /// The proof is the control file's: it holds whoever saw the server end.
+    async fn stop_clean(&self, server: &Server) -> Result<String, Error> {
+        fence::stop_clean(server).await
+    }
+
+    async fn pre_check(
+        &self,
+        source: &Server,
+        candidate: &Server,
+        strategy: Strategy,
+    ) -> Result<Vec<Finding>, Error> {
+        match strategy {
+            Strategy::InPlace => check::in_place(source, candidate).await,
+            // No row of the matrix leads here.
+            Strategy::Twin => Ok(vec![check::no_twin()]),
+        }
+    }
+
+    /// The copy runs afterwards, as nobody's server: it follows the source until that has ended.
+    async fn prepare_in_place(
+        &self,
+        source: &Server,
+        candidate: &Server,
+        tell: Tell,
+    ) -> Result<String, Error> {
+        copy::prepare(source, candidate, &tell).await
+    }
+
+    async fn convert_in_place(
+        &self,
+        source: &Server,
+        candidate: &Server,
+        tell: Tell,
+    ) -> Result<String, Error> {
+        in_place::convert(source, candidate, &tell).await
     }
 
     async fn used_bytes(&self, server: &Server) -> Result<u64, Error> {

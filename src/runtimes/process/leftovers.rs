@@ -1,10 +1,9 @@
 //! Processes that a server left when it was killed: PostgreSQL's sessions notice it only when they next wait, and until
 //! then no other server can have the data.
 //!
-//! They are known by what they are and where: a program of the engines', of the data's owner, at work in the data
+//! They are known by what they are and where: a program of the engines', of the data's owner, at work below the data
 //! folder. The mark that a server carries does not tell them: it is gone from their environment.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal};
@@ -22,11 +21,10 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Ends them and waits until they are gone; the caller holds the generation's lock, and no server was found. Blocks.
 pub fn end(volumes: &Volumes, generation: GenerationId) -> Result<(), Error> {
     let Some(owner) = volumes.owner(generation)? else { return Ok(()) };
-    let Ok(data) = std::fs::metadata(volumes.folder(generation).join("data")) else { return Ok(()) };
+    let Ok(data) = volumes.folder(generation).join("data").canonicalize() else { return Ok(()) };
     let engines = volumes.engines().canonicalize().unwrap_or_else(|_| volumes.engines().to_owned());
     let is_left = |pid: i32| {
-        std::fs::metadata(format!("/proc/{pid}/cwd"))
-            .is_ok_and(|at| at.ino() == data.ino() && at.dev() == data.dev())
+        std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|at| at.starts_with(&data))
             && runs_as(pid, owner)
             && is_of(pid, &engines)
             && lives(pid)

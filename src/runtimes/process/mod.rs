@@ -309,8 +309,7 @@ impl Runtime for ProcessRuntime {
             let folder = from.to_string();
             return Err(Error::Foreign { folder, owner: theirs, wanted: owner });
         }
-        let (source, target) =
-            (self.any_layout(from)?, self.any_layout(to)?);
+        let (source, target) = (self.any_layout(from)?, self.any_layout(to)?);
         let of = self.used_bytes(from).await?;
         let copying = async {
             let run = |program: &str, args: Vec<std::ffi::OsString>| Job {
