@@ -19,4 +19,4 @@ engines=${COFFER_ENGINES:-$cache/engines}
 client=$cache/client
 schemathesis=$cache/schemathesis
 # The pairs that every machine must have; postgresql-15 is also the service's own store.
-engine_roots="mariadb-10.11 mariadb-11.8 postgresql-15"
+engine_roots="mariadb-10.11 mariadb-11.8 postgresql-15 postgresql-17 postgresql-18"

@@ -12,6 +12,7 @@ use futures::future::LocalBoxFuture;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::domain::datastore::EngineKind;
 
 const INSTANCE: &str = "0b1f6d52-90aa-4b6f-9d0e-6f2b1f3c4d5e";
 
@@ -470,7 +471,13 @@ fn sample(name: &str) -> Value {
 #[test]
 fn the_samples_of_requests_are_taken() {
     use trove::update::{Change, Update};
-    assert!(trove::create::parse(sample("instance-create-request.json").as_object().unwrap()).is_ok());
+    assert!(
+        trove::create::parse(
+            sample("instance-create-request.json").as_object().unwrap(),
+            EngineKind::MariaDb
+        )
+        .is_ok()
+    );
     assert!(rackspace::parse(sample("upgrade-action-request.json").as_object().unwrap()).is_ok());
     let update = |name: &str| trove::update::parse(sample(name).as_object().unwrap(), false).unwrap();
     assert_eq!(update("instance-rename-request.json"), Update { name: Some("ledger".into()), change: None });

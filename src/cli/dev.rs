@@ -189,19 +189,20 @@ async fn serve(
 /// The addresses are not this machine's: no instance could be served.
 fn warn_of_blocked_ports(net: ipnet::Ipv4Net) -> anyhow::Result<()> {
     let address = net.hosts().last().with_context(|| format!("--instance-net {net} holds no address"))?;
-    let port = EngineKind::MariaDb.standard_port();
-    match TcpListener::bind((address, port)) {
-        Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable => {
-            bail!("--instance-net {net}: {address} is no address of this machine; 127.0.0.0/8 always is")
+    for port in [EngineKind::MariaDb.standard_port(), EngineKind::Postgresql.standard_port()] {
+        match TcpListener::bind((address, port)) {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable => {
+                bail!("--instance-net {net}: {address} is no address of this machine; 127.0.0.0/8 always is")
+            }
+            Err(error) => {
+                let who = crate::endpoint::blocked::who_listens(port)
+                    .unwrap_or_else(|| "another process".to_owned());
+                eprintln!(
+                    "warning: instances cannot listen on port {port} of {net}: {error}; {who} listens there"
+                );
+            }
+            Ok(_) => {}
         }
-        Err(error) => {
-            let who =
-                crate::endpoint::blocked::who_listens(port).unwrap_or_else(|| "another process".to_owned());
-            eprintln!(
-                "warning: instances cannot listen on port {port} of {net}: {error}; {who} listens there"
-            );
-        }
-        Ok(_) => {}
     }
     Ok(())
 }

@@ -77,7 +77,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
     found.push(("disk", of_disk(&state)));
     found.push(("memory", of_memory()));
-    for port in [EngineKind::MariaDb.standard_port(), RELAY_PORT] {
+    for port in [EngineKind::MariaDb.standard_port(), EngineKind::Postgresql.standard_port(), RELAY_PORT] {
         found.push(("addresses", of_port(args.instance_net, port, &state)));
     }
     found.push(("outgoing ports", of_outgoing_ports()));

@@ -20,6 +20,7 @@ use crate::db::{Db, accounts, catalogue, hosts, tasks};
 use crate::domain::datastore::RuntimeKind;
 use crate::domain::ids::HostId;
 use crate::engines::mariadb::MariaDb;
+use crate::engines::postgresql::Postgresql;
 use crate::files::make_once;
 use crate::runtimes::Runtime;
 use crate::runtimes::process::ProcessRuntime;
@@ -165,7 +166,7 @@ impl Host {
         eprintln!("engines: {}", titles.join(", "));
         eprintln!("{}", told(self.accounts.as_ref()));
         offers.extend(found);
-        Ok(Drivers { runtime: Arc::new(runtime), engines: vec![Arc::new(MariaDb)] })
+        Ok(Drivers { runtime: Arc::new(runtime), engines: vec![Arc::new(MariaDb), Arc::new(Postgresql)] })
     }
 
     /// Registers the host and starts a worker of it, until `stop`.

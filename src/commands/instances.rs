@@ -321,6 +321,10 @@ impl Creation {
         let (catalogue, limited) = quotas::catalogue_and_limited(conn, &self.caller.project)?;
         let version =
             resolve_version(&catalogue.datastores, request.datastore.as_deref(), request.version.as_deref())?;
+        // They were made for the engine that the version had a moment ago.
+        if !request.users.iter().all(|user| user.verifier.is_for(version.engine)) {
+            return Err(db::Error::Stale("the catalogue").into());
+        }
         let flavor = catalogue
             .flavor(&request.flavor)
             .cloned()

@@ -79,6 +79,7 @@ statement! {
         port: i32,
         connections: i32,
         listens: bool,
+        protocol: &'static str,
         generation: Uuid,
         candidate: &'static str,
         service_secret: String,
@@ -99,9 +100,9 @@ statement! {
     { ", " } [flavor as Text] { ", " } [volume_gb as Integer] { ", " } [version as SqlUuid] { ", " }
     [host as Text] { ", " } [source as Nullable<SqlUuid>]
     { "::uuid from origin, place returning id, created_at, updated_at), \
-       led as (insert into endpoints (instance_id, host_id, address, port, connections, listens) \
+       led as (insert into endpoints (instance_id, host_id, address, port, connections, listens, protocol) \
        select made.id, " } [host as Text] { ", place.address, " } [port as Integer] { ", " }
-    [connections as Integer] { ", " } [listens as Bool]
+    [connections as Integer] { ", " } [listens as Bool] { ", " } [protocol as Text]
     { " from made, place), \
        served as (insert into generations (id, instance_id, host_id, role, version_id, service_secret, \
        read_only, events, wanted) select " }
@@ -179,6 +180,7 @@ impl Begin<'_> {
             port: self.version.engine.standard_port().into(),
             connections: i32::try_from(self.flavor.connections()).unwrap_or(i32::MAX),
             listens: self.version.runtime.listens(),
+            protocol: self.version.engine.protocol().as_str(),
             generation: self.generation.0,
             candidate: Role::Candidate.as_str(),
             service_secret: self.service_secret.to_owned(),

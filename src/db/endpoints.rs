@@ -138,9 +138,9 @@ pub fn open_relay(
     at: InstanceId,
 ) -> Result<(), Error> {
     let doing = "ask for a relay";
-    let (address, listens): (String, bool) = endpoints::table
+    let (address, listens, protocol): (String, bool, String) = endpoints::table
         .find(at.0)
-        .select((endpoints::address, endpoints::listens))
+        .select((endpoints::address, endpoints::listens, endpoints::protocol))
         .first(conn)
         .map_err(Error::query(doing))?;
     diesel::insert_into(relays::table)
@@ -152,6 +152,7 @@ pub fn open_relay(
             relays::port.eq(RELAY_PORT),
             relays::listens.eq(listens),
             relays::listening.eq(!listens),
+            relays::protocol.eq(protocol),
         ))
         .on_conflict(relays::task_id)
         .do_nothing()

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, NoTls, Row};
 
+use crate::domain::datastore::Protocol;
 use crate::domain::ids::{GenerationId, HostId, InstanceId, TaskId};
 
 /// How long the store may take for one answer before it counts as away.
@@ -63,6 +64,9 @@ pub struct Route {
     /// What becomes of connections while a task keeps them from the server.
     #[serde(default)]
     pub hold: Option<Hold>,
+    /// What is spoken there.
+    #[serde(default)]
+    pub protocol: Protocol,
 }
 
 /// A hold: new connections wait.
@@ -91,6 +95,9 @@ pub struct Relay {
     /// Whether that was recorded.
     #[serde(default)]
     pub listening: bool,
+    /// What is spoken there.
+    #[serde(default)]
+    pub protocol: Protocol,
 }
 
 /// Everything that one host's endpoint role serves.
@@ -157,14 +164,14 @@ impl Routing {
         let by_host: &[&(dyn ToSql + Sync)] = &[&host.0];
         let routes = self.client.query(
             "select e.instance_id::text, e.address, e.port, case when e.listens then e.generation_id end::text, \
-             e.epoch, e.applied_epoch, e.connections, h.wait_ms, h.cut \
+             e.epoch, e.applied_epoch, e.connections, h.wait_ms, h.cut, e.protocol \
              from endpoints e left join holds h on h.instance_id = e.instance_id \
              where e.host_id = $1 order by e.instance_id",
             by_host,
         );
         let routes = answer("read the endpoints", routes).await?;
         let relays = self.client.query(
-            "select task_id::text, generation_id::text, address, port, listening \
+            "select task_id::text, generation_id::text, address, port, listening, protocol \
              from relays where host_id = $1 and listens order by task_id",
             by_host,
         );
@@ -229,6 +236,7 @@ fn route(row: &Row) -> Result<Route, Error> {
             (Some(wait_ms), Some(cut)) => Some(Hold { wait_ms: wait_ms.unsigned_abs(), cut }),
             (_, _) => None,
         },
+        protocol: protocol(row, 9)?,
     })
 }
 
@@ -239,7 +247,13 @@ fn relay(row: &Row) -> Result<Relay, Error> {
         generation: id(&get::<String>(row, 1)?)?,
         address: socket_address(&address, get(row, 3)?)?,
         listening: get(row, 4)?,
+        protocol: protocol(row, 5)?,
     })
+}
+
+fn protocol(row: &Row, column: usize) -> Result<Protocol, Error> {
+    let word: String = get(row, column)?;
+    word.parse().map_err(|_| Error::Broken(format!("protocol {word:?}")))
 }
 
 fn get<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, column: usize) -> Result<T, Error> {

@@ -50,7 +50,7 @@ diesel::table! {
     endpoints (instance_id) {
         instance_id -> Uuid, host_id -> Text, address -> Text, port -> Integer, connections -> Integer,
         generation_id -> Nullable<Uuid>,
-        epoch -> BigInt, applied_epoch -> BigInt, listens -> Bool,
+        epoch -> BigInt, applied_epoch -> BigInt, listens -> Bool, protocol -> Text,
     }
 }
 diesel::table! {
@@ -82,7 +82,7 @@ diesel::table! {
 diesel::table! {
     relays (task_id) {
         task_id -> Uuid, host_id -> Text, generation_id -> Uuid, address -> Text, port -> Integer,
-        listening -> Bool, listens -> Bool,
+        listening -> Bool, listens -> Bool, protocol -> Text,
     }
 }
 diesel::table! {

@@ -15,14 +15,20 @@ pub enum EngineKind {
     MariaDb,
     /// MySQL, and what is made of it: Percona Server.
     Mysql,
+    /// PostgreSQL.
+    Postgresql,
 }
 
 impl EngineKind {
+    /// Every one of them.
+    pub const ALL: [Self; 3] = [Self::MariaDb, Self::Mysql, Self::Postgresql];
+
     /// The word in rows and in datastore names.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::MariaDb => "mariadb",
             Self::Mysql => "mysql",
+            Self::Postgresql => "postgresql",
         }
     }
 
@@ -30,6 +36,57 @@ impl EngineKind {
     pub const fn standard_port(self) -> u16 {
         match self {
             Self::MariaDb | Self::Mysql => 3306,
+            Self::Postgresql => 5432,
+        }
+    }
+
+    /// What its clients and servers speak.
+    pub const fn protocol(self) -> Protocol {
+        match self {
+            Self::MariaDb | Self::Mysql => Protocol::Mysql,
+            Self::Postgresql => Protocol::Postgresql,
+        }
+    }
+
+    /// The series that a version number is of: `10.11` of `10.11.19`, but `15` of PostgreSQL's `15.20`.
+    pub fn series(self, number: &str) -> String {
+        let parts = match self {
+            Self::MariaDb | Self::Mysql => 2,
+            Self::Postgresql => 1,
+        };
+        number.split('.').take(parts).collect::<Vec<_>>().join(".")
+    }
+}
+
+/// What an endpoint forwards: who speaks first, how it is reached, and what "not now" is called differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// MySQL's, which MariaDB speaks, too.
+    #[default]
+    Mysql,
+    /// PostgreSQL's.
+    Postgresql,
+}
+
+impl Protocol {
+    /// The word in rows.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mysql => "mysql",
+            Self::Postgresql => "postgresql",
+        }
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        match word {
+            "mysql" => Ok(Self::Mysql),
+            "postgresql" => Ok(Self::Postgresql),
+            other => Err(UnknownWord { what: "protocol", word: other.to_owned() }),
         }
     }
 }
@@ -51,6 +108,7 @@ impl FromStr for EngineKind {
         match word {
             "mariadb" => Ok(Self::MariaDb),
             "mysql" => Ok(Self::Mysql),
+            "postgresql" => Ok(Self::Postgresql),
             other => Err(UnknownWord { what: "engine", word: other.to_owned() }),
         }
     }
@@ -122,14 +180,10 @@ pub struct DatastoreVersion {
 }
 
 impl DatastoreVersion {
-    /// Whether `answered`, a full version number, is of this version's series: the first two parts of the number that
-    /// was registered. The name does not tell: `10.4enc` is a 10.4.
+    /// Whether `answered`, a full version number, is of this version's series, by the number that was registered. The
+    /// name does not tell: `10.4enc` is a 10.4.
     pub fn is_answered_by(&self, answered: &str) -> bool {
-        let series = |number: &str| {
-            let mut parts = number.split('.').map(str::to_owned);
-            (parts.next(), parts.next())
-        };
-        series(&self.number) == series(answered)
+        self.engine.series(&self.number) == self.engine.series(answered)
     }
 
     /// `mariadb 10.11`, for people.
@@ -149,4 +203,28 @@ pub struct Datastore {
     pub default_version: Option<VersionId>,
     /// Its versions, by name.
     pub versions: Vec<DatastoreVersion>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_engine_counts_its_series() {
+        for (engine, number, series) in [
+            (EngineKind::MariaDb, "10.11.19", "10.11"),
+            (EngineKind::Mysql, "8.0.40", "8.0"),
+            (EngineKind::Postgresql, "15.20", "15"),
+        ] {
+            assert_eq!(engine.series(number), series);
+        }
+    }
+
+    #[test]
+    fn words_are_read_back() {
+        for engine in EngineKind::ALL {
+            assert_eq!(engine.as_str().parse(), Ok(engine));
+            assert_eq!(engine.protocol().as_str().parse(), Ok(engine.protocol()));
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! A generation: one engine server with its own data directory.
 
+use std::net::Ipv4Addr;
+
 use crate::domain::datastore::{DatastoreVersion, UnknownWord};
 use crate::domain::ids::{GenerationId, HostId, InstanceId};
 
@@ -81,4 +83,33 @@ pub struct Certificate {
     pub key_secret: String,
     /// The certificate of who signed it, as PEM.
     pub authority: String,
+}
+
+/// The address on which a server listens that cannot be reached by its Unix socket alone, for the endpoint role of its
+/// host and for nobody else: of 127.128.0.0/9, which no network of instances has part in, by the last 23 bits of the
+/// generation's id. Two of a host's generations have the same once in eight million times; the second of them does not
+/// start then, and what made it is undone.
+pub fn private_address(generation: GenerationId) -> Ipv4Addr {
+    let [.., high, middle, low] = *generation.0.as_bytes();
+    // The last address of all is everybody's, so it stands for its neighbour.
+    let low = if (high | 0x80, middle, low) == (0xff, 0xff, 0xff) { 0xfe } else { low };
+    Ipv4Addr::new(127, high | 0x80, middle, low)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_private_address_is_of_the_upper_half() {
+        for (end, address) in [
+            ("000000000000", "127.128.0.0"),
+            ("0000007fffff", "127.255.255.254"),
+            ("000000ffffff", "127.255.255.254"),
+            ("0000000a0b0c", "127.138.11.12"),
+        ] {
+            let id: GenerationId = format!("00000000-0000-4000-8000-{end}").parse().expect("an id");
+            assert_eq!(private_address(id).to_string(), address);
+        }
+    }
 }

@@ -11,6 +11,7 @@ pub mod ids;
 pub mod instance;
 pub mod matrix;
 pub mod policy;
+pub mod postgresql;
 pub mod question;
 pub mod quota;
 pub mod refusal;

@@ -7,6 +7,11 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
+use crate::domain::datastore::EngineKind;
+
+/// How a verifier of PostgreSQL's begins.
+const SCRAM: &str = "SCRAM-SHA-256$";
+
 /// The schema of our own in every server: probes and markers.
 pub const OWN_SCHEMA: &str = "coffer";
 
@@ -90,7 +95,8 @@ pub fn is_host(host: &str) -> bool {
     (parts.len() == 4 || (open && parts.len() < 4)) && parts.iter().all(|part| *part == "%" || number(part))
 }
 
-/// What a MariaDB or MySQL server keeps of a password for `mysql_native_password`: `*` and 40 hex digits.
+/// What a server keeps of a password: for MariaDB's and MySQL's `mysql_native_password` `*` and 40 hex digits, for
+/// PostgreSQL's SCRAM-SHA-256 its own text.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Verifier(String);
@@ -101,6 +107,16 @@ impl Verifier {
         let twice = Sha1::digest(Sha1::digest(password.as_bytes()));
         let hex: String = twice.iter().map(|byte| format!("{byte:02X}")).collect();
         Self(format!("*{hex}"))
+    }
+
+    /// A verifier of PostgreSQL's that was made at the door: it takes a random salt, so not here.
+    pub fn scram(text: String) -> Option<Self> {
+        text.starts_with(SCRAM).then_some(Self(text))
+    }
+
+    /// Whether a server of `engine` understands it.
+    pub fn is_for(&self, engine: EngineKind) -> bool {
+        (engine == EngineKind::Postgresql) == self.0.starts_with(SCRAM)
     }
 
     /// The text that goes to the server.
@@ -172,5 +188,9 @@ mod tests {
         // SELECT PASSWORD('password') of any MySQL or MariaDB server.
         assert_eq!(Verifier::native("password").expose(), "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19");
         assert_eq!(format!("{:?}", Verifier::native("password")), "Verifier(..)");
+        let scram = Verifier::scram("SCRAM-SHA-256$4096:c2FsdA==$a:b".to_owned()).expect("a verifier");
+        assert!(scram.is_for(EngineKind::Postgresql) && !scram.is_for(EngineKind::MariaDb));
+        assert!(Verifier::native("password").is_for(EngineKind::Mysql));
+        assert_eq!(Verifier::scram("password".to_owned()), None);
     }
 }

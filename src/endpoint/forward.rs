@@ -1,5 +1,5 @@
-//! One connection: to the server's socket, the header that says who comes, the client's first word, and then every byte
-//! both ways. What passes is never looked at.
+//! One connection: to the server, the header that says who comes where the server takes one, the client's first word,
+//! and then every byte both ways. What passes is never looked at.
 //!
 //! While its address is held, a new connection waits here; one that has passed the gate is counted until it has ended,
 //! so that who cuts them can tell when none is left. A connection ends, too, when its address leads to another server:
@@ -10,14 +10,18 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::net::sockopt;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional_with_sizes};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::{
+    AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional_with_sizes,
+};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::SocketPath;
 use super::greeting::{self, Unheard};
+use super::private;
 use crate::db::routes::Hold;
+use crate::domain::datastore::Protocol;
 use crate::domain::ids::GenerationId;
 use crate::sockets;
 use crate::telemetry::metrics::{self, Connection};
@@ -81,6 +85,10 @@ impl Drop for Pass {
     }
 }
 
+/// A connection to a server, by whichever way.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
 /// Where new connections of one listener go.
 #[derive(Clone)]
 pub(super) struct Way {
@@ -88,6 +96,7 @@ pub(super) struct Way {
     pub(super) passed: Passed,
     pub(super) socket_path: SocketPath,
     pub(super) presents: Presents,
+    pub(super) protocol: Protocol,
     pub(super) wait_for_server: Duration,
     pub(super) wait_for_client: Duration,
     pub(super) unheard: Unheard,
@@ -105,7 +114,7 @@ pub(super) async fn forward(mut client: TcpStream, from: SocketAddr, way: Way) {
             tracing::debug!(client = %from, "a connection was told to come again");
             metrics::endpoint_refused("held");
             // Said before the client has said anything, as a server does that takes no more connections.
-            if client.write_all(&greeting::not_now()).await.is_ok() {
+            if client.write_all(&greeting::not_now(way.protocol)).await.is_ok() {
                 linger(client).await;
             }
             return;
@@ -168,7 +177,7 @@ async fn talk(mut client: TcpStream, from: SocketAddr, way: &Way, generation: Ge
             return;
         }
     };
-    match greet(&mut client, from, &mut server, way).await {
+    match greet(&mut client, from, &mut *server, way).await {
         Ok(()) => {}
         Err(error) => {
             tracing::debug!(client = %from, error = %error, "a connection ended before it began");
@@ -191,7 +200,7 @@ async fn talk(mut client: TcpStream, from: SocketAddr, way: &Way, generation: Ge
 async fn greet(
     client: &mut TcpStream,
     from: SocketAddr,
-    server: &mut UnixStream,
+    server: &mut dyn Stream,
     way: &Way,
 ) -> io::Result<()> {
     let at = client.local_addr()?;
@@ -199,10 +208,18 @@ async fn greet(
         Presents::Client => from,
         Presents::Itself => SocketAddr::new(at.ip(), from.port()),
     };
-    server.write_all(greeting::header(source, at).as_bytes()).await?;
+    let first = async {
+        match way.protocol {
+            Protocol::Mysql => {
+                server.write_all(greeting::header(source, at).as_bytes()).await?;
+                greeting::first_word(client, server).await
+            }
+            Protocol::Postgresql => greeting::first_packet(client, server).await,
+        }
+    };
     let mut turn = way.unheard.enter();
     tokio::select! {
-        heard = greeting::first_word(client, server) => heard,
+        heard = first => heard,
         () = tokio::time::sleep(way.wait_for_client) => Err(io::ErrorKind::TimedOut.into()),
         () = turn.is_over() => Err(io::Error::other("too many clients say nothing")),
     }
@@ -229,11 +246,18 @@ fn prepare(client: &TcpStream) -> io::Result<()> {
 }
 
 /// Connects to the server, for a while: it may be restarting.
-async fn reach(way: &Way, generation: GenerationId, client: &TcpStream) -> io::Result<UnixStream> {
+async fn reach(way: &Way, generation: GenerationId, client: &TcpStream) -> io::Result<Box<dyn Stream>> {
     let deadline = Instant::now() + way.wait_for_server;
     let mut pause = FIRST_PAUSE;
     loop {
-        let error = match sockets::connect(&(way.socket_path)(generation)).await {
+        let socket = (way.socket_path)(generation);
+        let reached: io::Result<Box<dyn Stream>> = match way.protocol {
+            Protocol::Mysql => sockets::connect(&socket).await.map(|server| Box::new(server) as _),
+            Protocol::Postgresql => {
+                private::connect(generation, &socket).await.map(|server| Box::new(server) as _)
+            }
+        };
+        let error = match reached {
             Ok(server) => return Ok(server),
             Err(error) => error,
         };

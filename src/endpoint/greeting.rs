@@ -10,6 +10,8 @@
 //! account may be safe by its host alone.
 //!
 //! The server speaks first: what it says goes to the client while we wait for the client's word.
+//!
+//! PostgreSQL takes no header, and its client speaks first: a packet that opens a session, asks for TLS, or cancels.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,9 +19,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
+
+use crate::domain::datastore::Protocol;
 
 /// A packet's head: length, and number.
 const HEAD: usize = 4;
@@ -38,9 +42,25 @@ pub(super) fn header(from: SocketAddr, to: SocketAddr) -> String {
     format!("PROXY {family} {} {} {} {}\r\n", ip(from), ip(to), from.port(), to.port())
 }
 
-/// What a server of the MySQL protocol says in place of its greeting when it is going down, as a packet: error 1053,
-/// without a state, since nothing was agreed with the client yet.
-pub(super) fn not_now() -> Vec<u8> {
+/// What a server says to a client that it does not take now.
+pub(super) fn not_now(protocol: Protocol) -> Vec<u8> {
+    match protocol {
+        Protocol::Mysql => not_now_of_mysql(),
+        Protocol::Postgresql => not_now_of_postgresql(),
+    }
+}
+
+/// PostgreSQL's, as it says it of its own start. A client that asked for TLS first takes it for a refusal, too, though it
+/// does not tell the text, which anybody could have sent.
+fn not_now_of_postgresql() -> Vec<u8> {
+    let fields = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0";
+    let length = u32::try_from(4 + fields.len()).unwrap_or(u32::MAX);
+    [&b"E"[..], &length.to_be_bytes(), fields].concat()
+}
+
+/// MySQL's, in place of its greeting when it is going down, as a packet: error 1053, without a state, since nothing was
+/// agreed with the client yet.
+fn not_now_of_mysql() -> Vec<u8> {
     const CODE: u16 = 1053;
     const TEXT: &[u8] = b"Server shutdown in progress";
     let length = u8::try_from(3 + TEXT.len()).unwrap_or(u8::MAX);
@@ -51,7 +71,10 @@ pub(super) fn not_now() -> Vec<u8> {
 }
 
 /// Passes the client's first four bytes on if they begin a login, and until then what the server says.
-pub(super) async fn first_word(client: &mut TcpStream, server: &mut UnixStream) -> io::Result<()> {
+pub(super) async fn first_word(
+    client: &mut TcpStream,
+    server: &mut (impl AsyncRead + AsyncWrite + Unpin + ?Sized),
+) -> io::Result<()> {
     let mut head = [0; HEAD];
     let mut heard = 0;
     let mut said = [0; 4096];
@@ -72,6 +95,47 @@ pub(super) async fn first_word(client: &mut TcpStream, server: &mut UnixStream) 
         return Err(io::Error::other("the client's first packet is no login"));
     }
     server.write_all(&head).await
+}
+
+/// Passes the first eight bytes of a client of PostgreSQL's on if they begin what such a client says first. The server
+/// says nothing before.
+pub(super) async fn first_packet(
+    client: &mut TcpStream,
+    server: &mut (impl AsyncRead + AsyncWrite + Unpin + ?Sized),
+) -> io::Result<()> {
+    let mut head = [0; OPENING];
+    let mut none = [0; 1];
+    tokio::select! {
+        read = client.read_exact(&mut head) => read.map(drop)?,
+        // It has ended: it is shutting down.
+        read = server.read(&mut none) => return match read? {
+            0 => Err(io::ErrorKind::ConnectionAborted.into()),
+            _said => Err(io::Error::other("the server spoke before its client")),
+        },
+    }
+    if !opens(head) {
+        return Err(io::Error::other("the client's first packet opens no session"));
+    }
+    server.write_all(&head).await
+}
+
+/// A packet's length, and what it is.
+const OPENING: usize = 8;
+
+/// The longest that opens a session, as the server has it.
+const LONGEST_OPENING: u32 = 10_000;
+
+/// The longest key in a cancellation is 256 bytes; it is 4 until protocol 3.2.
+const CANCELS: std::ops::RangeInclusive<u32> = 16..=12 + 256;
+
+fn opens([a, b, c, d, e, f, g, h]: [u8; OPENING]) -> bool {
+    let (length, code) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
+    match code {
+        // TLS, and GSSAPI's encryption: nothing but the request.
+        80_877_103 | 80_877_104 => length == 8,
+        80_877_102 => CANCELS.contains(&length),
+        _version => code >> 16 == 3 && (9..=LONGEST_OPENING).contains(&length),
+    }
 }
 
 fn begins_a_login([low, middle, high, number]: [u8; HEAD]) -> bool {
@@ -154,10 +218,13 @@ mod tests {
 
     #[test]
     fn not_now_is_a_packet_of_the_protocol() {
-        let packet = not_now();
+        let packet = not_now(Protocol::Mysql);
         assert_eq!(usize::from(packet[0]), packet.len() - HEAD);
         assert_eq!(packet[1..7], [0, 0, 0, 0xff, 0x1d, 0x04]);
         assert!(packet.ends_with(b"in progress"));
+        let packet = not_now(Protocol::Postgresql);
+        assert_eq!((packet[0], usize::from(packet[4])), (b'E', packet.len() - 1));
+        assert!(packet.ends_with(b"up\0\0"));
     }
 
     #[test]
@@ -172,6 +239,29 @@ mod tests {
             ([0x20, 0, 0, 2], false),
         ] {
             assert_eq!(begins_a_login(head), passes, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_a_client_of_postgresql_says_first_passes() {
+        for (length, code, passes) in [
+            (8_u32, 80_877_103_u32, true),
+            (9, 80_877_103, false),
+            (8, 80_877_104, true),
+            (16, 80_877_102, true),
+            (44, 80_877_102, true),
+            (269, 80_877_102, false),
+            (60, 3 << 16, true),
+            (60, (3 << 16) + 2, true),
+            (10_001, 3 << 16, false),
+            (8, 3 << 16, false),
+            (60, 2 << 16, false),
+            (u32::from_be_bytes(*b"GET "), u32::from_be_bytes(*b"/ HT"), false),
+            (u32::from_be_bytes(*b"PROX"), u32::from_be_bytes(*b"Y TC"), false),
+        ] {
+            let [a, b, c, d] = length.to_be_bytes();
+            let [e, f, g, h] = code.to_be_bytes();
+            assert_eq!(opens([a, b, c, d, e, f, g, h]), passes, "{length} {code}");
         }
     }
 

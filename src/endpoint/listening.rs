@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::SocketPath;
 use super::forward::{self, Leads, Passed, Presents, Way};
 use super::greeting::Unheard;
+use crate::domain::datastore::Protocol;
 use crate::telemetry::metrics;
 
 /// How long connections that are cut may take to end before we come back to it.
@@ -52,7 +53,7 @@ impl Listening {
     pub(super) fn open(
         address: SocketAddr,
         leads: Leads,
-        presents: Presents,
+        (presents, protocol): (Presents, Protocol),
         limits: Limits,
         socket_path: SocketPath,
     ) -> io::Result<Self> {
@@ -70,6 +71,7 @@ impl Listening {
             passed: passed.clone(),
             socket_path,
             presents,
+            protocol,
             wait_for_server: limits.wait_for_server,
             wait_for_client: limits.wait_for_client,
             unheard: Unheard::default(),

@@ -1,9 +1,10 @@
 //! The data path: the stable address that clients connect to, and the role (`coffer endpoint`, a process of its own,
-//! one a host) that forwards each connection to the serving generation's Unix socket.
+//! one a host) that forwards each connection to the serving generation's Unix socket; PostgreSQL's to its private address
+//! ([`private`]).
 //!
 //! It owns the listeners, the connections and a file with its last state. It never decides where an address leads
-//! (rows do), never logs what passes through, reads no more of it than a client's first four bytes, and never reaches an
-//! engine but to forward. To the server it says by a header who the client is; see [`greeting`] for what that is worth.
+//! (rows do), never logs what passes through, reads no more of it than a client's first bytes, and never reaches an
+//! engine but to forward. To MariaDB it says by a header who the client is; see [`greeting`] for what that is worth.
 //!
 //! It LISTENs, looks at its host's rows, puts them in force, keeps them on disk, and only then acknowledges: an
 //! endpoint's `applied_epoch`, a relay's `listening`. With the store away it goes on with its last state.
@@ -18,6 +19,7 @@ mod forward;
 mod greeting;
 mod listening;
 mod memory;
+mod private;
 mod switchboard;
 #[cfg(test)]
 mod tests;

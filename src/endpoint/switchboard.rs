@@ -7,6 +7,7 @@ use super::forward::{Leads, Presents};
 use super::listening::{Limits, Listening};
 use super::{Config, SocketPath, blocked};
 use crate::db::routes::Routes;
+use crate::domain::datastore::Protocol;
 use crate::domain::ids::{InstanceId, TaskId};
 use crate::telemetry::metrics;
 
@@ -51,17 +52,23 @@ impl Switchboard {
     /// Puts `wanted` in force as far as it can be: gives those for which it is.
     pub(super) async fn apply(&mut self, wanted: &Routes) -> InForce {
         let most = self.limits.connections;
-        let mut ways: HashMap<Key, (SocketAddr, Leads, usize)> = HashMap::new();
+        let mut ways: HashMap<Key, (SocketAddr, Leads, usize, Protocol)> = HashMap::new();
         for route in &wanted.routes {
             if let Some(to) = route.generation {
                 let connections = usize::try_from(route.connections).unwrap_or(most).min(most);
                 let leads = Leads { to, hold: route.hold };
-                ways.insert(Key::Instance(route.instance), (route.address, leads, connections));
+                ways.insert(
+                    Key::Instance(route.instance),
+                    (route.address, leads, connections, route.protocol),
+                );
             }
         }
         for relay in &wanted.relays {
             let leads = Leads { to: relay.generation, hold: None };
-            ways.insert(Key::Relay(relay.task), (relay.address, leads, RELAY_CONNECTIONS.min(most)));
+            ways.insert(
+                Key::Relay(relay.task),
+                (relay.address, leads, RELAY_CONNECTIONS.min(most), relay.protocol),
+            );
         }
 
         // First what ends, so that an address which moved is free.
@@ -69,7 +76,7 @@ impl Switchboard {
             .listening
             .iter()
             .filter(|(key, now)| match ways.get(key) {
-                Some((address, _, _)) => *address != now.address(),
+                Some((address, ..)) => *address != now.address(),
                 None => true,
             })
             .map(|(key, _)| *key)
@@ -81,9 +88,9 @@ impl Switchboard {
             }
         }
 
-        self.told.retain(|address| ways.values().any(|(wanted, _, _)| *wanted == *address));
+        self.told.retain(|address| ways.values().any(|(wanted, ..)| *wanted == *address));
         let mut unfinished = HashSet::new();
-        for (key, (address, leads, connections)) in ways {
+        for (key, (address, leads, connections, protocol)) in ways {
             match self.listening.get(&key) {
                 Some(now) => {
                     if !now.lead(leads).await {
@@ -91,7 +98,7 @@ impl Switchboard {
                         unfinished.insert(key);
                     }
                 }
-                None => self.open(key, address, leads, connections),
+                None => self.open(key, address, leads, (connections, protocol)),
             }
         }
 
@@ -113,13 +120,19 @@ impl Switchboard {
         }
     }
 
-    fn open(&mut self, key: Key, address: SocketAddr, leads: Leads, connections: usize) {
+    fn open(
+        &mut self,
+        key: Key,
+        address: SocketAddr,
+        leads: Leads,
+        (connections, protocol): (usize, Protocol),
+    ) {
         let limits = Limits { connections, ..self.limits };
         let presents = match key {
             Key::Instance(_) => Presents::Client,
             Key::Relay(_) => Presents::Itself,
         };
-        match Listening::open(address, leads, presents, limits, self.socket_path.clone()) {
+        match Listening::open(address, leads, (presents, protocol), limits, self.socket_path.clone()) {
             Ok(listening) => {
                 tracing::info!(address = %listening.address(), "listening");
                 self.told.remove(&address);

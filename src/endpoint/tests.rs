@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::*;
 use crate::db::Db;
 use crate::db::routes::{Relay, Route};
+use crate::domain::datastore::Protocol;
 use crate::domain::ids::{InstanceId, TaskId};
 use crate::store::Store;
 use crate::store::tests::place;
@@ -514,12 +515,14 @@ async fn the_last_state_is_kept_whole_and_is_its_hosts_own() {
             applied_epoch: 3,
             connections: 100,
             hold: None,
+            protocol: Protocol::Postgresql,
         }],
         relays: vec![Relay {
             task: TaskId(Uuid::now_v7()),
             generation: GenerationId(Uuid::now_v7()),
             address: "127.64.0.1:13306".parse().expect("an address"),
             listening: false,
+            protocol: Protocol::Mysql,
         }],
     };
     let mut memory = Memory::open(&file, &here).expect("opens");

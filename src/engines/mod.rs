@@ -6,6 +6,7 @@
 //! Every method may be called twice, also after it was killed in the middle: it first looks at what is there.
 
 pub mod mariadb;
+pub mod postgresql;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,6 +105,16 @@ pub enum Error {
         doing: &'static str,
         /// The engine's number.
         code: u16,
+        /// The engine's text.
+        message: String,
+    },
+    /// The server answered with an error that it names by a state of SQL's.
+    #[error("{doing}: the server answered {state}: {message}")]
+    State {
+        /// What we were doing.
+        doing: &'static str,
+        /// The five characters.
+        state: String,
         /// The engine's text.
         message: String,
     },

@@ -114,6 +114,9 @@ pub enum Error {
         /// How long we waited.
         seconds: u64,
     },
+    /// The caller's own account has no name on this host.
+    #[error("the user id {0} has no account in /etc/passwd")]
+    Nameless(u32),
     /// The host has no such account for a server, or none that it may use.
     #[error("there is no account {0} for the server")]
     NoSuchAccount(String),
@@ -221,7 +224,13 @@ pub trait Runtime: Send + Sync {
     async fn engine_file(&self, layout: &Layout, path: &str) -> Result<Option<Vec<u8>>, Error>;
 
     /// Connects to the generation's socket.
-    async fn connect(&self, generation: GenerationId) -> Result<Box<dyn Stream>, Error>;
+    async fn connect(&self, generation: GenerationId, layout: &Layout) -> Result<Box<dyn Stream>, Error>;
+
+    /// Connects to the generation's private address, as the endpoint role of its host does for clients.
+    async fn connect_private(&self, generation: GenerationId, port: u16) -> Result<Box<dyn Stream>, Error>;
+
+    /// The name of the account that a server sees at the other end of its socket when [`Self::connect`] came.
+    async fn visitor(&self) -> Result<String, Error>;
 
     /// Makes the data of `to`, which is empty, a copy of that of `from`, by sharing blocks where the file system can.
     /// Neither has a running server, and both are one instance's. `from` is only read; what was copied is on disk when

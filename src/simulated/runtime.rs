@@ -98,7 +98,15 @@ impl Runtime for SimulatedRuntime {
         Ok(None)
     }
 
-    async fn connect(&self, _generation: GenerationId) -> Result<Box<dyn Stream>, Error> {
+    async fn connect(&self, _generation: GenerationId, _layout: &Layout) -> Result<Box<dyn Stream>, Error> {
+        nothing("a socket")
+    }
+
+    async fn connect_private(&self, _generation: GenerationId, _port: u16) -> Result<Box<dyn Stream>, Error> {
+        nothing("an address")
+    }
+
+    async fn visitor(&self) -> Result<String, Error> {
         nothing("a socket")
     }
 

@@ -75,7 +75,12 @@ impl From<engines::Error> for StepError {
         match error {
             // Too many connections: a matter of the moment.
             engines::Error::Refused { code: 1040, .. } | engines::Error::NoAnswer(_) => Self::Retry(text),
+            // Too many connections, shutting down, starting up.
+            engines::Error::State { ref state, .. } if matches!(&**state, "53300" | "57P01" | "57P03") => {
+                Self::Retry(text)
+            }
             engines::Error::Refused { .. }
+            | engines::Error::State { .. }
             | engines::Error::Program { .. }
             | engines::Error::Runtime { .. }
             | engines::Error::Unexpected { .. } => Self::RetryBriefly(text),

@@ -84,7 +84,7 @@ pub async fn run(works: Arc<Works>, instance_net: String, mut stop: watch::Recei
 
 /// Counts the servers by what was last seen of them.
 fn tell(found: &[Generation], memories: &HashMap<GenerationId, Memory>) {
-    for engine in [EngineKind::MariaDb, EngineKind::Mysql] {
+    for engine in EngineKind::ALL {
         let of_engine = || found.iter().filter(move |g| g.version.engine == engine);
         let running = of_engine().filter(|g| g.wanted_running);
         let seen = |g: &&Generation| memories.get(&g.id).map(|memory| memory.failures > 0);

@@ -285,10 +285,11 @@ async fn a_link_to_anothers_socket_is_refused() {
     let socket = |server: &Server| {
         server.runtime.layout(server.generation, ENGINE.kind(), &server.version).unwrap().socket
     };
-    two.runtime.connect(two.generation).await.unwrap();
+    let layout = two.runtime.layout(two.generation, ENGINE.kind(), &two.version).unwrap();
+    two.runtime.connect(two.generation, &layout).await.unwrap();
     std::fs::remove_file(socket(&two)).unwrap();
     std::os::unix::fs::symlink(socket(&one), socket(&two)).unwrap();
-    let Err(runtimes::Error::Io { source, .. }) = two.runtime.connect(two.generation).await else {
+    let Err(runtimes::Error::Io { source, .. }) = two.runtime.connect(two.generation, &layout).await else {
         panic!("it was followed");
     };
     assert_eq!(source.kind(), std::io::ErrorKind::PermissionDenied);

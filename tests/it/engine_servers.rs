@@ -148,10 +148,11 @@ impl Relay {
         let address =
             RelayAddress { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
         let (runtime, generation) = (server.runtime.clone(), server.generation);
+        let layout = runtime.layout(generation, ENGINE.kind(), &server.version).unwrap();
         let task = tokio::spawn(async move {
             let mut streams = tokio::task::JoinSet::new();
             while let Ok((mut near, _)) = listener.accept().await {
-                let Ok(mut far) = runtime.connect(generation).await else { continue };
+                let Ok(mut far) = runtime.connect(generation, &layout).await else { continue };
                 // As the endpoint's relay presents itself.
                 let _ = far.write_all(b"PROXY TCP4 127.0.0.1 127.0.0.1 1 1\r\n").await;
                 streams.spawn(async move {

@@ -1,14 +1,17 @@
 //! The body of a creation (api-ref: `instances.md`, create). An open object: what is unknown is ignored, what is
 //! known is checked, and what is known and not done here yet is refused and not silently left out.
 //!
-//! A user's password becomes the server's verifier in this parse; the text goes no further.
+//! A user's password becomes the server's verifier in this parse; the text goes no further. What a server takes as names
+//! and verifiers is its engine's matter, so who parses content says for which engine ([`asked_version`]).
 
 use serde_json::{Map, Value};
 
 use crate::api::error::Fault;
 use crate::api::fields::Field;
 use crate::commands::instances::CreateInstance;
+use crate::domain::datastore::EngineKind;
 use crate::domain::ids::FlavorId;
+use crate::domain::postgresql;
 use crate::domain::refusal::Refusal;
 use crate::domain::tenant::{
     NewDatabase, NewUser, Verifier, is_host, is_reserved_database, is_reserved_user,
@@ -17,7 +20,7 @@ use crate::domain::tenant::{
 /// The longest name of a database.
 const LONGEST_DATABASE: usize = 64;
 
-/// The longest name of a user: Trove's.
+/// The longest name of a user: Trove's, which a PostgreSQL server's own takes the place of.
 const LONGEST_USER: usize = 16;
 
 /// The longest password.
@@ -82,11 +85,21 @@ const CHECKS: [(&str, Check); 11] = [
     }),
 ];
 
-/// Parses the body of `POST /instances`.
+/// What a body with databases or users asks for as datastore and version, each by name or id; `None` for a body without
+/// content, which is the same for every engine, and for one that [`parse`] refuses before it comes to its content.
+pub fn asked_version(body: &Map<String, Value>) -> Option<(Option<&str>, Option<&str>)> {
+    let instance = body.get("instance")?.as_object()?;
+    let is_there = |key: &&str| instance.get(*key).is_some_and(|value| !value.is_null());
+    ["databases", "users"].iter().find(|key| is_there(key))?;
+    let word = |key: &str| instance.get("datastore")?.get(key)?.as_str();
+    Some((word("type"), word("version")))
+}
+
+/// Parses the body of `POST /instances`, with its content as `engine` takes it.
 ///
 /// # Errors
 /// 400 naming the field; 501 for what is not done yet.
-pub fn parse(body: &Map<String, Value>) -> Result<Creation, Fault> {
+pub fn parse(body: &Map<String, Value>, engine: EngineKind) -> Result<Creation, Fault> {
     let instance = Field::root(body, "instance")?;
     let name = instance.required("name")?.words(255)?.to_owned();
     let mut not_yet = None;
@@ -131,11 +144,11 @@ pub fn parse(body: &Map<String, Value>) -> Result<Creation, Fault> {
         (datastore, version, version_number) = (text("type")?, text("version")?, text("version_number")?);
     }
     let databases = match instance.optional("databases")? {
-        Some(field) => databases(&field)?,
+        Some(field) => databases(&field, engine)?,
         None => Vec::new(),
     };
     let users = match instance.optional("users")? {
-        Some(field) => users(&field, &databases)?,
+        Some(field) => users(&field, &databases, engine)?,
         None => Vec::new(),
     };
     Ok(Creation {
@@ -221,39 +234,78 @@ fn identifier<'a>(field: &Field<'a>, longest: usize) -> Result<&'a str, Refusal>
     Ok(name)
 }
 
-fn databases(field: &Field<'_>) -> Result<Vec<NewDatabase>, Refusal> {
+fn databases(field: &Field<'_>, engine: EngineKind) -> Result<Vec<NewDatabase>, Refusal> {
     let mut all: Vec<NewDatabase> = Vec::new();
     for element in field.array()? {
         let field = element.required("name")?;
         let name = identifier(&field, LONGEST_DATABASE)?;
-        if is_reserved_database(name) {
-            return Err(field.refuse("is reserved"));
-        }
-        // The server's mark for names in the file system's own encoding.
-        if name.to_ascii_lowercase().starts_with("#mysql50#") {
-            return Err(field.refuse("must not begin with #mysql50#"));
-        }
+        check_database(&field, name, engine)?;
         if all.iter().any(|other| other.name == name) {
             return Err(field.refuse("must not be there twice"));
         }
-        let word = |key: &str| -> Result<Option<(String, Field<'_>)>, Refusal> {
-            element.optional(key)?.map(|f| Ok((f.words(64)?.to_ascii_lowercase(), f))).transpose()
-        };
-        let character_set = match word("character_set")? {
-            Some((set, _)) if CHARACTER_SETS.contains(&set.as_str()) => Some(set),
-            Some((_, field)) => return Err(field.refuse("must be a character set of the server")),
-            None => None,
-        };
-        let collate = match word("collate")? {
-            Some((name, field)) if !fits(&name, character_set.as_deref()) => {
-                return Err(field.refuse("must be a collation of the character set"));
-            }
-            Some((name, _)) => Some(name),
-            None => None,
+        let (character_set, collate) = match engine {
+            EngineKind::MariaDb | EngineKind::Mysql => character_set(&element)?,
+            EngineKind::Postgresql => encoding(&element)?,
         };
         all.push(NewDatabase { name: name.to_owned(), character_set, collate });
     }
     Ok(all)
+}
+
+fn check_database(field: &Field<'_>, name: &str, engine: EngineKind) -> Result<(), Refusal> {
+    let wrong = match engine {
+        EngineKind::Postgresql => postgresql::wrong_database(name),
+        EngineKind::MariaDb | EngineKind::Mysql if is_reserved_database(name) => Some("is reserved"),
+        // The server's mark for names in the file system's own encoding.
+        EngineKind::MariaDb | EngineKind::Mysql if name.to_ascii_lowercase().starts_with("#mysql50#") => {
+            Some("must not begin with #mysql50#")
+        }
+        EngineKind::MariaDb | EngineKind::Mysql => None,
+    };
+    wrong.map_or(Ok(()), |wrong| Err(field.refuse(wrong)))
+}
+
+/// A word of a database, in lower case, with its field.
+fn word<'a>(element: &Field<'a>, key: &str) -> Result<Option<(String, Field<'a>)>, Refusal> {
+    element.optional(key)?.map(|field| Ok((field.words(64)?.to_ascii_lowercase(), field))).transpose()
+}
+
+/// A database's character set and collation in a server of MySQL's family.
+fn character_set(element: &Field<'_>) -> Result<(Option<String>, Option<String>), Refusal> {
+    let character_set = match word(element, "character_set")? {
+        Some((set, _)) if CHARACTER_SETS.contains(&set.as_str()) => Some(set),
+        Some((_, field)) => return Err(field.refuse("must be a character set of the server")),
+        None => None,
+    };
+    let collate = match word(element, "collate")? {
+        Some((name, field)) if !fits(&name, character_set.as_deref()) => {
+            return Err(field.refuse("must be a collation of the character set"));
+        }
+        Some((name, _)) => Some(name),
+        None => None,
+    };
+    Ok((character_set, collate))
+}
+
+/// A database's encoding and collation in a PostgreSQL server.
+fn encoding(element: &Field<'_>) -> Result<(Option<String>, Option<String>), Refusal> {
+    let encoding = match word(element, "character_set")? {
+        Some((set, _)) if postgresql::is_character_set(&set) => Some("UTF8".to_owned()),
+        Some((_, field)) => return Err(field.refuse("must be UTF8, the one encoding of these servers")),
+        None => None,
+    };
+    let collate = match word(element, "collate")? {
+        Some((name, field)) => match postgresql::collation(&name) {
+            Some(name) => Some(name.to_owned()),
+            None => {
+                return Err(field.refuse(
+                    "must be C.UTF-8, C or POSIX; for the order of a language, give a column an ICU collation",
+                ));
+            }
+        },
+        None => None,
+    };
+    Ok((encoding, collate))
 }
 
 /// Whether a collation can be one of the character set, of any when none is given.
@@ -277,15 +329,25 @@ fn fits(collation: &str, character_set: Option<&str>) -> bool {
     }
 }
 
-fn users(field: &Field<'_>, databases: &[NewDatabase]) -> Result<Vec<NewUser>, Refusal> {
+fn users(field: &Field<'_>, databases: &[NewDatabase], engine: EngineKind) -> Result<Vec<NewUser>, Refusal> {
     let mut all: Vec<NewUser> = Vec::new();
     for element in field.array()? {
         let field = element.required("name")?;
-        let name = identifier(&field, LONGEST_USER)?;
-        if is_reserved_user(name) {
-            return Err(field.refuse("is reserved"));
+        let name = match engine {
+            EngineKind::MariaDb | EngineKind::Mysql => identifier(&field, LONGEST_USER)?,
+            EngineKind::Postgresql => identifier(&field, postgresql::LONGEST_NAME)?,
+        };
+        let wrong = match engine {
+            EngineKind::Postgresql => postgresql::wrong_user(name),
+            EngineKind::MariaDb | EngineKind::Mysql => is_reserved_user(name).then_some("is reserved"),
+        };
+        if let Some(wrong) = wrong {
+            return Err(field.refuse(wrong));
         }
         let host = match element.optional("host")? {
+            Some(host) if engine == EngineKind::Postgresql && host.text()? != "%" => {
+                return Err(host.refuse("must be %: a user of PostgreSQL is the same from everywhere"));
+            }
             Some(host) if !is_host(host.text()?) => {
                 return Err(host.refuse(
                     "must be %, an IPv4 address, one with % in place of parts, as 10.0.%, or a network with its mask, as \
@@ -303,7 +365,7 @@ fn users(field: &Field<'_>, databases: &[NewDatabase]) -> Result<Vec<NewUser>, R
         if text.is_empty() || text.chars().count() > LONGEST_PASSWORD {
             return Err(password.refuse(&format!("must have 1 to {LONGEST_PASSWORD} characters")));
         }
-        let verifier = Verifier::native(text);
+        let verifier = verifier(&password, engine)?;
         let mut granted: Vec<String> = Vec::new();
         let list = element.optional("databases")?.map(|list| list.array()).transpose()?;
         for database in list.unwrap_or_default() {
@@ -322,6 +384,21 @@ fn users(field: &Field<'_>, databases: &[NewDatabase]) -> Result<Vec<NewUser>, R
     Ok(all)
 }
 
+/// What a server of `engine` keeps of the password.
+fn verifier(password: &Field<'_>, engine: EngineKind) -> Result<Verifier, Refusal> {
+    let text = password.text()?;
+    match engine {
+        EngineKind::MariaDb | EngineKind::Mysql => Ok(Verifier::native(text)),
+        EngineKind::Postgresql => {
+            if text.contains('\0') {
+                return Err(password.refuse("must not hold a null character"));
+            }
+            let scram = postgres_protocol::password::scram_sha_256(text.as_bytes());
+            Verifier::scram(scram).ok_or_else(|| password.refuse("cannot be made a verifier of"))
+        }
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use proptest::prelude::*;
@@ -336,7 +413,7 @@ pub(crate) mod tests {
     }
 
     fn answer(body: &Value) -> u16 {
-        match parse(body.as_object().unwrap()) {
+        match parse(body.as_object().unwrap(), EngineKind::MariaDb) {
             Ok(_) => 200,
             Err(fault) => fault.row().0.as_u16(),
         }
@@ -357,7 +434,7 @@ pub(crate) mod tests {
             "restorePoint": null,
             "something": ["else"],
         }});
-        let creation = parse(body.as_object().unwrap()).unwrap();
+        let creation = parse(body.as_object().unwrap(), EngineKind::MariaDb).unwrap();
         let request = &creation.request;
         assert_eq!((request.name.as_str(), request.flavor.0.as_str(), request.volume_gb), ("orders", "2", 1));
         assert_eq!(request.datastore.as_deref(), Some("mariadb"));
@@ -382,14 +459,14 @@ pub(crate) mod tests {
                 "instance['volume']['size'] is a required",
             ),
         ] {
-            let text = match parse(body.as_object().unwrap()) {
+            let text = match parse(body.as_object().unwrap(), EngineKind::MariaDb) {
                 Err(Fault::BadRequest(text)) => text,
                 other => panic!("{body}: {other:?}"),
             };
             assert!(text.starts_with("Validation error: ") && text.contains(field), "{text}");
         }
         let sdk = json!({"instance": {"name": "a", "flavor": {"id": 4}, "volume": {"size": "2"}}});
-        assert_eq!(parse(sdk.as_object().unwrap()).unwrap().request.flavor.0, "4");
+        assert_eq!(parse(sdk.as_object().unwrap(), EngineKind::MariaDb).unwrap().request.flavor.0, "4");
     }
 
     /// Key, value, answer: one row a rule.
@@ -501,10 +578,56 @@ pub(crate) mod tests {
         }
     }
 
+    /// The same of PostgreSQL, where its rules are others.
+    #[test]
+    fn postgresql_has_rules_of_its_own() {
+        for (key, value, status) in [
+            ("databases", json!([{"name": "mysql"}]), 200),
+            ("databases", json!([{"name": "postgres"}]), 400),
+            ("databases", json!([{"name": "template1"}]), 400),
+            ("databases", json!([{"name": "coffer"}]), 400),
+            ("databases", json!([{"name": "a".repeat(64)}]), 400),
+            ("databases", json!([{"name": "é".repeat(32)}]), 400),
+            ("databases", json!([{"name": "a", "character_set": "UTF8", "collate": "C.utf8"}]), 200),
+            ("databases", json!([{"name": "a", "character_set": "latin1"}]), 400),
+            ("databases", json!([{"name": "a", "collate": "utf8_general_ci"}]), 400),
+            ("users", json!([{"name": "pg_read_all_data", "password": "p"}]), 400),
+            ("users", json!([{"name": "postgres", "password": "p"}]), 400),
+            ("users", json!([{"name": "Coffer_x", "password": "p"}]), 400),
+            ("users", json!([{"name": "a".repeat(63), "password": "p"}]), 200),
+            ("users", json!([{"name": "a".repeat(64), "password": "p"}]), 400),
+            ("users", json!([{"name": "a", "password": "p", "host": "%"}]), 200),
+            ("users", json!([{"name": "a", "password": "p", "host": "10.0.%"}]), 400),
+            ("users", json!([{"name": "a", "password": "p\0"}]), 400),
+        ] {
+            let body = with(key, value);
+            let answered = match parse(body.as_object().unwrap(), EngineKind::Postgresql) {
+                Ok(_) => 200,
+                Err(fault) => fault.row().0.as_u16(),
+            };
+            assert_eq!(answered, status, "{body}");
+        }
+        let body = with("users", json!([{"name": "a", "password": "hunter2"}]));
+        let creation = parse(body.as_object().unwrap(), EngineKind::Postgresql).unwrap();
+        assert!(creation.request.users[0].verifier.is_for(EngineKind::Postgresql));
+    }
+
+    #[test]
+    fn content_asks_for_its_engine() {
+        let mut body = with("users", json!([]));
+        assert_eq!(asked_version(body.as_object().unwrap()), Some((None, None)));
+        body["instance"]["datastore"] = json!({"type": "postgresql", "version": "15"});
+        assert_eq!(asked_version(body.as_object().unwrap()), Some((Some("postgresql"), Some("15"))));
+        body["instance"]["users"] = Value::Null;
+        assert_eq!(asked_version(body.as_object().unwrap()), None);
+    }
+
     #[test]
     fn a_host_is_named_in_the_refusal() {
         let body = with("users", json!([{"name": "a", "password": "hunter2", "host": "shop.example"}]));
-        let Err(Fault::BadRequest(text)) = parse(body.as_object().unwrap()) else { panic!("400") };
+        let Err(Fault::BadRequest(text)) = parse(body.as_object().unwrap(), EngineKind::MariaDb) else {
+            panic!("400")
+        };
         assert!(text.contains("instance['users'][0]['host']") && !text.contains("hunter2"), "{text}");
     }
 
@@ -551,10 +674,13 @@ pub(crate) mod tests {
     proptest! {
         #[test]
         fn no_json_makes_it_panic(value in any_json(), key in "\\PC{0,8}") {
-            let _ = parse(json!({"instance": value.clone()}).as_object().unwrap());
-            let _ = parse(with(&key, value.clone()).as_object().unwrap());
+            for engine in EngineKind::ALL {
+                let _ = parse(json!({"instance": value.clone()}).as_object().unwrap(), engine);
+                let _ = asked_version(json!({"instance": value.clone()}).as_object().unwrap());
+            }
+            let _ = parse(with(&key, value.clone()).as_object().unwrap(), EngineKind::MariaDb);
             for known in ["databases", "users", "nics", "access", "volume", "flavorRef", "datastore", "name"] {
-                let _ = parse(with(known, value.clone()).as_object().unwrap());
+                let _ = parse(with(known, value.clone()).as_object().unwrap(), EngineKind::Postgresql);
             }
         }
     }

@@ -16,9 +16,10 @@ use crate::api::trove::update::{self, Change, Update};
 use crate::api::trove::views::{InstanceView, Viewer};
 use crate::commands::instances::visible;
 use crate::commands::switches::SwitchRequest;
-use crate::db::known::Catalogue;
+use crate::db::known::{self, Catalogue};
 use crate::db::{self, catalogue, instances};
 use crate::domain::caller::Caller;
+use crate::domain::datastore::{Datastore, EngineKind};
 use crate::domain::ids::InstanceId;
 use crate::domain::instance::{Instance, InstanceState};
 use crate::domain::policy::{Rule, allow};
@@ -109,12 +110,43 @@ pub async fn show(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     answer(StatusCode::OK, &Keyed("instance", &view))
 }
 
+/// Parses a creation, with its content by the rules of its version's engine. A version that is not there is the
+/// command's to refuse.
+async fn parse_creation(call: &Call) -> Result<create::Creation, Fault> {
+    let body = call.json()?;
+    let Some((datastore, version)) = create::asked_version(&body) else {
+        return create::parse(&body, EngineKind::MariaDb);
+    };
+    let now: Result<_, db::Error> = call.state.commands.db.read(known::now).await;
+    let engine = engine_of(&now?.datastores, datastore, version).unwrap_or(EngineKind::MariaDb);
+    // Making PostgreSQL's verifiers takes a while.
+    match tokio::task::spawn_blocking(move || create::parse(&body, engine)).await {
+        Ok(parsed) => parsed,
+        Err(_) => Err(Fault::from(db::Error::Broken("a creation could not be parsed".to_owned()))),
+    }
+}
+
+/// The engine of a version of a datastore, each told by name or id or left out; of the datastore's others when it is not
+/// there.
+fn engine_of(datastores: &[Datastore], datastore: Option<&str>, version: Option<&str>) -> Option<EngineKind> {
+    let is = |wanted: &str, name: &str, id: String| {
+        name.eq_ignore_ascii_case(wanted) || id.eq_ignore_ascii_case(wanted)
+    };
+    let store = match (datastore, datastores) {
+        (Some(wanted), all) => all.iter().find(|store| is(wanted, &store.name, store.id.to_string()))?,
+        (None, [only]) => only,
+        (None, _several) => return None,
+    };
+    let wanted = store.versions.iter().find(|v| version.is_some_and(|w| is(w, &v.name, v.id.to_string())));
+    wanted.or(store.versions.first()).map(|version| version.engine)
+}
+
 /// `POST /instances`: 200 with the detail view of an instance that is building.
 ///
 /// # Errors
 /// 400 naming the field; what the command refuses.
 pub async fn create(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
-    let creation = create::parse(&call.json()?)?;
+    let creation = parse_creation(&call).await?;
     allow(&caller, Rule::InstanceCreate)?;
     let mut request = creation.request;
     if let Some(number) = creation.version_number {

@@ -44,6 +44,16 @@ const KILLER_PATIENCE: Duration = Duration::from_millis(500);
 
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// The name of the caller's own account.
+pub fn caller() -> Result<String, Error> {
+    let uid = rustix::process::geteuid().as_raw();
+    let passwd = std::fs::read_to_string("/etc/passwd").map_err(Error::io("read /etc/passwd"))?;
+    let digits = uid.to_string();
+    let line = passwd.lines().find(|line| line.split(':').nth(2) == Some(&digits));
+    let name = line.and_then(|line| line.split(':').next());
+    name.map(str::to_owned).ok_or(Error::Nameless(uid))
+}
+
 /// The list of this machine's state folders, locked.
 pub struct Registry {
     folder: PathBuf,

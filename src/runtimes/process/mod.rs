@@ -29,6 +29,7 @@
 
 mod accounts;
 mod jobs;
+mod leftovers;
 mod records;
 mod servers;
 mod shim;
@@ -43,6 +44,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::domain::datastore::{EngineKind, RuntimeKind};
+use crate::domain::generation::private_address;
 use crate::domain::ids::GenerationId;
 use crate::runtimes::{Error, Exit, HostVersion, Job, JobOutput, Layout, Observed, Runtime, Stream};
 use crate::sockets;
@@ -125,6 +127,11 @@ impl ProcessRuntime {
         self.on_volumes(volumes::Volumes::announce).await
     }
 
+    /// The generation's folders, whatever runs there.
+    fn any_layout(&self, generation: GenerationId) -> Result<Layout, Error> {
+        self.volumes.layout(generation, EngineKind::MariaDb, PathBuf::new())
+    }
+
     /// As whom the generation's programs run.
     async fn account(&self, generation: GenerationId) -> Result<Option<(u32, u32)>, Error> {
         self.on_volumes(move |volumes| volumes.account(generation)).await
@@ -168,7 +175,7 @@ impl Runtime for ProcessRuntime {
     /// generation that was made with an older number. The first call asks the binaries.
     fn layout(&self, generation: GenerationId, engine: EngineKind, version: &str) -> Result<Layout, Error> {
         let root = self.versions.root(engine, version)?;
-        self.volumes.layout(generation, root)
+        self.volumes.layout(generation, engine, root)
     }
 
     async fn ensure_volume(&self, generation: GenerationId, account: Option<&str>) -> Result<(), Error> {
@@ -191,6 +198,7 @@ impl Runtime for ProcessRuntime {
         servers::end_shim(&self.volumes, generation).await?;
         self.on_volumes(move |volumes| {
             let _lock = lock;
+            leftovers::end(volumes, generation)?;
             volumes.end_account(generation)?;
             // First, so that a drop which is killed leaves no word of a server beside data that is made anew.
             volumes.forget_server(generation)?;
@@ -272,10 +280,18 @@ impl Runtime for ProcessRuntime {
         }
     }
 
-    async fn connect(&self, generation: GenerationId) -> Result<Box<dyn Stream>, Error> {
-        let socket = self.volumes.socket(generation)?;
-        let stream = sockets::connect(&socket).await.map_err(Error::io("connect to the socket"))?;
+    async fn connect(&self, _generation: GenerationId, layout: &Layout) -> Result<Box<dyn Stream>, Error> {
+        let stream = sockets::connect(&layout.socket).await.map_err(Error::io("connect to the socket"))?;
         Ok(Box::new(stream))
+    }
+
+    async fn connect_private(&self, generation: GenerationId, port: u16) -> Result<Box<dyn Stream>, Error> {
+        let connected = tokio::net::TcpStream::connect((private_address(generation), port)).await;
+        Ok(Box::new(connected.map_err(Error::io("connect to the private address"))?))
+    }
+
+    async fn visitor(&self) -> Result<String, Error> {
+        blocking(accounts::caller).await
     }
 
     /// By the system's own `cp`, as the instance's account: what lies in a server's folder may be links that lead
@@ -293,8 +309,7 @@ impl Runtime for ProcessRuntime {
             let folder = from.to_string();
             return Err(Error::Foreign { folder, owner: theirs, wanted: owner });
         }
-        let (source, target) =
-            (self.volumes.layout(from, PathBuf::new())?, self.volumes.layout(to, PathBuf::new())?);
+        let (source, target) = (self.any_layout(from)?, self.any_layout(to)?);
         let of = self.used_bytes(from).await?;
         let copying = async {
             let run = |program: &str, args: Vec<std::ffi::OsString>| Job {
@@ -355,5 +370,13 @@ pub fn run_shim(folder: &std::path::Path) -> std::process::ExitCode {
 /// The socket of a generation's server below `run_dir`: what the endpoint role of the same host forwards to.
 pub fn socket_path(run_dir: &std::path::Path, generation: GenerationId) -> PathBuf {
     let hex = generation.0.as_simple().to_string();
-    run_dir.join(&hex[hex.len() - 8..]).join("server.sock")
+    run_dir.join(&hex[hex.len() - 8..]).join(socket_name(EngineKind::MariaDb))
+}
+
+/// What the socket is called in its folder: PostgreSQL gives its own name, with the port in it.
+const fn socket_name(engine: EngineKind) -> &'static str {
+    match engine {
+        EngineKind::MariaDb | EngineKind::Mysql => "server.sock",
+        EngineKind::Postgresql => ".s.PGSQL.5432",
+    }
 }

@@ -29,7 +29,7 @@ use tokio::io::unix::AsyncFd;
 use crate::domain::ids::GenerationId;
 use crate::runtimes::process::shim::{Answer, Request, SMALL_HEAP};
 use crate::runtimes::process::volumes::{Lock, Volumes};
-use crate::runtimes::process::{accounts, blocking};
+use crate::runtimes::process::{accounts, blocking, leftovers};
 use crate::runtimes::{Error, Exit, Layout};
 
 /// The name in a server's environment that says whose it is.
@@ -134,12 +134,13 @@ pub fn find(volumes: &Volumes, generation: GenerationId) -> Result<Option<Proces
     search(generation, owner, volumes.engines(), &boot_id)
 }
 
-fn runs_as(pid: i32, owner: u32) -> bool {
+/// Whether the process runs as that account and as no other.
+pub fn runs_as(pid: i32, owner: u32) -> bool {
     accounts::users(pid).is_some_and(|users| users.iter().all(|user| *user == owner))
 }
 
 /// Whether the process runs a program of the engines', also one that was replaced meanwhile.
-fn is_of(pid: i32, engines: &Path) -> bool {
+pub fn is_of(pid: i32, engines: &Path) -> bool {
     std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program.starts_with(engines))
 }
 
@@ -217,6 +218,7 @@ pub async fn ensure(
     let (place, layout) = (Arc::clone(volumes), layout.clone());
     let (program, args) = (program.to_owned(), args.to_vec());
     blocking(move || {
+        leftovers::end(&place, generation)?;
         place.ensure_sockets(generation)?;
         place.empty_tmp(generation)?;
         start(&place, generation, &layout, &program, args, &lock)

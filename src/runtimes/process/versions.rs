@@ -57,7 +57,7 @@ impl Versions {
     }
 
     fn known(&self, engine: EngineKind, version: &str) -> Option<PathBuf> {
-        let series = series_of(version);
+        let series = engine.series(version);
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let found = seen
             .iter()
@@ -80,18 +80,19 @@ fn roots(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(roots)
 }
 
+/// The server program of each engine that can run here, and how it is asked for its version.
+const PROGRAMS: [(EngineKind, &str, &[&str]); 2] = [
+    (EngineKind::MariaDb, "mariadbd", &["--no-defaults", "--version"]),
+    (EngineKind::Postgresql, "postgres", &["--version"]),
+];
+
 /// Asks the server program below `root` which version it is.
 fn ask(root: &Path) -> Option<Found> {
-    let program = root.join("bin/mariadbd");
-    if !program.is_file() {
-        return None;
-    }
-    let answer = Command::new(&program)
-        .args(["--no-defaults", "--version"])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .env_clear()
-        .output();
+    let (engine, program, args) =
+        PROGRAMS.into_iter().find(|(_, program, _)| root.join("bin").join(program).is_file())?;
+    let program = root.join("bin").join(program);
+    let answer =
+        Command::new(&program).args(args).stdin(Stdio::null()).stderr(Stdio::null()).env_clear().output();
     let text = match answer {
         Ok(output) if output.status.success() => output.stdout,
         Ok(_) | Err(_) => {
@@ -100,21 +101,15 @@ fn ask(root: &Path) -> Option<Found> {
         }
     };
     let number = version_in(&String::from_utf8_lossy(&text))?;
-    let series = series_of(&number);
-    let engine = EngineKind::MariaDb.as_str();
-    Some(Found { version: HostVersion { engine, series, number }, root: root.to_owned() })
+    let series = engine.series(&number);
+    Some(Found { version: HostVersion { engine: engine.as_str(), series, number }, root: root.to_owned() })
 }
 
-/// `10.11.19` of `mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for ..`.
+/// `10.11.19` of `mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for ..`, `15.20` of `postgres (PostgreSQL) 15.20 (Debian ..`.
 fn version_in(answer: &str) -> Option<String> {
-    let (_, rest) = answer.split_once("Ver ")?;
+    let (_, rest) = answer.split_once("Ver ").or_else(|| answer.split_once("(PostgreSQL) "))?;
     let number: String = rest.trim_start().chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
     (number.split('.').count() >= 2).then_some(number)
-}
-
-/// `10.11` of `10.11.19`.
-fn series_of(version: &str) -> String {
-    version.split('.').take(2).collect::<Vec<_>>().join(".")
 }
 
 fn numbers(version: &str) -> Vec<u64> {
@@ -130,11 +125,12 @@ mod tests {
         for (answer, number) in [
             ("x/mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64", Some("10.11.19")),
             ("mariadbd  Ver 11.8.6-MariaDB-0+deb13u1 from Debian for ..", Some("11.8.6")),
+            ("postgres (PostgreSQL) 15.20 (Debian 15.20-0+deb12u1)", Some("15.20")),
+            ("postgres (PostgreSQL) 19rc1 (Debian 19~rc1-1)", None),
             ("nonsense", None),
         ] {
             assert_eq!(version_in(answer).as_deref(), number);
         }
-        assert_eq!(series_of("10.11.19"), "10.11");
         assert!(numbers("10.11.9") < numbers("10.11.19"));
     }
 }

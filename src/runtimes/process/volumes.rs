@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown};
 use std::path::{Path, PathBuf};
 
+use crate::domain::datastore::EngineKind;
 use crate::domain::ids::GenerationId;
 use crate::runtimes::process::{Config, accounts};
 use crate::runtimes::{Error, Layout};
@@ -203,14 +204,20 @@ impl Volumes {
         Ok(path)
     }
 
-    pub fn layout(&self, generation: GenerationId, root: PathBuf) -> Result<Layout, Error> {
+    pub fn layout(
+        &self,
+        generation: GenerationId,
+        engine: EngineKind,
+        root: PathBuf,
+    ) -> Result<Layout, Error> {
         let folder = self.folder(generation);
+        let socket = self.socket(generation)?.with_file_name(super::socket_name(engine));
         Ok(Layout {
             data: folder.join("data"),
             tmp: folder.join("tmp"),
             config: folder.join("config"),
             log: folder.join("log/server.log"),
-            socket: self.socket(generation)?,
+            socket,
             root,
         })
     }

@@ -171,7 +171,7 @@ impl House {
             assert!(!socket.parent().unwrap().exists(), "left over: {}", socket.display());
         }
         let engines: Vec<_> =
-            processes::of(self.folder.path()).into_iter().filter(|p| p.line.contains("mariadbd")).collect();
+            processes::of(self.folder.path()).into_iter().filter(|p| processes::is_server(&p.line)).collect();
         assert!(engines.is_empty(), "left over: {engines:?}");
         drop(store);
         self.stop().await;

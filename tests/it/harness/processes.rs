@@ -34,11 +34,16 @@ pub fn kill(pid: i32) {
     let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
 }
 
+/// Whether that is how an engine's server is called.
+pub fn is_server(line: &str) -> bool {
+    line.contains("mariadbd") || (line.contains("/bin/postgres ") && line.contains("/generations/"))
+}
+
 /// The engine server of a generation.
 pub fn engine(folder: &Path, generation: &str) -> Option<Process> {
-    of(folder).into_iter().find(|p| {
-        p.line.contains("mariadbd") && p.line.contains(generation) && !p.line.contains("--bootstrap")
-    })
+    of(folder)
+        .into_iter()
+        .find(|p| is_server(&p.line) && p.line.contains(generation) && !p.line.contains("--bootstrap"))
 }
 
 /// The value of a variable in a process's environment.

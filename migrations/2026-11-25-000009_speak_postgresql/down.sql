@@ -1,0 +1,2 @@
+alter table relays drop column protocol;
+alter table endpoints drop column protocol;

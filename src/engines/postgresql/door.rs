@@ -1,0 +1,95 @@
+//! Who comes in, changed while the server runs: the rules are written first, so that a restart comes up the same, then
+//! read again by the server, and it counts when a stranger was answered accordingly. Sessions that are open stay.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::{Config, NoTls};
+
+use crate::domain::datastore::EngineKind;
+use crate::engines::postgresql::config::{self, Door};
+use crate::engines::postgresql::connection::Client;
+use crate::engines::postgresql::{LOOK_EVERY, runtime};
+use crate::engines::{Error, Server};
+
+/// A user and a database that are never there: the rules are asked first.
+const STRANGER: &str = "coffer_stranger";
+
+/// How long the server may take to read its rules.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long one answer may take.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// What refuses a client by the rules.
+const REFUSED: &str = "28000";
+
+/// Which door the server's settings ask for.
+pub fn wanted(server: &Server) -> Door {
+    if server.settings.read_only { Door::Fenced } else { Door::Open }
+}
+
+/// Writes the rules.
+pub async fn write(server: &Server, door: Door) -> Result<(), Error> {
+    let doing = "write who may come in";
+    let visitor = server.runtime.visitor().await.map_err(runtime(doing))?;
+    for (file, text) in [(config::NAMES, config::names(&[&visitor])), (config::RULES, config::rules(door))] {
+        server.runtime.write_config(server.generation, file, &text).await.map_err(runtime(doing))?;
+    }
+    Ok(())
+}
+
+/// Has the server read what [`write`] wrote, and waits until a stranger sees it.
+pub async fn settle(server: &Server, client: &Client, door: Door) -> Result<(), Error> {
+    let doing = "have the server read who may come in";
+    client.run(doing, "SELECT pg_reload_conf()").await?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let seen = seen(server).await?;
+        if seen == door {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::Unexpected { doing, answer: format!("{seen:?}, not {door:?}") });
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// What a stranger sees that comes as the endpoint's clients do.
+pub async fn seen(server: &Server) -> Result<Door, Error> {
+    let doing = "knock at the server's address";
+    let port = EngineKind::Postgresql.standard_port();
+    let knocking = async {
+        let stream = server
+            .runtime
+            .connect_private(server.generation, port)
+            .await
+            .map_err(|error| Error::NoAnswer(format!("{doing}: {error}")))?;
+        let mut config = Config::new();
+        config.user(STRANGER).dbname(STRANGER);
+        Ok(config.connect_raw(stream, NoTls).await.err())
+    };
+    let answer = match tokio::time::timeout(ANSWER, knocking).await {
+        Ok(answer) => answer?,
+        Err(_) => return Err(Error::NoAnswer(format!("{doing}: timed out"))),
+    };
+    let unexpected = |answer: String| Err(Error::Unexpected { doing, answer });
+    match answer {
+        None => unexpected("a stranger was let in".to_owned()),
+        Some(error) => match error.as_db_error() {
+            Some(said) if said.code().code() == REFUSED => Ok(Door::Fenced),
+            Some(said) => match said.code().code() {
+                "57P03" | "53300" => Err(Error::NoAnswer(format!("{doing}: {}", said.message()))),
+                other => unexpected(format!("{other}: {}", said.message())),
+            },
+            // It was asked for a password, which it does not have.
+            None if is_asked_for_password(&error) => Ok(Door::Open),
+            None => Err(Error::NoAnswer(format!("{doing}: {error}"))),
+        },
+    }
+}
+
+/// Whether the driver ended it for want of a password: there is no other way to tell than its text.
+fn is_asked_for_password(error: &tokio_postgres::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|cause| cause.to_string().contains("password missing"))
+}

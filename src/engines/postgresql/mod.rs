@@ -1,0 +1,452 @@
+//! PostgreSQL, 15 and later; 13 and 14 where there are binaries.
+//!
+//! Owns what is PostgreSQL's own: cluster, configuration, SQL. Never starts a process or opens a file by itself: that is
+//! the runtime's matter; our connections go to the socket of the runtime's layout.
+//!
+//! # Ways in
+//! PostgreSQL has TLS on TCP only, so a server listens in two places. By its Unix socket comes our own account, `coffer`,
+//! and nobody else, for who it is on this host (`peer`, with a map): it has no password. At its private address come
+//! tenants, with SCRAM-SHA-256 and with TLS if they like, as no account of ours and to no database of the server's own.
+//! The endpoint forwards to that address; that any account of the host can reach it, too, is why nothing is trusted for
+//! coming from there ([`config::rules`], and the endpoint's `private`).
+//!
+//! `coffer` is the cluster's superuser, and the only one. A tenant's user owns its database and nothing more: it is no
+//! superuser, replicates nothing, reads and writes no file, runs no program and makes no other user; what of the
+//! server's own schemas and functions gives more stays with us. What we run in a tenant's database means what it says,
+//! whatever its owner set there ([`connection`]).
+//!
+//! # If we die here
+//! Every method looks first at what is there. What could not be told apart from a half-made thing is made again from
+//! nothing: the data folder by [`bootstrap`].
+
+mod bootstrap;
+mod check;
+mod config;
+mod connection;
+mod content;
+mod control;
+mod convert;
+mod copy;
+mod door;
+mod fence;
+mod in_place;
+mod inventory;
+mod listing;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use secrecy::ExposeSecret as _;
+
+use crate::domain::datastore::EngineKind;
+use crate::domain::question::{Blocker, Finding};
+use crate::domain::switch::Strategy;
+use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
+use crate::engines::{Comparison, Engine, Error, Following, Position, RelayAddress, Server, Tell};
+use crate::runtimes::{self, Job, Layout, Observed};
+
+use connection::{Client, scrub};
+
+/// Our account in every server: its superuser.
+const ACCOUNT: &str = "coffer";
+
+/// The account by which a copy of a server is made and fed.
+const COPY_ACCOUNT: &str = "coffer_copy";
+
+/// The slot that keeps what a copy has not got yet.
+const COPY_SLOT: &str = "coffer_copy";
+
+/// The account by which a candidate follows its source.
+const REPLICATION_ACCOUNT: &str = "coffer_repl";
+
+/// How long a server may take until it answers; a recovery after a crash is in it.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a clean stop may take: dirty pages go to disk first.
+const STOP_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a stop may take whose data is thrown away.
+const DROP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the copy of a new database may take.
+const COPY_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// How often a server is started that ends at once.
+const STARTS: u32 = 3;
+
+/// The pause before it is started again.
+const RESTART_PAUSE: Duration = Duration::from_millis(300);
+
+/// The PostgreSQL engine. It holds nothing: what it knows, the servers know.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Postgresql;
+
+/// Names what we were doing when the runtime failed.
+fn runtime(doing: &'static str) -> impl FnOnce(runtimes::Error) -> Error {
+    move |source| Error::Runtime { doing, source }
+}
+
+/// The server's layout.
+fn layout(server: &Server) -> Result<Layout, Error> {
+    server
+        .runtime
+        .layout(server.generation, EngineKind::Postgresql, &server.version)
+        .map_err(runtime("find the server's files"))
+}
+
+/// The cluster's own folder. The data folder holds the copy of another beside it while an upgrade in place is on its way
+/// ([`copy`]).
+fn cluster(layout: &Layout) -> PathBuf {
+    layout.data.join("cluster")
+}
+
+/// Runs a program beside the server's data and has it succeed.
+async fn run(server: &Server, layout: &Layout, job: Job) -> Result<runtimes::JobOutput, Error> {
+    let program = job.program.clone();
+    let output = server
+        .runtime
+        .run(server.generation, layout, job)
+        .await
+        .map_err(runtime("run a program beside the server's data"))?;
+    if output.status == Some(0) { Ok(output) } else { Err(failed(&program, &output, server)) }
+}
+
+/// Makes the generation's folders anew; what an earlier try left is stopped and removed.
+async fn anew(server: &Server) -> Result<(), Error> {
+    let (place, generation) = (&server.runtime, server.generation);
+    ask_to_end(server, "immediate").await;
+    place
+        .stop_server(generation, DROP_PATIENCE, true)
+        .await
+        .map_err(runtime("stop the server of an earlier try"))?;
+    place.drop_volume(generation).await.map_err(runtime("remove what an earlier try left"))?;
+    let account = server.account.as_deref();
+    place.ensure_volume(generation, account).await.map_err(runtime("make the server's folders"))
+}
+
+/// `15` of `15.20`.
+fn major(version: &str) -> u32 {
+    version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default()
+}
+
+/// What a failed program says of itself, without secrets.
+fn failed(program: &str, output: &runtimes::JobOutput, server: &Server) -> Error {
+    let end = match output.status {
+        Some(status) => format!("status {status}"),
+        None => "a signal ended it".to_owned(),
+    };
+    let text = scrub(output.stderr.trim(), &server.service_password);
+    let said = last_lines(&text, 600);
+    let message = if said.is_empty() { format!("{end}, without a word") } else { format!("{end}: {said}") };
+    Error::Program { program: program.to_owned(), message }
+}
+
+/// The end of a text, at most `bytes` of it, beginning with a whole line where that can be.
+fn last_lines(text: &str, bytes: usize) -> &str {
+    let text = text.trim();
+    let mut from = text.len().saturating_sub(bytes);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    let end = text.get(from..).unwrap_or_default();
+    if from == 0 {
+        return end;
+    }
+    end.split_once('\n').map_or(end, |(_, whole)| whole)
+}
+
+/// Waits until the server answered a question of our own account.
+async fn until_it_answers(server: &Server) -> Result<Client, Error> {
+    let deadline = Instant::now() + START_PATIENCE;
+    loop {
+        // Looked at before the question: a server that dies after its answer is the next step's matter.
+        let observed = server
+            .runtime
+            .observe(server.generation)
+            .await
+            .map_err(runtime("look whether the server runs"))?;
+        let error = match Client::connect(server).await {
+            Ok(client) => return Ok(client),
+            Err(error) if is_of_the_moment(&error) => error,
+            // It answers, and will not change its mind.
+            Err(error) => return Err(error),
+        };
+        if observed == Observed::Stopped || Instant::now() >= deadline {
+            let log = server.runtime.log_end(server.generation, 4096).await.unwrap_or_default();
+            let log = scrub(&log, &server.service_password);
+            let what = if observed == Observed::Stopped { "it ended" } else { "no answer in time" };
+            return Err(Error::NoAnswer(format!(
+                "{what} ({error}); its log ends: {}",
+                last_lines(&log, 1500)
+            )));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Whether the server may answer otherwise in a moment: it starts up, or shuts down, or is full.
+fn is_of_the_moment(error: &Error) -> bool {
+    match error {
+        Error::NoAnswer(_) => true,
+        Error::State { state, .. } => matches!(&**state, "57P01" | "57P02" | "57P03" | "53300"),
+        Error::Refused { .. } | Error::Program { .. } | Error::Runtime { .. } | Error::Unexpected { .. } => {
+            false
+        }
+    }
+}
+
+async fn write_config(server: &Server, layout: &Layout) -> Result<(), Error> {
+    let text = config::main(server, layout);
+    let mut files = vec![(config::MAIN, text.as_str())];
+    if let Some(tls) = &server.tls {
+        files.extend([
+            (config::AUTHORITY, tls.authority.as_str()),
+            (config::CERTIFICATE, tls.certificate.as_str()),
+            (config::KEY, tls.key.expose_secret()),
+        ]);
+    }
+    door::write(server, door::wanted(server)).await?;
+    // What the configuration names is there before it.
+    for (name, text) in files.into_iter().rev() {
+        let written = server.runtime.write_config(server.generation, name, text).await;
+        written.map_err(runtime("write the server's configuration"))?;
+    }
+    Ok(())
+}
+
+/// Asks the server to end: what the runtime's signal means to it is to wait for its clients. Only a server that is seen
+/// is asked, since the number in its file may be another's by now. Whether it ends, the runtime sees.
+async fn ask_to_end(server: &Server, mode: &str) {
+    if !matches!(server.runtime.observe(server.generation).await, Ok(Observed::Running)) {
+        return;
+    }
+    let Ok(layout) = layout(server) else { return };
+    for folder in [cluster(&layout), copy::folder(&layout)] {
+        let args = ["stop", "--no-wait", "--mode", mode, "--pgdata"];
+        let mut args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        args.push(folder.to_string_lossy().into_owned());
+        let job = Job { program: "pg_ctl".to_owned(), args, ..Job::default() };
+        match server.runtime.run(server.generation, &layout, job).await {
+            Ok(output) if output.status == Some(0) => return,
+            Ok(output) => tracing::debug!(status = output.status, "a server was not asked to end"),
+            Err(error) => tracing::debug!(error = %error, "a server could not be asked to end"),
+        }
+    }
+}
+
+/// What there is no way to do yet. No edge of the matrix leads here.
+fn not_yet<T>(doing: &'static str) -> Result<T, Error> {
+    Err(Error::Unexpected { doing, answer: "there is no such way for PostgreSQL".to_owned() })
+}
+
+#[async_trait]
+impl Engine for Postgresql {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Postgresql
+    }
+
+    async fn create_data(&self, server: &Server) -> Result<(), Error> {
+        anew(server).await?;
+        bootstrap::make(server, &layout(server)?, true).await
+    }
+
+    /// A server that already runs gets at run time what `settings` say of writes.
+    async fn start(&self, server: &Server) -> Result<(), Error> {
+        let layout = layout(server)?;
+        write_config(server, &layout).await?;
+        let args = ["-D".to_owned(), cluster(&layout).to_string_lossy().into_owned()];
+        let file = format!("config_file={}", layout.config.join(config::MAIN).display());
+        let args = [&args[..], &["-c".to_owned(), file]].concat();
+        let mut starts = 0;
+        let client = loop {
+            starts += 1;
+            let started = server.runtime.ensure_server(server.generation, &layout, "postgres", &args).await;
+            started.map_err(runtime("start the server"))?;
+            match until_it_answers(server).await {
+                Ok(client) => break client,
+                // The process that was met may have been dying already, or one before it is not all gone yet: only
+                // one of our own says why it cannot live.
+                Err(error) => match server.runtime.observe(server.generation).await {
+                    Ok(Observed::Stopped) if starts < STARTS => tokio::time::sleep(RESTART_PAUSE).await,
+                    Ok(_) | Err(_) => return Err(error),
+                },
+            }
+        };
+        door::settle(server, &client, door::wanted(server)).await?;
+        bootstrap::own(&client).await
+    }
+
+    async fn stop(&self, server: &Server) -> Result<(), Error> {
+        ask_to_end(server, "fast").await;
+        server
+            .runtime
+            .stop_server(server.generation, STOP_PATIENCE, false)
+            .await
+            .map_err(runtime("stop the server"))
+    }
+
+    async fn drop_data(&self, server: &Server) -> Result<(), Error> {
+        let (place, generation) = (&server.runtime, server.generation);
+        ask_to_end(server, "immediate").await;
+        place.stop_server(generation, DROP_PATIENCE, true).await.map_err(runtime("stop the server"))?;
+        place.drop_volume(generation).await.map_err(runtime("remove the server's folders"))
+    }
+
+    async fn probe(&self, server: &Server, write: bool) -> Result<String, Error> {
+        content::probe(&Client::connect(server).await?, write).await
+    }
+
+    async fn create_content(
+        &self,
+        server: &Server,
+        databases: &[NewDatabase],
+        users: &[NewUser],
+    ) -> Result<(), Error> {
+        let client = Client::connect(server).await?.patient(COPY_PATIENCE);
+        content::create(server, &client, databases, users).await
+    }
+
+    async fn databases(&self, server: &Server) -> Result<Vec<Database>, Error> {
+        listing::databases(&Client::connect(server).await?).await
+    }
+
+    async fn users(&self, server: &Server) -> Result<Vec<User>, Error> {
+        listing::users(&Client::connect(server).await?).await
+    }
+
+    async fn replica_blockers(&self, _source: &Server) -> Result<Vec<Blocker>, Error> {
+        not_yet("look what a replica could not carry")
+    }
+
+    async fn seed(&self, _source: &Server, _candidate: &Server, _tell: Tell) -> Result<Position, Error> {
+        not_yet("copy the content")
+    }
+
+    async fn convert(&self, server: &Server) -> Result<bool, Error> {
+        convert::convert(server).await
+    }
+
+    async fn follow(
+        &self,
+        _source: &Server,
+        _candidate: &Server,
+        _relay: &RelayAddress,
+    ) -> Result<(), Error> {
+        not_yet("follow the source")
+    }
+
+    async fn following(&self, _candidate: &Server) -> Result<Following, Error> {
+        Ok(Following::Nobody)
+    }
+
+    async fn position(&self, _source: &Server) -> Result<Position, Error> {
+        not_yet("take the source's position")
+    }
+
+    async fn reached(
+        &self,
+        _candidate: &Server,
+        _position: &Position,
+        _within: Duration,
+    ) -> Result<bool, Error> {
+        not_yet("wait for the source's position")
+    }
+
+    async fn inventory(&self, server: &Server) -> Result<Vec<String>, Error> {
+        inventory::read(server).await
+    }
+
+    async fn compare_rows(
+        &self,
+        _source: &Server,
+        _candidate: &Server,
+        _tell: Tell,
+    ) -> Result<Comparison, Error> {
+        not_yet("compare the rows")
+    }
+
+    async fn resume(&self, _candidate: &Server) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn cut(&self, _candidate: &Server, _source: Option<&Server>) -> Result<(), Error> {
+        not_yet("end the replication")
+    }
+
+    async fn forget_follower(&self, source: &Server) -> Result<(), Error> {
+        copy::forget(source).await
+    }
+
+    async fn oldest_transaction(
+        &self,
+        server: &Server,
+        longer_than: Duration,
+    ) -> Result<Option<String>, Error> {
+        fence::oldest_transaction(server, longer_than).await
+    }
+
+    async fn fence(&self, server: &Server, grace: Duration) -> Result<u64, Error> {
+        fence::fence(server, grace).await
+    }
+
+    /// The proof is the control file's: it holds whoever saw the server end.
+    async fn stop_clean(&self, server: &Server) -> Result<String, Error> {
+        fence::stop_clean(server).await
+    }
+
+    async fn pre_check(
+        &self,
+        source: &Server,
+        candidate: &Server,
+        strategy: Strategy,
+    ) -> Result<Vec<Finding>, Error> {
+        match strategy {
+            Strategy::InPlace => check::in_place(source, candidate).await,
+            // No row of the matrix leads here.
+            Strategy::Twin => Ok(vec![check::no_twin()]),
+        }
+    }
+
+    /// The copy runs afterwards, as nobody's server: it follows the source until that has ended.
+    async fn prepare_in_place(
+        &self,
+        source: &Server,
+        candidate: &Server,
+        tell: Tell,
+    ) -> Result<String, Error> {
+        copy::prepare(source, candidate, &tell).await
+    }
+
+    async fn convert_in_place(
+        &self,
+        source: &Server,
+        candidate: &Server,
+        tell: Tell,
+    ) -> Result<String, Error> {
+        in_place::convert(source, candidate, &tell).await
+    }
+
+    async fn used_bytes(&self, server: &Server) -> Result<u64, Error> {
+        server.runtime.used_bytes(server.generation).await.map_err(runtime("measure the server's data"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_major_is_the_first_part() {
+        assert_eq!((major("15.20"), major("18"), major("x")), (15, 18, 0));
+    }
+
+    #[test]
+    fn the_end_of_a_log_begins_with_a_whole_line() {
+        assert_eq!(last_lines("one\ntwo\nthree\n", 7), "three");
+        assert_eq!(last_lines("one", 7), "one");
+    }
+}
