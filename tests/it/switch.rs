@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use coffer::cli::demo::client::Client;
+use coffer::cli::demo::ledger::Ledger;
 use coffer::cli::demo::shop::Shop;
 use coffer::cli::demo::writers::Writers;
 use coffer::domain::switch::Strategy;
@@ -208,6 +209,18 @@ async fn it_is_cancelled_before_the_one_way_point() {
     delete(&api, &[&id]).await;
 }
 
+/// Prints what a task reports, and how long its steps took.
+fn told(task: &Value) {
+    eprintln!("{}", task["report"]);
+    for step in task["steps"].as_array().unwrap() {
+        let at = |key: &str| {
+            let text = step[key].as_str().unwrap();
+            chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").unwrap()
+        };
+        eprintln!("    {} {}: {}", step["step"], step["outcome"], at("ended") - at("started"));
+    }
+}
+
 /// Real servers, with 16 writers: nothing that was acknowledged is lost or doubled, and everything of the tenant's is
 /// there, at the same address.
 async fn sixteen_writers(strategy: Strategy) {
@@ -222,14 +235,7 @@ async fn sixteen_writers(strategy: Strategy) {
     assert_eq!(code, 202, "{answer}");
     let upgrade = ended(&api, &old.id, Duration::from_secs(240)).await;
     let task = api.task(upgrade["id"].as_str().unwrap()).await.unwrap();
-    eprintln!("{}: {}", strategy.as_str(), task["report"]);
-    for step in task["steps"].as_array().unwrap() {
-        let at = |key: &str| {
-            let text = step[key].as_str().unwrap();
-            chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").unwrap()
-        };
-        eprintln!("    {} {}: {}", step["step"], step["outcome"], at("ended") - at("started"));
-    }
+    told(&task);
     assert_eq!(upgrade["state"], "succeeded", "{task}");
     let address = healthy(&api, &old.id).await;
     assert_eq!(address, old.address, "the address stays");
@@ -268,6 +274,49 @@ async fn sixteen_writers(strategy: Strategy) {
     assert_eq!(seen["datastore"]["version"], "11.8");
     assert!(seen["datastore"]["version_number"].as_str().unwrap().starts_with("11.8."));
     delete(&api, &[&old.id]).await;
+}
+
+/// PostgreSQL in place, by Trove's PATCH, with 16 writers: 15 to 17, and on to 18 once the kept one may go.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixteen_writers_lose_nothing_on_postgresql() {
+    let api = Client::login(&bed().state, "coffer").await.unwrap();
+    let password = crate::harness::password();
+    let id = api.create_of("postgresql", "elephant", "15", "shop", "app", &password).await.unwrap();
+    let address = healthy(&api, &id).await;
+    let ledger = Ledger::open(&address, "shop", "app", &password).await.unwrap();
+    ledger.load(20_000).await.unwrap();
+    let sums = ledger.sums().await.unwrap();
+    for (target, drop_retired) in [("17", false), ("18", true)] {
+        let writers = Writers::start_at(&ledger.door(), 16);
+        writers.until(|tally| tally.acknowledged > 200, Duration::from_secs(30)).await.unwrap();
+        if drop_retired {
+            let body = json!({"upgrade": {"datastore_version": target, "drop_retired": true}});
+            let (code, answer) = api.post(&format!("/instances/{id}/upgrades"), &body).await.unwrap();
+            assert_eq!(code, 202, "{answer}");
+        } else {
+            patch(&api, &id, target).await;
+        }
+        let upgrade = ended(&api, &id, Duration::from_secs(240)).await;
+        let task = api.task(upgrade["id"].as_str().unwrap()).await.unwrap();
+        told(&task);
+        assert_eq!(upgrade["state"], "succeeded", "{task}");
+        assert_eq!(healthy(&api, &id).await, address, "the address stays");
+        let before = writers.tally().acknowledged;
+        writers.until(|tally| tally.acknowledged > before + 200, Duration::from_secs(30)).await.unwrap();
+        let tally = writers.stop().await.unwrap();
+        eprintln!(
+            "{target}: {} acknowledged, {} errors, longest gap {:?}",
+            tally.acknowledged, tally.errors, tally.longest_gap
+        );
+        let now = Ledger::open(&address, "shop", "app", &password).await.unwrap();
+        assert!(now.version().await.unwrap().starts_with(target));
+        assert_eq!(now.sums().await.unwrap(), sums, "the tenant's rows, view and function");
+        let found = now.find(&tally).await.unwrap();
+        assert!(found.found >= tally.acknowledged, "{found:?}");
+        assert_eq!(found.missing, 0, "{found:?}");
+        assert!(found.ledger_fits, "the ledger adds up");
+    }
+    delete(&api, &[&id]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

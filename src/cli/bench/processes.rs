@@ -34,6 +34,8 @@ impl Api {
             .env("DATABASE_URL", database)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            // A line an acceptance: it costs what it costs users, and nobody reads it here.
+            .stderr(std::fs::File::create(state.join("api.log")).context("make the api's log")?)
             .kill_on_drop(true)
             .process_group(0)
             .spawn()

@@ -114,7 +114,7 @@ impl Client {
         Ok(())
     }
 
-    /// Creates an instance with one database and one user; gives its id.
+    /// Creates an instance of MariaDB with one database and one user; gives its id.
     pub async fn create(
         &self,
         name: &str,
@@ -123,9 +123,22 @@ impl Client {
         user: &str,
         password: &SecretString,
     ) -> anyhow::Result<String> {
+        self.create_of("mariadb", name, version, database, user, password).await
+    }
+
+    /// The same of another datastore.
+    pub async fn create_of(
+        &self,
+        datastore: &str,
+        name: &str,
+        version: &str,
+        database: &str,
+        user: &str,
+        password: &SecretString,
+    ) -> anyhow::Result<String> {
         let body = json!({"instance": {
             "name": name, "flavorRef": "2", "volume": {"size": 5},
-            "datastore": {"type": "mariadb", "version": version},
+            "datastore": {"type": datastore, "version": version},
             "databases": [{"name": database}],
             "users": [{"name": user, "password": password.expose_secret(), "databases": [{"name": database}]}]}});
         let (status, answer) = self.post("/instances", &body).await?;

@@ -2,6 +2,7 @@
 //! public ways: the HTTP API and the instances' addresses. The tests drive the service by the same parts.
 
 pub mod client;
+pub mod ledger;
 pub mod same;
 pub mod screen;
 pub mod shop;

@@ -35,6 +35,32 @@ pub struct Found {
     pub ledger_fits: bool,
 }
 
+impl Found {
+    /// Compares the tally with the transfers that are there (token, from, to, amount) and with the accounts' balances.
+    pub fn judge(tally: &Tally, transfers: &[(String, i64, i64, i64)], accounts: &[(i64, i64)]) -> Self {
+        let mut times: HashMap<&str, u64> = HashMap::new();
+        let mut balances: HashMap<i64, i64> = HashMap::new();
+        for (token, from, to, amount) in transfers {
+            *times.entry(token).or_default() += 1;
+            *balances.entry(*from).or_default() -= amount;
+            *balances.entry(*to).or_default() += amount;
+        }
+        let there = |token: &String| times.get(token.as_str()).copied().unwrap_or(0);
+        let ledger_fits = accounts.len() as u64 == ACCOUNTS
+            && accounts
+                .iter()
+                .all(|(id, balance)| *balance == OPENING + balances.get(id).copied().unwrap_or(0));
+        let count = |n: usize| n as u64;
+        Self {
+            found: count(tally.tokens.iter().filter(|token| there(token) == 1).count()),
+            missing: count(tally.tokens.iter().filter(|token| there(token) == 0).count()),
+            twice: count(times.values().filter(|n| **n > 1).count()),
+            in_doubt_found: count(tally.in_doubt.iter().filter(|token| there(token) > 0).count()),
+            ledger_fits,
+        }
+    }
+}
+
 /// How to connect through an instance's address.
 pub fn opts(address: &str, database: &str, user: &str, password: &SecretString) -> OptsBuilder {
     OptsBuilder::default()
@@ -123,27 +149,8 @@ impl Shop {
         let mut conn = self.pool.get_conn().await?;
         let rows: Vec<(String, i64, i64, i64)> =
             conn.query("select token, from_account, to_account, amount from transfers").await?;
-        let mut times: HashMap<&str, u64> = HashMap::new();
-        let mut balances: HashMap<i64, i64> = HashMap::new();
-        for (token, from, to, amount) in &rows {
-            *times.entry(token).or_default() += 1;
-            *balances.entry(*from).or_default() -= amount;
-            *balances.entry(*to).or_default() += amount;
-        }
-        let there = |token: &String| times.get(token.as_str()).copied().unwrap_or(0);
         let accounts: Vec<(i64, i64)> = conn.query("select id, balance from accounts").await?;
-        let ledger_fits = accounts.len() as u64 == ACCOUNTS
-            && accounts
-                .iter()
-                .all(|(id, balance)| *balance == OPENING + balances.get(id).copied().unwrap_or(0));
-        let count = |n: usize| n as u64;
-        Ok(Found {
-            found: count(tally.tokens.iter().filter(|token| there(token) == 1).count()),
-            missing: count(tally.tokens.iter().filter(|token| there(token) == 0).count()),
-            twice: count(times.values().filter(|n| **n > 1).count()),
-            in_doubt_found: count(tally.in_doubt.iter().filter(|token| there(token) > 0).count()),
-            ledger_fits,
-        })
+        Ok(Found::judge(tally, &rows, &accounts))
     }
 
     /// Checksums of every table.

@@ -63,15 +63,49 @@ impl Shared {
     }
 }
 
+/// Where a writer connects, and in which protocol.
+#[derive(Clone)]
+pub enum Door {
+    /// MariaDB's and MySQL's.
+    Mysql(Box<mysql_async::Opts>),
+    /// PostgreSQL's.
+    Postgresql(Box<tokio_postgres::Config>),
+}
+
+/// An open connection.
+enum Till {
+    Mysql(Conn),
+    Postgresql(tokio_postgres::Client),
+}
+
+impl Door {
+    /// A connection, or an error of any kind.
+    async fn open(&self) -> Result<Till, ()> {
+        match self {
+            Self::Mysql(opts) => Conn::new((**opts).clone()).await.map(Till::Mysql).map_err(drop),
+            Self::Postgresql(config) => {
+                let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(drop)?;
+                tokio::spawn(connection);
+                Ok(Till::Postgresql(client))
+            }
+        }
+    }
+}
+
 impl Writers {
-    /// Starts `count` writers on `address`.
+    /// Starts `count` writers on the MariaDB at `address`.
     pub fn start(address: &str, database: &str, user: &str, password: &SecretString, count: u16) -> Self {
+        let opts = opts(address, database, user, password);
+        Self::start_at(&Door::Mysql(Box::new(opts.into())), count)
+    }
+
+    /// Starts `count` writers.
+    pub fn start_at(door: &Door, count: u16) -> Self {
         let shared = Arc::new(Shared::default());
         let mut tasks = JoinSet::new();
         for number in 0..count {
-            let opts = opts(address, database, user, password);
-            let shared = Arc::clone(&shared);
-            tasks.spawn(async move { write(&shared, opts.into(), number).await });
+            let (door, shared) = (door.clone(), Arc::clone(&shared));
+            tasks.spawn(async move { write(&shared, &door, number).await });
         }
         Self { shared, tasks: tokio::sync::Mutex::new(tasks) }
     }
@@ -108,17 +142,17 @@ impl Writers {
     }
 }
 
-async fn write(shared: &Shared, opts: mysql_async::Opts, number: u16) {
-    let mut conn: Option<Conn> = None;
+async fn write(shared: &Shared, door: &Door, number: u16) {
+    let mut conn: Option<Till> = None;
     let mut last = Instant::now();
     let (mut tokens, mut in_doubt) = (Vec::new(), Vec::new());
     let mut round = 0_u64;
     while !shared.stop.load(Ordering::Relaxed) {
         let mut live = match conn.take() {
             Some(live) => live,
-            None => match Conn::new(opts.clone()).await {
+            None => match door.open().await {
                 Ok(live) => live,
-                Err(_) => {
+                Err(()) => {
                     shared.tally().errors += 1;
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     continue;
@@ -127,7 +161,12 @@ async fn write(shared: &Shared, opts: mysql_async::Opts, number: u16) {
         };
         round += 1;
         let token = uuid::Uuid::new_v4().simple().to_string();
-        match transfer(&mut live, &token, number, round).await {
+        let transfer = Transfer::new(&token, number, round);
+        let outcome = match &mut live {
+            Till::Mysql(conn) => transfer.by_mysql(conn).await,
+            Till::Postgresql(client) => transfer.by_postgresql(client).await,
+        };
+        match outcome {
             Outcome::Acknowledged => {
                 tokens.push(token);
                 shared.acknowledged.fetch_add(1, Ordering::Relaxed);
@@ -145,7 +184,7 @@ async fn write(shared: &Shared, opts: mysql_async::Opts, number: u16) {
         }
     }
     shared.hand_in(&mut tokens, &mut in_doubt);
-    if let Some(conn) = conn {
+    if let Some(Till::Mysql(conn)) = conn {
         // The server sees the end of the connection either way.
         let _ = conn.disconnect().await;
     }
@@ -157,38 +196,75 @@ enum Outcome {
     InDoubt,
 }
 
-async fn transfer(conn: &mut Conn, token: &str, number: u16, round: u64) -> Outcome {
-    let from = (u64::from(number) * 7 + round) % ACCOUNTS;
-    let to = (from + 1 + round % (ACCOUNTS - 1)) % ACCOUNTS;
-    let amount = 1 + i64::try_from(round % 50).unwrap_or(0);
-    // In one order, so that two transfers never wait for each other.
-    let (low, high) = if from < to { (from, to) } else { (to, from) };
-    let change = |account: u64| if account == from { -amount } else { amount };
-    let work = async {
-        conn.query_drop("start transaction").await?;
-        for account in [low, high] {
-            conn.exec_drop(
-                "update accounts set balance = balance + ? where id = ?",
-                (change(account), account),
-            )
-            .await?;
-        }
-        conn.exec_drop("insert into transfers values (?, ?, ?, ?, ?)", (token, number, from, to, amount))
-            .await?;
-        if round.is_multiple_of(5) {
-            conn.exec_drop("update items set price = price + 0.01 where id = ?", (1 + round % 1_000,))
-                .await?;
-        }
-        if round.is_multiple_of(11) {
-            conn.exec_drop("delete from audit where id = ?", (round,)).await?;
-        }
-        Ok::<(), mysql_async::Error>(())
-    };
-    if work.await.is_err() {
-        return Outcome::NotSent;
+/// Money that goes from one account to another.
+struct Transfer<'a> {
+    token: &'a str,
+    number: u16,
+    round: u64,
+    from: u64,
+    to: u64,
+    amount: i64,
+}
+
+impl<'a> Transfer<'a> {
+    fn new(token: &'a str, number: u16, round: u64) -> Self {
+        let from = (u64::from(number) * 7 + round) % ACCOUNTS;
+        let to = (from + 1 + round % (ACCOUNTS - 1)) % ACCOUNTS;
+        let amount = 1 + i64::try_from(round % 50).unwrap_or(0);
+        Self { token, number, round, from, to, amount }
     }
-    match conn.query_drop("commit").await {
-        Ok(()) => Outcome::Acknowledged,
-        Err(_) => Outcome::InDoubt,
+
+    /// What changes in which account; in one order, so that two transfers never wait for each other.
+    fn changes(&self) -> [(u64, i64); 2] {
+        let (from, to) = ((self.from, -self.amount), (self.to, self.amount));
+        if self.from < self.to { [from, to] } else { [to, from] }
+    }
+
+    async fn by_mysql(&self, conn: &mut Conn) -> Outcome {
+        let work = async {
+            conn.query_drop("start transaction").await?;
+            for (account, change) in self.changes() {
+                conn.exec_drop("update accounts set balance = balance + ? where id = ?", (change, account))
+                    .await?;
+            }
+            let row = (self.token, self.number, self.from, self.to, self.amount);
+            conn.exec_drop("insert into transfers values (?, ?, ?, ?, ?)", row).await?;
+            if self.round.is_multiple_of(5) {
+                let item = 1 + self.round % 1_000;
+                conn.exec_drop("update items set price = price + 0.01 where id = ?", (item,)).await?;
+            }
+            if self.round.is_multiple_of(11) {
+                conn.exec_drop("delete from audit where id = ?", (self.round,)).await?;
+            }
+            Ok::<(), mysql_async::Error>(())
+        };
+        if work.await.is_err() {
+            return Outcome::NotSent;
+        }
+        match conn.query_drop("commit").await {
+            Ok(()) => Outcome::Acknowledged,
+            Err(_) => Outcome::InDoubt,
+        }
+    }
+
+    async fn by_postgresql(&self, client: &mut tokio_postgres::Client) -> Outcome {
+        let id = |account: u64| i64::try_from(account).unwrap_or_default();
+        let Ok(open) = client.transaction().await else { return Outcome::NotSent };
+        let work = async {
+            for (account, change) in self.changes() {
+                let update = "update accounts set balance = balance + $1 where id = $2";
+                open.execute(update, &[&change, &id(account)]).await?;
+            }
+            let insert = "insert into transfers values ($1, $2, $3, $4, $5)";
+            let writer = i64::from(self.number);
+            open.execute(insert, &[&self.token, &writer, &id(self.from), &id(self.to), &self.amount]).await
+        };
+        if work.await.is_err() {
+            return Outcome::NotSent;
+        }
+        match open.commit().await {
+            Ok(()) => Outcome::Acknowledged,
+            Err(_) => Outcome::InDoubt,
+        }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! The fence is `read_only`, in the configuration first and then at run time, so that a server that dies and is started
 //! again by whoever comes first comes up fenced. Tenants' accounts have no right that passes it. A transaction that is
-//! open when it is set could not commit any more: so it is given a moment before. Sessions are ended after it, and
-//! looked for until none is seen: one that was just logging in is found by the next look.
+//! open when it is set could not commit any more: so it is given a moment before. To be set it waits for transactions
+//! that are open: so sessions are told to end before it, once, and after it until none is seen; one that was just
+//! logging in is found by the next look, and could not write any more.
 //!
 //! # If we die here
 //! Every part may be done again. What is fenced stays so until the task's recorded decision takes it off.
@@ -26,9 +27,6 @@ const GRACE_LOOK: Duration = Duration::from_millis(10);
 
 /// How much of the log is read for the proof of a clean stop.
 const LOG_BYTES: u64 = 64 * 1024;
-
-/// The number of the error of a lock that was not had in time.
-const LOCK_WAIT_TIMEOUT: u16 = 1205;
 
 /// The condition that holds for a tenant's session, of the columns of the process list. What is not logged in yet is
 /// a tenant's.
@@ -85,26 +83,30 @@ async fn sessions(client: &mut Client) -> Result<Vec<String>, Error> {
     Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
 }
 
-/// Ends every session of a tenant's, and waits until none is seen; gives how many were ended.
-async fn end_sessions(client: &mut Client) -> Result<u64, Error> {
+async fn end(client: &mut Client, id: String, ended: &mut HashSet<String>) -> Result<(), Error> {
+    match client.run("end a session", &format!("KILL CONNECTION {id}")).await {
+        // Gone by itself.
+        Ok(()) | Err(Error::Refused { code: 1094, .. }) => {}
+        Err(error) => return Err(error),
+    }
+    ended.insert(id);
+    Ok(())
+}
+
+/// Ends every session of a tenant's, and waits until none is seen.
+async fn end_sessions(client: &mut Client, ended: &mut HashSet<String>) -> Result<(), Error> {
     let deadline = Instant::now() + ROLLBACK_PATIENCE;
-    let mut ended = HashSet::new();
     let mut pause = Duration::from_millis(1);
     loop {
         let left = sessions(client).await?;
         if left.is_empty() {
-            return Ok(u64::try_from(ended.len()).unwrap_or(u64::MAX));
+            return Ok(());
         }
         if Instant::now() >= deadline {
             return Err(Error::NoAnswer(format!("{} sessions do not end", left.len())));
         }
         for id in left {
-            match client.run("end a session", &format!("KILL CONNECTION {id}")).await {
-                // Gone by itself.
-                Ok(()) | Err(Error::Refused { code: 1094, .. }) => {}
-                Err(error) => return Err(error),
-            }
-            ended.insert(id);
+            end(client, id, ended).await?;
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LOOK_EVERY);
@@ -123,18 +125,14 @@ pub async fn fence(server: &Server, grace: Duration) -> Result<u64, Error> {
         open.retain(|id| still.contains(id));
     }
     write_config(server, &layout(server)?).await?;
-    client.run("limit a wait", "SET SESSION lock_wait_timeout=1").await?;
-    let mut ended = 0;
-    match apply(&mut client, &server.settings).await {
-        Ok(()) => {}
-        // Somebody keeps tables locked: the fence stands behind them, so they go first.
-        Err(Error::Refused { code: LOCK_WAIT_TIMEOUT, .. }) => {
-            ended += end_sessions(&mut client).await?;
-            apply(&mut client, &server.settings).await?;
-        }
-        Err(error) => return Err(error),
+    let mut ended = HashSet::new();
+    for id in sessions(&mut client).await? {
+        end(&mut client, id, &mut ended).await?;
     }
-    ended += end_sessions(&mut client).await?;
+    client.run("limit a wait", "SET SESSION lock_wait_timeout=5").await?;
+    apply(&mut client, &server.settings).await?;
+    end_sessions(&mut client, &mut ended).await?;
+    let ended = u64::try_from(ended.len()).unwrap_or(u64::MAX);
     client.close().await;
     Ok(ended)
 }
