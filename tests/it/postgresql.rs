@@ -164,3 +164,74 @@ async fn postgresql_is_a_datastore_like_another() {
     drop((store, app, again));
     dev.leave_nothing(&api, &[&id]).await;
 }
+
+/// Trove's PATCH: the same instance, its address and users unchanged, on the next version; and what was acknowledged is
+/// there once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_patch_upgrades_the_same_instance_in_place() {
+    let dev = House::start().await;
+    let api = dev.login("coffer").await;
+    let secret = password();
+    let users = json!([{"name": "app", "password": secret.expose_secret(), "databases": [{"name": "shop"}]}]);
+    let request = body("orders", "15", &json!([{"name": "shop"}]), &users);
+    let (code, answer) = api.post("/instances", &request).await.unwrap();
+    assert_eq!(code, 200, "{answer}");
+    let id = answer["instance"]["id"].as_str().unwrap().to_owned();
+    let address = healthy(&api, &id).await;
+    let app = login(&address, "app", &secret, "shop").await.unwrap();
+    app.batch_execute("CREATE TABLE writes (n bigint PRIMARY KEY); CREATE SEQUENCE numbers").await.unwrap();
+    drop(app);
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let writer = {
+        let (address, secret, stop) = (address.clone(), secret.clone(), std::sync::Arc::clone(&stop));
+        tokio::spawn(async move {
+            let (mut app, mut written, mut errors) = (None, 0_i64, 0);
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let Some(client) = &app else {
+                    app = login(&address, "app", &secret, "shop").await.ok();
+                    continue;
+                };
+                // Again after a lost answer: the number may be there already.
+                let insert = format!("INSERT INTO writes VALUES ({}) ON CONFLICT DO NOTHING", written + 1);
+                match client.batch_execute(&insert).await {
+                    Ok(()) => written += 1,
+                    Err(_) => {
+                        errors += 1;
+                        app = None;
+                    }
+                }
+            }
+            (written, errors)
+        })
+    };
+    api.patch(&format!("/instances/{id}"), &json!({"instance": {"datastore_version": "17"}})).await.unwrap();
+    wait_for("the instance is ACTIVE on 17", Duration::from_secs(180), async || {
+        let seen = api.show(&id).await.ok()?;
+        assert!(seen.get("fault").is_none(), "{seen}");
+        (seen["status"] == "ACTIVE" && seen["datastore"]["version"] == "17").then_some(())
+    })
+    .await;
+    assert_eq!(healthy(&api, &id).await, address);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let (written, errors) = writer.await.unwrap();
+    eprintln!("{written} writes, {errors} errors");
+    let app = login(&address, "app", &secret, "shop").await.unwrap();
+    let held = rows(&app, "SELECT count(*), max(n) FROM writes").await;
+    // The last one may have been made without being acknowledged.
+    let and_one = written + 1;
+    assert!(
+        held == [format!("{written}|{written}")] || held == [format!("{and_one}|{and_one}")],
+        "{held:?}, {written}"
+    );
+    let version = rows(&app, "SHOW server_version").await;
+    assert!(version[0].starts_with("17."), "{version:?}");
+    // The same certificate proves it.
+    let proven = format!(
+        "host={address} user=app dbname=shop sslmode=verify-full sslrootcert={}",
+        dev.state.join("ca.pem").display()
+    );
+    assert_eq!(psql(&proven, &secret, "SELECT 1").await.unwrap(), "1");
+    drop(app);
+    dev.leave_nothing(&api, &[&id]).await;
+}

@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
 
-use crate::engines::postgresql::{ACCOUNT, layout};
+use crate::engines::postgresql::{ACCOUNT, layout, major};
 use crate::engines::{Error, Server};
 
 /// The database of our own schema; tenants cannot connect to it.
@@ -35,7 +35,12 @@ const OPTIONS: &str = "-c search_path=pg_catalog -c standard_conforming_strings=
                        -c default_transaction_isolation=read\\ committed -c default_transaction_deferrable=off \
                        -c row_security=off -c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c bytea_output=hex \
                        -c extra_float_digits=3 -c check_function_bodies=off -c synchronous_commit=on \
-                       -c default_tablespace= -c temp_tablespaces= -c application_name=coffer";
+                       -c default_tablespace= -c temp_tablespaces= -c local_preload_libraries= -c vacuum_cost_delay=0 \
+                       -c quote_all_identifiers=off -c application_name=coffer";
+
+/// The same of what only servers from a major version on know.
+const LATER_OPTIONS: [(u32, &str); 2] =
+    [(14, " -c idle_session_timeout=0"), (17, " -c transaction_timeout=0")];
 
 /// A row as text; `None` is NULL.
 pub type Row = Vec<Option<String>>;
@@ -76,7 +81,7 @@ impl Client {
                 .await
                 .map_err(|error| Error::NoAnswer(format!("{doing}: {error}")))?;
             let mut config = Config::new();
-            config.user(ACCOUNT).dbname(database).options(OPTIONS);
+            config.user(ACCOUNT).dbname(database).options(options(&server.version));
             config.connect_raw(stream, NoTls).await.map_err(|error| told(doing, &error))
         };
         let (client, connection) = match tokio::time::timeout(CONNECT_PATIENCE, opening).await {
@@ -135,6 +140,11 @@ impl Client {
     pub async fn is_there(&self, doing: &'static str, sql: &str) -> Result<bool, Error> {
         Ok(!self.rows(doing, sql).await?.is_empty())
     }
+}
+
+fn options(version: &str) -> String {
+    let later = LATER_OPTIONS.iter().filter(|(from, _)| major(version) >= *from).map(|(_, option)| *option);
+    std::iter::once(OPTIONS).chain(later).collect()
 }
 
 /// All rows of a question; `None` when they have more than `budget` bytes.
@@ -228,6 +238,15 @@ mod tests {
         let text = "ERROR: near 'SCRAM-SHA-256$4096:c2Fs+dA==$YWJj:ZGVm/g==' in it";
         assert_eq!(hide_verifiers(text), "ERROR: near '<hidden>' in it");
         assert_eq!(scrub("the word s3cret", &SecretString::from("s3cret")), "the word <hidden>");
+    }
+
+    #[test]
+    fn an_older_server_is_not_asked_for_what_it_does_not_know() {
+        assert!(
+            options("17.1").contains("transaction_timeout")
+                && !options("15.1").contains("transaction_timeout")
+        );
+        assert!(options("15.1").contains("idle_session_timeout"));
     }
 
     #[test]

@@ -243,8 +243,9 @@ fn shared() -> Vec<(&'static str, String)> {
         (
             "setting",
             "SELECT coalesce(d.datname, ''), coalesce(r.rolname, ''), md5(array_to_string(s.setconfig, ',')) \
-             FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = s.setdatabase \
-             LEFT JOIN pg_roles r ON r.oid = s.setrole WHERE s.setdatabase <> 0 OR s.setrole <> 0".to_owned(),
+                 FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = s.setdatabase \
+                 LEFT JOIN pg_roles r ON r.oid = s.setrole WHERE s.setdatabase <> 0 OR s.setrole <> 0"
+                .to_owned(),
         ),
     ]
 }

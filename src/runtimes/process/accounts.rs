@@ -174,7 +174,7 @@ pub fn end_all(account: (u32, u32)) -> Result<(), Error> {
         let killed = kill_all(account);
         let left = living(account.0)?;
         if killed && left.is_empty() {
-            return Ok(());
+            return super::memory::remove(account.0);
         }
         if !told && !left.is_empty() {
             tracing::warn!(uid = account.0, pids = ?left, "processes of an account's earlier server killed");

@@ -30,6 +30,7 @@
 mod accounts;
 mod jobs;
 mod leftovers;
+mod memory;
 mod records;
 mod servers;
 mod shim;
