@@ -1,6 +1,8 @@
 //! PostgreSQL through the service: created and listed by the API, reached by clients at the instance's address.
 
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use coffer::cli::demo::client::Client;
@@ -165,30 +167,24 @@ async fn postgresql_is_a_datastore_like_another() {
     dev.leave_nothing(&api, &[&id]).await;
 }
 
-/// Trove's PATCH: the same instance, its address and users unchanged, on the next version; and what was acknowledged is
-/// there once.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_patch_upgrades_the_same_instance_in_place() {
-    let dev = House::start().await;
-    let api = dev.login("coffer").await;
-    let secret = password();
-    let users = json!([{"name": "app", "password": secret.expose_secret(), "databases": [{"name": "shop"}]}]);
-    let request = body("orders", "15", &json!([{"name": "shop"}]), &users);
-    let (code, answer) = api.post("/instances", &request).await.unwrap();
-    assert_eq!(code, 200, "{answer}");
-    let id = answer["instance"]["id"].as_str().unwrap().to_owned();
-    let address = healthy(&api, &id).await;
-    let app = login(&address, "app", &secret, "shop").await.unwrap();
-    app.batch_execute("CREATE TABLE writes (n bigint PRIMARY KEY); CREATE SEQUENCE numbers").await.unwrap();
-    drop(app);
-    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let writer = {
-        let (address, secret, stop) = (address.clone(), secret.clone(), std::sync::Arc::clone(&stop));
-        tokio::spawn(async move {
+/// A client that inserts one number after another, and comes back when it lost its connection.
+pub struct Writer {
+    address: String,
+    secret: SecretString,
+    stop: Arc<AtomicBool>,
+    task: tokio::task::JoinHandle<(i64, u32)>,
+}
+
+impl Writer {
+    pub fn start(address: &str, secret: &SecretString) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (at, word, stopped) = (address.to_owned(), secret.clone(), Arc::clone(&stop));
+        let task = tokio::spawn(async move {
             let (mut app, mut written, mut errors) = (None, 0_i64, 0);
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            while !stopped.load(Ordering::Relaxed) {
                 let Some(client) = &app else {
-                    app = login(&address, "app", &secret, "shop").await.ok();
+                    app = login(&at, "app", &word, "shop").await.ok();
+                    tokio::time::sleep(Duration::from_millis(5)).await;
                     continue;
                 };
                 // Again after a lost answer: the number may be there already.
@@ -202,8 +198,50 @@ async fn a_patch_upgrades_the_same_instance_in_place() {
                 }
             }
             (written, errors)
+        });
+        Self { address: address.to_owned(), secret: secret.clone(), stop, task }
+    }
+
+    /// Ends it; what was acknowledged is there, once. Gives a session.
+    pub async fn check(self) -> tokio_postgres::Client {
+        self.stop.store(true, Ordering::Relaxed);
+        let (written, errors) = self.task.await.unwrap();
+        eprintln!("{written} writes, {errors} errors");
+        let app = wait_for("clients are let in", Duration::from_secs(60), async || {
+            login(&self.address, "app", &self.secret, "shop").await.ok()
         })
-    };
+        .await;
+        let held = rows(&app, "SELECT count(*), max(n) FROM writes").await;
+        // The last one may have been made without being acknowledged.
+        let and_one = written + 1;
+        let whole = [format!("{written}|{written}"), format!("{and_one}|{and_one}")];
+        assert!(whole.contains(&held[0]), "{held:?}, {written} acknowledged");
+        app
+    }
+}
+
+/// An instance of 15 with a table to write to; its id and address.
+pub async fn shop(api: &Client, secret: &SecretString) -> (String, String) {
+    let users = json!([{"name": "app", "password": secret.expose_secret(), "databases": [{"name": "shop"}]}]);
+    let request = body("orders", "15", &json!([{"name": "shop"}]), &users);
+    let (code, answer) = api.post("/instances", &request).await.unwrap();
+    assert_eq!(code, 200, "{answer}");
+    let id = answer["instance"]["id"].as_str().unwrap().to_owned();
+    let address = healthy(api, &id).await;
+    let app = login(&address, "app", secret, "shop").await.unwrap();
+    app.batch_execute("CREATE TABLE writes (n bigint PRIMARY KEY); CREATE SEQUENCE numbers").await.unwrap();
+    (id, address)
+}
+
+/// Trove's PATCH: the same instance, its address and users unchanged, on the next version; and what was acknowledged is
+/// there once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_patch_upgrades_the_same_instance_in_place() {
+    let dev = House::start().await;
+    let api = dev.login("coffer").await;
+    let secret = password();
+    let (id, address) = shop(&api, &secret).await;
+    let writer = Writer::start(&address, &secret);
     api.patch(&format!("/instances/{id}"), &json!({"instance": {"datastore_version": "17"}})).await.unwrap();
     wait_for("the instance is ACTIVE on 17", Duration::from_secs(180), async || {
         let seen = api.show(&id).await.ok()?;
@@ -213,19 +251,16 @@ async fn a_patch_upgrades_the_same_instance_in_place() {
     .await;
     assert_eq!(healthy(&api, &id).await, address);
     tokio::time::sleep(Duration::from_millis(300)).await;
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    let (written, errors) = writer.await.unwrap();
-    eprintln!("{written} writes, {errors} errors");
-    let app = login(&address, "app", &secret, "shop").await.unwrap();
-    let held = rows(&app, "SELECT count(*), max(n) FROM writes").await;
-    // The last one may have been made without being acknowledged.
-    let and_one = written + 1;
-    assert!(
-        held == [format!("{written}|{written}")] || held == [format!("{and_one}|{and_one}")],
-        "{held:?}, {written}"
-    );
+    let app = writer.check().await;
     let version = rows(&app, "SHOW server_version").await;
     assert!(version[0].starts_with("17."), "{version:?}");
+    let db = dev.store().await;
+    let told = "select report::text, extract(epoch from ended_at - created_at)::text from tasks where kind like 'upgrade%'";
+    eprintln!("{:?}", rows(&db, told).await);
+    let told = "select s.step, round(extract(epoch from s.ended_at - s.started_at) * 1000) from task_steps s \
+                join tasks t on t.id = s.task_id where t.kind like 'upgrade%' order by s.started_at";
+    eprintln!("{:?}", rows(&db, told).await);
+    drop(db);
     // The same certificate proves it.
     let proven = format!(
         "host={address} user=app dbname=shop sslmode=verify-full sslrootcert={}",
