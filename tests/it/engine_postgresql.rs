@@ -13,7 +13,7 @@ use coffer::runtimes::{self, Observed};
 
 use crate::engine_servers::{House, config, kill, processes, until};
 use crate::postgres_servers::{
-    ENGINE, VERSIONS, database, log, own, refused, rows, started, state, tenant, user,
+    ENGINE, VERSIONS, database, is_there, log, own, refused, rows, started, state, tenant, user,
 };
 
 fn fenced(server: &Server) -> Server {
@@ -504,6 +504,13 @@ async fn in_place_from_17_to_18() {
 #[tokio::test(flavor = "multi_thread")]
 async fn in_place_from_15_to_18() {
     goes_in_place("15.0", "18.0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_place_from_13_to_15() {
+    if is_there("13", "in_place_from_13_to_15") {
+        goes_in_place("13.0", "15.0").await;
+    }
 }
 
 /// Two builds of one series: the copy is the new server's data.

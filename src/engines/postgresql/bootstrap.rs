@@ -2,7 +2,7 @@
 
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::postgresql::connection::{Client, OWN_DATABASE, name};
-use crate::engines::postgresql::{ACCOUNT, cluster, run};
+use crate::engines::postgresql::{ACCOUNT, cluster, major, run};
 use crate::engines::{Error, Server};
 use crate::runtimes::{Job, Layout};
 
@@ -16,12 +16,15 @@ pub async fn make(server: &Server, layout: &Layout, checksums: bool) -> Result<(
         "--encoding=UTF8".to_owned(),
         "--locale=C.UTF-8".to_owned(),
         "--lc-messages=C".to_owned(),
-        "--no-instructions".to_owned(),
     ];
+    let major = major(&server.version);
+    if major >= 14 {
+        args.push("--no-instructions".to_owned());
+    }
     // From 18 on they are there unless it is told otherwise; before, there is no word for that.
     match checksums {
         true => args.push("--data-checksums".to_owned()),
-        false if crate::engines::postgresql::major(&server.version) >= 18 => {
+        false if major >= 18 => {
             args.push("--no-data-checksums".to_owned());
         }
         false => {}

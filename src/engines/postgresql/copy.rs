@@ -235,11 +235,10 @@ pub async fn reached(copy: &Client, position: &str, within: Duration) -> Result<
 /// Has the copy have all that its source ended with, and makes it a server of its own that is stopped as one.
 pub async fn finish(source: &Server, candidate: &Server, end: &Control) -> Result<(), Error> {
     let client = resume(source, candidate).await?;
-    // Where the last record begins; past its end is past its beginning.
-    let past = format!("({}::pg_lsn + 1)", quoted(&end.checkpoint));
     let doing = "have the copy reach its source's end";
     let deadline = Instant::now() + CATCH_UP;
-    let replayed = format!("SELECT 1 WHERE pg_last_wal_replay_lsn() >= {past}");
+    // It is where the last record begins, and what has been replayed ends.
+    let replayed = format!("SELECT 1 WHERE pg_last_wal_replay_lsn() > {}::pg_lsn", quoted(&end.checkpoint));
     while !client.is_there(doing, &replayed).await? {
         if Instant::now() >= deadline {
             return Err(Error::NoAnswer(format!("{doing}: not at {} in time", end.checkpoint)));
