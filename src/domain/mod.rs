@@ -5,6 +5,7 @@
 
 pub mod caller;
 pub mod datastore;
+pub mod estimate;
 pub mod flavor;
 pub mod generation;
 pub mod ids;
