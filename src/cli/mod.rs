@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod admin;
 pub mod api;
 pub mod bench;
+pub mod cloud;
 pub mod demo;
 pub mod dev;
 pub mod doctor;
