@@ -36,3 +36,4 @@ mod shim;
 mod switch;
 mod telemetry;
 mod upgrade;
+mod watch;
