@@ -35,5 +35,6 @@ mod seed;
 mod shim;
 mod switch;
 mod telemetry;
+mod terminal;
 mod upgrade;
 mod watch;
