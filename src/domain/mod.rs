@@ -16,6 +16,7 @@ pub mod postgresql;
 pub mod question;
 pub mod quota;
 pub mod refusal;
+pub mod resolve;
 pub mod simulation;
 pub mod switch;
 pub mod task;

@@ -33,6 +33,7 @@ mod roles;
 mod schemathesis;
 mod seed;
 mod shim;
+mod stuck;
 mod switch;
 mod telemetry;
 mod terminal;
