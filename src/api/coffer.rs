@@ -16,7 +16,8 @@ use crate::api::{ApiState, events, upgrades};
 use crate::commands;
 use crate::db::{self, instances, tasks};
 use crate::domain::caller::Caller;
-use crate::domain::estimate;
+use crate::domain::datastore::EngineKind;
+use crate::domain::estimate::{self, Load};
 use crate::domain::ids::{InstanceId, TaskId};
 use crate::domain::policy::{Rule, allow};
 use crate::domain::task::{Plan, Progress, StepRecord, Task};
@@ -214,23 +215,24 @@ pub(super) async fn view(state: &ApiState, caller: &Caller, id: TaskId) -> Resul
         .read(move |conn| {
             let task = tasks::find(conn, id)?;
             let Some(task) = task else { return Ok(None) };
-            let runtime = instances::find(conn, task.plan.subject())?
-                .map(|found| found.shown_version().runtime.as_str());
-            Ok(Some((tasks::steps(conn, id)?, tasks::marks(conn, id)?, runtime, task)))
+            let version = instances::find(conn, task.plan.subject())?.map(|it| it.shown_version().clone());
+            Ok(Some((tasks::steps(conn, id)?, tasks::marks(conn, id)?, version, task)))
         })
         .await;
-    let (steps, (bytes, marks), runtime, task) = found?.ok_or_else(missing)?;
+    let (steps, (bytes, marks), version, task) = found?.ok_or_else(missing)?;
     if !caller.sees(&task.project) {
         return Err(missing());
     }
     let mut view = TaskView::new(&task, caller, Some(&steps));
-    view.runtime = runtime.filter(|_| caller.is_admin());
+    view.runtime = version.as_ref().filter(|_| caller.is_admin()).map(|version| version.runtime.as_str());
+    // An instance that is gone has no task that runs.
+    let engine = version.map_or(EngineKind::MariaDb, |version| version.engine);
     let allowed = match &task.plan {
         Plan::Switch(plan) => &plan.allowed[..],
         Plan::Create(_) | Plan::Delete(_) | Plan::Upgrade(_) => &[],
     };
     let kinds = estimate::kinds(task.kind(), allowed);
-    let pace = estimate::pace(&kinds, bytes, task.progress, &marks, Utc::now());
+    let pace = estimate::pace(&kinds, Load { bytes, engine }, task.progress, &marks, Utc::now());
     view.percent = Some(pace.percent);
     view.eta = pace.eta;
     view.late = pace.eta.map(|_| pace.is_late);

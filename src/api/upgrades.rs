@@ -18,7 +18,7 @@ use crate::db::known::Catalogue;
 use crate::db::{self, generations, instances, known, tasks};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::DatastoreVersion;
-use crate::domain::estimate;
+use crate::domain::estimate::{self, Load};
 use crate::domain::instance::Instance;
 use crate::domain::matrix::Way;
 use crate::domain::policy::{Rule, allow};
@@ -189,11 +189,11 @@ impl From<&DryRun> for DryRunView {
 }
 
 impl StrategyView {
-    fn new(strategy: Strategy, bytes: i64) -> Self {
+    fn new(strategy: Strategy, load: Load) -> Self {
         Self {
             strategy: strategy.as_str(),
-            expected_gap: estimate::gap(strategy, bytes),
-            expected_duration: estimate::duration(strategy, bytes),
+            expected_gap: estimate::gap(strategy, load),
+            expected_duration: estimate::duration(strategy, load),
         }
     }
 }
@@ -335,7 +335,7 @@ fn target(
     } else {
         Err(Refusal::Unavailable(format!("The instance's host cannot run {}.", version.title())))
     };
-    let bytes = instance.seen.used_bytes.unwrap_or_default();
+    let load = Load { bytes: instance.seen.used_bytes.unwrap_or_default(), engine: version.engine };
     let by_replica = instance.running.as_ref().is_some_and(|running| {
         known
             .paths
@@ -344,7 +344,7 @@ fn target(
     });
     let (strategies, reason) = match allowed {
         Ok(strategies) => {
-            (strategies.into_iter().map(|strategy| StrategyView::new(strategy, bytes)).collect(), None)
+            (strategies.into_iter().map(|strategy| StrategyView::new(strategy, load)).collect(), None)
         }
         Err(Refusal::NoSwitch { .. }) if by_replica => {
             (Vec::new(), Some("Only the action upgrades to it, by way of a new instance.".to_owned()))

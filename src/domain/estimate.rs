@@ -15,11 +15,21 @@
 
 use chrono::{DateTime, Duration, Utc};
 
+use crate::domain::datastore::EngineKind;
 use crate::domain::switch::Strategy;
 use crate::domain::task::{Phase, Progress, Step, TaskKind, TaskState};
 
 /// How much longer than expected something is said to take.
 pub const MARGIN: i64 = 2;
+
+/// What an upgrade has to do with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Bytes of data, as was seen when the task was accepted.
+    pub bytes: i64,
+    /// Whose data it is.
+    pub engine: EngineKind,
+}
 
 /// A record of a step, as far as it counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,8 +58,13 @@ pub struct Pace {
 }
 
 /// The time that a step is expected to take: milliseconds, and as many more for each GB of data.
-const fn expected(kind: TaskKind, phase: Phase, step: Step) -> (i64, i64) {
+const fn expected(kind: TaskKind, phase: Phase, step: Step, engine: EngineKind) -> (i64, i64) {
     let in_place = matches!(kind, TaskKind::UpgradeInPlace);
+    // Where the copy is made while the old server serves, nobody waits for it.
+    let (ready, held) = match engine {
+        EngineKind::Postgresql => (8_000, 0),
+        EngineKind::MariaDb | EngineKind::Mysql => (0, 8_000),
+    };
     match step {
         Step::Examine | Step::Replicate | Step::CatchUp | Step::Prepare => (500, 0),
         Step::Place | Step::Retire | Step::Stop | Step::DropServer => (1_000, 0),
@@ -58,10 +73,10 @@ const fn expected(kind: TaskKind, phase: Phase, step: Step) -> (i64, i64) {
         Step::Convert if in_place => (1_200, 0),
         Step::Convert => (1_000, 0),
         Step::Verify => (500, 30_000),
-        Step::Ready => (1_300, 0),
+        Step::Ready => (1_300, ready),
         Step::Quiet => (2_200, 0),
         Step::Fence if in_place => (200, 0),
-        Step::Transform => (500, 8_000),
+        Step::Transform => (500, held),
         Step::Admit if in_place => (450, 0),
         Step::Reinstate => (1_500, 0),
         Step::Fence | Step::Admit | Step::Drain => (100, 0),
@@ -88,10 +103,10 @@ fn line(kind: TaskKind) -> Vec<(Phase, Step)> {
     line
 }
 
-fn time_of(kind: TaskKind, (phase, step): (Phase, Step), bytes: i64) -> i64 {
-    let (always, each) = expected(kind, phase, step);
+fn time_of(kind: TaskKind, (phase, step): (Phase, Step), load: Load) -> i64 {
+    let (always, each) = expected(kind, phase, step, load.engine);
     // In megabytes, so that nothing overflows: 8 EB of them are 8 million million.
-    always + each.saturating_mul(bytes.max(0) >> 20) / 1024
+    always + each.saturating_mul(load.bytes.max(0) >> 20) / 1024
 }
 
 const fn kind_of(strategy: Strategy) -> TaskKind {
@@ -101,14 +116,14 @@ const fn kind_of(strategy: Strategy) -> TaskKind {
     }
 }
 
-fn seconds(kind: TaskKind, bytes: i64, counts: impl Fn(&(Phase, Step)) -> bool) -> f64 {
-    let ms: i64 = line(kind).into_iter().filter(counts).map(|at| time_of(kind, at, bytes)).sum();
+fn seconds(kind: TaskKind, load: Load, counts: impl Fn(&(Phase, Step)) -> bool) -> f64 {
+    let ms: i64 = line(kind).into_iter().filter(counts).map(|at| time_of(kind, at, load)).sum();
     // Tenths are as exact as this is.
     f64::from(i32::try_from((ms + 50) / 100).unwrap_or(i32::MAX)) / 10.0
 }
 
 /// How long clients are expected to wait, in seconds: the steps from the hold to its end.
-pub fn gap(strategy: Strategy, bytes: i64) -> f64 {
+pub fn gap(strategy: Strategy, load: Load) -> f64 {
     let kind = kind_of(strategy);
     let line = line(kind);
     let at = |step: Step| line.iter().position(|(_, it)| *it == step);
@@ -116,12 +131,12 @@ pub fn gap(strategy: Strategy, bytes: i64) -> f64 {
         (Some(from), Some(to)) => line.get(from..=to).unwrap_or_default().to_vec(),
         (Some(_) | None, Some(_) | None) => Vec::new(),
     };
-    seconds(kind, bytes, |it| held.contains(it))
+    seconds(kind, load, |it| held.contains(it))
 }
 
 /// How long an upgrade is expected to take, in seconds.
-pub fn duration(strategy: Strategy, bytes: i64) -> f64 {
-    seconds(kind_of(strategy), bytes, |_| true)
+pub fn duration(strategy: Strategy, load: Load) -> f64 {
+    seconds(kind_of(strategy), load, |_| true)
 }
 
 /// The kinds that a task may turn out to be: its own, or before its strategy is fixed those of the allowed ones.
@@ -143,18 +158,18 @@ pub fn share(told: &str) -> Option<f32> {
     (whole > 0.0 && done >= 0.0).then(|| (done / whole).min(1.0))
 }
 
-/// How far the task is now. `kinds` is what it may turn out to be, and `bytes` the size of its data at its acceptance.
-pub fn pace(kinds: &[TaskKind], bytes: i64, progress: Progress, marks: &[Mark], now: DateTime<Utc>) -> Pace {
+/// How far the task is now. `kinds` is what it may turn out to be.
+pub fn pace(kinds: &[TaskKind], load: Load, progress: Progress, marks: &[Mark], now: DateTime<Utc>) -> Pace {
     let percent = match progress {
         Progress::Ended(TaskState::Succeeded) => 100,
         Progress::Scheduled
         | Progress::At(_, _)
         | Progress::Verifying
         | Progress::NeedsOperator
-        | Progress::Ended(_) => kinds.iter().map(|kind| percent(*kind, bytes, marks)).min().unwrap_or(0),
+        | Progress::Ended(_) => kinds.iter().map(|kind| percent(*kind, load, marks)).min().unwrap_or(0),
     };
     let end = match progress {
-        Progress::At(phase, _) => kinds.iter().filter_map(|kind| end(*kind, bytes, phase, marks)).max(),
+        Progress::At(phase, _) => kinds.iter().filter_map(|kind| end(*kind, load, phase, marks)).max(),
         Progress::Scheduled | Progress::Verifying | Progress::NeedsOperator | Progress::Ended(_) => None,
     };
     // The next whole second: 0 is what is over.
@@ -162,11 +177,11 @@ pub fn pace(kinds: &[TaskKind], bytes: i64, progress: Progress, marks: &[Mark], 
     Pace { percent, eta, is_late: end.is_some_and(|end| end < now) }
 }
 
-fn percent(kind: TaskKind, bytes: i64, marks: &[Mark]) -> u8 {
+fn percent(kind: TaskKind, load: Load, marks: &[Mark]) -> u8 {
     let mut reached: Vec<(i64, &Mark)> = Vec::new();
     let mut whole: i64 = 0;
     for at in line(kind) {
-        let time = time_of(kind, at, bytes);
+        let time = time_of(kind, at, load);
         for mark in marks.iter().filter(|mark| (mark.phase, mark.step) == at) {
             let thousandths = if mark.is_done { 1_000 } else { thousandths(mark.share) };
             reached.push((whole + time.saturating_mul(thousandths) / 1_000, mark));
@@ -184,7 +199,7 @@ fn thousandths(share: f32) -> i64 {
 }
 
 /// The earliest end that a record of this leg gave: what comes after the customer's decision is a leg of its own.
-fn end(kind: TaskKind, bytes: i64, phase: Phase, marks: &[Mark]) -> Option<DateTime<Utc>> {
+fn end(kind: TaskKind, load: Load, phase: Phase, marks: &[Mark]) -> Option<DateTime<Utc>> {
     let of_leg = |it: Phase| match (phase, it) {
         (Phase::Detach, it) => it == Phase::Detach,
         (Phase::Forward | Phase::Finish, it) => matches!(it, Phase::Forward | Phase::Finish),
@@ -195,7 +210,7 @@ fn end(kind: TaskKind, bytes: i64, phase: Phase, marks: &[Mark]) -> Option<DateT
     let mut rest = 0_i64;
     let mut earliest: Option<DateTime<Utc>> = None;
     for at in leg.into_iter().rev() {
-        rest = rest.saturating_add(time_of(kind, at, bytes));
+        rest = rest.saturating_add(time_of(kind, at, load));
         for mark in marks.iter().filter(|mark| (mark.phase, mark.step) == at) {
             let takes = Duration::try_milliseconds(rest.saturating_mul(MARGIN)).unwrap_or(Duration::MAX);
             let end = mark.started_at.checked_add_signed(takes).unwrap_or(DateTime::<Utc>::MAX_UTC);
@@ -216,6 +231,10 @@ mod tests {
 
     const GB: i64 = 1 << 30;
 
+    const fn load(bytes: i64) -> Load {
+        Load { bytes, engine: EngineKind::MariaDb }
+    }
+
     /// The numbers that api-ref tells.
     #[test]
     fn what_is_expected_is_what_is_promised() {
@@ -228,9 +247,13 @@ mod tests {
             (Strategy::InPlace, GB / 2, 9.0, 14.0),
             (Strategy::InPlace, -1, 5.0, 10.0),
         ] {
-            assert_eq!((gap(strategy, bytes), duration(strategy, bytes)), (wait, whole), "{strategy:?}");
+            let load = load(bytes);
+            assert_eq!((gap(strategy, load), duration(strategy, load)), (wait, whole), "{strategy:?}");
+            let load = Load { engine: EngineKind::Postgresql, ..load };
+            let wait = if strategy == Strategy::InPlace { 5.0 } else { wait };
+            assert_eq!((gap(strategy, load), duration(strategy, load)), (wait, whole), "{strategy:?}");
         }
-        assert!(duration(Strategy::Twin, i64::MAX) > 1e8);
+        assert!(duration(Strategy::Twin, load(i64::MAX)) > 1e8);
     }
 
     #[test]
@@ -267,20 +290,21 @@ mod tests {
         };
         let auto = kinds(TaskKind::UpgradeAuto, &Strategy::ALL);
         let progress = Progress::At(Phase::Forward, Step::Examine);
-        let told = pace(&auto, 0, progress, &[first], at(0));
+        let told = pace(&auto, load(0), progress, &[first], at(0));
         assert_eq!(told, Pace { percent: 0, eta: Some(20), is_late: false });
         let done = Mark { is_done: true, ..first };
         let next = Mark { step: Step::Place, started_at: at(500), ..first };
-        let told = pace(&[kind], 0, Progress::At(Phase::Forward, Step::Place), &[done, next], at(500));
+        let told = pace(&[kind], load(0), Progress::At(Phase::Forward, Step::Place), &[done, next], at(500));
         assert_eq!(told, Pace { percent: 5, eta: Some(19), is_late: false });
-        let told = pace(&[kind], 0, Progress::At(Phase::Forward, Step::Place), &[done, next], at(60_000));
+        let told =
+            pace(&[kind], load(0), Progress::At(Phase::Forward, Step::Place), &[done, next], at(60_000));
         assert_eq!(told, Pace { percent: 5, eta: Some(0), is_late: true });
         for end in TaskState::ALL.into_iter().filter(|state| state.is_final()) {
-            let told = pace(&[kind], 0, Progress::Ended(end), &[done, next], at(60_000));
+            let told = pace(&[kind], load(0), Progress::Ended(end), &[done, next], at(60_000));
             let percent = if end == TaskState::Succeeded { 100 } else { 5 };
             assert_eq!(told, Pace { percent, eta: None, is_late: false });
         }
-        assert_eq!(pace(&[kind], 0, Progress::Scheduled, &[], at(0)).percent, 0);
+        assert_eq!(pace(&[kind], load(0), Progress::Scheduled, &[], at(0)).percent, 0);
     }
 
     /// What may happen to a task: each event that its machine allows, with any time between.
@@ -335,7 +359,7 @@ mod tests {
                     marks.push(Mark { phase, step, started_at: at(now), is_done: false, share: 0.0 });
                 }
                 let kinds = kinds(kind, &Strategy::ALL);
-                let pace = pace(&kinds, bytes, progress, &marks, at(now));
+                let pace = pace(&kinds, load(bytes), progress, &marks, at(now));
                 prop_assert!(pace.percent >= percent, "{percent} {pace:?} {progress:?} {marks:?}");
                 prop_assert_eq!(pace.percent == 100, progress == Progress::Ended(TaskState::Succeeded));
                 percent = pace.percent;
