@@ -66,6 +66,7 @@ not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", 501]
 
 [[operations]]
 include-name-regex = "/instances/"
+exclude-operation-id-regex = "Simulation$"
 parameters = {{ "path.id" = "{one}" }}
 
 [[operations]]

@@ -106,8 +106,11 @@ async fn streams_are_bounded_and_leave_nothing() {
 
     // A stream without news says that it is there, and one of a service that stops ends well.
     let url = format!("{}/tasks/{task}/events", api.base());
-    let raw = reqwest::Client::new().get(url).header("x-auth-token", api.token());
-    let mut raw = raw.send().await.unwrap();
+    let mut raw = wait_for("there is room for another", Duration::from_secs(40), async || {
+        let asked = reqwest::Client::new().get(&url).header("x-auth-token", api.token());
+        asked.send().await.ok().filter(|answer| answer.status() == 200)
+    })
+    .await;
     assert_eq!(raw.headers()["content-type"], "text/event-stream");
     assert_eq!(raw.headers()["cache-control"], "no-cache");
     let mut told = String::new();
