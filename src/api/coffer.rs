@@ -2,20 +2,24 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
+use chrono::Utc;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::api::call::{Call, Route, accepted, json as answer};
+use crate::api::call::{Body, Call, Route, accepted, json as answer};
 use crate::api::doc::{Doc, Gives, shape};
 use crate::api::error::Fault;
+use crate::api::fields::closed;
 use crate::api::links::{zoneless, zoneless_millis};
-use crate::api::upgrades;
+use crate::api::{ApiState, events, upgrades};
 use crate::commands;
 use crate::db::{self, instances, tasks};
 use crate::domain::caller::Caller;
+use crate::domain::datastore::EngineKind;
+use crate::domain::estimate::{self, Load};
 use crate::domain::ids::{InstanceId, TaskId};
-use crate::domain::policy::Rule;
+use crate::domain::policy::{Rule, allow};
 use crate::domain::task::{Plan, Progress, StepRecord, Task};
 
 /// The table.
@@ -45,6 +49,14 @@ pub const ROUTES: &[Route] = &[
             .refuses(&[409]),
         |call, caller| Box::pin(cancel(call, caller)),
     ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/tasks/{id}/events",
+        Rule::TaskRead,
+        Doc::new("watchTask", "A task's view each time it changes, until its end", "tasks.md")
+            .gives(200, Gives::Events("task", shape::<TaskView>)),
+        |call, caller| Box::pin(events::watch(call, caller)),
+    ),
 ];
 
 /// A task.
@@ -65,6 +77,15 @@ pub struct TaskView {
     new_instance_id: Option<String>,
     created: String,
     updated: String,
+    /// How much of its way it has passed, 0 to 100, when a task is shown by itself; it never falls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    percent: Option<u8>,
+    /// Seconds until its end while one can be told, when a task is shown by itself; 0 when it is late.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eta: Option<i64>,
+    /// Whether the end that was told has passed, when a task is shown by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    late: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     /// For admins.
@@ -120,6 +141,9 @@ impl TaskView {
             new_instance_id: new.map(|id| id.to_string()),
             created: zoneless(task.created_at),
             updated: zoneless(task.updated_at),
+            percent: None,
+            eta: None,
+            late: None,
             reason: task.reason.clone(),
             operator_reason: task.operator_reason.clone().filter(|_| admin),
             runtime: None,
@@ -156,36 +180,74 @@ async fn list(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     answer(StatusCode::OK, &json!({"tasks": views}))
 }
 
-/// `POST /tasks/{id}/cancel`: 202 with nothing.
+/// The task in the path.
+pub(super) fn task_id(call: &Call) -> Result<TaskId, Fault> {
+    call.param(0).parse().map_err(|_| Fault::not_found(call.param(0)))
+}
+
+/// `POST /tasks/{id}/cancel`: 202 with nothing. A body says nothing; where there is one it is an empty object.
 async fn cancel(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
-    let id: TaskId = call.param(0).parse().map_err(|_| Fault::not_found(call.param(0)))?;
+    if !matches!(call.body, Body::Empty) {
+        closed(&call.json()?, &[])?;
+    }
+    allow(&caller, Rule::InstanceUpdate)?;
+    let id = task_id(&call)?;
     commands::tasks::cancel(&call.state.commands.db, &caller, id).await?;
     Ok(accepted())
 }
 
 /// `GET /tasks/{id}`, with its steps.
 async fn show(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
-    let missing = || Fault::not_found(call.param(0));
-    let id: TaskId = call.param(0).parse().map_err(|_| missing())?;
-    let found: Result<_, db::Error> = call
-        .state
+    let id = task_id(&call)?;
+    let (view, _) = view(&call.state, &caller, id).await?;
+    answer(StatusCode::OK, &json!({"task": view}))
+}
+
+/// The task as it is shown by itself, and whether nothing will happen to it any more.
+///
+/// # Errors
+/// 404; the store's.
+pub(super) async fn view(state: &ApiState, caller: &Caller, id: TaskId) -> Result<(TaskView, bool), Fault> {
+    let missing = || Fault::not_found(id.to_string());
+    let found: Result<_, db::Error> = state
         .commands
         .db
         .read(move |conn| {
             let task = tasks::find(conn, id)?;
             let Some(task) = task else { return Ok(None) };
-            let runtime = instances::find(conn, task.plan.subject())?
-                .map(|found| found.shown_version().runtime.as_str());
-            Ok(Some((tasks::steps(conn, id)?, runtime, task)))
+            let version = instances::find(conn, task.plan.subject())?.map(|it| it.shown_version().clone());
+            Ok(Some((tasks::steps(conn, id)?, tasks::marks(conn, id)?, version, task)))
         })
         .await;
-    let (steps, runtime, task) = found?.ok_or_else(missing)?;
+    let (steps, (bytes, marks), version, task) = found?.ok_or_else(missing)?;
     if !caller.sees(&task.project) {
         return Err(missing());
     }
-    let mut view = TaskView::new(&task, &caller, Some(&steps));
-    view.runtime = runtime.filter(|_| caller.is_admin());
-    answer(StatusCode::OK, &json!({"task": view}))
+    let mut view = TaskView::new(&task, caller, Some(&steps));
+    view.runtime = version.as_ref().filter(|_| caller.is_admin()).map(|version| version.runtime.as_str());
+    // An instance that is gone has no task that runs.
+    let engine = version.map_or(EngineKind::MariaDb, |version| version.engine);
+    let allowed = match &task.plan {
+        Plan::Switch(plan) => &plan.allowed[..],
+        Plan::Create(_) | Plan::Delete(_) | Plan::Upgrade(_) => &[],
+    };
+    let kinds = estimate::kinds(task.kind(), allowed);
+    let pace = estimate::pace(&kinds, Load { bytes, engine }, task.progress, &marks, Utc::now());
+    view.percent = Some(pace.percent);
+    view.eta = pace.eta;
+    view.late = pace.eta.map(|_| pace.is_late);
+    Ok((view, task.progress.state().is_final()))
+}
+
+impl TaskView {
+    /// The view without what changes by itself as time goes by.
+    pub(super) fn still(&self) -> Result<Value, Fault> {
+        let mut still = serde_json::to_value(self).map_err(|e| Fault::Broken(e.into()))?;
+        if let Some(map) = still.as_object_mut() {
+            map.remove("eta");
+        }
+        Ok(still)
+    }
 }
 
 #[cfg(test)]
@@ -260,6 +322,7 @@ pub(super) mod tests {
                 "state",
                 "step",
                 "steps",
+                "strategy",
                 "updated"
             ]
         );

@@ -21,6 +21,8 @@ pub enum Gives {
     Nothing,
     /// Plain text.
     Text,
+    /// A stream of events of this name, each of which holds this shape.
+    Events(&'static str, Shape),
     /// A fault: the route is there for clients that ask for what the service does not have.
     Fault,
     /// An object of this shape.

@@ -17,6 +17,7 @@ pub mod call;
 pub mod coffer;
 pub mod doc;
 pub mod error;
+pub mod events;
 pub mod fields;
 pub mod front;
 pub mod health;
@@ -68,6 +69,8 @@ pub struct ApiState {
     pub zone: String,
     /// What its metrics show besides its own.
     pub watched: health::Watched,
+    /// The streams of events that are open.
+    pub streams: Arc<events::Streams>,
 }
 
 impl ApiState {
@@ -81,6 +84,7 @@ impl ApiState {
             maintenance: maintenance::Watch::default(),
             zone: "db.coffer.internal".to_owned(),
             watched: health::Watched::default(),
+            streams: Arc::default(),
         }
     }
 
@@ -119,6 +123,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
     let state = Data::new(state);
+    let streams = Arc::clone(&state.streams);
     let server = HttpServer::new(move || {
         let state = state.clone();
         App::new().configure(move |config| app_config(config, state))
@@ -134,6 +139,8 @@ pub async fn serve(
     let handle = server.handle();
     let stop = async move {
         shutdown.await;
+        // They would last as long as what they tell of.
+        streams.close();
         handle.stop(true).await;
         // The server's own end is the answer.
         std::future::pending::<()>().await;

@@ -158,6 +158,13 @@ fn content(gives: Gives, schemas: &mut BTreeMap<String, Value>) -> Option<Value>
         Gives::Nothing => return None,
         Gives::Fault => json!({"$ref": "#/components/schemas/Fault"}),
         Gives::Text => return Some(json!({"text/plain": {"schema": {"type": "string"}}})),
+        Gives::Events(name, shape) => {
+            let data = json!({"type": "string", "contentMediaType": "application/json",
+                              "contentSchema": refer(shape, schemas)});
+            let event = json!({"type": "object", "properties": {"event": {"const": name}, "data": data},
+                               "required": ["event", "data"]});
+            return Some(json!({"text/event-stream": {"schema": event}}));
+        }
         Gives::Whole(shape) => refer(shape, schemas),
         Gives::One(key, shape) => closed(json!({key: refer(shape, schemas)}), json!([key])),
         Gives::Many(key, shape) => {
@@ -253,6 +260,7 @@ fn reason(code: u16) -> &'static str {
         401 => "No token, or one that does not hold",
         403 => "Not for this project or role",
         404 => "Nothing that the caller may know of",
+        409 => "Past the point at which it could be done",
         413 => "A limit: the body's size, a quota, room, or too many requests",
         415 => "The body is not said to be JSON",
         422 => "Not in this state",

@@ -211,7 +211,10 @@ async fn a_body_is_json_of_a_bearable_size() {
     let (token, project) = door.login("coffer");
     let writes: Vec<_> = routes()
         .filter(|route| {
-            matches!(route.method, "POST" | "PUT" | "PATCH") && !route.path.ends_with("/clusters")
+            // Where a body says nothing there need be none.
+            matches!(route.method, "POST" | "PUT" | "PATCH")
+                && !route.path.ends_with("/clusters")
+                && !route.path.ends_with("/cancel")
         })
         .collect();
     assert!(writes.len() >= 5);
@@ -455,6 +458,7 @@ async fn without_the_built_in_identity_there_is_none() {
         maintenance: maintenance::Watch::default(),
         zone: "z".into(),
         watched: health::Watched::default(),
+        streams: Arc::default(),
     });
     let app = serve_in_process(state).await;
     for path in ["/identity", "/identity/v3", "/identity/v3/auth/tokens"] {
@@ -512,6 +516,7 @@ async fn a_panic_is_a_500_with_a_body() {
         maintenance: maintenance::Watch::default(),
         zone: "z".into(),
         watched: health::Watched::default(),
+        streams: Arc::default(),
     });
     let app = serve_in_process(state).await;
     let get =
@@ -567,6 +572,7 @@ async fn each_refusal_has_a_text_for_the_caller_and_one_for_the_operator() {
         maintenance: maintenance::Watch::default(),
         zone: "z".into(),
         watched: health::Watched::default(),
+        streams: Arc::default(),
     }))
     .await;
     let secret = json!({"instance": {"name": "a", "flavorRef": 1, "volume": {"size": "hunter2"}}});

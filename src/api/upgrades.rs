@@ -18,9 +18,10 @@ use crate::db::known::Catalogue;
 use crate::db::{self, generations, instances, known, tasks};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::DatastoreVersion;
+use crate::domain::estimate::{self, Load};
 use crate::domain::instance::Instance;
 use crate::domain::matrix::Way;
-use crate::domain::policy::Rule;
+use crate::domain::policy::{Rule, allow};
 use crate::domain::question::Finding;
 use crate::domain::refusal::Refusal;
 use crate::domain::switch::{self, KEEP_HOURS, Known, MOST_KEEP_HOURS, Strategy, Wishes, choose};
@@ -44,7 +45,7 @@ pub const ROUTES: &[Route] = &[
             .takes::<UpgradeRequest>(sample!("upgrade-request"))
             .gives(202, Gives::One("upgrade", shape::<UpgradeView>))
             .or(200, Gives::One("upgrade", shape::<DryRunView>))
-            .refuses(&[422, 503]),
+            .refuses(&[422, 501]),
         |call, caller| Box::pin(ask_for_upgrade(call, caller)),
     ),
     Route::project(
@@ -188,18 +189,11 @@ impl From<&DryRun> for DryRunView {
 }
 
 impl StrategyView {
-    /// What a strategy takes on the machines on which it was measured (api-ref: `upgrades.md`, estimates).
-    fn new(strategy: Strategy, bytes: i64) -> Self {
-        let gigabytes = f64::from(u32::try_from(bytes >> 20).unwrap_or(u32::MAX)) / 1024.0;
-        let (expected_gap, expected_duration) = match strategy {
-            Strategy::Twin => (0.5, 10.0 + 60.0 * gigabytes),
-            Strategy::InPlace => (5.0 + 8.0 * gigabytes, 10.0 + 8.0 * gigabytes),
-        };
-        let tenths = |seconds: f64| (seconds * 10.0).round() / 10.0;
+    fn new(strategy: Strategy, load: Load) -> Self {
         Self {
             strategy: strategy.as_str(),
-            expected_gap: tenths(expected_gap),
-            expected_duration: tenths(expected_duration),
+            expected_gap: estimate::gap(strategy, load),
+            expected_duration: estimate::duration(strategy, load),
         }
     }
 }
@@ -272,6 +266,7 @@ fn parse(body: &Map<String, Value>) -> Result<Asked, Fault> {
 /// `POST /instances/{id}/upgrades`: 202 with the upgrade, or for a dry run 200 with what it would meet.
 async fn ask_for_upgrade(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     let asked = parse(&call.json()?)?;
+    allow(&caller, Rule::InstanceUpdate)?;
     let id = call.instance_id()?;
     let instance = load(&call, &caller, id).await?;
     let own = &instance.shown_version().datastore;
@@ -340,7 +335,7 @@ fn target(
     } else {
         Err(Refusal::Unavailable(format!("The instance's host cannot run {}.", version.title())))
     };
-    let bytes = instance.seen.used_bytes.unwrap_or_default();
+    let load = Load { bytes: instance.seen.used_bytes.unwrap_or_default(), engine: version.engine };
     let by_replica = instance.running.as_ref().is_some_and(|running| {
         known
             .paths
@@ -349,11 +344,12 @@ fn target(
     });
     let (strategies, reason) = match allowed {
         Ok(strategies) => {
-            (strategies.into_iter().map(|strategy| StrategyView::new(strategy, bytes)).collect(), None)
+            (strategies.into_iter().map(|strategy| StrategyView::new(strategy, load)).collect(), None)
         }
         Err(Refusal::NoSwitch { .. }) if by_replica => {
             (Vec::new(), Some("Only the action upgrades to it, by way of a new instance.".to_owned()))
         }
+        Err(Refusal::NoSwitch { .. }) => (Vec::new(), Some("No enabled path leads to it.".to_owned())),
         Err(refusal) => (Vec::new(), Some(refusal.to_string())),
     };
     TargetView {

@@ -9,16 +9,18 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
+use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Subcommand;
 
 use crate::cli::accounts::{Accounts, store_config};
 use crate::cli::state::Folders;
 use crate::commands::paths::{self, NewPath, PathChange, VersionName};
-use crate::commands::tasks;
+use crate::commands::tasks::{self, Dossier};
 use crate::db::{self, Config, Db};
 use crate::domain::caller::{Caller, Level};
-use crate::domain::ids::ProjectId;
+use crate::domain::ids::{ProjectId, TaskId};
 use crate::domain::matrix::{Edge, Way};
+use crate::domain::task::{Plan, Progress};
 
 /// Arguments of `coffer admin`.
 #[derive(Debug, clap::Args)]
@@ -47,6 +49,19 @@ enum What {
 enum TaskCommand {
     /// Lists every task that needs an operator, with the reason
     List,
+    /// Shows everything that is known of a task
+    Show {
+        /// The task's id
+        task: String,
+    },
+    /// Ends a stuck upgrade of the same instance as it stands, and keeps what it made
+    Resolve {
+        /// The task's id
+        task: String,
+        /// The server that serves: old or new, its version, or its id; it must be so by the service's records
+        #[arg(long)]
+        serving: String,
+    },
     /// Lets a stuck task go on with the step at which it is stuck, after what stood in its way was mended
     Retry {
         /// The task's id
@@ -174,13 +189,121 @@ async fn manage_tasks(db: &Db, what: TaskCommand) -> anyhow::Result<()> {
                 println!("    {}", operator.unwrap_or("no cause was recorded"));
             }
         }
+        TaskCommand::Show { task } => {
+            show(&tasks::dossier(db, &caller, task_id(&task)?).await?)?;
+        }
+        TaskCommand::Resolve { task, serving } => {
+            let ended = tasks::resolve(db, &caller, task_id(&task)?, &serving).await?;
+            println!("{} has ended: {}", ended.task.id, ended.task.progress.state().as_str());
+            print_servers(&ended);
+            println!("a server that runs fenced takes writes when it was started anew: end its process");
+        }
         TaskCommand::Retry { task } => {
-            let id = task.parse().map_err(|_| anyhow::anyhow!("{task} is no task id: expected a UUID"))?;
-            let task = tasks::retry(db, &caller, id).await?;
+            let task = tasks::retry(db, &caller, task_id(&task)?).await?;
             println!("{} goes on", task.id);
         }
     }
     Ok(())
+}
+
+fn task_id(text: &str) -> anyhow::Result<TaskId> {
+    text.parse().map_err(|_| anyhow::anyhow!("{text} is no task id: expected a UUID"))
+}
+
+fn moment(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+fn show(known: &Dossier) -> anyhow::Result<()> {
+    let Dossier { task, steps, instance, hold, relay, .. } = known;
+    println!("task {}", task.id);
+    println!("  kind       {}", task.kind().as_str());
+    println!("  project    {}", task.project);
+    println!("  state      {}", task.progress.state().as_str());
+    if let Progress::At(phase, step) = task.progress {
+        println!("  at         {} {}, tried {} times", phase.as_str(), step.as_str(), task.attempts);
+    }
+    println!("  accepted   {}", moment(task.created_at));
+    println!("  moved      {}", moment(task.updated_at));
+    for (what, told) in [("reason", &task.reason), ("cause", &task.operator_reason)] {
+        if let Some(told) = told {
+            println!("  {what:<9}  {told}");
+        }
+    }
+    if task.cancel_asked {
+        println!("  its customer wants it to end");
+    }
+    println!("plan\n{}", indented(&serde_json::to_string_pretty(&task.plan)?));
+    println!("report\n{}", indented(&serde_json::to_string_pretty(&task.report)?));
+    println!("steps");
+    for step in steps {
+        let outcome = step.outcome.as_deref().unwrap_or("runs");
+        let took = step.ended_at.map(|end| end - step.started_at);
+        let took = took.map_or_else(String::new, |took| format!(" after {} ms", took.num_milliseconds()));
+        println!(
+            "  {}  {:<8} {:<12} try {:<2}  {outcome}{took}",
+            moment(step.started_at),
+            step.phase,
+            step.step,
+            step.attempt
+        );
+        for told in [&step.progress, &step.detail].into_iter().flatten() {
+            println!("      {told}");
+        }
+    }
+    match instance {
+        Some(instance) => println!("instance {} is {}", instance.id, instance.state.trove_status()),
+        None => println!("the instance is gone"),
+    }
+    if let Some(fault) = instance.as_ref().and_then(|instance| instance.fault.as_ref()) {
+        println!("  fault of {}: {}", moment(fault.at), fault.message);
+    }
+    match hold {
+        Some(hold) if hold.task == task.id => {
+            let cut = if hold.cut { ", open ones were ended" } else { "" };
+            println!("its address holds connections since {}{cut}", moment(hold.since));
+        }
+        Some(hold) => println!("its address is held by the task {}", hold.task),
+        None => println!("its address holds nothing"),
+    }
+    if let Some((address, port)) = relay {
+        println!("its relay listens on {address}:{port}");
+    }
+    print_servers(known);
+    Ok(())
+}
+
+/// The instance's servers: what each is, and what is kept of it until when.
+fn print_servers(known: &Dossier) {
+    println!("servers");
+    for server in &known.servers {
+        let it = &server.generation;
+        let side = match &known.task.plan {
+            Plan::Switch(plan) if plan.old == it.id => "old, ",
+            Plan::Switch(plan) if plan.new == it.id => "new, ",
+            Plan::Switch(_) | Plan::Create(_) | Plan::Delete(_) | Plan::Upgrade(_) => "",
+        };
+        let wanted = if it.wanted_running { "shall run" } else { "shall be stopped" };
+        let fence = if it.read_only { "fenced" } else { "takes writes" };
+        println!("  {}  {side}{} on {}, {}", it.id, it.version.title(), it.host, it.role.as_str());
+        println!("      {wanted}, {fence} by its settings");
+        if let Some(until) = server.keep_until {
+            println!("      kept until {}", moment(until));
+        }
+        if let Some(bytes) = server.used_bytes {
+            println!("      {} MB when it was last looked at", bytes >> 20);
+        }
+        if let Some((at, version)) = &server.answered {
+            println!("      answered {version} at {}", moment(*at));
+        }
+        if let Some(trouble) = &server.trouble {
+            println!("      trouble: {trouble}");
+        }
+    }
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect::<String>().trim_end().to_owned()
 }
 
 fn distinct(ways: Vec<Way>) -> anyhow::Result<Vec<Way>> {

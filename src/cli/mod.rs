@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod admin;
 pub mod api;
 pub mod bench;
+pub mod cloud;
 pub mod demo;
 pub mod dev;
 pub mod doctor;
@@ -16,6 +17,7 @@ pub mod private;
 pub mod shim;
 pub mod signals;
 pub mod state;
+pub mod upgrade;
 pub mod worker;
 
 use std::process::ExitCode;
@@ -36,6 +38,8 @@ enum Command {
     Dev(dev::Args),
     /// Upgrades a real database under load and shows what happened
     Demo(demo::Args),
+    /// Upgrades an instance, or says what that would meet
+    Upgrade(upgrade::Args),
     /// Serves the API alone, on the Postgres named by DATABASE_URL
     Api(api::Args),
     /// Runs the tasks of one host and keeps its servers up
@@ -74,6 +78,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         // It gives up root's rights before it has a second thread.
         Command::Endpoint(args) => endpoint::run(args),
+        Command::Upgrade(args) => return upgrade::main(args),
         Command::Api(args) => block_on(api::run(args)),
         Command::Worker(args) => block_on(worker::run(args)),
         Command::Dev(args) => block_on(dev::run(args)),

@@ -2,24 +2,25 @@
 //! leads one on that is stuck.
 
 use crate::commands::Error;
-use crate::db::{Db, events, tasks};
+use crate::db::{Db, endpoints, events, generations, instances, tasks};
 use crate::domain::caller::Caller;
 use crate::domain::ids::TaskId;
+use crate::domain::instance::{Fault, Instance, InstanceEvent};
 use crate::domain::policy::{Rule, allow};
 use crate::domain::refusal::Refusal;
-use crate::domain::task::{Phase, Progress, Task, TaskEvent, TaskKind};
+use crate::domain::task::{Phase, Progress, StepRecord, Task, TaskEvent, TaskKind, TaskState};
 
 /// Has a task end before its one-way point: its steps are undone. `Ok` also when that was asked before.
 ///
 /// # Errors
-/// A refusal: 404, 403 by role, 409 for one that is past that point, has ended, or is not of a kind that can be ended.
+/// A refusal: 403 by role, 404, 409 for one that is past that point, has ended, or is not of a kind that can be ended.
 pub async fn cancel(db: &Db, caller: &Caller, id: TaskId) -> Result<Task, Error> {
+    allow(caller, Rule::InstanceUpdate)?;
     let caller = caller.clone();
     db.transact(move |conn| {
         let mut task = tasks::lock(conn, id)?
             .filter(|task| caller.sees(&task.project))
             .ok_or_else(|| Refusal::NotFound { what: id.to_string() })?;
-        allow(&caller, Rule::InstanceUpdate)?;
         let kind = task.kind();
         let too_late =
             |why: &str| Refusal::TooLate { what: format!("Task {id} cannot be cancelled: {why}.") };
@@ -113,4 +114,110 @@ pub async fn retry(db: &Db, caller: &Caller, id: TaskId) -> Result<Task, Error> 
         Ok(tasks::find(conn, id)?.unwrap_or(task))
     })
     .await
+}
+
+/// Everything that is known of a task.
+#[derive(Clone, Debug)]
+pub struct Dossier {
+    /// The task.
+    pub task: Task,
+    /// Each try of each step.
+    pub steps: Vec<StepRecord>,
+    /// The instance that it is about, as long as it is there.
+    pub instance: Option<Instance>,
+    /// The hold on the instance's address.
+    pub hold: Option<endpoints::Hold>,
+    /// Where its relay listens.
+    pub relay: Option<(String, u16)>,
+    /// The instance's servers, the first one in front.
+    pub servers: Vec<generations::Standing>,
+}
+
+/// Everything that is known of a task, for whoever must lead it out of trouble.
+///
+/// # Errors
+/// A refusal: 403 by role, 404.
+pub async fn dossier(db: &Db, caller: &Caller, id: TaskId) -> Result<Dossier, Error> {
+    allow(caller, Rule::Manage)?;
+    db.read(move |conn| {
+        let task = tasks::find(conn, id)?.ok_or_else(|| Refusal::NotFound { what: id.to_string() })?;
+        let subject = task.plan.subject();
+        Ok(Dossier {
+            steps: tasks::steps(conn, id)?,
+            instance: instances::find(conn, subject)?,
+            hold: endpoints::hold_of(conn, subject)?,
+            relay: endpoints::relay(conn, id)?,
+            servers: generations::standing(conn, subject)?,
+            task,
+        })
+    })
+    .await
+}
+
+/// Hours that the other server's data is kept at least, when a task is resolved.
+const KEPT_HOURS: u32 = 24;
+
+/// Ends a stuck upgrade of the same instance as it stands: an operator says which server serves, and it must be so by the
+/// service's records. Hold, relay and claims go; the server that serves shall run and take writes, and the other one's
+/// data is kept.
+///
+/// # Errors
+/// A refusal: 403 by role, 404, 422 for what is not stuck, is no such upgrade, or is not as was said.
+pub async fn resolve(db: &Db, caller: &Caller, id: TaskId, said: &str) -> Result<Dossier, Error> {
+    allow(caller, Rule::Manage)?;
+    let (by, said) = (caller.clone(), said.to_owned());
+    db.transact(move |conn| {
+        let mut task = tasks::lock(conn, id)?.ok_or_else(|| Refusal::NotFound { what: id.to_string() })?;
+        let subject = task.plan.subject();
+        let mut instance = instances::lock(conn, subject)?
+            .ok_or_else(|| Refusal::Blocked(format!("Task {id}: its instance is gone.")))?;
+        let serving = instance.running.as_ref().map(|running| running.generation);
+        let end = crate::domain::resolve::decide(&task, serving, &said)?;
+        let earlier = generations::retired(conn, subject)?.filter(|kept| kept.id != end.other);
+        if let Some(earlier) = earlier {
+            return Err(Refusal::Blocked(format!(
+                "Task {id}: the instance keeps the server {} of an earlier upgrade, and one more cannot be kept: mend \
+                 what stands in the way, and retry.",
+                earlier.id
+            ))
+            .into());
+        }
+        endpoints::release(conn, subject, id)?;
+        endpoints::close_relay(conn, id)?;
+        // The other one first: at no time may both of them take writes.
+        generations::set_settings(conn, end.other, true, false)?;
+        generations::set_wanted(conn, end.other, false)?;
+        generations::keep_at_least(conn, end.other, KEPT_HOURS)?;
+        generations::set_settings(conn, end.serving, false, true)?;
+        generations::set_wanted(conn, end.serving, true)?;
+        instance.state = instance.state.after(InstanceEvent::UpgradeEnded).map_err(|e| {
+            Refusal::Blocked(format!("Task {id}: its instance is not being upgraded: {e}."))
+        })?;
+        if end.state == TaskState::Succeeded {
+            instance.fault = None;
+            task.reason = None;
+        } else {
+            instance.fault = Some(Fault {
+                message: task.reason.clone().unwrap_or_else(|| "The upgrade was ended by an operator.".to_owned()),
+                details: task.operator_reason.clone(),
+                at: chrono::Utc::now(),
+            });
+        }
+        instances::save(conn, &instance)?;
+        tasks::advance(conn, &task, Progress::Ended(end.state), std::time::Duration::ZERO)?;
+        events::record(
+            conn,
+            &events::Event {
+                project: &task.project,
+                instance: Some(subject),
+                task: Some(id),
+                actor: &by.user,
+                what: "task_resolved",
+                data: serde_json::json!({"state": end.state.as_str(), "serving": end.serving}),
+            },
+        )
+        .map_err(Error::from)
+    })
+    .await?;
+    dossier(db, caller, id).await
 }

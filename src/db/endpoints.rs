@@ -1,6 +1,7 @@
 //! Endpoints: the address of each instance and the generation that it leads to. The endpoint role applies a row and
 //! writes the epoch that it applied.
 
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 
 use crate::db::schema::{endpoints, holds, relays};
@@ -93,6 +94,31 @@ pub fn held_ms(conn: &mut Conn, instance: InstanceId) -> Result<Option<i64>, Err
     .optional()
     .map_err(Error::query("ask how long the endpoint has held"))?;
     Ok(held.map(|held| held.ms))
+}
+
+/// A hold on an instance's address.
+#[derive(Clone, Debug)]
+pub struct Hold {
+    /// The task that made it.
+    pub task: TaskId,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Whether open connections were ended, too.
+    pub cut: bool,
+}
+
+/// The hold on the instance's address.
+///
+/// # Errors
+/// The store's.
+pub fn hold_of(conn: &mut Conn, instance: InstanceId) -> Result<Option<Hold>, Error> {
+    let found: Option<(uuid::Uuid, DateTime<Utc>, bool)> = holds::table
+        .find(instance.0)
+        .select((holds::task_id, holds::since, holds::cut))
+        .first(conn)
+        .optional()
+        .map_err(Error::query("read a hold"))?;
+    Ok(found.map(|(task, since, cut)| Hold { task: TaskId(task), since, cut }))
 }
 
 /// Whether the endpoint role has applied the instance's newest epoch; true when it has no endpoint.

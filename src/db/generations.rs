@@ -237,6 +237,62 @@ pub fn retired(conn: &mut Conn, instance: InstanceId) -> Result<Option<Kept>, Er
     }))
 }
 
+/// Keeps what a generation holds for so many hours from now, and longer where that was said before: it is retired.
+///
+/// # Errors
+/// The store's.
+pub fn keep_at_least(conn: &mut Conn, id: GenerationId, hours: u32) -> Result<(), Error> {
+    diesel::sql_query(
+        "update generations set role = 'retired', \
+         keep_until = greatest(keep_until, now() + $2 * interval '1 hour') where id = $1 and role <> 'dropped'",
+    )
+    .bind::<SqlUuid, _>(id.0)
+    .bind::<BigInt, _>(i64::from(hours))
+    .execute(conn)
+    .map(|_| ())
+    .map_err(Error::query("keep a generation"))
+}
+
+/// How a generation stands, for an operator.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// It.
+    pub generation: Generation,
+    /// Until when it is kept, where it is retired.
+    pub keep_until: Option<DateTime<Utc>>,
+    /// What it takes, in bytes, as was seen last.
+    pub used_bytes: Option<i64>,
+    /// When its server last answered, and what version.
+    pub answered: Option<(DateTime<Utc>, String)>,
+    /// Why it did not, when it did not.
+    pub trouble: Option<String>,
+}
+
+/// How every generation of the instance stands that holds something on a host, the first one in front.
+///
+/// # Errors
+/// The store's.
+pub fn standing(conn: &mut Conn, instance: InstanceId) -> Result<Vec<Standing>, Error> {
+    type Seen = (Option<DateTime<Utc>>, Option<i64>, Option<DateTime<Utc>>, Option<String>, Option<String>);
+    of_instance(conn, instance)?
+        .into_iter()
+        .map(|generation| {
+            let (keep_until, used_bytes, at, version, trouble): Seen = generations::table
+                .find(generation.id.0)
+                .select((
+                    generations::keep_until,
+                    generations::used_bytes,
+                    generations::answered_at,
+                    generations::answered_version,
+                    generations::trouble,
+                ))
+                .first(conn)
+                .map_err(Error::query("read how a generation stands"))?;
+            Ok(Standing { generation, keep_until, used_bytes, answered: at.zip(version), trouble })
+        })
+        .collect()
+}
+
 /// The retired generations of `host` whose time is over and whose instance no task has claimed.
 ///
 /// # Errors

@@ -60,7 +60,7 @@ diesel::table! {
         reason -> Nullable<Text>, operator_reason -> Nullable<Text>, not_before -> Timestamptz,
         lease_owner -> Nullable<Text>, lease_until -> Nullable<Timestamptz>, lease_generation -> BigInt,
         created_at -> Timestamptz, updated_at -> Timestamptz, ended_at -> Nullable<Timestamptz>,
-        cancel_asked -> Bool, report -> Jsonb,
+        cancel_asked -> Bool, report -> Jsonb, bytes -> Nullable<BigInt>,
     }
 }
 diesel::table! {
@@ -70,7 +70,7 @@ diesel::table! {
     task_steps (id) {
         id -> BigInt, task_id -> Uuid, phase -> Text, step -> Text, attempt -> Integer, outcome -> Nullable<Text>,
         detail -> Nullable<Text>, progress -> Nullable<Text>, started_at -> Timestamptz,
-        ended_at -> Nullable<Timestamptz>,
+        ended_at -> Nullable<Timestamptz>, share -> Float4,
     }
 }
 diesel::table! {

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{
+    Array, BigInt, Bool, Float, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid,
+};
 use uuid::Uuid;
 
 use crate::db::schema::{task_instances, task_steps, tasks};
 use crate::db::{Conn, Error};
+use crate::domain::estimate::{self, Mark};
 use crate::domain::ids::{HostId, InstanceId, ProjectId, TaskId};
 use crate::domain::task::{Phase, Plan, Progress, Step, StepRecord, Task, TaskState};
 use crate::testing::{Defect, planted};
@@ -485,16 +488,73 @@ pub fn end_step(conn: &mut Conn, record: i64, outcome: &str, detail: Option<&str
         .map_err(Error::query("end a step"))
 }
 
-/// Records what a running step says of itself.
+/// Records what a running step says of itself, and the share of it that this tells: the greatest one stays.
 ///
 /// # Errors
 /// The store's.
 pub fn tell_step(conn: &mut Conn, record: i64, progress: &str) -> Result<(), Error> {
-    diesel::update(task_steps::table.find(record).filter(task_steps::outcome.is_null()))
-        .set(task_steps::progress.eq(progress))
-        .execute(conn)
-        .map(|_| ())
-        .map_err(Error::query("tell of a step"))
+    diesel::sql_query(
+        "update task_steps set progress = $2, share = greatest(share, $3) where id = $1 and outcome is null",
+    )
+    .bind::<BigInt, _>(record)
+    .bind::<Text, _>(progress)
+    .bind::<Float, _>(estimate::share(progress).unwrap_or(0.0))
+    .execute(conn)
+    .map(|_| ())
+    .map_err(Error::query("tell of a step"))
+}
+
+/// By what it is told how far a task is: the size of its data when it was accepted, and its steps' records.
+///
+/// # Errors
+/// The store's.
+pub fn marks(conn: &mut Conn, task: TaskId) -> Result<(i64, Vec<Mark>), Error> {
+    let doing = "read how far a task is";
+    type MarkRow = (String, String, DateTime<Utc>, Option<String>, f32);
+    let bytes: Option<Option<i64>> =
+        tasks::table.find(task.0).select(tasks::bytes).first(conn).optional().map_err(Error::query(doing))?;
+    let rows: Vec<MarkRow> = task_steps::table
+        .filter(task_steps::task_id.eq(task.0))
+        .order(task_steps::id)
+        .select((
+            task_steps::phase,
+            task_steps::step,
+            task_steps::started_at,
+            task_steps::outcome,
+            task_steps::share,
+        ))
+        .load(conn)
+        .map_err(Error::query(doing))?;
+    let marks: Result<_, Error> = rows
+        .into_iter()
+        .map(|(phase, step, started_at, outcome, share)| {
+            let is_done = outcome.as_deref() == Some("done");
+            Ok(Mark { phase: phase.parse()?, step: step.parse()?, started_at, is_done, share })
+        })
+        .collect();
+    Ok((bytes.flatten().unwrap_or(0), marks?))
+}
+
+/// What changes whenever something is to be seen of a task: cheap to ask, and equal while nothing is.
+///
+/// # Errors
+/// The store's.
+pub fn sign(conn: &mut Conn, task: TaskId) -> Result<Option<String>, Error> {
+    #[derive(QueryableByName)]
+    struct Sign {
+        #[diesel(sql_type = Text)]
+        sign: String,
+    }
+    let found: Option<Sign> = diesel::sql_query(
+        "select concat_ws('/', t.state, t.step, t.updated_at, s.id, s.outcome, s.progress) as sign from tasks t \
+         left join lateral (select id, outcome, progress from task_steps where task_id = t.id order by id desc limit 1) \
+         s on true where t.id = $1",
+    )
+    .bind::<SqlUuid, _>(task.0)
+    .get_result(conn)
+    .optional()
+    .map_err(Error::query("look whether a task has changed"))?;
+    Ok(found.map(|found| found.sign))
 }
 
 /// The task's steps as they were tried, in order.

@@ -5,6 +5,7 @@
 
 pub mod caller;
 pub mod datastore;
+pub mod estimate;
 pub mod flavor;
 pub mod generation;
 pub mod ids;
@@ -15,6 +16,7 @@ pub mod postgresql;
 pub mod question;
 pub mod quota;
 pub mod refusal;
+pub mod resolve;
 pub mod simulation;
 pub mod switch;
 pub mod task;

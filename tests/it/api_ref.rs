@@ -180,8 +180,36 @@ const VERIFIES: &[Ask] = &[
     ask(MEMBER, "GET", "/instances/{new}", None, 200, Some("instance-verify-upgrade")),
     ask(MEMBER, "GET", "/tasks", None, 200, Some("tasks")),
     ask(MEMBER, "GET", "/tasks/{task}", None, 200, Some("task")),
-    ask(MEMBER, "GET", "/instances/{instance}/upgrades", None, 200, Some("upgrades")),
     ask(MEMBER, "PATCH", "/instances/{new}", Some("instance-detach-request"), 202, None),
+    ask(ADMIN, "GET", "/mgmt/upgrade-paths", None, 200, Some("upgrade-paths")),
+];
+/// The same instance, once it is alone again.
+const SWITCHES: &[Ask] = &[
+    ask(MEMBER, "GET", "/instances/{instance}/upgrade-targets", None, 200, Some("upgrade-targets")),
+    ask(
+        MEMBER,
+        "POST",
+        "/instances/{instance}/upgrades",
+        Some("upgrade-dry-run-request"),
+        200,
+        Some("upgrade-dry-run"),
+    ),
+    ask(
+        MEMBER,
+        "POST",
+        "/instances/{instance}/upgrades",
+        Some("upgrade-request"),
+        202,
+        Some("upgrade-response"),
+    ),
+];
+const SWITCHED: &[Ask] = &[
+    ask(MEMBER, "GET", "/tasks/{upgrade}", None, 200, Some("task-upgrade")),
+    ask(MEMBER, "GET", "/instances/{instance}/upgrades", None, 200, Some("upgrades")),
+    ask(MEMBER, "POST", "/tasks/{upgrade}/cancel", None, 409, Some("fault-conflict")),
+    ask(MEMBER, "PATCH", "/instances/{instance}", Some("instance-version-request"), 202, None),
+];
+const REFUSES: &[Ask] = &[
     ask(MEMBER, "POST", "/instances", Some("fault-bad-request-request"), 400, Some("fault-bad-request")),
     ask("", "GET", "/instances", None, 401, Some("fault-unauthorized")),
     ask("coffer-reader", "DELETE", "/instances/{instance}", None, 403, Some("fault-forbidden")),
@@ -198,7 +226,6 @@ const VERIFIES: &[Ask] = &[
     ask(MEMBER, "POST", "/clusters", None, 501, Some("fault-not-implemented")),
     ask(ADMIN, "GET", "/mgmt/quotas/{project}", None, 200, Some("quotas")),
     ask(ADMIN, "PUT", "/mgmt/quotas/{project}", Some("quotas-request"), 200, Some("quotas-set")),
-    ask(ADMIN, "GET", "/mgmt/upgrade-paths", None, 200, Some("upgrade-paths")),
     ask(ADMIN, "POST", "/mgmt/upgrade-paths", Some("upgrade-path-request"), 200, Some("upgrade-path")),
     ask(ADMIN, "GET", "/mgmt/upgrade-paths/{path}", None, 200, Some("upgrade-path")),
     ask(
@@ -267,6 +294,7 @@ impl Story {
                 Some("upgrade-action-response") => {
                     drop(self.names.insert("new", text(&body["instance"]["id"])))
                 }
+                Some("upgrade-response") => drop(self.names.insert("upgrade", text(&body["upgrade"]["id"]))),
                 Some("upgrade-path") => drop(self.names.insert("path", text(&body["upgrade_path"]["id"]))),
                 Some("tasks") => drop(self.names.insert("task", text(&body["tasks"][0]["id"]))),
                 _ => {}
@@ -331,6 +359,9 @@ fn normal(value: &Value, key: &str, seen: &mut Vec<String>) -> Value {
         }
         Value::Array(list) => list.iter().map(|value| normal(value, key, seen)).collect(),
         Value::Number(_) if key == "used" => json!(0.12),
+        Value::Number(_) if key == "gap_ms" => json!(412),
+        // How far the worker has come is chance.
+        Value::String(text) if key == "state" && text == "running" => json!("scheduled"),
         Value::Number(number) if key == "remaining" && number.as_u64() > Some(100) => json!(199),
         Value::String(text) if key == "operating_status" && !text.is_empty() => json!("HEALTHY"),
         Value::String(text) => Value::String(words(text, seen)),
@@ -402,6 +433,22 @@ async fn every_sample_is_what_the_service_answers() {
     story.tell(SERVES).await;
     wait_until(&story, &serving, "/instances/{new}", "VERIFY_UPGRADE").await;
     story.tell(VERIFIES).await;
+    wait_until(&story, &serving, "/instances/{new}", "ACTIVE").await;
+    wait_until(&story, &serving, "/instances/{instance}", "ACTIVE").await;
+    // The documented matrix has no path that is open to a twin.
+    let sql = "update upgrade_paths set ways = array['replica', 'in_place', 'twin'] where id in (select p.id \
+               from upgrade_paths p join datastore_versions a on a.id = p.from_version_id and a.name = '10.1' \
+               join datastore_versions b on b.id = p.to_version_id and b.name = '10.4')";
+    assert_eq!(roles.db().await.execute(sql, &[]).await.unwrap(), 1);
+    // Before the look at the server the strategy is open.
+    let point = "upgrade_auto.forward.examine.before";
+    roles.arm(point);
+    story.tell(SWITCHES).await;
+    roles.reached(point).await;
+    roles.disarm(point);
+    wait_until(&story, &serving, "/instances/{instance}", "ACTIVE").await;
+    story.tell(SWITCHED).await;
+    story.tell(REFUSES).await;
 
     // Whose limits these are is chosen at start.
     let door = Door::open_as(Setting { profile: Profile::Trove, ..Setting::default() }).await;
@@ -446,7 +493,7 @@ fn every_sample_has_its_page_and_is_sent() {
             }
         }
     }
-    let told: BTreeSet<String> = [BEGIN, SERVES, VERIFIES]
+    let told: BTreeSet<String> = [BEGIN, SERVES, VERIFIES, SWITCHES, SWITCHED, REFUSES]
         .iter()
         .flat_map(|part| part.iter())
         .flat_map(|it| [it.request, it.answer])

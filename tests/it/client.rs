@@ -1,21 +1,30 @@
 //! The unmodified OpenStack client against the bed, through its `clouds.yaml`.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use coffer::cli::demo::client::Client;
-use serde_json::Value;
+use coffer::domain::switch::Strategy;
+use serde_json::{Value, json};
 
+use crate::harness::roles::Roles;
 use crate::harness::{ask_for_detach, ask_for_upgrade, bed, delete, healthy, password, status};
+use crate::switch::{ended, only, simulated};
 
 /// Runs the client; its standard output as JSON where it asks for it.
 pub fn openstack(cloud: &str, args: &[&str]) -> Result<Value, String> {
+    openstack_of(&bed().state.join("clouds.yaml"), cloud, args)
+}
+
+/// The same for the clouds of this file.
+fn openstack_of(clouds: &Path, cloud: &str, args: &[&str]) -> Result<Value, String> {
     let program = std::env::var("COFFER_TEST_CLIENT")
         .expect("COFFER_TEST_CLIENT is not set: `make test` installs the client and says where it is");
     let output = Command::new(program)
         .args(["--os-cloud", cloud])
         .args(args)
-        .env("OS_CLIENT_CONFIG_FILE", bed().state.join("clouds.yaml"))
+        .env("OS_CLIENT_CONFIG_FILE", clouds)
         .output()
         .unwrap();
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -111,4 +120,44 @@ fn the_unmodified_client_reads_the_catalogue() {
     assert!(names.contains(&"10.11") && names.contains(&"11.8"), "{names:?}");
     let flavors = openstack("coffer-reader", &["database", "flavor", "list", "-f", "json"]).unwrap();
     assert_eq!(flavors.as_array().unwrap().len(), 8);
+}
+
+/// The client's own command for an upgrade, unmodified: one that fails shows why, and one that succeeds the version.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_unmodified_client_upgrades_the_same_instance() {
+    let roles = Roles::start("simulated").await;
+    let (api, admin) = (roles.login("coffer").await, roles.login("coffer-admin").await);
+    only(&roles, Strategy::Twin).await;
+    let id = simulated(&api).await;
+    let clouds = roles.folder().join("state/clouds.yaml");
+    let instance =
+        |words: &[&str]| openstack_of(&clouds, "coffer", &[&["database", "instance"], words].concat());
+    let simulation = format!("/mgmt/instances/{id}/simulation");
+    admin.put(&simulation, &json!({"steps": {"drain": {"fault": "fail"}}})).await.unwrap();
+    instance(&["upgrade", &id, "10.4"]).unwrap();
+    assert_eq!(ended(&api, &id, Duration::from_secs(60)).await["state"], "rolled_back");
+    healthy(&api, &id).await;
+    let shown = instance(&["show", &id, "-f", "json"]).unwrap();
+    println!("{shown}");
+    assert_eq!(
+        (&shown["status"], &shown["datastore_version"]),
+        (&json!("ACTIVE"), &json!("10.1")),
+        "{shown}"
+    );
+    assert!(shown["fault"].as_str().unwrap().contains("The step drain failed"), "{shown}");
+
+    admin.put(&simulation, &json!({"steps": {}})).await.unwrap();
+    // By its name, too, as people write it; a version that there is not is refused.
+    instance(&["upgrade", &id, "99"]).unwrap_err();
+    instance(&["upgrade", "orders", "10.4"]).unwrap();
+    assert_eq!(ended(&api, &id, Duration::from_secs(60)).await["state"], "succeeded");
+    healthy(&api, &id).await;
+    let shown = instance(&["show", "orders", "-f", "json"]).unwrap();
+    assert_eq!(
+        (&shown["status"], &shown["datastore_version"]),
+        (&json!("ACTIVE"), &json!("10.4")),
+        "{shown}"
+    );
+    assert_eq!(shown.get("fault"), None, "{shown}");
+    delete(&api, &[&id]).await;
 }

@@ -1,6 +1,5 @@
 //! The demo's HTTP client: what any Trove client does.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -9,6 +8,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use super::screen::Step;
+use crate::cli::cloud::{Login, Project};
+
+/// Longer than the service lets a stream last.
+const LONGEST_STREAM: Duration = Duration::from_secs(4_000);
+
+/// Longer than the service lets one be silent.
+const LONGEST_SILENCE: Duration = Duration::from_secs(45);
 
 /// A logged-in client of one project.
 pub struct Client {
@@ -22,23 +28,27 @@ pub struct Client {
 impl Client {
     /// Logs in as a cloud of the state folder's `clouds.yaml`, as any OpenStack client does.
     pub async fn login(state: &Path, cloud: &str) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(state.join("clouds.yaml"))
-            .with_context(|| format!("read clouds.yaml in {}", state.display()))?;
-        let cloud = parse_cloud(&text, cloud).context("the cloud is not in clouds.yaml")?;
-        let get = |key: &str| cloud.get(key).cloned().with_context(|| format!("no {key} in clouds.yaml"));
+        Self::enter(&Login::of_cloud(&state.join("clouds.yaml"), cloud)?).await
+    }
+
+    /// Logs in.
+    pub async fn enter(login: &Login) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder()
             .timeout(Duration::from_secs(30))
             // Well before the server closes an idle connection: a request must not meet that.
             .pool_idle_timeout(Duration::from_secs(30))
             .build()?;
+        let project = match &login.project {
+            Project::Id(id) => json!({"id": id}),
+            Project::Name(name, domain) => json!({"name": name, "domain": {"name": domain}}),
+        };
         let body = json!({"auth": {
-            "identity": {"methods": ["password"], "password": {"user": {
-                "name": get("username")?, "domain": {"name": "Default"}, "password": get("password")?}}},
-            "scope": {"project": {"name": get("project_name")?, "domain": {"name": "Default"}}}}});
-        let auth_url = get("auth_url")?;
-        let auth_url = auth_url.trim_end_matches('/').trim_end_matches("/v3");
-        let answer = http.post(format!("{auth_url}/v3/auth/tokens")).json(&body).send().await?;
-        ensure!(answer.status() == 201, "login answered {}", answer.status());
+            "identity": {"methods": ["password"], "password": {"user": {"name": login.username,
+                "domain": {"name": login.user_domain}, "password": login.password.expose_secret()}}},
+            "scope": {"project": project}}});
+        let url = format!("{}/v3/auth/tokens", login.auth_url);
+        let answer = http.post(&url).json(&body).send().await.with_context(|| format!("log in at {url}"))?;
+        ensure!(answer.status() == 201, "the login at {url} answered {}", answer.status());
         let token = answer
             .headers()
             .get("x-subject-token")
@@ -51,11 +61,29 @@ impl Client {
             .as_array()
             .into_iter()
             .flatten()
-            .find(|service| service["type"] == "database")
-            .and_then(|service| service["endpoints"][0]["url"].as_str())
+            .filter(|service| service["type"] == "database")
+            .flat_map(|service| service["endpoints"].as_array().into_iter().flatten())
+            .find(|endpoint| {
+                endpoint["interface"] == *login.interface
+                    && login.region.as_ref().is_none_or(|region| endpoint["region"] == **region)
+            })
+            .and_then(|endpoint| endpoint["url"].as_str())
             .context("no database endpoint in the catalog")?
+            .trim_end_matches('/')
             .to_owned();
         Ok(Self { http, base, token, project })
+    }
+
+    /// A task's views as they change, until its end.
+    pub async fn events(&self, task: &str) -> anyhow::Result<Events> {
+        let request = self
+            .http
+            .get(format!("{}/tasks/{task}/events", self.base))
+            .header("X-Auth-Token", &self.token)
+            .timeout(LONGEST_STREAM);
+        let answer = request.send().await.context("watch the task")?;
+        ensure!(answer.status() == 200, "the task's events answered {}", answer.status());
+        Ok(Events { answer, seen: Vec::new(), heard: Instant::now() })
     }
 
     /// Where the project's routes are.
@@ -200,30 +228,31 @@ impl Client {
     }
 }
 
-/// Reads one cloud of a `clouds.yaml` that `coffer dev` wrote: `key: value` lines under the cloud's name.
-fn parse_cloud(text: &str, cloud: &str) -> Option<HashMap<String, String>> {
-    let mut lines = text.lines().skip_while(|line| line.trim_end() != format!("  {cloud}:"));
-    lines.next()?;
-    Some(
-        lines
-            .take_while(|line| line.starts_with("    "))
-            .filter_map(|line| line.trim().split_once(':'))
-            .map(|(key, value)| (key.to_owned(), value.trim().trim_matches(['"', '\'']).to_owned()))
-            .collect(),
-    )
+/// A stream of a task's views.
+pub struct Events {
+    answer: reqwest::Response,
+    seen: Vec<u8>,
+    heard: Instant,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cloud_is_read_and_not_its_neighbour() {
-        let text = "clouds:\n  coffer-admin:\n    auth:\n      username: admin\n  coffer:\n    auth:\n      \
-                    auth_url: \"http://127.0.0.1:1/identity\"\n      username: coffer\n    region_name: RegionOne\n";
-        let cloud = parse_cloud(text, "coffer").unwrap();
-        assert_eq!(cloud["username"], "coffer");
-        assert_eq!(cloud["auth_url"], "http://127.0.0.1:1/identity");
-        assert!(parse_cloud(text, "other").is_none());
+impl Events {
+    /// The next view; `None` when the stream has ended. It may be dropped and called again.
+    pub async fn next(&mut self) -> anyhow::Result<Option<Value>> {
+        loop {
+            while let Some(end) = self.seen.windows(2).position(|two| two == b"\n\n") {
+                let event: Vec<u8> = self.seen.drain(..end + 2).collect();
+                let event = String::from_utf8(event).context("an event is no text")?;
+                if let Some(data) = event.lines().find_map(|line| line.strip_prefix("data: ")) {
+                    return Ok(Some(serde_json::from_str(data).context("an event is no JSON")?));
+                }
+            }
+            let patience = LONGEST_SILENCE.saturating_sub(self.heard.elapsed());
+            let more = tokio::time::timeout(patience, self.answer.chunk());
+            match more.await.context("the task's events fell silent")?? {
+                Some(bytes) => self.seen.extend_from_slice(&bytes),
+                None => return Ok(None),
+            }
+            self.heard = Instant::now();
+        }
     }
 }
