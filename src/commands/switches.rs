@@ -103,6 +103,10 @@ impl Commands {
                 allow(&caller, Rule::InstanceUpdate)?;
                 let catalogue = known::now(conn)?;
                 let target = target(&catalogue, &instance, &request.version)?;
+                if target.id == instance.shown_version().id {
+                    let field = "upgrade['datastore_version']";
+                    return Err(Refusal::invalid(field, "is the version that the instance has").into());
+                }
                 let allowed = decide(conn, &instance, &catalogue, &target, &request.wishes)?;
                 Ok::<_, Error>((instance, target, allowed))
             })

@@ -173,7 +173,7 @@ async fn show(screen: &Screen, args: &Args, state: &std::path::Path) -> anyhow::
     api.wait_until_gone(&new).await?;
     api.wait_until_gone(&source).await?;
     step.done("gone");
-    Ok(())
+    same::show_postgresql(screen, &api, args, &password).await
 }
 
 /// Shows the task's steps from the one after `told` on as they end, until it is in `state`.
