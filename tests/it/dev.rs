@@ -113,7 +113,7 @@ async fn the_endpoint_sees_routes_and_nothing_else() {
                where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace \
                and has_table_privilege('coffer_endpoint', c.oid, p.name) order by 1";
     let may: Vec<String> = db.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
-    assert_eq!(may, ["endpoints select", "relays select"]);
+    assert_eq!(may, ["endpoints select", "holds select", "relays select"]);
     let sql = "select table_name || '.' || column_name from information_schema.column_privileges \
                where grantee = 'coffer_endpoint' and privilege_type <> 'SELECT' order by 1";
     let may: Vec<String> = db.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
