@@ -175,10 +175,10 @@ async fn serve(
     if let Some(shown) = shown {
         shown.abort();
     }
-    endpoint.await.context("the endpoint's keeper")?;
+    let started = endpoint.await.context("the endpoint's keeper")?;
     if !keep_instances {
         supervisor::stop_servers(&worker.works).await;
-        stop_endpoint(&folders.state.join("endpoint")).await?;
+        stop_endpoint(&folders.state.join("endpoint"), started).await?;
     }
     Ok(())
 }

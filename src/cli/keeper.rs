@@ -14,14 +14,15 @@ use crate::cli::signals::stopped;
 use crate::cli::state::Folders;
 use crate::domain::ids::HostId;
 
-/// Keeps an endpoint process up until `stop`; one that serves already is adopted if it is of this build.
+/// Keeps an endpoint process up until `stop`; one that serves already is adopted if it is of this build. Gives the
+/// one that was started here and goes on: it may be so young that its lock does not show it yet.
 pub async fn keep_endpoint(
     folders: Folders,
     host: HostId,
     database: String,
     account: Option<Account>,
     stop: watch::Receiver<bool>,
-) {
+) -> Option<tokio::process::Child> {
     let folder = folders.state.join("endpoint");
     let mut wait = Duration::from_millis(100);
     while !*stop.borrow() {
@@ -36,8 +37,8 @@ pub async fn keep_endpoint(
                         wait = if began.elapsed() > Duration::from_secs(10) { Duration::from_millis(100) }
                                else { (wait * 2).min(Duration::from_secs(5)) };
                     }
-                    // It goes on without us; who stops is `serve`, by the lock.
-                    () = stopped(stop.clone()) => return,
+                    // It goes on without us; who stops it is `serve`.
+                    () = stopped(stop.clone()) => return Some(child),
                 }
             }
             Ok(None) => wait = Duration::from_secs(1),
@@ -48,9 +49,10 @@ pub async fn keep_endpoint(
         }
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = stopped(stop.clone()) => return,
+            () = stopped(stop.clone()) => return None,
         }
     }
+    None
 }
 
 /// Starts an endpoint unless one of this build serves.
@@ -70,7 +72,7 @@ async fn ensure_endpoint(
             return Ok(None);
         }
         tracing::info!("replacing an endpoint of another build");
-        stop_endpoint(folder).await?;
+        stop_endpoint(folder, None).await?;
     }
     let log = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(folder.join("log"))?;
     let mut command = std::process::Command::new("/proc/self/exe");
@@ -106,11 +108,14 @@ fn serving_endpoint(folder: &Path) -> anyhow::Result<Option<(i32, String)>> {
     }
 }
 
-/// Stops the endpoint that serves and waits until it is gone.
+/// Stops the endpoint that serves, and the one that was `started` here, and waits until they are gone.
 ///
 /// # Errors
 /// Its lock cannot be looked at.
-pub async fn stop_endpoint(folder: &Path) -> anyhow::Result<()> {
+pub async fn stop_endpoint(folder: &Path, started: Option<tokio::process::Child>) -> anyhow::Result<()> {
+    if let Some(mut child) = started {
+        end_child(&mut child).await?;
+    }
     let deadline = std::time::Instant::now() + Duration::from_secs(15);
     let mut signal = rustix::process::Signal::TERM;
     while let Some((pid, _)) = serving_endpoint(folder)? {
@@ -124,4 +129,32 @@ pub async fn stop_endpoint(folder: &Path) -> anyhow::Result<()> {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Ok(())
+}
+
+/// Asks a child to end, then kills it.
+async fn end_child(child: &mut tokio::process::Child) -> anyhow::Result<()> {
+    // Without an id it has ended and was waited for.
+    let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+    let Some(pid) = id else { return Ok(()) };
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).context("end the endpoint")?;
+    if tokio::time::timeout(Duration::from_secs(15), child.wait()).await.is_err() {
+        child.kill().await.context("kill the endpoint")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Its lock shows an endpoint only once it holds it; one that was started is ended before that, too.
+    #[tokio::test]
+    async fn a_young_endpoint_is_ended_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let child = tokio::process::Command::new("sleep").arg("600").kill_on_drop(true).spawn().unwrap();
+        let process = format!("/proc/{}", child.id().unwrap());
+        assert!(serving_endpoint(folder.path()).unwrap().is_none());
+        stop_endpoint(folder.path(), Some(child)).await.unwrap();
+        assert!(!std::fs::exists(process).unwrap());
+    }
 }
