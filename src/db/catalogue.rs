@@ -191,7 +191,8 @@ pub fn register_host_versions(conn: &mut Conn, host: &HostId) -> Result<(), Erro
          and h.datastore = d.name)",
         // A real pair is open to the strategies that exist for it; for PostgreSQL that is one yet.
         "insert into upgrade_paths (id, from_version_id, to_version_id, ways, note) \
-         select gen_random_uuid(), a.id, b.id, case when ha.engine = 'postgresql' then array['in_place'] \
+         select gen_random_uuid(), a.id, b.id, case when ha.engine = 'postgresql' \
+         and (ha.series::numeric < 14 or hb.series::numeric < 16) then array['in_place'] \
          else array['replica', 'in_place', 'twin'] end, \
          'a real pair of this service' \
          from host_versions ha join host_versions hb on hb.host_id = ha.host_id and hb.datastore = ha.datastore \

@@ -47,6 +47,8 @@ struct Row {
     read_only: bool,
     #[diesel(sql_type = Bool)]
     events: bool,
+    #[diesel(sql_type = Bool)]
+    is_replica: bool,
     #[diesel(sql_type = Text)]
     wanted: String,
     #[diesel(sql_type = Nullable<Text>)]
@@ -64,7 +66,7 @@ struct Row {
 const SELECT: &str = "\
     select g.id, g.instance_id, g.host_id, g.role, g.version_id, v.datastore_id, d.name as datastore, \
     v.name as version_name, v.version_number, v.engine, v.runtime, v.active, g.server_id, g.service_secret, f.ram_mb, \
-    g.read_only, g.events, g.wanted, c.address, c.certificate, c.key_secret, a.certificate as authority, \
+    g.read_only, g.events, i.replica_of is not null as is_replica, g.wanted, c.address, c.certificate, c.key_secret, a.certificate as authority, \
     o.name as account \
     from generations g join datastore_versions v on v.id = g.version_id join datastores d on d.id = v.datastore_id \
     join instances i on i.id = g.instance_id join flavors f on f.id = i.flavor_id \
@@ -94,6 +96,7 @@ fn into_domain(row: Row) -> Result<Generation, Error> {
         memory_mb: u32::try_from(row.ram_mb).unwrap_or(512),
         read_only: row.read_only,
         events: row.events,
+        is_replica: row.is_replica,
         wanted_running: row.wanted == "running",
         certificate: match (row.address, row.certificate, row.key_secret, row.authority) {
             (Some(address), Some(certificate), Some(key_secret), Some(authority)) => {

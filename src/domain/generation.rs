@@ -66,6 +66,8 @@ pub struct Generation {
     pub read_only: bool,
     /// Whether its configuration lets events run.
     pub events: bool,
+    /// Whether its instance is another one's replica.
+    pub is_replica: bool,
     /// Whether its host's supervisor shall keep it up.
     pub wanted_running: bool,
     /// What it proves itself with; `None` until it was made.

@@ -60,8 +60,10 @@ pub struct Settings {
     pub server_id: u32,
     /// Memory that the whole server may take, in MB.
     pub memory_mb: u32,
-    /// Whether tenants can write.
+    /// Whether tenants are kept from writing.
     pub read_only: bool,
+    /// Whether they come in to read while they are kept from writing: it is an instance of its own that follows another.
+    pub readers: bool,
     /// Whether the server runs its tenants' events.
     pub events: bool,
 }
@@ -212,9 +214,24 @@ pub trait Engine: Send + Sync {
     /// Brings the system objects to the server's version where that is due; says whether it was.
     async fn convert(&self, server: &Server) -> Result<bool, Error>;
 
-    /// Makes the replication account on the source, with a new random password, and has the candidate follow it by
-    /// way of `relay`, from the position that its copy stands for.
-    async fn follow(&self, source: &Server, candidate: &Server, relay: &RelayAddress) -> Result<(), Error>;
+    /// Whether a candidate reaches its source by a relay of the endpoint's, and not at its private address.
+    fn needs_relay(&self) -> bool {
+        true
+    }
+
+    /// Whether what tenants change of their definitions is replicated, as rows are.
+    fn replicates_definitions(&self) -> bool {
+        true
+    }
+
+    /// Makes the replication account on the source, with a new random password, and has the candidate follow it, from
+    /// the position that its copy stands for: by way of `relay` where the engine needs one.
+    async fn follow(
+        &self,
+        source: &Server,
+        candidate: &Server,
+        relay: Option<&RelayAddress>,
+    ) -> Result<(), Error>;
 
     /// How the candidate's replication is.
     async fn following(&self, candidate: &Server) -> Result<Following, Error>;
@@ -229,6 +246,17 @@ pub trait Engine: Send + Sync {
     /// A description of every object of the tenant, equal on two servers that hold the same: one line an object,
     /// sorted. Users with their grants are in it.
     async fn inventory(&self, server: &Server) -> Result<Vec<String>, Error>;
+
+    /// The same without what replication does not carry and serving moves: equal on a server that goes on serving and
+    /// on one that follows it.
+    async fn inventory_while_serving(&self, server: &Server) -> Result<Vec<String>, Error> {
+        self.inventory(server).await
+    }
+
+    /// Carries to a candidate that has reached the position of its fenced source what replication does not carry.
+    async fn carry_the_rest(&self, _source: &Server, _candidate: &Server) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Compares every row of the tenant's tables on both sides at one position of the source, which goes on serving.
     /// The candidate stands still meanwhile and follows again afterwards, also when an error is returned; after a

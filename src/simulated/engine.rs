@@ -138,7 +138,12 @@ impl Engine for SimulatedEngine {
         self.running(server.generation).await.map(|_| false)
     }
 
-    async fn follow(&self, source: &Server, candidate: &Server, _relay: &RelayAddress) -> Result<(), Error> {
+    async fn follow(
+        &self,
+        source: &Server,
+        candidate: &Server,
+        _relay: Option<&RelayAddress>,
+    ) -> Result<(), Error> {
         self.running(source.generation).await?;
         self.running(candidate.generation).await?;
         let (from, to) = (source.generation, candidate.generation);

@@ -77,31 +77,36 @@ pub async fn seed(ctx: &StepContext, sides: Sides) -> Result<Done, StepError> {
     Ok(Done::told(format!("the copy stands for position {:?}", position.0)))
 }
 
-/// Opens the relay and has the candidate follow.
+/// Has the candidate follow.
 ///
 /// # Errors
 /// Who acts next.
 pub async fn replicate(ctx: &StepContext, sides: Sides) -> Result<Done, StepError> {
+    let (engine, source) = ctx.reach(sides.source).await?;
+    let relay = if engine.needs_relay() { Some(relay(ctx, sides).await?) } else { None };
+    // The supervisor takes an account off that no task needs: not between the look and the making.
+    let _turn = ctx.works.turn(sides.source).await;
+    let (_, candidate) = ctx.reach(sides.candidate).await?;
+    engine.follow(&source, &candidate, relay.as_ref()).await?;
+    Ok(Done::default())
+}
+
+/// Has the endpoint open a relay to the source, and gives its address.
+async fn relay(ctx: &StepContext, sides: Sides) -> Result<RelayAddress, StepError> {
     let (task, host) = (ctx.task.id, ctx.works.host.clone());
     // At the source's own address, which its certificate names.
     let (generation, at) = (sides.source, sides.at);
     ctx.write(move |conn| endpoints::open_relay(conn, task, &host, generation, at)).await?;
     let deadline = Instant::now() + Duration::from_secs(15);
-    let (address, port) = loop {
-        if let Some(found) = ctx.works.db.read(move |conn| endpoints::relay(conn, task)).await? {
-            break found;
+    loop {
+        if let Some((host, port)) = ctx.works.db.read(move |conn| endpoints::relay(conn, task)).await? {
+            return Ok(RelayAddress { host, port });
         }
         if Instant::now() >= deadline {
             return Err(StepError::Retry("the endpoint has not opened the relay".to_owned()));
         }
         ctx.works.notices.wait(Channel::Applied, Duration::from_millis(200)).await;
-    };
-    // The supervisor takes an account off that no task needs: not between the look and the making.
-    let _turn = ctx.works.turn(sides.source).await;
-    let (engine, source) = ctx.reach(sides.source).await?;
-    let (_, candidate) = ctx.reach(sides.candidate).await?;
-    engine.follow(&source, &candidate, &RelayAddress { host: address, port }).await?;
-    Ok(Done::default())
+    }
 }
 
 /// Waits until the candidate has, within a second, what the source had when it was asked; gives that position.
@@ -163,12 +168,12 @@ pub async fn compare(ctx: &StepContext, sides: Sides) -> Result<String, StepErro
     let mut differ = Vec::new();
     // The tenant may change objects while we compare: only a difference that stays is one.
     for _ in 0..5 {
-        let theirs = engine.inventory(&source).await?;
+        let theirs = engine.inventory_while_serving(&source).await?;
         let position = engine.position(&source).await?;
         if !engine.reached(&candidate, &position, Duration::from_secs(30)).await? {
             return Err(StepError::Retry("the candidate fell behind while comparing".to_owned()));
         }
-        let ours = engine.inventory(&candidate).await?;
+        let ours = engine.inventory_while_serving(&candidate).await?;
         differ = differences(&theirs, &ours);
         if differ.is_empty() {
             let compared = engine.compare_rows(&source, &candidate, ctx.tell()).await?;

@@ -134,6 +134,7 @@ impl Works {
                 server_id: generation.server_id,
                 memory_mb: generation.memory_mb,
                 read_only: generation.read_only,
+                readers: generation.read_only && generation.is_replica,
                 events: generation.events,
             },
             tls: self.tls(generation)?,

@@ -277,6 +277,7 @@ async fn drain(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> 
             operator: format!("the candidate has not reached {:?} within {} s", position.0, DRAIN.as_secs()),
         });
     }
+    engine.carry_the_rest(&source, &candidate).await?;
     let (theirs, ours) = tokio::try_join!(engine.inventory(&source), engine.inventory(&candidate))?;
     let differences = feed::differences(&theirs, &ours);
     if !differences.is_empty() && !planted(Defect::DrainSkipped) {

@@ -243,12 +243,12 @@ async fn a_candidate_is_seeded_follows_and_takes_over() {
     ENGINE.convert(&candidate).await.unwrap();
 
     let relay = Relay::to(&source).await;
-    ENGINE.follow(&source, &candidate, &relay.address).await.unwrap();
+    ENGINE.follow(&source, &candidate, Some(&relay.address)).await.unwrap();
     until("replication runs", async || ENGINE.following(&candidate).await.unwrap() == Following::Running)
         .await;
     assert!(ENGINE.reached(&candidate, &position, Duration::from_secs(10)).await.unwrap());
     // Once more, in the middle: it goes on where it was.
-    ENGINE.follow(&source, &candidate, &relay.address).await.unwrap();
+    ENGINE.follow(&source, &candidate, Some(&relay.address)).await.unwrap();
 
     // What the tenant does meanwhile comes along.
     let mut app = connect(&source, "app", "app's word").await.unwrap();
@@ -287,7 +287,7 @@ async fn a_candidate_is_seeded_follows_and_takes_over() {
     assert!(!ENGINE.reached(&candidate, &now, Duration::from_secs(1)).await.unwrap());
     assert!(begun.elapsed() < Duration::from_secs(3));
     let relay = Relay::to(&source).await;
-    ENGINE.follow(&source, &candidate, &relay.address).await.unwrap();
+    ENGINE.follow(&source, &candidate, Some(&relay.address)).await.unwrap();
 
     // Tenants cannot write to the candidate, nor does it run their events.
     let mut reader = connect(&candidate, "app", "app's word").await.unwrap();
@@ -384,7 +384,7 @@ async fn a_candidate_is_seeded_follows_and_takes_over() {
     let third = house.started("11.8.0", true).await;
     ENGINE.seed(&cut, &third, quiet()).await.unwrap();
     let relay = Relay::to(&cut).await;
-    ENGINE.follow(&cut, &third, &relay.address).await.unwrap();
+    ENGINE.follow(&cut, &third, Some(&relay.address)).await.unwrap();
     app.query_drop("INSERT INTO shop.writes (n) VALUES (1000000002)").await.unwrap();
     let end = ENGINE.position(&cut).await.unwrap();
     assert!(ENGINE.reached(&third, &end, Duration::from_secs(20)).await.unwrap());
@@ -406,7 +406,7 @@ async fn a_server_without_content_is_copied_too() {
     let position = ENGINE.seed(&source, &candidate, quiet()).await.unwrap();
     assert_eq!(position, Position(String::new()));
     let relay = Relay::to(&source).await;
-    ENGINE.follow(&source, &candidate, &relay.address).await.unwrap();
+    ENGINE.follow(&source, &candidate, Some(&relay.address)).await.unwrap();
     assert!(ENGINE.reached(&candidate, &position, Duration::from_secs(1)).await.unwrap());
     ENGINE.create_content(&source, &[database("first")], &[user("app", "pw", &["first"])]).await.unwrap();
     let end = ENGINE.position(&source).await.unwrap();

@@ -156,7 +156,7 @@ async fn no_text_of_the_tenants_runs_as_ours() {
     }
 
     let relay = Relay::to(&source).await;
-    ENGINE.follow(&source, &candidate, &relay.address).await.unwrap();
+    ENGINE.follow(&source, &candidate, Some(&relay.address)).await.unwrap();
     assert!(ENGINE.reached(&candidate, &position, Duration::from_secs(10)).await.unwrap());
     let compared = ENGINE.compare_rows(&source, &candidate, quiet()).await.unwrap();
     assert!(compared.differing.is_empty() && compared.tables >= 4, "{compared:?}");
@@ -350,7 +350,7 @@ async fn no_view_runs_as_ours(also: &[&str]) {
     compare(&there, &here);
     assert!(here.iter().any(|line| line.starts_with("table shop | plain_i0 | VIEW")));
     let relay = Relay::to(&source).await;
-    ENGINE.follow(&source, &candidate, &relay.address).await.unwrap();
+    ENGINE.follow(&source, &candidate, Some(&relay.address)).await.unwrap();
     assert!(ENGINE.reached(&candidate, &position, Duration::from_secs(10)).await.unwrap());
     // Without functions, what is made meanwhile is carried.
     for sql in ["USE shop", "CREATE VIEW later AS SELECT day AS a FROM days", "ANALYZE TABLE plain_i0, later"]
@@ -410,7 +410,7 @@ async fn what_is_made_during_the_upgrade_runs_nothing_as_ours() {
     ] {
         ENGINE.seed(&source, &candidate, quiet()).await.unwrap();
         let relay = Relay::to(&source).await;
-        ENGINE.follow(&source, &candidate, &relay.address).await.unwrap();
+        ENGINE.follow(&source, &candidate, Some(&relay.address)).await.unwrap();
         app.query_drop(made).await.unwrap();
         let position = ENGINE.position(&source).await.unwrap();
         let reached = ENGINE.reached(&candidate, &position, Duration::from_secs(10)).await;

@@ -29,6 +29,7 @@ mod listing;
 mod matrix;
 mod postgres_servers;
 mod postgresql;
+mod postgresql_feed;
 mod postgresql_kill;
 mod roles;
 mod schemathesis;

@@ -140,7 +140,7 @@ async fn tables_without_transactions_are_carried_while_they_are_written_to() {
     );
 
     let relay = Relay::to(&source).await;
-    ENGINE.follow(&source, &candidate, &relay.address).await.unwrap();
+    ENGINE.follow(&source, &candidate, Some(&relay.address)).await.unwrap();
     until("replication runs", async || ENGINE.following(&candidate).await.unwrap() == Following::Running)
         .await;
     let now = ENGINE.position(&source).await.unwrap();
@@ -234,7 +234,7 @@ async fn tables_without_transactions_are_carried_while_they_are_written_to() {
     let third = house.started("11.8.0", true).await;
     ENGINE.seed(&cut, &third, quiet()).await.unwrap();
     let relay = Relay::to(&cut).await;
-    ENGINE.follow(&cut, &third, &relay.address).await.unwrap();
+    ENGINE.follow(&cut, &third, Some(&relay.address)).await.unwrap();
     app.query_drop("INSERT INTO shop.plain (n) VALUES (1000000002)").await.unwrap();
     let end = ENGINE.position(&cut).await.unwrap();
     assert!(ENGINE.reached(&third, &end, Duration::from_secs(30)).await.unwrap());
@@ -254,7 +254,7 @@ async fn a_killed_replica_never_differs_unseen() {
     app.query_drop("CREATE SEQUENCE shop.plain_numbers ENGINE=MyISAM").await.unwrap();
     ENGINE.seed(&source, &candidate, quiet()).await.unwrap();
     let relay = Relay::to(&source).await;
-    ENGINE.follow(&source, &candidate, &relay.address).await.unwrap();
+    ENGINE.follow(&source, &candidate, Some(&relay.address)).await.unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let writer = write_to(&source, "shop.plain", &stop);
     let mut seen = Following::Running;

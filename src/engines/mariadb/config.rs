@@ -114,7 +114,8 @@ mod tests {
             socket: "/r/x/server.sock".into(),
             root: "/e/mariadb".into(),
         };
-        let settings = Settings { server_id: 7, memory_mb: 512, read_only: true, events: false };
+        let settings =
+            Settings { server_id: 7, memory_mb: 512, read_only: true, readers: false, events: false };
         let plain = text(&settings, false, &layout);
         assert!(!plain.contains("ssl-"));
         let text = text(&settings, true, &layout);

@@ -356,7 +356,16 @@ impl Engine for MariaDb {
         Ok(true)
     }
 
-    async fn follow(&self, source: &Server, candidate: &Server, relay: &RelayAddress) -> Result<(), Error> {
+    async fn follow(
+        &self,
+        source: &Server,
+        candidate: &Server,
+        relay: Option<&RelayAddress>,
+    ) -> Result<(), Error> {
+        let Some(relay) = relay else {
+            let answer = "there is no relay".to_owned();
+            return Err(Error::Unexpected { doing: "look how the source can be followed", answer });
+        };
         replication::follow(source, candidate, relay).await
     }
 

@@ -21,22 +21,17 @@ use crate::engines::{Error, Server};
 const NAMED: usize = 100;
 
 /// How long one question may take: some look at every column.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long the server may take to read its rules.
 const RELOAD: Duration = Duration::from_secs(10);
 
-fn blocker(object: impl Into<String>, why: impl Into<String>, remedy: impl Into<String>) -> Finding {
+pub fn blocker(object: impl Into<String>, why: impl Into<String>, remedy: impl Into<String>) -> Finding {
     Finding { blocks: true, object: object.into(), why: why.into(), remedy: remedy.into() }
 }
 
 fn warning(object: impl Into<String>, why: impl Into<String>, remedy: impl Into<String>) -> Finding {
     Finding { blocks: false, ..blocker(object, why, remedy) }
-}
-
-/// What there is no way to do.
-pub fn no_twin() -> Finding {
-    blocker("PostgreSQL", "is not upgraded by replication yet", "upgrade in place")
 }
 
 /// Looks for them. The list is bounded.
@@ -57,9 +52,7 @@ pub async fn in_place(source: &Server, candidate: &Server) -> Result<Vec<Finding
         found.extend(extensions(source, candidate, &inside, &database).await?);
         found.extend(collations(&inside, &database).await?);
     }
-    if !copy::knows(candidate, copy::ATTRIBUTE_VERSION).await?
-        && copy::knows(source, copy::ATTRIBUTE_VERSION).await?
-    {
+    if copy::is_foreign(source, candidate).await? {
         found.push(warning(
             "the target",
             format!("is {}, from before a correction that {} has", candidate.version, source.version),
@@ -73,7 +66,7 @@ pub async fn in_place(source: &Server, candidate: &Server) -> Result<Vec<Finding
     Ok(found)
 }
 
-fn versions(source: &Server, candidate: &Server) -> Vec<Finding> {
+pub fn versions(source: &Server, candidate: &Server) -> Vec<Finding> {
     let numbers =
         |version: &str| -> Vec<u64> { version.split('.').map(|part| part.parse().unwrap_or(0)).collect() };
     if numbers(&candidate.version) >= numbers(&source.version) {
@@ -83,7 +76,7 @@ fn versions(source: &Server, candidate: &Server) -> Vec<Finding> {
     vec![blocker("the target", why, "choose a newer version")]
 }
 
-async fn cluster_wide(client: &Client) -> Result<Vec<Finding>, Error> {
+pub async fn cluster_wide(client: &Client) -> Result<Vec<Finding>, Error> {
     let doing = "look at the server as a whole";
     let mut found = Vec::new();
     for gid in client
@@ -146,7 +139,7 @@ async fn cluster_wide(client: &Client) -> Result<Vec<Finding>, Error> {
 
 /// What databases have every session begin with, that of the programs that convert them, too: as another role, not able
 /// to write, or ended at once.
-async fn settings(client: &Client) -> Result<Vec<Finding>, Error> {
+pub async fn settings(client: &Client) -> Result<Vec<Finding>, Error> {
     let sql = "SELECT d.datname, split_part(c, '=', 1) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase \
                CROSS JOIN unnest(s.setconfig) c WHERE s.setrole = 0 \
                AND (split_part(c, '=', 1) IN ('role', 'session_authorization', 'local_preload_libraries') \
@@ -165,7 +158,7 @@ async fn settings(client: &Client) -> Result<Vec<Finding>, Error> {
 }
 
 /// Room for the copy and a tenth more; its files are then linked into the new cluster.
-async fn room(source: &Server) -> Result<Option<Finding>, Error> {
+pub async fn room(source: &Server) -> Result<Option<Finding>, Error> {
     let used =
         source.runtime.used_bytes(source.generation).await.map_err(runtime("measure the server's data"))?;
     let free = source.runtime.free_bytes().await.map_err(runtime("measure the room on the host"))?;
@@ -229,7 +222,7 @@ async fn types(inside: &Client, database: &str, to: u32) -> Result<Vec<Finding>,
 }
 
 /// Extensions that the target does not have.
-async fn extensions(
+pub async fn extensions(
     source: &Server,
     candidate: &Server,
     inside: &Client,

@@ -13,7 +13,7 @@ use std::path::Path;
 use crate::domain::flavor::client_connections;
 use crate::domain::generation::private_address;
 use crate::engines::Server;
-use crate::engines::postgresql::{ACCOUNT, COPY_ACCOUNT, REPLICATION_ACCOUNT, cluster};
+use crate::engines::postgresql::{ACCOUNT, COPY_ACCOUNT, LOOK_ACCOUNT, REPLICATION_ACCOUNT, cluster};
 use crate::runtimes::Layout;
 
 /// Connections beyond the tenant's: the endpoint lets fewer through, so that we and a replica always get in.
@@ -41,11 +41,12 @@ tcp_keepalives_idle = 60
 tcp_keepalives_interval = 15
 tcp_keepalives_count = 4
 wal_level = logical
-max_wal_senders = 16
-max_replication_slots = 16
+max_wal_senders = 40
+max_replication_slots = 40
 max_slot_wal_keep_size = 4GB
-max_worker_processes = 16
-max_logical_replication_workers = 8
+max_worker_processes = 40
+max_logical_replication_workers = 24
+wal_retrieve_retry_interval = 500ms
 max_prepared_transactions = 64
 wal_sender_timeout = 30s
 wal_receiver_timeout = 30s
@@ -140,8 +141,9 @@ pub fn rules(door: Door) -> String {
          local all \"{ACCOUNT}\" peer map={MAP}\n\
          local all all reject\n\
          host replication \"{COPY_ACCOUNT}\" 127.0.0.0/8 scram-sha-256\n\
-         host all \"{ACCOUNT}\",\"{COPY_ACCOUNT}\",\"{REPLICATION_ACCOUNT}\" all reject\n\
+         host all \"{ACCOUNT}\",\"{COPY_ACCOUNT}\" all reject\n\
          host \"postgres\",\"template0\",\"template1\" all all reject\n\
+         host all \"{REPLICATION_ACCOUNT}\",\"{LOOK_ACCOUNT}\" 127.0.0.0/8 scram-sha-256\n\
          host all all 127.0.0.0/8 {tenants}\n"
     )
 }

@@ -13,6 +13,7 @@ use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
 
 use crate::engines::postgresql::{ACCOUNT, layout, major};
 use crate::engines::{Error, Server};
+use crate::runtimes::Stream;
 
 /// The database of our own schema; tenants cannot connect to it.
 pub const OWN_DATABASE: &str = "postgres";
@@ -81,19 +82,34 @@ impl Client {
                 .await
                 .map_err(|error| Error::NoAnswer(format!("{doing}: {error}")))?;
             let mut config = Config::new();
-            config.user(ACCOUNT).dbname(database).options(options(&server.version));
-            config.connect_raw(stream, NoTls).await.map_err(|error| told(doing, &error))
+            config.user(ACCOUNT).dbname(database);
+            Self::by(doing, server, config, stream).await
         };
-        let (client, connection) = match tokio::time::timeout(CONNECT_PATIENCE, opening).await {
+        let client = match tokio::time::timeout(CONNECT_PATIENCE, opening).await {
             Ok(opened) => opened?,
             Err(_) => return Err(Error::NoAnswer(format!("{doing}: timed out"))),
         };
-        // Its error is the error of the question that it breaks.
-        let driver = tokio::spawn(async move { drop(connection.await) });
-        let client = Self { client, driver, patience: PATIENCE };
         // What a database says of the role is not overridden by an option.
         client.run("begin a session", "SET ROLE NONE").await?;
         Ok(client)
+    }
+
+    /// A session over a stream, as whom `config` says.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn by(
+        doing: &'static str,
+        server: &Server,
+        mut config: Config,
+        stream: Box<dyn Stream>,
+    ) -> Result<Self, Error> {
+        config.options(options(&server.version));
+        let (client, connection) =
+            config.connect_raw(stream, NoTls).await.map_err(|error| told(doing, &error))?;
+        // Its error is the error of the question that it breaks.
+        let driver = tokio::spawn(async move { drop(connection.await) });
+        Ok(Self { client, driver, patience: PATIENCE })
     }
 
     /// The same connection for questions that may take long.

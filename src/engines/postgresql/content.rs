@@ -21,6 +21,14 @@ pub fn tenant_role(column: &str) -> String {
     format!("{column} !~ '^pg_' AND {column} !~ '^{ACCOUNT}($|_)'")
 }
 
+/// The tenant's databases that take connections, by name.
+pub async fn open_databases(client: &Client) -> Result<Vec<String>, Error> {
+    let sql = format!(
+        "SELECT datname FROM pg_database WHERE {TENANT_DATABASE} AND datallowconn AND datconnlimit <> -2 ORDER BY 1"
+    );
+    client.column("list the databases", &sql).await
+}
+
 /// Makes the databases and users that are not there yet, and gives the rights that are missing.
 pub async fn create(
     server: &Server,

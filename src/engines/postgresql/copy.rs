@@ -327,6 +327,11 @@ pub async fn knows(server: &Server, word: &str) -> Result<bool, Error> {
     Ok(program.is_some_and(|text| text.windows(word.len()).any(|part| part == word.as_bytes())))
 }
 
+/// Whether the source has a word in its columns that the candidate does not know.
+pub async fn is_foreign(source: &Server, candidate: &Server) -> Result<bool, Error> {
+    Ok(!knows(candidate, ATTRIBUTE_VERSION).await? && knows(source, ATTRIBUTE_VERSION).await?)
+}
+
 async fn forget_attribute_versions(copy: &Server, client: &Client) -> Result<(), Error> {
     let doing = "take what the target does not know out of the copy";
     // The template, too: it is carried like any other.

@@ -25,7 +25,7 @@ const REFUSED: &str = "28000";
 
 /// Which door the server's settings ask for.
 pub fn wanted(server: &Server) -> Door {
-    if server.settings.read_only { Door::Fenced } else { Door::Open }
+    if server.settings.read_only && !server.settings.readers { Door::Fenced } else { Door::Open }
 }
 
 /// Writes the rules.

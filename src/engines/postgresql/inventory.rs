@@ -1,4 +1,6 @@
-//! Every object of a tenant's as a line of text, equal on two servers that hold the same, whatever their versions.
+//! Every object of a tenant's as a line of text, equal on two servers that hold the same, whatever their versions. Whose
+//! it is and who may do what with it has lines of its own ([`rights`]); on a replica, whose tenants can only read, they
+//! tell what will be given.
 //!
 //! Names and definitions are the server's own descriptions where all versions give them alike. A view's or rule's text is
 //! not: it is told by its columns, its options and who may use it. What a version alone has is left out: the right to
@@ -7,21 +9,12 @@
 use std::time::Duration;
 
 use crate::engines::postgresql::connection::Client;
-use crate::engines::postgresql::content::{TENANT_DATABASE, tenant_role};
+use crate::engines::postgresql::content::{TENANT_DATABASE, open_databases, tenant_role};
+use crate::engines::postgresql::rights;
 use crate::engines::{Error, Server};
 
 /// How long one question may take: it looks at every object of a kind.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Who may do what with an object, by name; what is not granted is told as the default that it is.
-fn rights(acl: &str) -> String {
-    format!(
-        "coalesce((SELECT string_agg(concat_ws('/', coalesce(g.rolname, 'PUBLIC'), x.privilege_type, \
-         x.is_grantable::text), ',' ORDER BY coalesce(g.rolname, 'PUBLIC'), x.privilege_type) \
-         FROM aclexplode({acl}) x LEFT JOIN pg_roles g ON g.oid = x.grantee \
-         WHERE x.privilege_type <> 'MAINTAIN'), 'default')"
-    )
-}
 
 /// The condition that an object is of a tenant's schema, and no extension's.
 fn own(class: &str, oid: &str) -> String {
@@ -38,22 +31,17 @@ fn questions() -> Vec<(&'static str, String)> {
     vec![
         (
             "schema",
-            format!(
-                "SELECT n.nspname, o.rolname, {} FROM pg_namespace n JOIN pg_roles o ON o.oid = n.nspowner WHERE {}",
-                rights("n.nspacl"),
-                own("pg_namespace", "n.oid")
-            ),
+            format!("SELECT n.nspname FROM pg_namespace n WHERE {}", own("pg_namespace", "n.oid")),
         ),
         (
             "relation",
             format!(
-                "SELECT n.nspname, c.relname, c.relkind, o.rolname, c.relpersistence, c.relrowsecurity, \
-                 c.relforcerowsecurity, c.relreplident, c.relispartition, array_to_string(c.reloptions, ','), \
+                "SELECT n.nspname, c.relname, c.relkind, c.relpersistence, c.relrowsecurity, c.relforcerowsecurity, \
+                 c.relreplident, c.relispartition, array_to_string(c.reloptions, ','), \
                  CASE WHEN c.relispartition THEN pg_get_expr(c.relpartbound, c.oid) END, \
-                 CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END, {} \
-                 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles o ON o.oid = c.relowner \
-                 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c') AND {relation}",
-                rights("c.relacl")
+                 CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END \
+                 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c') AND {relation}"
             ),
         ),
         (
@@ -70,12 +58,11 @@ fn questions() -> Vec<(&'static str, String)> {
             format!(
                 "SELECT n.nspname, c.relname, row_number() OVER (PARTITION BY c.oid ORDER BY a.attnum), a.attname, \
                  format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity, a.attgenerated, \
-                 CASE WHEN c.relkind IN ('r', 'p', 'f') THEN pg_get_expr(d.adbin, d.adrelid) END, l.collname, {} \
+                 CASE WHEN c.relkind IN ('r', 'p', 'f') THEN pg_get_expr(d.adbin, d.adrelid) END, l.collname \
                  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
                  LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
                  LEFT JOIN pg_collation l ON l.oid = a.attcollation \
-                 WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c') AND {relation}",
-                rights("a.attacl")
+                 WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c') AND {relation}"
             ),
         ),
         (
@@ -129,43 +116,40 @@ fn questions() -> Vec<(&'static str, String)> {
         (
             "routine",
             format!(
-                "SELECT n.nspname, p.proname, pg_get_function_identity_arguments(p.oid), p.prokind, o.rolname, l.lanname, \
+                "SELECT n.nspname, p.proname, pg_get_function_identity_arguments(p.oid), p.prokind, l.lanname, \
                  pg_get_function_arguments(p.oid), pg_get_function_result(p.oid), p.provolatile, p.prosecdef, \
                  p.proleakproof, p.proisstrict, p.proparallel, array_to_string(p.proconfig, ','), md5(p.prosrc), \
-                 p.procost, p.prorows, {} FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
-                 JOIN pg_roles o ON o.oid = p.proowner JOIN pg_language l ON l.oid = p.prolang WHERE {}",
-                rights("p.proacl"),
+                 p.procost, p.prorows FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
+                 JOIN pg_language l ON l.oid = p.prolang WHERE {}",
                 own("pg_proc", "p.oid")
             ),
         ),
         (
             "type",
             format!(
-                "SELECT n.nspname, t.typname, t.typtype, o.rolname, t.typnotnull, t.typdefault, \
+                "SELECT n.nspname, t.typname, t.typtype, t.typnotnull, t.typdefault, \
                  CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod) END, \
                  (SELECT string_agg(v.enumlabel, ',' ORDER BY v.enumsortorder) FROM pg_enum v WHERE v.enumtypid = t.oid), \
                  (SELECT string_agg(k.conname || ' ' || pg_get_constraintdef(k.oid), ',' ORDER BY k.conname) \
-                 FROM pg_constraint k WHERE k.contypid = t.oid AND k.contype <> 'n'), {} \
-                 FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace JOIN pg_roles o ON o.oid = t.typowner \
+                 FROM pg_constraint k WHERE k.contypid = t.oid AND k.contype <> 'n') \
+                 FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace \
                  WHERE t.typtype IN ('d', 'e', 'r', 'm') AND {}",
-                rights("t.typacl"),
                 own("pg_type", "t.oid")
             ),
         ),
         (
             "operator",
             format!(
-                "SELECT n.nspname, p.oprname, format_type(p.oprleft, NULL), format_type(p.oprright, NULL), o.rolname, \
-                 p.oprcode::text FROM pg_operator p JOIN pg_namespace n ON n.oid = p.oprnamespace \
-                 JOIN pg_roles o ON o.oid = p.oprowner WHERE {}",
+                "SELECT n.nspname, p.oprname, format_type(p.oprleft, NULL), format_type(p.oprright, NULL), \
+                 p.oprcode::text FROM pg_operator p JOIN pg_namespace n ON n.oid = p.oprnamespace WHERE {}",
                 own("pg_operator", "p.oid")
             ),
         ),
         (
             "collation",
             format!(
-                "SELECT n.nspname, l.collname, l.collprovider, l.collisdeterministic, o.rolname FROM pg_collation l \
-                 JOIN pg_namespace n ON n.oid = l.collnamespace JOIN pg_roles o ON o.oid = l.collowner WHERE {}",
+                "SELECT n.nspname, l.collname, l.collprovider, l.collisdeterministic FROM pg_collation l \
+                 JOIN pg_namespace n ON n.oid = l.collnamespace WHERE {}",
                 own("pg_collation", "l.oid")
             ),
         ),
@@ -180,8 +164,7 @@ fn questions() -> Vec<(&'static str, String)> {
         (
             "search configuration",
             format!(
-                "SELECT n.nspname, t.cfgname, o.rolname FROM pg_ts_config t JOIN pg_namespace n \
-                 ON n.oid = t.cfgnamespace JOIN pg_roles o ON o.oid = t.cfgowner WHERE {}",
+                "SELECT n.nspname, t.cfgname FROM pg_ts_config t JOIN pg_namespace n ON n.oid = t.cfgnamespace WHERE {}",
                 own("pg_ts_config", "t.oid")
             ),
         ),
@@ -191,14 +174,6 @@ fn questions() -> Vec<(&'static str, String)> {
             "SELECT format_type(c.castsource, NULL), format_type(c.casttarget, NULL), c.castcontext, c.castmethod \
              FROM pg_cast c WHERE c.oid >= 16384"
                 .to_owned(),
-        ),
-        (
-            "default rights",
-            format!(
-                "SELECT o.rolname, coalesce(n.nspname, ''), d.defaclobjtype, {} FROM pg_default_acl d \
-                 JOIN pg_roles o ON o.oid = d.defaclrole LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace",
-                rights("d.defaclacl")
-            ),
         ),
         ("publication", "SELECT pubname, puballtables, pubinsert, pubupdate, pubdelete, pubtruncate FROM pg_publication WHERE pubname !~ '^coffer'".to_owned()),
         ("large objects", "SELECT count(*) FROM pg_largeobject_metadata".to_owned()),
@@ -219,12 +194,11 @@ fn shared() -> Vec<(&'static str, String)> {
         (
             "database",
             format!(
-                "SELECT d.datname, o.rolname, pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, d.datistemplate, \
-                 d.datallowconn, d.datconnlimit, {} FROM pg_database d JOIN pg_roles o ON o.oid = d.datdba \
-                 WHERE d.{TENANT_DATABASE}",
-                rights("d.datacl")
+                "SELECT d.datname, pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, d.datistemplate, \
+                 d.datallowconn, d.datconnlimit FROM pg_database d WHERE d.{TENANT_DATABASE}"
             ),
         ),
+        ("prepared transaction", "SELECT gid, database FROM pg_prepared_xacts".to_owned()),
         (
             "role",
             format!(
@@ -242,25 +216,32 @@ fn shared() -> Vec<(&'static str, String)> {
         ),
         (
             "setting",
-            "SELECT coalesce(d.datname, ''), coalesce(r.rolname, ''), md5(array_to_string(s.setconfig, ',')) \
+            format!(
+                "SELECT coalesce(d.datname, ''), coalesce(r.rolname, ''), md5(array_to_string(s.setconfig, ',')) \
                  FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = s.setdatabase \
-                 LEFT JOIN pg_roles r ON r.oid = s.setrole WHERE s.setdatabase <> 0 OR s.setrole <> 0"
-                .to_owned(),
+                 LEFT JOIN pg_roles r ON r.oid = s.setrole WHERE (s.setdatabase <> 0 OR s.setrole <> 0) \
+                 AND (s.setrole = 0 OR ({role}))"
+            ),
         ),
     ]
 }
 
-/// Reads the lines, sorted.
-pub async fn read(server: &Server) -> Result<Vec<String>, Error> {
-    let doing = "describe the content";
+/// Reads the lines, sorted; with where each sequence stands, unless the server goes on serving.
+pub async fn read(server: &Server, serving: bool) -> Result<Vec<String>, Error> {
     let client = Client::connect(server).await?.patient(PATIENCE);
     let mut lines = Vec::new();
     ask(&client, None, shared(), &mut lines).await?;
-    let sql = format!("SELECT datname FROM pg_database WHERE {TENANT_DATABASE} AND datallowconn ORDER BY 1");
-    for database in client.column(doing, &sql).await? {
+    for database in open_databases(&client).await? {
         let inside = Client::connect_to(server, &database).await?.patient(PATIENCE);
         ask(&inside, Some(&database), questions(), &mut lines).await?;
-        sequences(&inside, &database, &mut lines).await?;
+        let given = match rights::kept(&inside).await? {
+            Some(kept) => kept,
+            None => rights::read(&inside).await?,
+        };
+        lines.extend(rights::lines(&given).into_iter().map(|line| format!("{database}: {line}")));
+        if !serving {
+            sequences(&inside, &database, &mut lines).await?;
+        }
     }
     lines.sort();
     Ok(lines)

@@ -19,8 +19,10 @@
 //! Every method looks first at what is there. What could not be told apart from a half-made thing is made again from
 //! nothing: the data folder by [`bootstrap`].
 
+mod blockers;
 mod bootstrap;
 mod check;
+mod compare;
 mod config;
 mod connection;
 mod content;
@@ -29,9 +31,15 @@ mod convert;
 mod copy;
 mod door;
 mod fence;
+mod follower;
 mod in_place;
 mod inventory;
 mod listing;
+mod looker;
+mod replication;
+mod rights;
+mod roles;
+mod seed;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -59,6 +67,9 @@ const COPY_SLOT: &str = "coffer_copy";
 
 /// The account by which a candidate follows its source.
 const REPLICATION_ACCOUNT: &str = "coffer_repl";
+
+/// The account that reads both sides when they are compared.
+const LOOK_ACCOUNT: &str = "coffer_look";
 
 /// How long a server may take until it answers; a recovery after a crash is in it.
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -238,11 +249,6 @@ async fn ask_to_end(server: &Server, mode: &str) {
     }
 }
 
-/// What there is no way to do yet. No edge of the matrix leads here.
-fn not_yet<T>(doing: &'static str) -> Result<T, Error> {
-    Err(Error::Unexpected { doing, answer: "there is no such way for PostgreSQL".to_owned() })
-}
-
 #[async_trait]
 impl Engine for Postgresql {
     fn kind(&self) -> EngineKind {
@@ -318,66 +324,89 @@ impl Engine for Postgresql {
         listing::users(&Client::connect(server).await?).await
     }
 
-    async fn replica_blockers(&self, _source: &Server) -> Result<Vec<Blocker>, Error> {
-        not_yet("look what a replica could not carry")
+    async fn replica_blockers(&self, source: &Server) -> Result<Vec<Blocker>, Error> {
+        let found = blockers::find(source).await?.into_iter().filter(|finding| finding.blocks);
+        Ok(found.map(|Finding { object, why, remedy, .. }| Blocker { object, why, remedy }).collect())
     }
 
-    async fn seed(&self, _source: &Server, _candidate: &Server, _tell: Tell) -> Result<Position, Error> {
-        not_yet("copy the content")
+    async fn seed(&self, source: &Server, candidate: &Server, tell: Tell) -> Result<Position, Error> {
+        seed::seed(source, candidate, &tell).await
     }
 
     async fn convert(&self, server: &Server) -> Result<bool, Error> {
         convert::convert(server).await
     }
 
+    fn needs_relay(&self) -> bool {
+        false
+    }
+
+    fn replicates_definitions(&self) -> bool {
+        false
+    }
+
     async fn follow(
         &self,
-        _source: &Server,
-        _candidate: &Server,
-        _relay: &RelayAddress,
+        source: &Server,
+        candidate: &Server,
+        _relay: Option<&RelayAddress>,
     ) -> Result<(), Error> {
-        not_yet("follow the source")
+        replication::follow(source, candidate).await
     }
 
-    async fn following(&self, _candidate: &Server) -> Result<Following, Error> {
-        Ok(Following::Nobody)
+    async fn following(&self, candidate: &Server) -> Result<Following, Error> {
+        replication::following(candidate).await
     }
 
-    async fn position(&self, _source: &Server) -> Result<Position, Error> {
-        not_yet("take the source's position")
+    async fn position(&self, source: &Server) -> Result<Position, Error> {
+        replication::position(source).await
     }
 
     async fn reached(
         &self,
-        _candidate: &Server,
-        _position: &Position,
-        _within: Duration,
+        candidate: &Server,
+        position: &Position,
+        within: Duration,
     ) -> Result<bool, Error> {
-        not_yet("wait for the source's position")
+        replication::reached(candidate, position, within).await
     }
 
     async fn inventory(&self, server: &Server) -> Result<Vec<String>, Error> {
-        inventory::read(server).await
+        inventory::read(server, false).await
+    }
+
+    async fn inventory_while_serving(&self, server: &Server) -> Result<Vec<String>, Error> {
+        inventory::read(server, true).await
+    }
+
+    async fn carry_the_rest(&self, source: &Server, candidate: &Server) -> Result<(), Error> {
+        replication::carry_sequences(source, candidate).await
     }
 
     async fn compare_rows(
         &self,
-        _source: &Server,
-        _candidate: &Server,
-        _tell: Tell,
+        source: &Server,
+        candidate: &Server,
+        tell: Tell,
     ) -> Result<Comparison, Error> {
-        not_yet("compare the rows")
+        let compared = compare::rows(source, candidate, &tell).await?;
+        // Its tables were empty when it was made: the first queries after the switch shall be planned well.
+        convert::convert(candidate).await?;
+        Ok(compared)
     }
 
+    /// A comparison leaves nothing standing still.
     async fn resume(&self, _candidate: &Server) -> Result<(), Error> {
         Ok(())
     }
 
-    async fn cut(&self, _candidate: &Server, _source: Option<&Server>) -> Result<(), Error> {
-        not_yet("end the replication")
+    async fn cut(&self, candidate: &Server, source: Option<&Server>) -> Result<(), Error> {
+        replication::cut(candidate, source).await
     }
 
     async fn forget_follower(&self, source: &Server) -> Result<(), Error> {
+        follower::forget(source).await?;
+        looker::drop(source).await?;
         copy::forget(source).await
     }
 
@@ -406,8 +435,7 @@ impl Engine for Postgresql {
     ) -> Result<Vec<Finding>, Error> {
         match strategy {
             Strategy::InPlace => check::in_place(source, candidate).await,
-            // No row of the matrix leads here.
-            Strategy::Twin => Ok(vec![check::no_twin()]),
+            Strategy::Twin => blockers::towards(source, candidate).await,
         }
     }
 
