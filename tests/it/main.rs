@@ -23,6 +23,7 @@ mod engine_postgresql;
 mod engine_servers;
 mod engine_tenants;
 mod harness;
+mod hops;
 mod kill;
 mod layout;
 mod listing;
