@@ -61,9 +61,11 @@ pub fn end(conn: &mut Conn, task: &Task, plan: &SwitchPlan) -> Result<(), db::Er
         return Ok(());
     }
     let facts = passed(conn, task, plan)?;
-    let gap: i64 = facts.iter().filter_map(|hop| hop["gap_ms"].as_i64()).sum();
+    let sum = |key: &str| facts.iter().filter_map(|hop| hop[key].as_i64()).sum::<i64>();
+    let (gap, sessions) = (sum("gap_ms"), sum("sessions_ended"));
     let answered = facts.first().map_or(Value::Null, |hop| hop["from_answered"].clone());
-    tasks::report(conn, task.id, &json!({HOPS: facts, "gap_ms": gap, "from_answered": answered}))
+    let whole = json!({HOPS: facts, "gap_ms": gap, "sessions_ended": sessions, "from_answered": answered});
+    tasks::report(conn, task.id, &whole)
 }
 
 /// What each hop reported, this one's last.
