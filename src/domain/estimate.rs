@@ -408,10 +408,10 @@ mod tests {
                     if tells {
                         last.share = last.share.max(share.min(1.0));
                     }
-                    let is_done = |event| {
-                        matches!(event, TaskEvent::StepDone | TaskEvent::StrategyFixed(_) | TaskEvent::NextHop)
-                    };
-                    last.is_done = is_done(event);
+                    last.is_done = matches!(
+                        event,
+                        TaskEvent::StepDone | TaskEvent::StrategyFixed(_) | TaskEvent::NextHop
+                    );
                 }
                 if event == TaskEvent::NextHop {
                     passed.push(vec![kind]);
