@@ -11,6 +11,7 @@ mod api_limits;
 mod api_matrix;
 mod api_ref;
 mod api_routes;
+mod builds;
 mod cells;
 mod client;
 mod create;
