@@ -227,12 +227,11 @@ pub(super) async fn view(state: &ApiState, caller: &Caller, id: TaskId) -> Resul
     view.runtime = version.as_ref().filter(|_| caller.is_admin()).map(|version| version.runtime.as_str());
     // An instance that is gone has no task that runs.
     let engine = version.map_or(EngineKind::MariaDb, |version| version.engine);
-    let allowed = match &task.plan {
-        Plan::Switch(plan) => &plan.allowed[..],
-        Plan::Create(_) | Plan::Delete(_) | Plan::Upgrade(_) => &[],
+    let hops = match &task.plan {
+        Plan::Switch(plan) => estimate::kinds_of_hops(plan, task.kind()),
+        Plan::Create(_) | Plan::Delete(_) | Plan::Upgrade(_) => vec![vec![task.kind()]],
     };
-    let kinds = estimate::kinds(task.kind(), allowed);
-    let pace = estimate::pace(&kinds, Load { bytes, engine }, task.progress, &marks, Utc::now());
+    let pace = estimate::pace(&hops, Load { bytes, engine }, task.progress, &marks, Utc::now());
     view.percent = Some(pace.percent);
     view.eta = pace.eta;
     view.late = pace.eta.map(|_| pace.is_late);

@@ -19,6 +19,7 @@ use crate::db::{self, generations, instances, known, tasks};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::DatastoreVersion;
 use crate::domain::estimate::{self, Load};
+use crate::domain::hops::{Hop, Reach};
 use crate::domain::instance::Instance;
 use crate::domain::matrix::Way;
 use crate::domain::policy::{Rule, allow};
@@ -67,6 +68,9 @@ pub struct UpgradeView {
     /// `mariadb 10.6` for example.
     from: String,
     to: String,
+    /// The version at which each hop ends, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hops: Vec<String>,
     instance_id: String,
     /// The new side of an upgrade by way of a replica.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,6 +93,9 @@ pub struct DryRunView {
     why: String,
     from: String,
     to: String,
+    /// The version at which each hop ends, where there are several; what is told is of the first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hops: Vec<String>,
     findings: Vec<FindingView>,
 }
 
@@ -110,11 +117,30 @@ pub struct TargetView {
     datastore_type: String,
     datastore_version: String,
     version_number: String,
-    /// The strategies that could be taken, the one that is tried first in front.
+    /// The strategies that could be taken, the one that is tried first in front; by which the whole way could go,
+    /// where it has several hops.
     strategies: Vec<StrategyView>,
+    /// The hops that would be taken, in order; none where there is no way now.
+    hops: Vec<HopView>,
+    /// How long clients wait, in seconds, all hops together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_gap: Option<f64>,
+    /// From the beginning to the end, in seconds, all hops together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_duration: Option<f64>,
     /// Why there is none now.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+}
+
+/// A hop that would be taken.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HopView {
+    /// The version at which it ends.
+    datastore_version: String,
+    /// The strategy that is tried first, with what it is expected to take.
+    #[serde(flatten)]
+    strategy: StrategyView,
 }
 
 /// A strategy, with what it is expected to take: estimates by the size of the data, as was seen last.
@@ -131,16 +157,22 @@ impl UpgradeView {
     /// The view of an upgrade; `None` for a task of another kind.
     fn of(task: &Task) -> Option<Self> {
         let (from, to, new) = match &task.plan {
-            Plan::Upgrade(plan) => (&plan.from_title, &plan.to_title, Some(plan.candidate)),
-            Plan::Switch(plan) => (&plan.from_title, &plan.to_title, None),
+            Plan::Upgrade(plan) => (&*plan.from_title, &*plan.to_title, Some(plan.candidate)),
+            Plan::Switch(plan) => (plan.origin(), plan.goal(), None),
             Plan::Create(_) | Plan::Delete(_) => return None,
         };
         Some(Self {
             id: task.id.to_string(),
             state: task.progress.state().as_str(),
             strategy: strategy(&task.plan)?,
-            from: from.clone(),
-            to: to.clone(),
+            from: from.to_owned(),
+            to: to.to_owned(),
+            hops: match &task.plan {
+                Plan::Switch(plan) if plan.has_hops() => {
+                    plan.stops().into_iter().map(str::to_owned).collect()
+                }
+                Plan::Switch(_) | Plan::Upgrade(_) | Plan::Create(_) | Plan::Delete(_) => Vec::new(),
+            },
             instance_id: task.plan.subject().to_string(),
             new_instance_id: new.map(|id| id.to_string()),
             created: zoneless(task.created_at),
@@ -179,6 +211,10 @@ impl From<&DryRun> for DryRunView {
             },
             from: seen.from.title(),
             to: seen.to.title(),
+            hops: match &seen.stops[..] {
+                [] | [_] => Vec::new(),
+                several => several.iter().map(DatastoreVersion::title).collect(),
+            },
             findings: seen
                 .looked
                 .iter()
@@ -188,7 +224,25 @@ impl From<&DryRun> for DryRunView {
     }
 }
 
+impl HopView {
+    fn new(hop: &Hop, load: Load) -> Option<Self> {
+        let strategy = StrategyView::new(*hop.allowed.first()?, load);
+        Some(Self { datastore_version: hop.to.name.clone(), strategy })
+    }
+}
+
 impl StrategyView {
+    /// The strategy on a way of so many hops.
+    fn on(hops: &[Hop], strategy: Strategy, load: Load) -> Self {
+        let one = Self::new(strategy, load);
+        let times = f64::from(u8::try_from(hops.len()).unwrap_or(u8::MAX));
+        Self {
+            expected_gap: tenths(one.expected_gap * times),
+            expected_duration: tenths(one.expected_duration * times),
+            ..one
+        }
+    }
+
     fn new(strategy: Strategy, load: Load) -> Self {
         Self {
             strategy: strategy.as_str(),
@@ -196,6 +250,11 @@ impl StrategyView {
             expected_duration: estimate::duration(strategy, load),
         }
     }
+}
+
+/// In tenths of a second, which are as exact as this is.
+fn tenths(seconds: f64) -> f64 {
+    (seconds * 10.0).round() / 10.0
 }
 
 /// A parsed request.
@@ -281,7 +340,7 @@ async fn ask_for_upgrade(call: Call, caller: Caller) -> Result<HttpResponse, Fau
         )
         .into());
     }
-    let request = SwitchRequest { version: asked.version, wishes: asked.wishes, rename: None };
+    let request = SwitchRequest { version: asked.version, wishes: asked.wishes, far: true, rename: None };
     if asked.dry_run {
         let seen = call.state.commands.look_at_upgrade(&caller, id, request).await?;
         return answer(StatusCode::OK, &Keyed("upgrade", &DryRunView::from(&seen)));
@@ -330,8 +389,13 @@ fn target(
     catalogue: &Catalogue,
     version: &DatastoreVersion,
 ) -> TargetView {
-    let allowed = if catalogue.runs(&instance.host, version) {
-        switch::strategies(known, version, &Wishes::default())
+    let runs = |version: &DatastoreVersion| catalogue.runs(&instance.host, version);
+    let by = |strategy: Option<Strategy>| {
+        let wishes = Wishes { strategy, ..Wishes::default() };
+        switch::ways(known, version, &wishes, Reach::Several(&runs))
+    };
+    let way = if runs(version) {
+        by(None)
     } else {
         Err(Refusal::Unavailable(format!("The instance's host cannot run {}.", version.title())))
     };
@@ -342,21 +406,33 @@ fn target(
             .iter()
             .any(|path| path.to.id == version.id && path.leads(running.version.id, Way::Replica))
     });
-    let (strategies, reason) = match allowed {
-        Ok(strategies) => {
-            (strategies.into_iter().map(|strategy| StrategyView::new(strategy, load)).collect(), None)
-        }
+    let (hops, reason) = match way {
+        Ok(hops) => (hops, None),
         Err(Refusal::NoSwitch { .. }) if by_replica => {
             (Vec::new(), Some("Only the action upgrades to it, by way of a new instance.".to_owned()))
         }
         Err(Refusal::NoSwitch { .. }) => (Vec::new(), Some("No enabled path leads to it.".to_owned())),
         Err(refusal) => (Vec::new(), Some(refusal.to_string())),
     };
+    let strategies = match &hops[..] {
+        [] => Vec::new(),
+        _way => Strategy::ALL
+            .into_iter()
+            .filter_map(|strategy| Some(StrategyView::on(&by(Some(strategy)).ok()?, strategy, load)))
+            .collect(),
+    };
+    let hops: Vec<HopView> = hops.iter().filter_map(|hop| HopView::new(hop, load)).collect();
+    let whole = |part: fn(&StrategyView) -> f64| {
+        (!hops.is_empty()).then(|| tenths(hops.iter().map(|hop| part(&hop.strategy)).sum()))
+    };
     TargetView {
         datastore_type: version.datastore.clone(),
         datastore_version: version.name.clone(),
         version_number: version.number.clone(),
         strategies,
+        expected_gap: whole(|it| it.expected_gap),
+        expected_duration: whole(|it| it.expected_duration),
+        hops,
         reason,
     }
 }

@@ -90,6 +90,9 @@ async fn run(args: &Args, login: &Login) -> anyhow::Result<bool> {
         202 => {
             let task = upgrade["id"].as_str().context("the answer names no task")?;
             println!("{} to {}, task {task}", text(&upgrade["from"]), text(&upgrade["to"]));
+            if let Some(way) = way(upgrade) {
+                println!("{way}");
+            }
             if !args.watch {
                 return Ok(true);
             }
@@ -138,9 +141,19 @@ async fn find(client: &Client, wanted: &str) -> anyhow::Result<String> {
     }
 }
 
+/// The versions on the way, where it has several hops.
+fn way(upgrade: &Value) -> Option<String> {
+    let hops: Vec<&str> = upgrade["hops"].as_array()?.iter().filter_map(Value::as_str).collect();
+    let (_, between) = hops.split_last()?;
+    Some(format!("in {} hops, by way of {}", hops.len(), between.join(" and ")))
+}
+
 /// Prints what an upgrade would meet; whether it could be done.
 fn foretell(seen: &Value) -> bool {
     println!("{} to {}", text(&seen["from"]), text(&seen["to"]));
+    if let Some(way) = way(seen) {
+        println!("{way}; what follows is of the first hop, the others are looked at when they come");
+    }
     for finding in seen["findings"].as_array().into_iter().flatten() {
         println!(
             "{} of {}: {} {}: {}",
@@ -300,6 +313,10 @@ fn report(task: &Value) -> bool {
     if !compared.is_empty() {
         println!("  compared: {}", compared.join(", "));
     }
+    for hop in report["hops"].as_array().into_iter().flatten() {
+        let gap = hop["gap_ms"].as_i64().unwrap_or_default();
+        println!("  hop to {}: {}, held for {gap} ms", text(&hop["to"]), text(&hop["strategy"]));
+    }
     if let Some(gap) = report["gap_ms"].as_i64() {
         println!("  clients were held for {gap} ms");
     }
@@ -325,6 +342,9 @@ mod tests {
             ("back: reinstate".into(), "will be tried again".into())
         );
         assert_eq!(took(&record), Some(1.25));
+        let hops = json!({"hops": ["mariadb 10.6", "mariadb 10.11", "mariadb 11.8"]});
+        assert_eq!(way(&hops).unwrap(), "in 3 hops, by way of mariadb 10.6 and mariadb 10.11");
+        assert_eq!(way(&json!({})), None);
         let view = json!({"percent": 12, "eta": 40, "late": false});
         let record = json!({"phase": "forward", "step": "seed", "progress": "3 of about 9 MB"});
         for (view, record, since, told) in [

@@ -8,12 +8,13 @@ use crate::db::known::{self, Catalogue};
 use crate::db::{self, Conn, generations, instances, tasks};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::DatastoreVersion;
+use crate::domain::hops::{Hop, MOST_HOPS, Reach};
 use crate::domain::ids::{GenerationId, InstanceId, TaskId};
 use crate::domain::instance::{Instance, InstanceEvent};
 use crate::domain::policy::{Rule, allow};
 use crate::domain::question::QuestionKind;
 use crate::domain::refusal::Refusal;
-use crate::domain::switch::{Known, Look, Looked, Strategy, SwitchPlan, Wishes, strategies};
+use crate::domain::switch::{FORM, Known, Look, Looked, NextHop, SwitchPlan, Wishes, ways};
 use crate::domain::task::Plan;
 use crate::domain::upgrade::not_ready;
 
@@ -24,6 +25,8 @@ pub struct SwitchRequest {
     pub version: String,
     /// What else is asked for.
     pub wishes: Wishes,
+    /// Whether it may go over versions between: Trove's routes go over one row of the matrix.
+    pub far: bool,
     /// The instance's new name, where the request gives it one, too.
     pub rename: Option<String>,
 }
@@ -35,7 +38,10 @@ pub struct DryRun {
     pub from: DatastoreVersion,
     /// What would.
     pub to: DatastoreVersion,
-    /// What stands in the way of each strategy that is allowed, in the order in which they are tried.
+    /// The versions at which its hops end, in order; `to` is the last.
+    pub stops: Vec<DatastoreVersion>,
+    /// What stands in the way of each strategy that is allowed for the first hop, in the order in which they are tried.
+    /// What the servers of later hops will say cannot be asked yet.
     pub looked: Looked,
 }
 
@@ -43,8 +49,8 @@ pub struct DryRun {
 #[derive(Clone)]
 struct Ids {
     task: TaskId,
-    generation: GenerationId,
-    service_secret: String,
+    /// A candidate for each hop that a way may have, with its secret.
+    candidates: Vec<(GenerationId, String)>,
 }
 
 impl Commands {
@@ -62,12 +68,14 @@ impl Commands {
     ) -> Result<Option<TaskId>, Error> {
         let found = self.db.read(move |conn| instances::find(conn, id)).await?;
         self.simulated_acceptance(&visible(found, caller, id)?).await?;
-        let generation = GenerationId(Uuid::new_v4());
-        let ids = Ids {
-            task: TaskId(Uuid::now_v7()),
-            generation,
-            service_secret: self.new_service_secret(generation)?,
-        };
+        let most = if request.far { MOST_HOPS } else { 1 };
+        let candidates: Result<Vec<_>, Error> = (0..most)
+            .map(|_| {
+                let generation = GenerationId(Uuid::new_v4());
+                Ok((generation, self.new_service_secret(generation)?))
+            })
+            .collect();
+        let ids = Ids { task: TaskId(Uuid::now_v7()), candidates: candidates? };
         let task = ids.task;
         let caller = caller.clone();
         let accepted = self.db.transact(move |conn| accept(conn, &caller, id, &request, &ids)).await;
@@ -107,26 +115,28 @@ impl Commands {
                     let field = "upgrade['datastore_version']";
                     return Err(Refusal::invalid(field, "is the version that the instance has").into());
                 }
-                let allowed = decide(conn, &instance, &catalogue, &target, &request.wishes)?;
-                Ok::<_, Error>((instance, target, allowed))
+                let hops = decide(conn, &instance, &catalogue, &target, &request)?;
+                Ok::<_, Error>((instance, target, hops))
             })
             .await;
-        let (instance, to, strategies) = decided?;
-        let look = Look { number: to.number.clone(), strategies };
+        let (instance, to, hops) = decided?;
+        let first = hops.first().ok_or_else(|| Error::Inconsistent("a way without a hop".to_owned()))?;
+        let look = Look { number: first.to.number.clone(), strategies: first.allowed.clone() };
         let about = serde_json::to_value(look).map_err(|e| Error::Inconsistent(e.to_string()))?;
         let looked = self.ask_about(&instance, QuestionKind::PreCheck, about).await?;
-        Ok(DryRun { from: instance.shown_version().clone(), to, looked })
+        let stops = hops.into_iter().map(|hop| hop.to).collect();
+        Ok(DryRun { from: instance.shown_version().clone(), to, stops, looked })
     }
 }
 
-/// The strategies by which the instance may go to the target now.
+/// The hops by which the instance may go to the target now.
 fn decide(
     conn: &mut Conn,
     instance: &Instance,
     catalogue: &Catalogue,
     target: &DatastoreVersion,
-    wishes: &Wishes,
-) -> Result<Vec<Strategy>, Error> {
+    request: &SwitchRequest,
+) -> Result<Vec<Hop>, Error> {
     if !target.active {
         return Err(Refusal::Invalid(format!("Datastore version '{}' is not active.", target.name)).into());
     }
@@ -137,13 +147,15 @@ fn decide(
         retired_until: kept.map(|kept| kept.until),
         paths: &catalogue.paths,
     };
-    let allowed = strategies(known, target, wishes)?;
-    if !catalogue.runs(&instance.host, target) {
+    let runs = |version: &DatastoreVersion| catalogue.runs(&instance.host, version);
+    let reach = if request.far { Reach::Several(&runs) } else { Reach::One };
+    let hops = ways(known, target, &request.wishes, reach)?;
+    if !runs(target) {
         return Err(
             Refusal::Unavailable(format!("The instance's host cannot run {}.", target.title())).into()
         );
     }
-    Ok(allowed)
+    Ok(hops)
 }
 
 /// Decides and writes; whether there is a task.
@@ -169,30 +181,46 @@ fn accept(
         }
         return Ok((instance, false));
     }
-    let allowed = decide(conn, &instance, &catalogue, &target, &request.wishes)?;
+    let hops = decide(conn, &instance, &catalogue, &target, request)?;
     let running = instance.running.clone().ok_or_else(|| not_ready(&instance))?;
-    generations::insert_candidate(conn, ids.generation, id, &instance.host, target.id, &ids.service_secret)?;
+    let mut way = hops.into_iter().zip(&ids.candidates);
+    let (first, (generation, secret)) =
+        way.next().ok_or_else(|| Error::Inconsistent("a way without a hop".to_owned()))?;
+    let (rest, secrets): (Vec<NextHop>, Vec<&String>) = way
+        .map(|(hop, (new, secret))| {
+            let to_title = hop.to.title();
+            (NextHop { new: *new, to: hop.to.id, to_title, allowed: hop.allowed }, secret)
+        })
+        .unzip();
+    // The secrets of later candidates are sealed, and go with the task's end.
+    let secrets = match &rest[..] {
+        [] => None,
+        _more => Some(serde_json::to_string(&secrets).map_err(|e| Error::Inconsistent(e.to_string()))?),
+    };
+    generations::insert_candidate(conn, *generation, id, &instance.host, first.to.id, secret)?;
     let plan = Plan::Switch(SwitchPlan {
-        form: 1,
+        form: FORM,
         instance: id,
         old: running.generation,
-        new: ids.generation,
+        new: *generation,
         from: running.version.id,
-        to: target.id,
+        to: first.to.id,
         from_title: running.version.title(),
-        to_title: target.title(),
-        allowed,
+        to_title: first.to.title(),
+        allowed: first.allowed,
         strategy: None,
         why: None,
         keep_hours: request.wishes.keep_hours,
         drop_retired: request.wishes.drop_retired,
+        passed: Vec::new(),
+        rest,
     });
     let new = tasks::New {
         id: ids.task,
         project: &instance.project,
         host: &instance.host,
         plan: &plan,
-        secrets: None,
+        secrets: secrets.as_deref(),
         claims: &[(id, tasks::Claim::Subject)],
     };
     if !tasks::insert(conn, &new)? {

@@ -195,6 +195,21 @@ pub fn retire(conn: &mut Conn, id: GenerationId, keep_hours: u32) -> Result<(), 
     .map_err(Error::query("retire a generation"))
 }
 
+/// Takes the serving generation of an instance back as its task's own: it was left between two hops, and is not kept.
+/// Another one serves when this ends, which `serve` makes so in between: an instance has one of each at most.
+///
+/// # Errors
+/// The store's.
+pub fn leave(
+    conn: &mut Conn,
+    id: GenerationId,
+    serve: impl FnOnce(&mut Conn) -> Result<(), Error>,
+) -> Result<(), Error> {
+    set_role(conn, id, Role::Dropped)?;
+    serve(conn)?;
+    set_role(conn, id, Role::Candidate)
+}
+
 /// A generation that is kept for going back.
 #[derive(Clone, Debug)]
 pub struct Kept {

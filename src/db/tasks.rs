@@ -362,6 +362,18 @@ pub fn report(conn: &mut Conn, task: TaskId, facts: &serde_json::Value) -> Resul
         .map_err(Error::query("report of a task"))
 }
 
+/// Writes what the task reports anew. The caller has locked the task.
+///
+/// # Errors
+/// The store's.
+pub fn set_report(conn: &mut Conn, task: TaskId, facts: &serde_json::Value) -> Result<(), Error> {
+    diesel::update(tasks::table.find(task.0))
+        .set(tasks::report.eq(facts))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("write a report"))
+}
+
 /// Ends the leases of `owner`, a worker of `host` that is known to be gone: the caller has its name now.
 ///
 /// # Errors

@@ -181,8 +181,11 @@ pub struct DatastoreVersion {
 
 impl DatastoreVersion {
     /// Whether `answered`, a full version number, is of this version's series, by the number that was registered. The
-    /// name does not tell: `10.4enc` is a 10.4.
+    /// name does not tell: `10.4enc` is a 10.4. A version that is one build of its series, and named so, is no other.
     pub fn is_answered_by(&self, answered: &str) -> bool {
+        if self.name == self.number {
+            return self.number == answered;
+        }
         self.engine.series(&self.number) == self.engine.series(answered)
     }
 
@@ -217,6 +220,30 @@ mod tests {
             (EngineKind::Postgresql, "15.20", "15"),
         ] {
             assert_eq!(engine.series(number), series);
+        }
+    }
+
+    #[test]
+    fn a_build_is_answered_by_itself_alone() {
+        let version = |name: &str, number: &str| DatastoreVersion {
+            id: VersionId(uuid::Uuid::nil()),
+            datastore_id: DatastoreId(uuid::Uuid::nil()),
+            datastore: "mariadb".to_owned(),
+            name: name.to_owned(),
+            number: number.to_owned(),
+            engine: EngineKind::MariaDb,
+            runtime: RuntimeKind::Process,
+            active: true,
+        };
+        for (name, number, answered, is_it) in [
+            ("10.11", "10.11.19", "10.11.19", true),
+            ("10.11", "10.11.19", "10.11.20", true),
+            ("10.11", "10.11.19", "11.8.6", false),
+            ("10.4enc", "10.4.34", "10.4.34", true),
+            ("10.11.18", "10.11.18", "10.11.18", true),
+            ("10.11.18", "10.11.18", "10.11.19", false),
+        ] {
+            assert_eq!(version(name, number).is_answered_by(answered), is_it, "{name} {answered}");
         }
     }
 

@@ -16,7 +16,7 @@
 use chrono::{DateTime, Duration, Utc};
 
 use crate::domain::datastore::EngineKind;
-use crate::domain::switch::Strategy;
+use crate::domain::switch::{Strategy, SwitchPlan};
 use crate::domain::task::{Phase, Progress, Step, TaskKind, TaskState};
 
 /// How much longer than expected something is said to take.
@@ -139,6 +139,13 @@ pub fn duration(strategy: Strategy, load: Load) -> f64 {
     seconds(kind_of(strategy), load, |_| true)
 }
 
+/// The kinds that each hop of an upgrade of the same instance may turn out to be.
+pub fn kinds_of_hops(plan: &SwitchPlan, kind: TaskKind) -> Vec<Vec<TaskKind>> {
+    let passed = plan.passed.iter().map(|hop| vec![kind_of(hop.strategy)]);
+    let rest = plan.rest.iter().map(|hop| kinds(TaskKind::UpgradeAuto, &hop.allowed));
+    passed.chain([kinds(kind, &plan.allowed)]).chain(rest).collect()
+}
+
 /// The kinds that a task may turn out to be: its own, or before its strategy is fixed those of the allowed ones.
 pub fn kinds(kind: TaskKind, allowed: &[Strategy]) -> Vec<TaskKind> {
     if kind == TaskKind::UpgradeAuto && !allowed.is_empty() {
@@ -158,23 +165,64 @@ pub fn share(told: &str) -> Option<f32> {
     (whole > 0.0 && done >= 0.0).then(|| (done / whole).min(1.0))
 }
 
-/// How far the task is now. `kinds` is what it may turn out to be.
-pub fn pace(kinds: &[TaskKind], load: Load, progress: Progress, marks: &[Mark], now: DateTime<Utc>) -> Pace {
+/// The records of each hop: one begins with the look that comes after the end of the one before.
+fn by_hop(marks: &[Mark]) -> Vec<&[Mark]> {
+    let is_border = |before: &Mark, after: &Mark| {
+        (before.step, before.is_done) == (Step::Retire, true) && after.step == Step::Examine
+    };
+    marks.chunk_by(|before, after| !is_border(before, after)).collect()
+}
+
+/// How far the task is now. `hops` is what each of its hops may turn out to be; most tasks have one. Each hop is the
+/// same share of the whole.
+pub fn pace(
+    hops: &[Vec<TaskKind>],
+    load: Load,
+    progress: Progress,
+    marks: &[Mark],
+    now: DateTime<Utc>,
+) -> Pace {
+    let records = by_hop(marks);
+    let passed = records.len().saturating_sub(1);
     let percent = match progress {
         Progress::Ended(TaskState::Succeeded) => 100,
         Progress::Scheduled
         | Progress::At(_, _)
         | Progress::Verifying
         | Progress::NeedsOperator
-        | Progress::Ended(_) => kinds.iter().map(|kind| percent(*kind, load, marks)).min().unwrap_or(0),
+        | Progress::Ended(_) => {
+            let kinds = hops.get(passed).map_or(&[][..], Vec::as_slice);
+            let records = records.last().copied().unwrap_or_default();
+            let of_hop = kinds.iter().map(|kind| percent(*kind, load, records)).min().unwrap_or(0);
+            u8::try_from((passed * 100 + usize::from(of_hop)) / hops.len().max(1)).unwrap_or(99).min(99)
+        }
     };
     let end = match progress {
-        Progress::At(phase, _) => kinds.iter().filter_map(|kind| end(*kind, load, phase, marks)).max(),
+        Progress::At(phase, _) => {
+            // The way back is not as long as the way on, and nothing is told of it.
+            let is_back = matches!(phase, Phase::Abandon | Phase::Undo);
+            let ends = records.iter().enumerate().filter_map(|(at, records)| {
+                let leg = if at < passed { Phase::Finish } else { phase };
+                let of_hop = hops.get(at)?.iter().filter_map(|kind| end(*kind, load, leg, records)).max()?;
+                let rest = hops.get(at + 1..)?.iter().map(|kinds| longest(kinds, load)).sum::<i64>();
+                let takes = Duration::try_milliseconds(rest.saturating_mul(MARGIN)).unwrap_or(Duration::MAX);
+                Some(of_hop.checked_add_signed(takes).unwrap_or(DateTime::<Utc>::MAX_UTC))
+            });
+            ends.min().filter(|_| !is_back)
+        }
         Progress::Scheduled | Progress::Verifying | Progress::NeedsOperator | Progress::Ended(_) => None,
     };
     // The next whole second: 0 is what is over.
     let eta = end.map(|end| ((end - now).num_milliseconds().max(0) + 999) / 1_000);
     Pace { percent, eta, is_late: end.is_some_and(|end| end < now) }
+}
+
+/// The time that a hop may take, in milliseconds.
+fn longest(kinds: &[TaskKind], load: Load) -> i64 {
+    let whole = |kind: &TaskKind| {
+        line(*kind).into_iter().map(|at| time_of(*kind, at, load)).fold(0, i64::saturating_add)
+    };
+    kinds.iter().map(whole).max().unwrap_or(0)
 }
 
 fn percent(kind: TaskKind, load: Load, marks: &[Mark]) -> u8 {
@@ -290,21 +338,27 @@ mod tests {
         };
         let auto = kinds(TaskKind::UpgradeAuto, &Strategy::ALL);
         let progress = Progress::At(Phase::Forward, Step::Examine);
-        let told = pace(&auto, load(0), progress, &[first], at(0));
+        let told = pace(&[auto], load(0), progress, &[first], at(0));
         assert_eq!(told, Pace { percent: 0, eta: Some(20), is_late: false });
         let done = Mark { is_done: true, ..first };
         let next = Mark { step: Step::Place, started_at: at(500), ..first };
-        let told = pace(&[kind], load(0), Progress::At(Phase::Forward, Step::Place), &[done, next], at(500));
-        assert_eq!(told, Pace { percent: 5, eta: Some(19), is_late: false });
         let told =
-            pace(&[kind], load(0), Progress::At(Phase::Forward, Step::Place), &[done, next], at(60_000));
+            pace(&[vec![kind]], load(0), Progress::At(Phase::Forward, Step::Place), &[done, next], at(500));
+        assert_eq!(told, Pace { percent: 5, eta: Some(19), is_late: false });
+        let told = pace(
+            &[vec![kind]],
+            load(0),
+            Progress::At(Phase::Forward, Step::Place),
+            &[done, next],
+            at(60_000),
+        );
         assert_eq!(told, Pace { percent: 5, eta: Some(0), is_late: true });
         for end in TaskState::ALL.into_iter().filter(|state| state.is_final()) {
-            let told = pace(&[kind], load(0), Progress::Ended(end), &[done, next], at(60_000));
+            let told = pace(&[vec![kind]], load(0), Progress::Ended(end), &[done, next], at(60_000));
             let percent = if end == TaskState::Succeeded { 100 } else { 5 };
             assert_eq!(told, Pace { percent, eta: None, is_late: false });
         }
-        assert_eq!(pace(&[kind], load(0), Progress::Scheduled, &[], at(0)).percent, 0);
+        assert_eq!(pace(&[vec![kind]], load(0), Progress::Scheduled, &[], at(0)).percent, 0);
     }
 
     /// What may happen to a task: each event that its machine allows, with any time between.
@@ -320,6 +374,7 @@ mod tests {
             events in proptest::collection::vec(any_event(), 1..80),
             bytes in 0_i64..(1 << 45),
             twin: bool,
+            more in 0_usize..3,
         ) {
             let mut kind =
                 [TaskKind::Create, TaskKind::Delete, TaskKind::Upgrade, TaskKind::UpgradeAuto][first];
@@ -328,12 +383,16 @@ mod tests {
             let mut now = 0;
             let mut percent = 0;
             let mut told: Option<(bool, DateTime<Utc>)> = None;
+            let more = if kind == TaskKind::UpgradeAuto { more } else { 0 };
+            let mut passed: Vec<Vec<TaskKind>> = Vec::new();
             for (what, ms, share, tells) in events {
                 now += ms;
                 let event = match (progress, what % 10) {
                     (Progress::Scheduled, _) => TaskEvent::Begun,
                     (Progress::Verifying, 0) => TaskEvent::AbandonAccepted,
                     (Progress::Verifying, _) => TaskEvent::DetachAccepted,
+                    (Progress::At(Phase::Finish, Step::Retire), 4..) if passed.len() < more => TaskEvent::NextHop,
+                    (Progress::At(Phase::Finish, Step::Retire), _) if passed.len() < more => TaskEvent::StepRetried,
                     (Progress::At(_, Step::Examine), _) if kind == TaskKind::UpgradeAuto => {
                         TaskEvent::StrategyFixed(kind_of(if twin { Strategy::Twin } else { Strategy::InPlace }))
                     }
@@ -349,7 +408,14 @@ mod tests {
                     if tells {
                         last.share = last.share.max(share.min(1.0));
                     }
-                    last.is_done = matches!(event, TaskEvent::StepDone | TaskEvent::StrategyFixed(_));
+                    last.is_done = matches!(
+                        event,
+                        TaskEvent::StepDone | TaskEvent::StrategyFixed(_) | TaskEvent::NextHop
+                    );
+                }
+                if event == TaskEvent::NextHop {
+                    passed.push(vec![kind]);
+                    kind = TaskKind::UpgradeAuto;
                 }
                 if let TaskEvent::StrategyFixed(fixed) = event {
                     kind = fixed;
@@ -358,8 +424,10 @@ mod tests {
                 if let Progress::At(phase, step) = progress {
                     marks.push(Mark { phase, step, started_at: at(now), is_done: false, share: 0.0 });
                 }
-                let kinds = kinds(kind, &Strategy::ALL);
-                let pace = pace(&kinds, load(bytes), progress, &marks, at(now));
+                let mut hops = passed.clone();
+                hops.push(kinds(kind, &Strategy::ALL));
+                hops.resize(1 + more, kinds(TaskKind::UpgradeAuto, &Strategy::ALL));
+                let pace = pace(&hops, load(bytes), progress, &marks, at(now));
                 prop_assert!(pace.percent >= percent, "{percent} {pace:?} {progress:?} {marks:?}");
                 prop_assert_eq!(pace.percent == 100, progress == Progress::Ended(TaskState::Succeeded));
                 percent = pace.percent;

@@ -8,7 +8,7 @@ use crate::domain::ids::{GenerationId, HostId, InstanceId};
 /// What a generation is to its instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Being made; clients do not reach it.
+    /// Its task's own, which is being made, or was left between two hops and is about to go; clients do not reach it.
     Candidate,
     /// The one that serves.
     Serving,

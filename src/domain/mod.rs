@@ -8,6 +8,7 @@ pub mod datastore;
 pub mod estimate;
 pub mod flavor;
 pub mod generation;
+pub mod hops;
 pub mod ids;
 pub mod instance;
 pub mod matrix;

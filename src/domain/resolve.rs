@@ -99,6 +99,8 @@ mod tests {
             why: None,
             keep_hours: 24,
             drop_retired: false,
+            passed: Vec::new(),
+            rest: Vec::new(),
         };
         Task {
             id: TaskId(Uuid::from_u128(6)),

@@ -3,11 +3,20 @@
 //! The way is a row of the matrix that is open to `in_place` or `twin`. Which of the two is taken is decided by the first
 //! step, which looks at the server: twin where nothing in it stands in the way, else in place, else the upgrade is
 //! refused before anything stops.
+//!
+//! # Decision
+//! Where no row leads to the target, the way may have several hops. All of them are fixed when the upgrade is accepted.
+//! Each is an upgrade of its own: it looks, has its own one-way point, and afterwards the instance truly serves the
+//! version between; what fails in a later hop leads back to that version, and not further, since tenants have written
+//! to it. What the instance keeps is the server that served when the upgrade was accepted: it is what a customer knew,
+//! and at most one is kept, so the servers between go as soon as they are left. We gave up: the data as it was at the
+//! last switch.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::datastore::{DatastoreVersion, UnknownWord};
+use crate::domain::hops::{Hop, Reach, hops};
 use crate::domain::ids::{GenerationId, InstanceId, VersionId};
 use crate::domain::instance::Instance;
 use crate::domain::matrix::{Path, Way};
@@ -63,8 +72,35 @@ pub const KEEP_HOURS: u32 = 24;
 /// The longest that it is kept: 90 days.
 pub const MOST_KEEP_HOURS: u32 = 24 * 90;
 
+/// The form of plans that are made now: 2 has hops.
+pub const FORM: u32 = 2;
+
+/// A hop that is to come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextHop {
+    /// Its candidate.
+    pub new: GenerationId,
+    /// The version that it ends on.
+    pub to: VersionId,
+    /// The same, `mariadb 11.4` for example.
+    pub to_title: String,
+    /// The strategies that the matrix and the request allow, in the order in which they are tried.
+    pub allowed: Vec<Strategy>,
+}
+
+/// A hop that is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassedHop {
+    /// The server that it left.
+    pub old: GenerationId,
+    /// The version that it left.
+    pub from_title: String,
+    /// How it was done.
+    pub strategy: Strategy,
+}
+
 /// What the accepting transaction fixes, and what the first step adds. It is stored with the task and never looked up
-/// again.
+/// again. Of a way with several hops it is the one that is under way, with the others beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SwitchPlan {
     /// The plan's form: code changes, rows wait.
@@ -93,6 +129,65 @@ pub struct SwitchPlan {
     pub keep_hours: u32,
     /// Whether the data that an earlier upgrade kept may go.
     pub drop_retired: bool,
+    /// The hops that are done, the first one in front; form 1 knows none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed: Vec<PassedHop>,
+    /// The hops that come after this one, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rest: Vec<NextHop>,
+}
+
+impl SwitchPlan {
+    /// The version that served when the upgrade was accepted.
+    pub fn origin(&self) -> &str {
+        self.passed.first().map_or(&self.from_title, |hop| &hop.from_title)
+    }
+
+    /// The version that was asked for.
+    pub fn goal(&self) -> &str {
+        self.rest.last().map_or(&self.to_title, |hop| &hop.to_title)
+    }
+
+    /// The version at which each hop ends, in order.
+    pub fn stops(&self) -> Vec<&str> {
+        let passed = self.passed.iter().skip(1).map(|hop| &*hop.from_title);
+        let this = (!self.passed.is_empty()).then_some(&*self.from_title);
+        let rest = self.rest.iter().map(|hop| &*hop.to_title);
+        passed.chain(this).chain([&*self.to_title]).chain(rest).collect()
+    }
+
+    /// Whether the way has several hops.
+    pub const fn has_hops(&self) -> bool {
+        !self.passed.is_empty() || !self.rest.is_empty()
+    }
+
+    /// The plan at the beginning of its next hop; `None` after the last one, and before this one was decided.
+    pub fn next(&self) -> Option<Self> {
+        let (hop, rest) = self.rest.split_first()?;
+        let mut passed = self.passed.clone();
+        passed.push(PassedHop {
+            old: self.old,
+            from_title: self.from_title.clone(),
+            strategy: self.strategy?,
+        });
+        Some(Self {
+            form: self.form,
+            instance: self.instance,
+            old: self.new,
+            new: hop.new,
+            from: self.to,
+            to: hop.to,
+            from_title: self.to_title.clone(),
+            to_title: hop.to_title.clone(),
+            allowed: hop.allowed.clone(),
+            strategy: None,
+            why: None,
+            keep_hours: self.keep_hours,
+            drop_retired: self.drop_retired,
+            passed,
+            rest: rest.to_vec(),
+        })
+    }
 }
 
 /// What a request for an upgrade of the same instance says besides its target.
@@ -125,41 +220,33 @@ pub struct Known<'a> {
     pub paths: &'a [Path],
 }
 
-/// The strategies by which the instance may go to `target`, in the order in which they are tried.
+/// The hops by which the instance may go to `target`, one at least.
 ///
 /// # Errors
 /// The refusal to give: 422 for an instance that is not free, has replicas, or keeps an earlier upgrade's old server;
-/// 400 for a pair that no row allows.
-pub fn strategies(
+/// 400 for a target to which no way leads.
+pub fn ways(
     known: Known<'_>,
     target: &DatastoreVersion,
     wishes: &Wishes,
-) -> Result<Vec<Strategy>, Refusal> {
+    reach: Reach<'_>,
+) -> Result<Vec<Hop>, Refusal> {
     let Known { instance, busy, retired_until, paths } = known;
     free_for_action(instance, busy)?;
     let running = instance.running.as_ref().ok_or_else(|| not_ready(instance))?;
-    let open = |strategy: &Strategy| {
-        paths.iter().any(|path| path.to.id == target.id && path.leads(running.version.id, strategy.way()))
-    };
-    let allowed: Vec<Strategy> = Strategy::ALL
-        .into_iter()
-        .filter(|strategy| wishes.strategy.is_none_or(|wish| wish == *strategy))
-        .filter(open)
-        .collect();
-    if allowed.is_empty() {
-        return Err(Refusal::NoSwitch {
+    let found =
+        hops(running.version.id, target, paths, wishes.strategy, reach).ok_or_else(|| Refusal::NoSwitch {
             from: running.version.title(),
             to: target.title(),
             strategy: wishes.strategy.map(Strategy::as_str),
-        });
-    }
+        })?;
     if instance.replica_of.is_some() || !instance.replicas.is_empty() {
         return Err(Refusal::Replicating(instance.id));
     }
     if let Some(until) = retired_until.filter(|_| !wishes.drop_retired) {
         return Err(Refusal::KeepsRetired { id: instance.id, until });
     }
-    Ok(allowed)
+    Ok(found)
 }
 
 /// A look at the server before an upgrade is accepted: it only reads.
@@ -230,6 +317,61 @@ mod tests {
         let refused = taken(&blocked, &blocked).unwrap_err().to_string();
         assert!(refused.contains("shop.b is in the way"), "{refused}");
         assert!(choose(&Vec::new()).is_err());
+    }
+
+    fn id(number: u128) -> uuid::Uuid {
+        uuid::Uuid::from_u128(number)
+    }
+
+    fn next_hop(number: u128, to_title: &str) -> NextHop {
+        NextHop {
+            new: GenerationId(id(number)),
+            to: VersionId(id(number)),
+            to_title: to_title.to_owned(),
+            allowed: vec![Strategy::InPlace],
+        }
+    }
+
+    /// A plan of form 1 as a row has it.
+    fn form_1() -> SwitchPlan {
+        serde_json::from_value(serde_json::json!({
+            "form": 1, "instance": id(1), "old": id(2), "new": id(3), "from": id(4), "to": id(5),
+            "from_title": "postgresql 13", "to_title": "postgresql 15", "allowed": ["twin", "in_place"],
+            "strategy": "in_place", "why": "asked for", "keep_hours": 24, "drop_retired": true,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_plan_of_form_1_has_one_hop() {
+        let plan = form_1();
+        assert_eq!((plan.origin(), plan.goal()), ("postgresql 13", "postgresql 15"));
+        assert_eq!((plan.stops(), plan.has_hops(), plan.next()), (vec!["postgresql 15"], false, None));
+        assert!(serde_json::to_value(&plan).unwrap().get("rest").is_none());
+    }
+
+    #[test]
+    fn each_hop_begins_where_the_last_one_ended() {
+        let rest = vec![next_hop(6, "postgresql 17"), next_hop(7, "postgresql 18")];
+        let first = SwitchPlan { form: FORM, rest, ..form_1() };
+        let stops = ["postgresql 15", "postgresql 17", "postgresql 18"];
+        let second = first.next().unwrap();
+        assert_eq!((second.old, second.new, second.from), (first.new, GenerationId(id(6)), first.to));
+        assert_eq!(
+            (second.strategy, &second.why, &second.allowed[..]),
+            (None, &None, &[Strategy::InPlace][..])
+        );
+        assert_eq!(second.next(), None, "a hop that was not decided is not done");
+        let third = SwitchPlan { strategy: Some(Strategy::Twin), ..second.clone() }.next().unwrap();
+        assert_eq!(third.passed.iter().map(|hop| hop.old).collect::<Vec<_>>(), [first.old, first.new]);
+        assert_eq!((&*third.from_title, &*third.to_title), ("postgresql 17", "postgresql 18"));
+        for plan in [&first, &second, &third] {
+            assert_eq!((plan.origin(), plan.goal(), plan.has_hops()), ("postgresql 13", stops[2], true));
+            assert_eq!(plan.stops(), stops);
+            let read: SwitchPlan = serde_json::from_value(serde_json::to_value(plan).unwrap()).unwrap();
+            assert_eq!(read, *plan);
+        }
+        assert_eq!(SwitchPlan { strategy: Some(Strategy::InPlace), ..third }.next(), None);
     }
 
     #[test]

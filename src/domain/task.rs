@@ -9,7 +9,8 @@
 //! An upgrade of the same instance begins as [`TaskKind::UpgradeAuto`], whose one forward step looks at the server and
 //! fixes the strategy: that changes the task's kind, once. Its one-way point is the record of [`Step::Switch`], which
 //! makes the candidate serve; before it a failure, or a customer who cancels, leads back to the old server, after it
-//! the [`Phase::Finish`] only goes forward.
+//! the [`Phase::Finish`] only goes forward. A way of several hops is walked in one task: the end of a hop's finish is
+//! the beginning of the next one's look, and the task's kind is [`TaskKind::UpgradeAuto`] again.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -569,6 +570,8 @@ pub enum TaskEvent {
     AbandonAccepted,
     /// The look at the server is done and recorded, and the task is of this kind from now on.
     StrategyFixed(TaskKind),
+    /// The hop is done and recorded, and another one follows.
+    NextHop,
     /// An operator mended what kept the task at this step.
     OperatorRetried(Phase, Step),
 }
@@ -610,6 +613,12 @@ impl Progress {
                 let next = fixed.steps(Phase::Forward).first().ok_or(illegal)?;
                 Ok(Self::At(Phase::Forward, *next))
             }
+            (Self::At(Phase::Finish, step), TaskEvent::NextHop)
+                if kind.steps(Phase::Finish).last() == Some(&step) =>
+            {
+                let next = TaskKind::UpgradeAuto.steps(Phase::Forward).first().ok_or(illegal)?;
+                Ok(Self::At(Phase::Forward, *next))
+            }
             (Self::At(phase, step), TaskEvent::StepRetried) => Ok(Self::At(phase, step)),
             (Self::At(phase, step), TaskEvent::Redo(from)) => {
                 let steps = kind.steps(phase);
@@ -643,6 +652,7 @@ impl Progress {
                 | TaskEvent::DetachAccepted
                 | TaskEvent::AbandonAccepted
                 | TaskEvent::StrategyFixed(_)
+                | TaskEvent::NextHop
                 | TaskEvent::OperatorRetried(_, _),
             ) => Err(illegal),
         }
@@ -782,6 +792,11 @@ mod tests {
             }
             assert_eq!(at.after(kind, TaskEvent::StepFailed), Ok(Progress::NeedsOperator));
             assert!(at.after(kind, TaskEvent::AbandonAccepted).is_err());
+            for (is_last, step) in [(false, Step::Admit), (false, Step::Reopen), (true, Step::Retire)] {
+                let next = Progress::At(Phase::Finish, step).after(kind, TaskEvent::NextHop);
+                assert_eq!(next.ok(), is_last.then_some(examined), "{step:?}");
+            }
+            assert!(Progress::At(Phase::Forward, Step::Switch).after(kind, TaskEvent::NextHop).is_err());
             for other in [TaskKind::Upgrade, TaskKind::Create, TaskKind::Delete, TaskKind::UpgradeAuto] {
                 assert!(examined.after(TaskKind::UpgradeAuto, TaskEvent::StrategyFixed(other)).is_err());
             }

@@ -82,7 +82,7 @@ pub struct Exit {
 pub struct HostVersion {
     /// The engine's word.
     pub engine: &'static str,
-    /// `10.11` for example.
+    /// What it is called: its series, `10.11` for example, or its number where it is an older build beside the newest.
     pub series: String,
     /// What the binary answered, `10.11.19` for example.
     pub number: String,

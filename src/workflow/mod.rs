@@ -13,6 +13,7 @@ pub mod certificates;
 pub mod create;
 pub mod delete;
 pub mod feed;
+mod hops;
 pub mod simulation;
 pub mod step;
 pub mod supervisor;

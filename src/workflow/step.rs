@@ -21,6 +21,8 @@ pub struct Done {
     pub answered: Option<String>,
     /// The strategy that the step decided on, and why, where it did.
     pub decided: Option<(Strategy, String)>,
+    /// Whether the task goes on with another hop.
+    pub goes_on: bool,
     /// What the task reports from now on: an object.
     pub report: Option<serde_json::Value>,
 }

@@ -18,7 +18,7 @@
 //! | switch | run again: it asks; its record makes the candidate serve, with version and route, whole or not at all. **This is the one-way point** |
 //! | admit | run again: settings first, then the server; both generations may not be written to before it, one after it |
 //! | reopen | run again: the hold is a row and is there or not |
-//! | retire | run again: happy when the old server is stopped |
+//! | retire | run again: happy when the old server is stopped, and where another one is kept, gone. Its record begins the next hop, with the hop's candidate, whole or not at all |
 //! | undo, abandon: reinstate | run again: settings first, then the server. The candidate was never reached by a tenant |
 //! | reopen, drop server, release | run again: happy when there is nothing |
 
@@ -37,6 +37,7 @@ use crate::testing::{Defect, planted};
 use crate::workflow::chain;
 use crate::workflow::create::{drop_server, foreign, place, probe, start};
 use crate::workflow::feed::{self, Sides};
+use crate::workflow::hops;
 use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve};
 
 /// How long open transactions get before the fence.
@@ -126,8 +127,12 @@ pub fn commit(
         (Phase::Forward, Step::Start | Step::Seed) => generations::set_wanted(conn, plan.new, true),
         (Phase::Forward, Step::Switch) => {
             // The one-way point: generation, version and route, in one transaction with the record.
-            generations::retire(conn, plan.old, plan.keep_hours)?;
-            serve(conn, plan.instance, plan.new, done)?;
+            if hops::keeps_another(conn, plan)? {
+                generations::leave(conn, plan.old, |conn| serve(conn, plan.instance, plan.new, done))?;
+            } else {
+                generations::retire(conn, plan.old, plan.keep_hours)?;
+                serve(conn, plan.instance, plan.new, done)?;
+            }
             if let Some(kept) = generations::retired(conn, plan.instance)? {
                 let until = kept.until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
                 tasks::report(conn, task.id, &json!({"kept_until": until}))?;
@@ -136,6 +141,13 @@ pub fn commit(
         }
         (Phase::Finish, Step::Retire) => {
             endpoints::close_relay(conn, task.id)?;
+            if hops::is_left(conn, plan)? {
+                generations::set_role(conn, plan.old, Role::Dropped)?;
+            }
+            if let Some(next) = plan.next() {
+                return hops::begin(conn, task, plan, next);
+            }
+            hops::end(conn, task, plan)?;
             happen(conn, plan.instance, InstanceEvent::UpgradeEnded, |instance| instance.fault = None)
         }
         (Phase::Undo | Phase::Abandon, Step::DropServer) => {
@@ -143,11 +155,13 @@ pub fn commit(
         }
         (Phase::Undo, Step::Release) => {
             endpoints::close_relay(conn, task.id)?;
+            hops::stopped(task, plan);
             let fault = fault_of(task, "upgrade");
             happen(conn, plan.instance, InstanceEvent::UpgradeEnded, |instance| instance.fault = Some(fault))
         }
         (Phase::Abandon, Step::Release) => {
             endpoints::close_relay(conn, task.id)?;
+            hops::stopped(task, plan);
             happen(conn, plan.instance, InstanceEvent::UpgradeEnded, |_| {})
         }
         (_, _) => Ok(()),
@@ -179,7 +193,10 @@ async fn examine(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError
 async fn drop_retired(ctx: &StepContext, plan: &SwitchPlan) -> Result<(), StepError> {
     let instance = plan.instance;
     let kept = ctx.works.db.read(move |conn| generations::retired(conn, instance)).await?;
-    let Some(kept) = kept.filter(|kept| plan.drop_retired || kept.is_over) else { return Ok(()) };
+    // What an earlier hop kept was made since, and stays.
+    let is_ours = |id| plan.passed.iter().any(|hop| hop.old == id);
+    let may_go = |kept: &generations::Kept| kept.is_over || plan.drop_retired && !is_ours(kept.id);
+    let Some(kept) = kept.filter(may_go) else { return Ok(()) };
     drop_server(ctx, kept.id).await?;
     ctx.write(move |conn| generations::set_role(conn, kept.id, Role::Dropped)).await
 }
@@ -407,7 +424,17 @@ async fn retire(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError>
     }
     ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
     engine.stop(&old).await?;
-    Ok(Done::told(format!("the old server is stopped, and kept for {} h", plan.keep_hours)))
+    let looked = plan.clone();
+    let is_left = ctx.works.db.read(move |conn| hops::is_left(conn, &looked)).await?;
+    let told = if is_left {
+        // Nobody goes back to a version between.
+        engine.drop_data(&old).await?;
+        ctx.works.forget_turn(generation);
+        "the server between two hops is gone".to_owned()
+    } else {
+        format!("the old server is stopped, and kept for {} h", plan.keep_hours)
+    };
+    Ok(Done { goes_on: !plan.rest.is_empty(), ..Done::told(told) })
 }
 
 /// The way back: the recorded decision to undo is what takes the fence off.

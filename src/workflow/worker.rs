@@ -186,12 +186,12 @@ async fn run_step(
     let entered = span.enter();
     let (event, wait, word, detail, mut changed, done) = match outcome {
         Ok(done) => {
-            let event = done.decided.as_ref().map_or(TaskEvent::StepDone, |(strategy, _)| {
-                TaskEvent::StrategyFixed(match strategy {
-                    Strategy::InPlace => TaskKind::UpgradeInPlace,
-                    Strategy::Twin => TaskKind::UpgradeTwin,
-                })
-            });
+            let event = match &done.decided {
+                Some((Strategy::InPlace, _)) => TaskEvent::StrategyFixed(TaskKind::UpgradeInPlace),
+                Some((Strategy::Twin, _)) => TaskEvent::StrategyFixed(TaskKind::UpgradeTwin),
+                None if done.goes_on => TaskEvent::NextHop,
+                None => TaskEvent::StepDone,
+            };
             (event, Duration::ZERO, "done", done.detail.clone(), task.clone(), Some(done))
         }
         Err(StepError::LeaseLost) => return Err(db::Error::LeaseLost),

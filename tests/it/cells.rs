@@ -437,7 +437,7 @@ impl Lived<'_> {
 }
 
 /// A server that was killed at the last cell is up again, if it shall run: so each cell kills one.
-async fn until_it_runs_again(roles: &Roles, db: &tokio_postgres::Client, instance: &str, real: bool) {
+pub async fn until_it_runs_again(roles: &Roles, db: &tokio_postgres::Client, instance: &str, real: bool) {
     let id: uuid::Uuid = instance.parse().unwrap();
     wait_for("the server runs again", Duration::from_secs(60), async || {
         let sql = "select g.id, s.state = 'running' from generations g \

@@ -218,7 +218,7 @@ pub async fn update(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
             return Ok(accepted());
         }
         Some(Change::Version(version)) => {
-            let request = SwitchRequest { version, wishes: Wishes::default(), rename: name };
+            let request = SwitchRequest { version, wishes: Wishes::default(), far: false, rename: name };
             call.state.commands.upgrade_instance(&caller, id, request).await?;
             return Ok(accepted());
         }

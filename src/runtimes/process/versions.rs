@@ -1,4 +1,7 @@
 //! The engines folder: which versions lie there, by asking the binaries.
+//!
+//! Of a series the newest build is the version of the series' name; each older build that lies beside it is a version
+//! of its own, named by its whole number. So who names a series gets the newest, and the older one has a way to it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,26 +30,21 @@ impl Versions {
         Self { folder, seen: Mutex::default() }
     }
 
-    /// Asks the binaries of every root; of a series only the newest number counts. Without the folder, none.
+    /// Asks the binaries of every root; of a build that is there twice the first root counts. Without the folder, none.
     pub fn look(&self) -> Result<Vec<HostVersion>, Error> {
-        let mut newest: BTreeMap<(&'static str, Vec<u64>), Found> = BTreeMap::new();
+        let mut builds: BTreeMap<(&'static str, Vec<u64>), Found> = BTreeMap::new();
         for root in roots(&self.folder)? {
             let Some(found) = ask(&root) else { continue };
-            let key = (found.version.engine, numbers(&found.version.series));
-            let better = newest
-                .get(&key)
-                .is_none_or(|old| numbers(&old.version.number) < numbers(&found.version.number));
-            if better {
-                newest.insert(key, found);
-            }
+            builds.entry((found.version.engine, numbers(&found.version.number))).or_insert(found);
         }
-        let found: Vec<Found> = newest.into_values().collect();
+        let found = named(builds.into_values().collect());
         let versions = found.iter().map(|found| found.version.clone()).collect();
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = found;
         Ok(versions)
     }
 
-    /// The root for `version` of `engine`: the one of its series. Looks again when it is not known, or is gone.
+    /// The root for `version` of `engine`: the one of that build, else of the newest of its series. Looks again when it
+    /// is not known, or is gone.
     pub fn root(&self, engine: EngineKind, version: &str) -> Result<PathBuf, Error> {
         if let Some(root) = self.known(engine, version) {
             return Ok(root);
@@ -59,11 +57,23 @@ impl Versions {
     fn known(&self, engine: EngineKind, version: &str) -> Option<PathBuf> {
         let series = engine.series(version);
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = seen
-            .iter()
-            .find(|found| found.version.engine == engine.as_str() && found.version.series == series)?;
+        let of_engine = || seen.iter().filter(|found| found.version.engine == engine.as_str());
+        let found = of_engine()
+            .find(|found| found.version.number == version)
+            .or_else(|| of_engine().find(|found| found.version.series == series))?;
         found.root.join("bin").is_dir().then(|| found.root.clone())
     }
+}
+
+/// Builds, each engine's in the order of their numbers, under their names: a series' last one keeps the series' name.
+fn named(mut builds: Vec<Found>) -> Vec<Found> {
+    let series: Vec<_> = builds.iter().map(|it| (it.version.engine, it.version.series.clone())).collect();
+    for (at, found) in builds.iter_mut().enumerate() {
+        if series.get(at + 1) == series.get(at) {
+            found.version.series.clone_from(&found.version.number);
+        }
+    }
+    builds
 }
 
 fn roots(folder: &Path) -> Result<Vec<PathBuf>, Error> {
@@ -132,5 +142,49 @@ mod tests {
             assert_eq!(version_in(answer).as_deref(), number);
         }
         assert!(numbers("10.11.9") < numbers("10.11.19"));
+    }
+
+    fn program(folder: &Path, root: &str, program: &str, answer: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let bin = folder.join(root).join("bin");
+        std::fs::create_dir_all(&bin).unwrap();
+        let path = bin.join(program);
+        std::fs::write(&path, format!("#!/bin/sh\necho '{answer}'\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    #[test]
+    fn each_build_of_a_series_is_a_version() {
+        let folder = tempfile::tempdir().unwrap();
+        for (root, number) in
+            [("mariadb-10.11", "10.11.19"), ("mariadb-10.11@release", "10.11.6"), ("mariadb-11.8", "11.8.6")]
+        {
+            program(folder.path(), root, "mariadbd", &format!("mariadbd  Ver {number}-MariaDB-0+deb"));
+        }
+        for (root, number) in [("postgresql-15", "15.20"), ("postgresql-15@release", "15.18")] {
+            program(folder.path(), root, "postgres", &format!("postgres (PostgreSQL) {number} (Debian)"));
+        }
+        // The same build once more.
+        program(folder.path(), "postgresql-15@x", "postgres", "postgres (PostgreSQL) 15.20 (Debian)");
+        let versions = Versions::new(folder.path().to_owned());
+        let seen: Vec<_> = versions.look().unwrap().into_iter().map(|it| (it.series, it.number)).collect();
+        let pairs = [
+            ("10.11.6", "10.11.6"),
+            ("10.11", "10.11.19"),
+            ("11.8", "11.8.6"),
+            ("15.18", "15.18"),
+            ("15", "15.20"),
+        ];
+        assert_eq!(seen, pairs.map(|(name, number)| (name.to_owned(), number.to_owned())));
+        for (engine, version, root) in [
+            (EngineKind::MariaDb, "10.11.6", "mariadb-10.11@release"),
+            (EngineKind::MariaDb, "10.11.19", "mariadb-10.11"),
+            (EngineKind::MariaDb, "10.11.18", "mariadb-10.11"),
+            (EngineKind::Postgresql, "15.18", "postgresql-15@release"),
+            (EngineKind::Postgresql, "15.20", "postgresql-15"),
+        ] {
+            assert_eq!(versions.root(engine, version).unwrap(), folder.path().join(root), "{version}");
+        }
+        assert!(versions.root(EngineKind::MariaDb, "10.6.1").is_err());
     }
 }
