@@ -17,7 +17,7 @@ use crate::domain::flavor::Flavor;
 use crate::domain::ids::{FlavorId, GenerationId, HostId, InstanceId, TaskId};
 use crate::domain::instance::{Instance, InstanceEvent, InstanceState};
 use crate::domain::policy::{Rule, allow};
-use crate::domain::question::QuestionKind;
+use crate::domain::question::{CaughtUp, QuestionKind};
 use crate::domain::quota::{Quota, Usage};
 use crate::domain::refusal::Refusal;
 use crate::domain::task::{CreatePlan, DeletePlan, Plan, Progress, Task, TaskEvent};
@@ -239,9 +239,17 @@ impl Commands {
         let asked = caller.clone();
         let instance =
             self.db.transact(move |conn| detachable(conn, &asked, id).map(|(instance, _)| instance)).await?;
-        if !self.ask::<bool>(&instance, QuestionKind::CaughtUp).await? {
+        let CaughtUp { reached, differs } = self.ask(&instance, QuestionKind::CaughtUp).await?;
+        if !reached {
             return Err(Refusal::Blocked(format!(
                 "Instance {id} has not caught up with its source. Try again later, or delete it to abandon the upgrade."
+            ))
+            .into());
+        }
+        if let Some(object) = differs {
+            return Err(Refusal::Blocked(format!(
+                "Instance {id} does not have what its source has: {object}. Definitions that change during an upgrade are \
+                 not replicated: change it back, or delete {id} and ask for the upgrade again."
             ))
             .into());
         }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub enum QuestionKind {
     /// What stands in the way of a replica upgrade; the answer is a list of [`Blocker`].
     ReplicaBlockers,
-    /// Whether the new side of an upgrade follows its source and has what the source has; the answer is a boolean.
+    /// Whether the new side of an upgrade follows its source and has what the source has; the answer is a [`CaughtUp`].
     CaughtUp,
     /// What an upgrade of the same instance would meet, about a [`Look`](crate::domain::switch::Look); the answer is a
     /// [`Looked`](crate::domain::switch::Looked).
@@ -56,6 +56,15 @@ impl std::str::FromStr for QuestionKind {
             .find(|kind| kind.as_str() == word)
             .ok_or_else(|| crate::domain::datastore::UnknownWord { what: "question", word: word.to_owned() })
     }
+}
+
+/// How far the new side of an upgrade is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaughtUp {
+    /// Whether it follows, and has every row that the source had when this was asked.
+    pub reached: bool,
+    /// An object that only one side has, in words for a tenant: what is not replicated was changed since the copy.
+    pub differs: Option<String>,
 }
 
 /// Something in the instance's content that an upgrade cannot carry.

@@ -10,11 +10,11 @@ use crate::db::notices::Channel;
 use crate::db::questions::{self, Question};
 use crate::db::{self, instances, tasks};
 use crate::domain::ids::GenerationId;
-use crate::domain::question::QuestionKind;
+use crate::domain::question::{CaughtUp, QuestionKind};
 use crate::domain::switch::{Look, Looked};
 use crate::domain::task::Plan;
 use crate::engines::{Following, Server};
-use crate::workflow::{Works, chain};
+use crate::workflow::{Works, chain, feed};
 
 /// Answers what is asked of this host's servers, until `stop` becomes true.
 pub async fn run(works: Arc<Works>, mut stop: watch::Receiver<bool>) {
@@ -110,13 +110,25 @@ async fn ask(works: &Works, question: &Question) -> Result<serde_json::Value, St
                 .map_err(|e: db::Error| chain(&e))?
                 .ok_or_else(|| "no task has the instance".to_owned())?;
             let Plan::Upgrade(plan) = task.plan else { return Err("the task is no upgrade".to_owned()) };
+            let told = |reached, differs| {
+                serde_json::to_value(CaughtUp { reached, differs }).map_err(|e| e.to_string())
+            };
             if engine.following(&server).await.map_err(|e| chain(&e))? != Following::Running {
-                return Ok(serde_json::Value::Bool(false));
+                return told(false, None);
             }
             let (_, source) = works.reach(plan.source_generation).await.map_err(|e| chain(&e))?;
             let position = engine.position(&source).await.map_err(|e| chain(&e))?;
             let reached = engine.reached(&server, &position, Duration::from_secs(3)).await;
-            Ok(serde_json::Value::Bool(reached.map_err(|e| chain(&e))?))
+            let reached = reached.map_err(|e| chain(&e))?;
+            if !reached || engine.replicates_definitions() {
+                return told(reached, None);
+            }
+            let (theirs, ours) = tokio::try_join!(
+                engine.inventory_while_serving(&source),
+                engine.inventory_while_serving(&server)
+            )
+            .map_err(|e| chain(&e))?;
+            told(true, feed::differences(&theirs, &ours).into_iter().next())
         }
     }
 }

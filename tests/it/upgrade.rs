@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use coffer::cli::demo::client::Client;
+use coffer::cli::demo::ledger::Ledger;
 use coffer::cli::demo::shop::Shop;
 use coffer::cli::demo::writers::Writers;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
-use crate::harness::{ask_for_detach, ask_for_upgrade, bed, delete, healthy, open_shop, status, wait_for};
+use crate::harness::{
+    ask_for_detach, ask_for_upgrade, ask_for_upgrade_of, bed, delete, healthy, open_shop, status, wait_for,
+};
 
 /// 16 writers through an upgrade: what was acknowledged is there exactly once on both sides, the source is never
 /// stopped and never read-only, and after the detach each has a life of its own.
@@ -59,6 +63,68 @@ async fn sixteen_writers_lose_nothing() {
     let (a, b) = (api.show(&old.id).await.unwrap(), api.show(&new).await.unwrap());
     assert!(a.get("replicas").is_none() && b.get("replica_of").is_none(), "{a} {b}");
     delete(&api, &[&new, &old.id]).await;
+}
+
+/// The same on PostgreSQL, where definitions are not replicated: a detach after one has changed is refused by its name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixteen_writers_lose_nothing_on_postgresql() {
+    let api = Client::login(&bed().state, "coffer").await.unwrap();
+    let password = crate::harness::password();
+    let old = api.create_of("postgresql", "herd", "15", "shop", "app", &password).await.unwrap();
+    let address = healthy(&api, &old).await;
+    let ledger = Ledger::open(&address, "shop", "app", &password).await.unwrap();
+    ledger.load(20_000).await.unwrap();
+    let sums = ledger.sums().await.unwrap();
+    let writers = Writers::start_at(&ledger.door(), 16);
+    writers.until(|tally| tally.acknowledged > 200, Duration::from_secs(30)).await.unwrap();
+    let new = ask_for_upgrade_of(&api, &old, "postgresql", "17").await;
+    status(&api, &new, "VERIFY_UPGRADE", Duration::from_secs(180)).await;
+    let before = writers.tally().acknowledged;
+    writers.until(|tally| tally.acknowledged > before + 200, Duration::from_secs(30)).await.unwrap();
+    let tally = writers.stop().await.unwrap();
+    assert_eq!(tally.errors, 0, "the source was never stopped and never read-only");
+
+    let at = api.show(&new).await.unwrap()["ip"][0].as_str().unwrap().to_owned();
+    assert_ne!(at, address);
+    let theirs = session(&address, &password).await;
+    let reader = session(&at, &password).await;
+    let refused =
+        reader.batch_execute("SET default_transaction_read_only = off; CREATE TABLE mine (a int)").await;
+    assert_eq!(refused.unwrap_err().code().unwrap().code(), "42501", "read-only by right until the detach");
+    theirs.batch_execute("CREATE TABLE since (id int PRIMARY KEY)").await.unwrap();
+    let asked = api.patch(&format!("/instances/{new}"), &json!({"instance": {"replica_of": ""}})).await;
+    let refused = asked.unwrap_err().to_string();
+    assert!(refused.contains("answered 422") && refused.contains("since"), "{refused}");
+    theirs.batch_execute("DROP TABLE since").await.unwrap();
+
+    ask_for_detach(&api, &new).await;
+    healthy(&api, &new).await;
+    healthy(&api, &old).await;
+    let twin = Ledger::open(&at, "shop", "app", &password).await.unwrap();
+    assert!(twin.version().await.unwrap().starts_with("17"));
+    for side in [&ledger, &twin] {
+        assert_eq!(side.sums().await.unwrap(), sums);
+        let found = side.find(&tally).await.unwrap();
+        assert_eq!((found.found, found.missing), (tally.acknowledged, 0), "{found:?}");
+        assert!(found.ledger_fits, "the ledger adds up");
+    }
+    reader.batch_execute("RESET default_transaction_read_only").await.unwrap();
+    session(&at, &password)
+        .await
+        .batch_execute("CREATE TABLE mine (a int); INSERT INTO mine VALUES (1)")
+        .await
+        .unwrap();
+    let (a, b) = (api.show(&old).await.unwrap(), api.show(&new).await.unwrap());
+    assert!(a.get("replicas").is_none() && b.get("replica_of").is_none(), "{a} {b}");
+    delete(&api, &[&new, &old]).await;
+}
+
+async fn session(address: &str, password: &SecretString) -> tokio_postgres::Client {
+    let mut config = tokio_postgres::Config::new();
+    config.host(address).port(5432).user("app").password(password.expose_secret()).dbname("shop");
+    let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
 }
 
 /// Deleting the new instance abandons the upgrade: the source is as it was.

@@ -53,7 +53,8 @@ impl Ledger {
         let make = format!(
             "create table accounts (id bigint primary key, balance bigint not null);
              create table transfers (token text not null, writer bigint not null, from_account bigint not null,
-                                     to_account bigint not null, amount bigint not null);
+                                     to_account bigint not null, amount bigint not null,
+                                     id bigint generated always as identity primary key);
              create index by_token on transfers (token);
              create table items (id bigint generated always as identity primary key, name text not null, price numeric);
              create view cheap as select id, name from items where price < 10;

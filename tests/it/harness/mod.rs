@@ -83,7 +83,12 @@ pub async fn status(api: &Client, id: &str, status: &str, within: Duration) {
 
 /// Asks for an upgrade by the action; gives the new instance's id.
 pub async fn ask_for_upgrade(api: &Client, id: &str, version: &str) -> String {
-    let body = serde_json::json!({"upgrade": {"datastore_type": "mariadb", "datastore_version": version}});
+    ask_for_upgrade_of(api, id, "mariadb", version).await
+}
+
+/// The same of another datastore.
+pub async fn ask_for_upgrade_of(api: &Client, id: &str, datastore: &str, version: &str) -> String {
+    let body = serde_json::json!({"upgrade": {"datastore_type": datastore, "datastore_version": version}});
     let (status, answer) = api.post(&format!("/instances/{id}/action"), &body).await.unwrap();
     assert_eq!(status, 202, "{answer}");
     answer["instance"]["id"].as_str().unwrap().to_owned()
