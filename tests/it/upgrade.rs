@@ -88,8 +88,8 @@ async fn sixteen_writers_lose_nothing_on_postgresql() {
     assert_ne!(at, address);
     let theirs = session(&address, &password).await;
     let reader = session(&at, &password).await;
-    let refused =
-        reader.batch_execute("SET default_transaction_read_only = off; CREATE TABLE mine (a int)").await;
+    reader.batch_execute("SET default_transaction_read_only = off").await.unwrap();
+    let refused = reader.batch_execute("CREATE TABLE mine (a int)").await;
     assert_eq!(refused.unwrap_err().code().unwrap().code(), "42501", "read-only by right until the detach");
     theirs.batch_execute("CREATE TABLE since (id int PRIMARY KEY)").await.unwrap();
     let asked = api.patch(&format!("/instances/{new}"), &json!({"instance": {"replica_of": ""}})).await;
@@ -108,7 +108,6 @@ async fn sixteen_writers_lose_nothing_on_postgresql() {
         assert_eq!((found.found, found.missing), (tally.acknowledged, 0), "{found:?}");
         assert!(found.ledger_fits, "the ledger adds up");
     }
-    reader.batch_execute("RESET default_transaction_read_only").await.unwrap();
     session(&at, &password)
         .await
         .batch_execute("CREATE TABLE mine (a int); INSERT INTO mine VALUES (1)")
