@@ -189,10 +189,12 @@ pub fn register_host_versions(conn: &mut Conn, host: &HostId) -> Result<(), Erro
          order by v.runtime <> 'process', string_to_array(h.version_number, '.')::int[] desc, v.name limit 1) \
          where d.default_version_id is null and exists (select 1 from host_versions h where h.host_id = $1 \
          and h.datastore = d.name)",
-        // A real pair is open to the strategies that exist for it; for PostgreSQL that is one yet.
+        // A real pair is open to the strategies that exist for it: PostgreSQL follows from 14 on, and is followed by 16
+        // and later (api-ref, upgrade-action).
         "insert into upgrade_paths (id, from_version_id, to_version_id, ways, note) \
          select gen_random_uuid(), a.id, b.id, case when ha.engine = 'postgresql' \
-         and (ha.series::numeric < 14 or hb.series::numeric < 16) then array['in_place'] \
+         and (split_part(ha.version_number, '.', 1)::int < 14 \
+         or split_part(hb.version_number, '.', 1)::int < 16) then array['in_place'] \
          else array['replica', 'in_place', 'twin'] end, \
          'a real pair of this service' \
          from host_versions ha join host_versions hb on hb.host_id = ha.host_id and hb.datastore = ha.datastore \

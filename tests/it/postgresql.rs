@@ -236,7 +236,7 @@ pub async fn shop(api: &Client, secret: &SecretString) -> (String, String) {
 /// Trove's PATCH: the same instance, its address and users unchanged, on the next version; and what was acknowledged is
 /// there once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_patch_upgrades_the_same_instance_in_place() {
+async fn a_patch_upgrades_the_same_instance() {
     let dev = House::start().await;
     let api = dev.login("coffer").await;
     let secret = password();

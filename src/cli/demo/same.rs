@@ -50,8 +50,7 @@ pub async fn show(
     report(screen, &api.task(&task).await?, &tally, &found, took)
 }
 
-/// The same on PostgreSQL, which is upgraded in place: a copy of it follows until the end, and is converted while its
-/// clients wait.
+/// The same on PostgreSQL.
 ///
 /// # Errors
 /// The first thing that was not as it must be.
