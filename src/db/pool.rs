@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use diesel::connection::SimpleConnection as _;
 use diesel::r2d2::{
     self, ConnectionManager, CustomizeConnection, HandleError, PooledConnection, R2D2Connection as _,
 };
@@ -26,6 +27,10 @@ const ATTEMPTS: Duration = Duration::from_millis(500);
 
 /// How long after a connection broke the others are asked for a sign of life before they are used.
 const SUSPICION: Duration = Duration::from_secs(10);
+
+/// A process that is frozen in the middle of a transaction keeps rows locked: not for longer than this, or nobody could
+/// finish what it began.
+const ALIVE: &str = "set idle_in_transaction_session_timeout = '10s'";
 
 /// The connections, and what is known of the store's health.
 #[derive(Clone)]
@@ -69,9 +74,9 @@ impl HandleError<r2d2::Error> for Health {
 }
 
 impl CustomizeConnection<Conn, r2d2::Error> for Health {
-    fn on_acquire(&self, _conn: &mut Conn) -> Result<(), r2d2::Error> {
+    fn on_acquire(&self, conn: &mut Conn) -> Result<(), r2d2::Error> {
         self.with(|seen| seen.away = None);
-        Ok(())
+        conn.batch_execute(ALIVE).map_err(r2d2::Error::QueryError)
     }
 }
 

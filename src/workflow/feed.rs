@@ -165,6 +165,10 @@ pub async fn compare(ctx: &StepContext, sides: Sides) -> Result<String, StepErro
     // snapshot does not hold for a table without transactions.
     refuse_blockers(&*engine, &source).await?;
     engine.resume(&candidate).await?;
+    // It may have been killed since it had caught up: what cannot go on is made anew while that costs nobody anything.
+    if let Following::Broken(why) = engine.following(&candidate).await? {
+        return Err(StepError::Redo(Step::Place, format!("replication broke: {why}")));
+    }
     let mut differ = Vec::new();
     // The tenant may change objects while we compare: only a difference that stays is one.
     for _ in 0..5 {

@@ -50,9 +50,16 @@ async fn a_new_server_holds_our_account_and_no_other() {
             assert!(set[0].parse::<u32>().unwrap() >= 10, "{least}");
         }
         // By TCP none of our accounts comes in, and nobody to the server's own databases.
-        for (name, database) in [("coffer", "postgres"), ("coffer_repl", "x"), ("app", "template1")] {
+        let ours =
+            [("coffer", "postgres"), ("coffer_copy", "x"), ("coffer_repl", "postgres"), ("app", "template1")];
+        for (name, database) in ours {
             let Err(error) = tenant(&server, name, "x", database).await else { panic!("{name} came in") };
             assert_eq!(state(&error), "28000", "{name}: {error:?}");
+        }
+        // Who follows and who looks come to a tenant's database, when they are there.
+        for name in ["coffer_repl", "coffer_look"] {
+            let Err(error) = tenant(&server, name, "x", "x").await else { panic!("{name} came in") };
+            assert_eq!(state(&error), "28P01", "{name}: {error:?}");
         }
         // By the socket nobody but us: the peer is who it is.
         let layout = server.runtime.layout(server.generation, ENGINE.kind(), &server.version).unwrap();

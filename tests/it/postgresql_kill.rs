@@ -137,7 +137,7 @@ async fn a_kill_of_either_server_within_the_hold() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_while_a_twin_is_fed() {
-    let all = [(Strategy::Twin, "seed", Victim::Old), (Strategy::Twin, "verify", Victim::Dev)];
+    let all = [(Strategy::Twin, "seed", Victim::Old), (Strategy::Twin, "verify", Victim::New)];
     assert_eq!(cells(&all).await, all.len());
 }
 

@@ -389,6 +389,7 @@ impl Engine for Postgresql {
         candidate: &Server,
         tell: Tell,
     ) -> Result<Comparison, Error> {
+        replication::hurry(candidate).await?;
         let compared = compare::rows(source, candidate, &tell).await?;
         // Its tables were empty when it was made: the first queries after the switch shall be planned well.
         convert::convert(candidate).await?;

@@ -9,7 +9,9 @@
 //!
 //! # If we die here
 //! What is there is met: a subscription is made where there is none, in one statement; a slot that was made for one which
-//! did not come to be is dropped first. A candidate that was cut follows nobody and has no marker.
+//! did not come to be is dropped first. A candidate that was cut follows nobody and has no marker. While tables are copied
+//! for the first time, each commit is on disk before it counts: a candidate that is killed would else forget that a copy
+//! was done whose slot is gone. Afterwards it need not be ([`hurry`]): what is lost is sent again.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -67,7 +69,7 @@ pub async fn follow(source: &Server, candidate: &Server) -> Result<(), Error> {
         from.rows(doing, &left).await?;
         let create = format!(
             "CREATE SUBSCRIPTION {PUBLICATION} CONNECTION {} PUBLICATION {PUBLICATION} WITH (slot_name = {}, \
-             copy_data = true, streaming = on)",
+             copy_data = true, streaming = on, synchronous_commit = 'on')",
             quoted(&follower::address(source, candidate, &database)?),
             quoted(&slot)
         );
@@ -122,31 +124,61 @@ pub async fn following(candidate: &Server) -> Result<Following, Error> {
     let databases = open_databases(&client).await?;
     let sql = format!(
         "SELECT d.datname, (SELECT count(*) FROM pg_stat_subscription w WHERE w.subid = s.oid AND w.pid IS NOT NULL), \
-         (SELECT t.apply_error_count + t.sync_error_count FROM pg_stat_subscription_stats t WHERE t.subid = s.oid) \
-         FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE s.subname = '{PUBLICATION}'"
+         t.apply_error_count, t.sync_error_count FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid \
+         LEFT JOIN pg_stat_subscription_stats t ON t.subid = s.oid WHERE s.subname = '{PUBLICATION}'"
     );
-    let mut seen: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let mut seen: BTreeMap<String, [u64; 3]> = BTreeMap::new();
     for row in client.rows(doing, &sql).await? {
         let mut row = row.into_iter().map(Option::unwrap_or_default);
-        let mut next = || row.next().unwrap_or_default();
-        let (database, workers, failures) = (next(), next(), next());
-        seen.insert(database, (workers.parse().unwrap_or(0), failures.parse().unwrap_or(0)));
+        let database = row.next().unwrap_or_default();
+        let mut number = || row.next().unwrap_or_default().parse().unwrap_or(0);
+        seen.insert(database, [number(), number(), number()]);
     }
     let mut connecting = None;
     for database in databases {
-        match seen.get(&database) {
-            None => return Ok(Following::Nobody),
-            Some((0, failures)) if *failures >= FAILURES => {
-                let log = candidate.runtime.log_end(candidate.generation, 8192).await.unwrap_or_default();
-                let why = log.lines().rev().find_map(|line| Some(line.split_once("ERROR:")?.1.trim()));
-                let why = why.unwrap_or("a change cannot be taken");
-                return Ok(Following::Broken(format!("{database}: {why}")));
+        let Some([workers, changes, copies]) = seen.get(&database).copied() else {
+            return Ok(Following::Nobody);
+        };
+        // A change that cannot be taken ends its worker each time; a copy that cannot be made, another one's.
+        let broken = match (workers, copies) {
+            (0, _) => changes >= FAILURES || copies >= FAILURES,
+            (_, FAILURES..) => {
+                let inside = Client::connect_to(candidate, &database).await?;
+                inside.is_there(doing, &format!("SELECT 1 WHERE {UNFINISHED}")).await?
             }
-            Some((0, _)) => connecting = Some(format!("{database}: not connected")),
-            Some(_) => {}
+            _ => false,
+        };
+        if broken {
+            let log = candidate.runtime.log_end(candidate.generation, 8192).await.unwrap_or_default();
+            let why = log.lines().rev().find_map(|line| Some(line.split_once("ERROR:")?.1.trim()));
+            let why = why.unwrap_or("a change cannot be taken");
+            return Ok(Following::Broken(format!("{database}: {why}")));
+        }
+        if workers == 0 {
+            connecting = Some(format!("{database}: not connected"));
         }
     }
     Ok(connecting.map_or(Following::Running, Following::Connecting))
+}
+
+/// The condition that a table's first copy is not done, in the database that it is asked in.
+const UNFINISHED: &str = "EXISTS (SELECT 1 FROM pg_subscription_rel r JOIN pg_subscription s ON s.oid = r.srsubid \
+                          JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = current_database() \
+                          AND s.subname = 'coffer' AND r.srsubstate <> 'r')";
+
+/// Lets changes be taken without waiting for the disk each time. Every table's first copy is done.
+pub async fn hurry(candidate: &Server) -> Result<(), Error> {
+    let doing = "let changes be taken faster";
+    let client = Client::connect(candidate).await?;
+    for database in open_databases(&client).await? {
+        let inside = Client::connect_to(candidate, &database).await?;
+        if inside.is_there(doing, &subscription("s.subsynccommit <> 'off'")).await? {
+            inside
+                .run(doing, &format!("ALTER SUBSCRIPTION {PUBLICATION} SET (synchronous_commit = 'off')"))
+                .await?;
+        }
+    }
+    Ok(())
 }
 
 /// The source's newest position: the marker of each database, moved where anything was written since.
@@ -205,11 +237,7 @@ pub async fn reached(candidate: &Server, position: &Position, within: Duration) 
         .map_err(|_| Error::Unexpected { doing, answer: position.0.clone() })?;
     for (database, wanted) in wanted {
         let inside = Client::connect_to(candidate, &database).await?;
-        let sql = format!(
-            "SELECT 1 FROM {OWN_SCHEMA}.marker WHERE moved >= {wanted} AND NOT EXISTS (SELECT 1 FROM pg_subscription_rel r \
-             JOIN pg_subscription s ON s.oid = r.srsubid JOIN pg_database d ON d.oid = s.subdbid \
-             WHERE d.datname = current_database() AND s.subname = '{PUBLICATION}' AND r.srsubstate <> 'r')"
-        );
+        let sql = format!("SELECT 1 FROM {OWN_SCHEMA}.marker WHERE moved >= {wanted} AND NOT {UNFINISHED}");
         let mut pause = MARKER_LOOK;
         while !inside.is_there(doing, &sql).await? {
             if Instant::now() >= deadline {
