@@ -66,6 +66,24 @@ impl Ledger {
         Ok(self.client.batch_execute(&make).await?)
     }
 
+    /// Adds a table of so many MB.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn ballast(&self, mb: u32, tell: impl Fn(u32)) -> anyhow::Result<()> {
+        let make = "create table ballast (id bigint primary key, text text not null)";
+        self.client.batch_execute(make).await?;
+        for loaded in 0..mb {
+            let insert = format!(
+                "insert into ballast select n, repeat(md5(n::text), 31) \
+                 from generate_series({loaded}::bigint * 1024, {loaded}::bigint * 1024 + 1023) n"
+            );
+            self.client.batch_execute(&insert).await?;
+            tell(loaded + 1);
+        }
+        Ok(())
+    }
+
     /// Looks for the tally's transactions.
     ///
     /// # Errors

@@ -3,20 +3,20 @@
 
 pub mod client;
 pub mod ledger;
+pub mod own;
 pub mod same;
 pub mod screen;
 pub mod shop;
 pub mod writers;
 
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use client::Client;
+use own::OwnDev;
 use screen::Screen;
 use shop::Shop;
 use writers::{Tally, Writers};
@@ -57,7 +57,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         Some(_) => None,
         None => {
             let step = screen.begin("start coffer dev: its own Postgres, api, worker, endpoint");
-            let dev = OwnDev::start(&args).await?;
+            let dev = OwnDev::start("demo", args.engines.as_deref(), args.instance_net).await?;
             step.done("ready");
             Some(dev)
         }
@@ -219,14 +219,15 @@ async fn watch(
 }
 
 /// How long a recorded step took, in seconds.
-fn seconds(record: &Value) -> Option<f64> {
+pub fn seconds(record: &Value) -> Option<f64> {
     let at =
         |key: &str| chrono::NaiveDateTime::parse_from_str(record[key].as_str()?, "%Y-%m-%dT%H:%M:%S%.f").ok();
     let took = at("ended")? - at("started")?;
     took.num_microseconds().map(|micros| micros as f64 / 1e6)
 }
 
-fn text(value: &Value) -> String {
+/// What a value says.
+pub fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
@@ -285,80 +286,4 @@ async fn report(
     }
     screen.table(&rows);
     Ok(())
-}
-
-/// A `coffer dev` that lives as long as the demo.
-struct OwnDev {
-    child: tokio::process::Child,
-    folder: PathBuf,
-    state: PathBuf,
-}
-
-impl OwnDev {
-    async fn start(args: &Args) -> anyhow::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("coffer-demo-{}", uuid::Uuid::new_v4().simple()));
-        std::fs::create_dir(&folder).with_context(|| format!("make {}", folder.display()))?;
-        // The engines' accounts must pass through it.
-        std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o711))?;
-        let state = folder.join("state");
-        let log = folder.join("dev.log");
-        let mut command = tokio::process::Command::new("/proc/self/exe");
-        command
-            .args(["dev", "--listen", "127.0.0.1:0", "--instance-net", &args.instance_net.to_string()])
-            .arg("--state-dir")
-            .arg(&state)
-            .env_remove("DATABASE_URL")
-            .env_remove("COFFER_KEY_FILE")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(&log)?)
-            // A Ctrl-C is ours to pass on.
-            .process_group(0);
-        if let Some(engines) = &args.engines {
-            command.arg("--engines").arg(engines);
-        }
-        let mut child = command.spawn().context("start coffer dev")?;
-        let stdout = child.stdout.take().context("no standard output")?;
-        let mut lines = BufReader::new(stdout).lines();
-        let ready = tokio::time::timeout(Duration::from_secs(120), async {
-            while let Some(line) = lines.next_line().await? {
-                if line.starts_with("ready ") {
-                    return anyhow::Ok(());
-                }
-            }
-            bail!("it ended")
-        })
-        .await;
-        let mut dev = Self { child, folder, state };
-        match ready {
-            Ok(Ok(())) => Ok(dev),
-            Ok(Err(_)) | Err(_) => {
-                let told = std::fs::read_to_string(&log).unwrap_or_default();
-                dev.end().await;
-                // Nothing serves there: the folder only holds what was begun.
-                let _ = std::fs::remove_dir_all(&dev.folder);
-                bail!("coffer dev did not come up:\n{}", told.trim())
-            }
-        }
-    }
-
-    async fn end(&mut self) {
-        if let Some(pid) =
-            self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw)
-        {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
-        if tokio::time::timeout(Duration::from_secs(90), self.child.wait()).await.is_err() {
-            let _ = self.child.kill().await;
-        }
-    }
-
-    async fn stop(mut self, failed: bool) -> anyhow::Result<()> {
-        self.end().await;
-        if failed {
-            let told = std::fs::read_to_string(self.folder.join("dev.log")).unwrap_or_default();
-            eprintln!("what coffer dev said:\n{}", told.trim());
-        }
-        std::fs::remove_dir_all(&self.folder).with_context(|| format!("remove {}", self.folder.display()))
-    }
 }

@@ -129,6 +129,23 @@ impl Shop {
         Ok(())
     }
 
+    /// Adds a table of so many MB.
+    pub async fn ballast(&self, mb: u32, tell: impl Fn(u32)) -> anyhow::Result<()> {
+        let mut conn = self.pool.get_conn().await?;
+        let make = "create table ballast (id bigint primary key, text text not null) engine=InnoDB";
+        conn.query_drop(make).await?;
+        for loaded in 0..mb {
+            let from = u64::from(loaded) * 1024;
+            let insert = format!(
+                "insert into ballast select seq, repeat(md5(seq), 31) from seq_{from}_to_{}",
+                from + 1023
+            );
+            conn.query_drop(insert).await?;
+            tell(loaded + 1);
+        }
+        Ok(())
+    }
+
     /// Waits until this side has as many transfers as `other`, whose writers are paused.
     pub async fn reaches(&self, other: &Self) -> anyhow::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(60);

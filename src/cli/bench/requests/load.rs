@@ -6,8 +6,8 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::cli::bench::data::{BIG, FROM, SHOWN, SOURCES, TO};
-use crate::cli::bench::report::Kind;
+use crate::cli::bench::requests::data::{BIG, FROM, SHOWN, SOURCES, TO};
+use crate::cli::bench::requests::report::Kind;
 
 /// What is asked for, again and again.
 pub struct Request {

@@ -4,7 +4,7 @@ use anyhow::{Context as _, ensure};
 use diesel::RunQueryDsl as _;
 use tokio_postgres::NoTls;
 
-use crate::cli::bench::report::Kind;
+use crate::cli::bench::requests::report::Kind;
 use crate::db::{self, Db, catalogue, hosts};
 use crate::domain::ids::HostId;
 use crate::simulated;

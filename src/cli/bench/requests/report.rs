@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::cli::bench::Args;
-use crate::cli::bench::data::{BIG, SMALL};
-use crate::cli::bench::floor::Ran;
-use crate::cli::bench::load::Seen;
-use crate::cli::bench::processes::Api;
+use crate::cli::bench::requests::Args;
+use crate::cli::bench::requests::data::{BIG, SMALL};
+use crate::cli::bench::requests::floor::Ran;
+use crate::cli::bench::requests::load::Seen;
+use crate::cli::bench::requests::processes::Api;
 
 /// A kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail, ensure};
 use uuid::Uuid;
 
-use crate::cli::bench::data::{BIG, FROM, HOST, Projects, SHOWN, SOURCES, TO};
-use crate::cli::bench::report::Kind;
+use crate::cli::bench::requests::data::{BIG, FROM, HOST, Projects, SHOWN, SOURCES, TO};
+use crate::cli::bench::requests::report::Kind;
 use crate::cli::state::Folders;
 use crate::db::acceptances::{self, Begin};
 use crate::db::known::{self, Catalogue};
