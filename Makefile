@@ -6,7 +6,7 @@ help:
 	@echo 'make demo      set up, build, and show an upgrade of a real database on this machine'
 	@echo 'make test      set up, build, and run every test, against real engines'
 	@echo 'make torture   kill -9 of everything before and after every record, on real engines (a few minutes)'
-	@echo 'make bench     what requests cost, beside pgbench on the same Postgres (a release build, then 5 minutes)'
+	@echo 'make bench     what requests cost, and how long clients wait for upgrades (a release build, then half an hour)'
 	@echo 'make lint      formatting and clippy, as CI checks them'
 	@echo 'make build     set up and build target/debug/coffer'
 	@echo 'make engines   fetch the database engines and make the system accounts, nothing else'

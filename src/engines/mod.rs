@@ -294,6 +294,16 @@ pub trait Engine: Send + Sync {
     /// meanwhile but by our own account: that is the endpoint's matter. [`Engine::start`] takes the fence off.
     async fn fence(&self, server: &Server, grace: Duration) -> Result<u64, Error>;
 
+    /// In place, when clients are back: removes what making the candidate's data left beside it. Happy when there is
+    /// nothing.
+    async fn tidy(&self, _candidate: &Server) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Ends the sessions of tenants that a fenced server has after all: a connection that was being made came through.
+    /// Gives how many.
+    async fn end_late(&self, server: &Server) -> Result<u64, Error>;
+
     /// Stops the server, and proves that it stopped cleanly: gives the proof in a line for the operator. One that did
     /// not is started again, as `server.settings` say, and stopped properly. Its process is gone afterwards.
     async fn stop_clean(&self, server: &Server) -> Result<String, Error>;

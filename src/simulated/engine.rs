@@ -254,6 +254,10 @@ impl Engine for SimulatedEngine {
         self.start(server).await.map(|()| 0)
     }
 
+    async fn end_late(&self, server: &Server) -> Result<u64, Error> {
+        self.running(server.generation).await.map(|_| 0)
+    }
+
     async fn stop_clean(&self, server: &Server) -> Result<String, Error> {
         // One that died mends itself when it is started.
         self.start(server).await?;

@@ -270,7 +270,7 @@ async fn fence(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> 
     // A connection that was being made when the hold began may have come through the first look.
     hold(ctx, plan, true).await?;
     let (engine, source) = ctx.reach(generation).await?;
-    let late = if planted(Defect::FenceSkipped) { 0 } else { engine.fence(&source, Duration::ZERO).await? };
+    let late = if planted(Defect::FenceSkipped) { 0 } else { engine.end_late(&source).await? };
     let sessions = ended + late;
     Ok(Done::told(format!("{sessions} sessions ended")).reporting(json!({"sessions_ended": sessions})))
 }
@@ -279,23 +279,46 @@ async fn fence(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> 
 async fn drain(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
     let (engine, source) = ctx.reach(plan.old).await?;
     let (_, candidate) = ctx.reach(plan.new).await?;
-    let first = engine.position(&source).await?;
     let position = engine.position(&source).await?;
-    if first != position && !planted(Defect::FenceSkipped) {
+    // Nobody writes to the old server any more: it is asked again, and described, while the new one takes the rest.
+    let waiting = async {
+        if planted(Defect::DrainSkipped) {
+            return Ok(true);
+        }
+        engine.reached(&candidate, &position, DRAIN).await
+    };
+    // Where definitions do not follow, the new one has those already that it will have.
+    let definitions_follow = engine.replicates_definitions();
+    let described = async {
+        match definitions_follow {
+            true => Ok((engine.inventory(&source).await?, None)),
+            false => {
+                let sides =
+                    (engine.inventory_while_serving(&source), engine.inventory_while_serving(&candidate));
+                let (theirs, ours) = tokio::try_join!(sides.0, sides.1)?;
+                Ok((theirs, Some(ours)))
+            }
+        }
+    };
+    let (reached, last, (theirs, ours)) = tokio::try_join!(waiting, engine.position(&source), described)?;
+    if last != position && !planted(Defect::FenceSkipped) {
         return Err(StepError::Retry(format!(
             "the fenced server went on from {:?} to {:?}",
-            first.0, position.0
+            position.0, last.0
         )));
     }
     // A time-out is an undo, never a promotion.
-    if !planted(Defect::DrainSkipped) && !engine.reached(&candidate, &position, DRAIN).await? {
+    if !reached {
         return Err(StepError::RollBack {
             tenant: format!("The new server did not catch up within {} s of the hold.", DRAIN.as_secs()),
             operator: format!("the candidate has not reached {:?} within {} s", position.0, DRAIN.as_secs()),
         });
     }
     engine.carry_the_rest(&source, &candidate).await?;
-    let (theirs, ours) = tokio::try_join!(engine.inventory(&source), engine.inventory(&candidate))?;
+    let ours = match ours {
+        Some(ours) => ours,
+        None => engine.inventory(&candidate).await?,
+    };
     let differences = feed::differences(&theirs, &ours);
     if !differences.is_empty() && !planted(Defect::DrainSkipped) {
         return Err(feed::differing(&differences));
@@ -416,6 +439,10 @@ async fn retire(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError>
     let generation = plan.old;
     let _turn = ctx.works.turn(generation).await;
     let (engine, old) = ctx.reach(generation).await?;
+    if plan.strategy == Some(Strategy::InPlace) {
+        let (_, new) = ctx.reach(plan.new).await?;
+        engine.tidy(&new).await?;
+    }
     if plan.strategy == Some(Strategy::Twin)
         && let Err(error) = engine.forget_follower(&old).await
     {

@@ -485,6 +485,8 @@ async fn goes_in_place(from: &str, to: &str) {
     assert_eq!(rows(&conn, "SELECT rolname FROM pg_roles WHERE rolname ~ '^coffer'").await, ["coffer"]);
     assert_eq!(rows(&conn, "SELECT count(*) FROM pg_replication_slots").await, ["0"]);
     assert_eq!(files(&house.state(&source).join("data")), untouched, "the old folder was touched");
+    ENGINE.tidy(&candidate).await.unwrap();
+    ENGINE.tidy(&candidate).await.unwrap();
     let data = house.state(&candidate).join("data");
     let names: Vec<_> = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["cluster"]);

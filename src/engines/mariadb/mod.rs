@@ -447,6 +447,10 @@ impl Engine for MariaDb {
         fence::fence(server, grace).await
     }
 
+    async fn end_late(&self, server: &Server) -> Result<u64, Error> {
+        fence::end_late(server).await
+    }
+
     async fn stop_clean(&self, server: &Server) -> Result<String, Error> {
         fence::stop_clean(server).await
     }

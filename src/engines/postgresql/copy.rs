@@ -17,6 +17,7 @@ use crate::domain::datastore::EngineKind;
 use crate::domain::generation::private_address;
 use crate::engines::postgresql::config::{self, Door};
 use crate::engines::postgresql::connection::{Client, name, quoted};
+use crate::engines::postgresql::content::in_each;
 use crate::engines::postgresql::control::{self, Control, FOLLOWING};
 use crate::engines::postgresql::{
     COPY_ACCOUNT, COPY_SLOT, LOOK_EVERY, anew, ask_to_end, bootstrap, cluster, door, failed, layout, major,
@@ -258,9 +259,14 @@ pub async fn finish(source: &Server, candidate: &Server, end: &Control) -> Resul
         }
         tokio::time::sleep(LOOK_EVERY / 5).await;
     }
-    let promoted = client.value(doing, "SELECT pg_promote(true, 60)").await?;
-    if promoted.as_deref() != Some("t") {
-        return Err(Error::Unexpected { doing, answer: "it stays a copy".to_owned() });
+    // Its own way of waiting looks ten times a second.
+    client.rows(doing, "SELECT pg_promote(false)").await?;
+    let deadline = Instant::now() + CATCH_UP;
+    while client.is_there(doing, "SELECT 1 WHERE pg_is_in_recovery()").await? {
+        if Instant::now() >= deadline {
+            return Err(Error::Unexpected { doing, answer: "it stays a copy".to_owned() });
+        }
+        tokio::time::sleep(LOOK_EVERY / 25).await;
     }
     end_as_server(source, candidate, client, end).await
 }
@@ -336,16 +342,17 @@ async fn forget_attribute_versions(copy: &Server, client: &Client) -> Result<(),
     let doing = "take what the target does not know out of the copy";
     // The template, too: it is carried like any other.
     let databases = "SELECT datname FROM pg_database WHERE datallowconn ORDER BY 1";
-    for database in client.column(doing, databases).await? {
-        let inside = Client::connect_to(copy, &database).await?.patient(CATCH_UP);
+    let databases = client.column(doing, databases).await?;
+    let forget = async |database| {
+        let inside = Client::connect_to(copy, database).await?.patient(CATCH_UP);
         let sql = format!(
             "UPDATE pg_attribute SET attoptions = nullif(ARRAY(SELECT o FROM unnest(attoptions) o \
-             WHERE o !~ '^{ATTRIBUTE_VERSION}='), '{{}}') \
-             WHERE EXISTS (SELECT 1 FROM unnest(attoptions) o WHERE o ~ '^{ATTRIBUTE_VERSION}=')"
+             WHERE o !~ '^{ATTRIBUTE_VERSION}='), '{{}}') WHERE attoptions IS NOT NULL \
+             AND EXISTS (SELECT 1 FROM unnest(attoptions) o WHERE o ~ '^{ATTRIBUTE_VERSION}=')"
         );
-        inside.run(doing, &sql).await?;
-    }
-    Ok(())
+        inside.run(doing, &sql).await
+    };
+    in_each(&databases, forget).await.map(drop)
 }
 
 /// Removes the copy, and the password by which it was fed.

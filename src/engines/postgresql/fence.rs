@@ -63,12 +63,32 @@ async fn oldest(client: &Client, longer_than: Duration) -> Result<Option<String>
 pub async fn fence(server: &Server, grace: Duration) -> Result<u64, Error> {
     let client = Client::connect(server).await?;
     let until = Instant::now() + grace;
+    // Those that were open when it began: a busy session has the next one open as soon as one ends.
+    let mut open = open_transactions(&client).await?;
     write_config(server, &layout(server)?).await?;
     door::settle(server, &client, Door::Fenced).await?;
-    while Instant::now() < until && oldest(&client, Duration::ZERO).await?.is_some() {
-        tokio::time::sleep(GRACE_LOOK).await;
+    while !open.is_empty() && Instant::now() < until {
+        let still = open_transactions(&client).await?;
+        open.retain(|transaction| still.contains(transaction));
+        if !open.is_empty() {
+            tokio::time::sleep(GRACE_LOOK).await;
+        }
     }
     end_sessions(&client).await
+}
+
+/// The transactions of tenants that are open now: each session's, and when it began.
+async fn open_transactions(client: &Client) -> Result<BTreeSet<String>, Error> {
+    let sql = format!(
+        "SELECT a.pid || ' ' || a.xact_start FROM pg_stat_activity a WHERE a.xact_start IS NOT NULL AND {}",
+        of_a_tenant()
+    );
+    Ok(client.column("look for open transactions", &sql).await?.into_iter().collect())
+}
+
+/// Ends what sessions came through after all; gives how many.
+pub async fn end_late(server: &Server) -> Result<u64, Error> {
+    end_sessions(&Client::connect(server).await?).await
 }
 
 async fn end_sessions(client: &Client) -> Result<u64, Error> {

@@ -19,6 +19,9 @@ use crate::runtimes::{Job, JobOutput, Layout};
 const RULES: &str = "upgrade_hba.conf";
 const NAMES: &str = "upgrade_ident.conf";
 
+/// How many databases `pg_upgrade` takes at one time, at most.
+const JOBS: usize = 4;
+
 /// Makes the candidate's cluster of the source's data. The candidate's server does not run afterwards.
 pub async fn convert(source: &Server, candidate: &Server, tell: &Tell) -> Result<String, Error> {
     let theirs = layout(source)?;
@@ -45,7 +48,6 @@ pub async fn convert(source: &Server, candidate: &Server, tell: &Tell) -> Result
         tell("pg_upgrade".to_owned());
         upgrade(source, candidate, &ours).await?;
     }
-    copy::remove(candidate).await?;
     Ok(format!("{how} of the server that ended at {} was converted", end.checkpoint))
 }
 
@@ -59,6 +61,8 @@ async fn upgrade(source: &Server, candidate: &Server, ours: &Layout) -> Result<(
     let_in(candidate, ours, &[copy::folder(ours), cluster(ours)]).await?;
     let mut args = arguments(&old, ours, &copy::folder(ours));
     args.push("--link".to_owned());
+    // Databases are described and made side by side.
+    args.push(format!("--jobs={}", std::thread::available_parallelism().map_or(1, usize::from).min(JOBS)));
     let output = program(candidate, ours, args).await?;
     if output.status == Some(0) { Ok(()) } else { Err(refused(candidate, ours, &output).await) }
 }

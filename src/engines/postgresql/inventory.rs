@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use crate::engines::postgresql::connection::Client;
-use crate::engines::postgresql::content::{TENANT_DATABASE, open_databases, tenant_role};
+use crate::engines::postgresql::content::{TENANT_DATABASE, in_each, open_databases, tenant_role};
 use crate::engines::postgresql::rights;
 use crate::engines::{Error, Server};
 
@@ -231,19 +231,26 @@ pub async fn read(server: &Server, serving: bool) -> Result<Vec<String>, Error> 
     let client = Client::connect(server).await?.patient(PATIENCE);
     let mut lines = Vec::new();
     ask(&client, None, shared(), &mut lines).await?;
-    for database in open_databases(&client).await? {
-        let inside = Client::connect_to(server, &database).await?.patient(PATIENCE);
-        ask(&inside, Some(&database), questions(), &mut lines).await?;
-        let given = match rights::kept(&inside).await? {
-            Some(kept) => kept,
-            None => rights::read(&inside).await?,
-        };
-        lines.extend(rights::lines(&given).into_iter().map(|line| format!("{database}: {line}")));
-        if !serving {
-            sequences(&inside, &database, &mut lines).await?;
-        }
+    let databases = open_databases(&client).await?;
+    for inside in in_each(&databases, |database| inside(server, database, serving)).await? {
+        lines.extend(inside);
     }
     lines.sort();
+    Ok(lines)
+}
+
+async fn inside(server: &Server, database: &str, serving: bool) -> Result<Vec<String>, Error> {
+    let inside = Client::connect_to(server, database).await?.patient(PATIENCE);
+    let mut lines = Vec::new();
+    ask(&inside, Some(database), questions(), &mut lines).await?;
+    let given = match rights::kept(&inside).await? {
+        Some(kept) => kept,
+        None => rights::read(&inside).await?,
+    };
+    lines.extend(rights::lines(&given).into_iter().map(|line| format!("{database}: {line}")));
+    if !serving {
+        sequences(&inside, database, &mut lines).await?;
+    }
     Ok(lines)
 }
 

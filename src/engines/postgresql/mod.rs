@@ -423,6 +423,14 @@ impl Engine for Postgresql {
         fence::fence(server, grace).await
     }
 
+    async fn tidy(&self, candidate: &Server) -> Result<(), Error> {
+        copy::remove(candidate).await
+    }
+
+    async fn end_late(&self, server: &Server) -> Result<u64, Error> {
+        fence::end_late(server).await
+    }
+
     /// The proof is the control file's: it holds whoever saw the server end.
     async fn stop_clean(&self, server: &Server) -> Result<String, Error> {
         fence::stop_clean(server).await

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::postgresql::connection::{Client, name, quoted};
-use crate::engines::postgresql::content::open_databases;
+use crate::engines::postgresql::content::{in_each, open_databases};
 use crate::engines::postgresql::follower::{self, PUBLICATION, SLOT};
 use crate::engines::postgresql::{ACCOUNT, LOOK_EVERY, REPLICATION_ACCOUNT, seed, write_config};
 use crate::engines::postgresql::{door, layout, major, rights};
@@ -262,59 +262,66 @@ pub async fn reached(candidate: &Server, position: &Position, within: Duration) 
 
 /// Has each sequence of the candidate's stand where the source's stands: that is not replicated.
 pub async fn carry_sequences(source: &Server, candidate: &Server) -> Result<(), Error> {
+    let databases = open_databases(&Client::connect(candidate).await?).await?;
+    let each = async |database| {
+        carry_sequences_of(source, &Client::connect_to(candidate, database).await?, database).await
+    };
+    in_each(&databases, each).await.map(drop)
+}
+
+async fn carry_sequences_of(source: &Server, here: &Client, database: &str) -> Result<(), Error> {
     let doing = "carry where the sequences stand";
-    let client = Client::connect(candidate).await?;
-    for database in open_databases(&client).await? {
-        let (there, here) = tokio::try_join!(
-            Client::connect_to(source, &database),
-            Client::connect_to(candidate, &database)
-        )?;
-        let list = format!(
-            "SELECT format('SELECT %L, last_value, is_called FROM %I.%I', format('%I.%I', n.nspname, c.relname), \
-             n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S' \
-             AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema', '{OWN_SCHEMA}')"
-        );
-        let each = there.column(doing, &list).await?;
-        for some in each.chunks(AT_ONCE) {
-            let mut set = Vec::new();
-            for row in there.rows(doing, &some.join(" UNION ALL ")).await? {
-                let mut row = row.into_iter().map(Option::unwrap_or_default);
-                let mut next = || row.next().unwrap_or_default();
-                let (sequence, last, called) = (next(), next(), next());
-                // One that is not there, the comparison of both sides names.
-                set.push(format!("setval(to_regclass({}), {last}, {})", quoted(&sequence), called == "t"));
-            }
-            here.rows(doing, &format!("SELECT {}", set.join(", "))).await?;
+    let there = Client::connect_to(source, database).await?;
+    let list = format!(
+        "SELECT format('SELECT %L, last_value, is_called FROM %I.%I', format('%I.%I', n.nspname, c.relname), \
+         n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S' \
+         AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema', '{OWN_SCHEMA}')"
+    );
+    let each = there.column(doing, &list).await?;
+    for some in each.chunks(AT_ONCE) {
+        let mut set = Vec::new();
+        for row in there.rows(doing, &some.join(" UNION ALL ")).await? {
+            let mut row = row.into_iter().map(Option::unwrap_or_default);
+            let mut next = || row.next().unwrap_or_default();
+            let (sequence, last, called) = (next(), next(), next());
+            // One that is not there, the comparison of both sides names.
+            set.push(format!("setval(to_regclass({}), {last}, {})", quoted(&sequence), called == "t"));
         }
+        here.rows(doing, &format!("SELECT {}", set.join(", "))).await?;
     }
     Ok(())
 }
 
-/// Ends replication for good, and gives a replica its owners and rights. The settings are as they shall be.
+/// Ends replication for good, and gives a replica its owners and rights. The settings are as they shall be. Where a
+/// database does not follow any more its sequences are left: they may have moved since.
 pub async fn cut(candidate: &Server, source: Option<&Server>) -> Result<(), Error> {
     let doing = "end the replication";
-    if let Some(source) = source {
-        // Asked first: nothing is touched when the source does not answer.
-        carry_sequences(source, candidate).await?;
-    }
     write_config(candidate, &layout(candidate)?).await?;
     let client = Client::connect(candidate).await?;
     client.run(doing, &format!("ALTER ROLE {ACCOUNT} RESET log_min_messages")).await?;
-    for database in open_databases(&client).await? {
-        let inside = Client::connect_to(candidate, &database).await?.patient(PATIENCE);
-        if inside.is_there(doing, &subscription("true")).await? {
-            // Each a statement of its own: they wait for the workers. The slot is the source's matter.
-            for sql in [
-                format!("ALTER SUBSCRIPTION {PUBLICATION} DISABLE"),
-                format!("ALTER SUBSCRIPTION {PUBLICATION} SET (slot_name = NONE)"),
-                format!("DROP SUBSCRIPTION {PUBLICATION}"),
-            ] {
-                inside.run(doing, &sql).await?;
-            }
-        }
-        let (keeper, last) = (seed::keeper(&database), seed::writers_again());
-        rights::hand_over(&inside, major(&candidate.version), &keeper, &last).await?;
-        inside.run(doing, &format!("DROP SCHEMA IF EXISTS {OWN_SCHEMA} CASCADE")).await?;
-    }
+    let databases = open_databases(&client).await?;
+    in_each(&databases, |database| cut_one(candidate, source, database)).await?;
     door::settle(candidate, &client, door::wanted(candidate)).await
+}
+
+async fn cut_one(candidate: &Server, source: Option<&Server>, database: &str) -> Result<(), Error> {
+    let doing = "end the replication";
+    let inside = Client::connect_to(candidate, database).await?.patient(PATIENCE);
+    if inside.is_there(doing, &subscription("true")).await? {
+        // Asked first: nothing is touched when the source does not answer.
+        if let Some(source) = source {
+            carry_sequences_of(source, &inside, database).await?;
+        }
+        // Each a statement of its own: they wait for the workers. The slot is the source's matter.
+        for sql in [
+            format!("ALTER SUBSCRIPTION {PUBLICATION} DISABLE"),
+            format!("ALTER SUBSCRIPTION {PUBLICATION} SET (slot_name = NONE)"),
+            format!("DROP SUBSCRIPTION {PUBLICATION}"),
+        ] {
+            inside.run(doing, &sql).await?;
+        }
+    }
+    let (keeper, last) = (seed::keeper(database), seed::writers_again());
+    rights::hand_over(&inside, major(&candidate.version), &keeper, &last).await?;
+    inside.run(doing, &format!("DROP SCHEMA IF EXISTS {OWN_SCHEMA} CASCADE")).await
 }

@@ -130,7 +130,10 @@ impl Bare {
             }
             if server.try_wait()?.is_some() || Instant::now() > deadline {
                 let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-                bail!("a server does not come up: {}", log.lines().rev().take(20).collect::<Vec<_>>().join("\n"));
+                bail!(
+                    "a server does not come up: {}",
+                    log.lines().rev().take(20).collect::<Vec<_>>().join("\n")
+                );
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -151,7 +154,9 @@ fn interrupt(server: &Child) -> anyhow::Result<()> {
 
 async fn mariadb(bare: &Bare) -> anyhow::Result<Floor> {
     let old = bare.copy(&bare.data, "old").await?;
-    let account = format!("CREATE OR REPLACE USER {USER}_floor@localhost;\nGRANT ALL ON *.* TO {USER}_floor@localhost WITH GRANT OPTION;\n");
+    let account = format!(
+        "CREATE OR REPLACE USER {USER}_floor@localhost;\nGRANT ALL ON *.* TO {USER}_floor@localhost WITH GRANT OPTION;\n"
+    );
     std::fs::write(bare.folder.join("init.sql"), account)?;
     std::fs::create_dir(bare.folder.join("tmp"))?;
     if let Some((user, group)) = bare.account {
@@ -168,8 +173,17 @@ async fn mariadb(bare: &Bare) -> anyhow::Result<Floor> {
             .arg(format!("--datadir={}", data.display()))
             .arg(format!("--socket={}", socket.display()))
             .arg(format!("--tmpdir={}", bare.folder.join("tmp").display()))
-            .args(["--skip-networking", "--log-bin=binlog", "--log-bin-index=binlog.index", "--sync-binlog=1"])
-            .args(["--innodb-flush-log-at-trx-commit=1", "--innodb-log-file-size=48M", "--performance-schema=0"])
+            .args([
+                "--skip-networking",
+                "--log-bin=binlog",
+                "--log-bin-index=binlog.index",
+                "--sync-binlog=1",
+            ])
+            .args([
+                "--innodb-flush-log-at-trx-commit=1",
+                "--innodb-log-file-size=48M",
+                "--performance-schema=0",
+            ])
             .args(["--innodb-buffer-pool-size=204M", "--server-id=1", "--binlog-format=ROW"])
             .args(more);
         bare.start(command)

@@ -111,7 +111,8 @@ impl Report {
              floor with its copy | errors of {writers} sessions: most |"
         );
         println!("|---|---|---|---|---|---|---|---|---|");
-        let mut kinds: Vec<(Engine, u32)> = self.in_place.iter().map(|(engine, mb, ..)| (*engine, *mb)).collect();
+        let mut kinds: Vec<(Engine, u32)> =
+            self.in_place.iter().map(|(engine, mb, ..)| (*engine, *mb)).collect();
         kinds.dedup();
         for (engine, mb) in kinds {
             let rows = || self.in_place.iter().filter(move |(e, m, ..)| (*e, *m) == (engine, mb));
