@@ -5,7 +5,7 @@
 help:
 	@echo 'make demo      set up, build, and show an upgrade of a real database on this machine'
 	@echo 'make test      set up, build, and run every test, against real engines'
-	@echo 'make torture   kill -9 of everything before and after every record, on real engines (a few minutes)'
+	@echo 'make torture   every kill, and the fault matrix, at every step of an upgrade of real servers (an hour)'
 	@echo 'make bench     what requests cost, and how long clients wait for upgrades (a release build, then half an hour)'
 	@echo 'make lint      formatting and clippy, as CI checks them'
 	@echo 'make build     set up and build target/debug/coffer'

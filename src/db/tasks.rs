@@ -483,6 +483,28 @@ pub fn begin_step(conn: &mut Conn, task: &Task, phase: Phase, step: Step) -> Res
         .map_err(Error::query(doing))
 }
 
+/// For how long the step has been tried, its first try being the one before `attempts - 1` others.
+///
+/// # Errors
+/// The store's.
+pub fn tried_for(conn: &mut Conn, task: TaskId, step: Step, attempts: i32) -> Result<Duration, Error> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        ms: i64,
+    }
+    let row: Row = diesel::sql_query(
+        "select coalesce(extract(epoch from clock_timestamp() - min(started_at)) * 1000, 0)::bigint as ms from \
+         (select started_at from task_steps where task_id = $1 and step = $2 order by id desc limit $3) as tries",
+    )
+    .bind::<SqlUuid, _>(task.0)
+    .bind::<Text, _>(step.as_str())
+    .bind::<BigInt, _>(i64::from(attempts.max(1)))
+    .get_result(conn)
+    .map_err(Error::query("look for how long a step has been tried"))?;
+    Ok(Duration::from_millis(u64::try_from(row.ms).unwrap_or_default()))
+}
+
 /// Records how a step ended; `false` when that is recorded already.
 ///
 /// # Errors

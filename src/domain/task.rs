@@ -216,6 +216,21 @@ impl TaskKind {
         matches!(self, Self::UpgradeAuto | Self::UpgradeInPlace | Self::UpgradeTwin)
     }
 
+    /// Whether tenants wait while the step runs, so that it must end soon, one way or the other: from the hold on, until
+    /// their address is open again.
+    pub fn holds(self, phase: Phase, step: Step) -> bool {
+        let steps = self.steps(phase);
+        let at = |which: Step| steps.iter().position(|it| *it == which);
+        let (Some(now), true) = (at(step), self.switches()) else { return false };
+        match phase {
+            Phase::Forward => at(Step::Hold).is_some_and(|hold| hold <= now),
+            Phase::Undo | Phase::Abandon | Phase::Finish => {
+                at(Step::Reopen).is_some_and(|reopen| now <= reopen)
+            }
+            Phase::Detach => false,
+        }
+    }
+
     /// What a client is told that it is: one word for every strategy.
     pub const fn title(self) -> &'static str {
         match self {
@@ -311,21 +326,6 @@ impl Step {
         Self::Retire,
         Self::Reinstate,
     ];
-
-    /// Whether tenants wait while it runs, so that it must end soon, one way or the other.
-    pub const fn is_held(self) -> bool {
-        matches!(
-            self,
-            Self::Hold
-                | Self::Fence
-                | Self::Stop
-                | Self::Transform
-                | Self::Switch
-                | Self::Admit
-                | Self::Reopen
-                | Self::Reinstate
-        )
-    }
 
     /// The word in rows and views.
     pub const fn as_str(self) -> &'static str {
@@ -801,6 +801,29 @@ mod tests {
                 assert!(examined.after(TaskKind::UpgradeAuto, TaskEvent::StrategyFixed(other)).is_err());
             }
             assert!(examined.after(TaskKind::Upgrade, TaskEvent::StrategyFixed(kind)).is_err());
+        }
+    }
+
+    #[test]
+    fn tenants_wait_from_the_hold_to_the_reopening() {
+        let held = |kind: TaskKind, phase: Phase| -> Vec<Step> {
+            kind.steps(phase).iter().copied().filter(|step| kind.holds(phase, *step)).collect()
+        };
+        let (in_place, twin) = (TaskKind::UpgradeInPlace, TaskKind::UpgradeTwin);
+        assert_eq!(
+            held(in_place, Phase::Forward),
+            [Step::Hold, Step::Fence, Step::Stop, Step::Transform, Step::Start, Step::Convert, Step::Switch]
+        );
+        assert_eq!(
+            held(twin, Phase::Forward),
+            [Step::Hold, Step::Fence, Step::Drain, Step::Cut, Step::Switch]
+        );
+        for kind in [in_place, twin] {
+            assert_eq!(held(kind, Phase::Finish), [Step::Admit, Step::Reopen]);
+            assert_eq!(held(kind, Phase::Undo), [Step::Reinstate, Step::Reopen]);
+        }
+        for phase in Phase::ALL {
+            assert!(held(TaskKind::Upgrade, phase).is_empty(), "a replica's source is never held");
         }
     }
 

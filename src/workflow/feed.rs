@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::db::notices::Channel;
 use crate::db::{endpoints, generations, tasks};
 use crate::domain::ids::{GenerationId, InstanceId};
-use crate::domain::task::Step;
+use crate::domain::task::{Phase, Step};
 use crate::domain::upgrade::unblocked;
 use crate::engines::{Engine, Following, Position, RelayAddress, Server};
 use crate::workflow::chain;
@@ -15,6 +15,10 @@ use crate::workflow::step::{Done, StepContext, StepError};
 
 /// How long one try of catching up lasts before it is recorded and begun anew.
 const CATCH_UP: Duration = Duration::from_secs(600);
+
+/// How often a step is tried while the candidate alone does not answer, before that is made anew: its host had the time
+/// to start it again.
+const TRIES_OF_A_CANDIDATE: i32 = 4;
 
 /// Who feeds whom.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +38,36 @@ pub struct Sides {
 pub async fn source_answers(ctx: &StepContext, sides: Sides) -> Result<String, StepError> {
     let (engine, source) = ctx.reach(sides.source).await?;
     Ok(engine.probe(&source, false).await?)
+}
+
+/// What becomes of a step of the copy's making that did not do what it is for: where it waits for a candidate that does
+/// not come up any more, what was made is worth nothing. While tenants wait, nothing is begun anew.
+pub async fn or_anew(
+    ctx: &StepContext,
+    sides: Sides,
+    (phase, step): (Phase, Step),
+    error: StepError,
+) -> StepError {
+    let StepError::Retry(why) = error else { return error };
+    let kind = ctx.task.kind();
+    let line = kind.steps(phase);
+    let at = |which: Step| line.iter().position(|it| *it == which);
+    let copies = at(Step::Place).is_some_and(|placed| at(step).is_some_and(|now| placed < now));
+    // From the verification on a replica is an instance that is served.
+    let may = copies && step != Step::Open && phase.can_undo(kind) && !kind.holds(phase, step);
+    if may && ctx.attempt >= TRIES_OF_A_CANDIDATE && is_alone(ctx, sides).await {
+        return StepError::Redo(Step::Place, format!("the candidate does not come up: {why}"));
+    }
+    StepError::Retry(why)
+}
+
+/// Whether the source answers, and the candidate does not.
+async fn is_alone(ctx: &StepContext, sides: Sides) -> bool {
+    let answers = async |id| match ctx.reach(id).await {
+        Ok((engine, server)) => engine.probe(&server, false).await.is_ok(),
+        Err(_) => false,
+    };
+    answers(sides.source).await && !answers(sides.candidate).await
 }
 
 /// Brings the candidate's system objects to its version.

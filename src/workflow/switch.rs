@@ -64,6 +64,13 @@ fn sides(plan: &SwitchPlan) -> Sides {
 /// # Errors
 /// Who acts next.
 pub async fn act(ctx: &StepContext, plan: &SwitchPlan, phase: Phase, step: Step) -> Result<Done, StepError> {
+    match work(ctx, plan, phase, step).await {
+        Ok(done) => Ok(done),
+        Err(error) => Err(feed::or_anew(ctx, sides(plan), (phase, step), error).await),
+    }
+}
+
+async fn work(ctx: &StepContext, plan: &SwitchPlan, phase: Phase, step: Step) -> Result<Done, StepError> {
     match step {
         Step::Examine => examine(ctx, plan).await,
         Step::Ready => ready(ctx, plan).await,

@@ -37,9 +37,9 @@ const CANCEL_LOOK: Duration = Duration::from_secs(3);
 /// Tries of a step that was refused, where it can be undone.
 const BRIEF_TRIES: i32 = 5;
 
-/// Tries of a step while tenants wait for it, where it can be undone: with the waits between them a few seconds, and
-/// the tries themselves.
-const HELD_TRIES: i32 = 10;
+/// How long a step is tried while tenants wait for it, where it can be undone: so long that a server that died is up
+/// again. It counts from the step's first try, since a try may itself take a while, and at least one more is made.
+const HELD_PATIENCE: Duration = Duration::from_secs(15);
 
 /// The pause between tries while tenants wait.
 const HELD_PAUSE: Duration = Duration::from_millis(500);
@@ -195,7 +195,7 @@ async fn run_step(
             (event, Duration::ZERO, "done", done.detail.clone(), task.clone(), Some(done))
         }
         Err(StepError::LeaseLost) => return Err(db::Error::LeaseLost),
-        Err(error) => decide(task, attempt, phase, error),
+        Err(error) => decide(task, attempt, phase, error, tried_for(works, task, step, attempt).await),
     };
     let next = advance(task, event)?;
     metrics::step(task.kind().as_str(), step.as_str(), word, began.elapsed());
@@ -253,7 +253,8 @@ async fn run_step(
         // A full disk, a lost race, a query that was cancelled: the store's trouble, and not the step's.
         StepError::Retry(operator)
     };
-    let (event, wait, word, detail, mut changed, done) = decide(task, attempt, phase, error);
+    let tried = tried_for(works, task, step, attempt).await;
+    let (event, wait, word, detail, mut changed, done) = decide(task, attempt, phase, error, tried);
     changed.attempts = attempt;
     let next = advance(task, event)?;
     tracing::error!(
@@ -275,6 +276,11 @@ fn told(task: &Task, next: Progress) {
 }
 
 async fn act(ctx: &StepContext, phase: Phase, step: Step) -> Result<Done, StepError> {
+    testing::pause(|| {
+        let (kind, instance) = (ctx.task.kind().as_str(), ctx.task.plan.subject());
+        format!("{kind}.{}.{}.begun.{instance}", phase.as_str(), step.as_str())
+    })
+    .await;
     simulation::rehearse(ctx, step).await?;
     step::act(ctx, phase, step).await
 }
@@ -320,23 +326,29 @@ async fn record_step(
 
 type Decision = (TaskEvent, Duration, &'static str, Option<String>, Task, Option<Done>);
 
-/// Who acts next after a step that did not do what it is for.
-fn decide(task: &Task, attempt: i32, phase: Phase, error: StepError) -> Decision {
+/// For how long the step has been tried; nothing, where nobody can be asked: then it is tried again.
+async fn tried_for(works: &Works, task: &Task, step: Step, attempt: i32) -> Duration {
+    let id = task.id;
+    works.db.read(move |conn| tasks::tried_for(conn, id, step, attempt)).await.unwrap_or_default()
+}
+
+/// Who acts next after a step that did not do what it is for, and has been `tried` for so long.
+fn decide(task: &Task, attempt: i32, phase: Phase, error: StepError, tried: Duration) -> Decision {
     let mut changed = task.clone();
     let operator = error.to_string();
     let can_undo = phase.can_undo(task.kind());
     // 1, 2, 4, 8, then every 15 s.
-    let held = matches!(task.progress, Progress::At(_, step) if step.is_held());
+    let held = matches!(task.progress, Progress::At(phase, step) if task.kind().holds(phase, step));
     let wait = if held && attempt <= TRIES {
         HELD_PAUSE
     } else {
         Duration::from_secs(1 << (attempt - 1).clamp(0, 4)).min(Duration::from_secs(15))
     };
     let brief = if can_undo { BRIEF_TRIES } else { TRIES };
-    let patient = if can_undo && held { HELD_TRIES } else { TRIES };
+    let patient = attempt < TRIES && !(can_undo && held && attempt > 1 && tried > HELD_PATIENCE);
     let event = match &error {
         StepError::Cancelled if phase.can_cancel(task.kind()) => TaskEvent::AbandonAccepted,
-        StepError::Retry(_) if attempt < patient => TaskEvent::StepRetried,
+        StepError::Retry(_) if patient => TaskEvent::StepRetried,
         StepError::RetryBriefly(_) if attempt < brief => TaskEvent::StepRetried,
         StepError::Redo(from, _) if task.redos < REDOS && can_undo => TaskEvent::Redo(*from),
         StepError::Resume(from, _) if can_undo => TaskEvent::Redo(*from),
@@ -426,6 +438,7 @@ mod tests {
 
     use super::*;
     use crate::domain::ids::{GenerationId, InstanceId, ProjectId, TaskId, VersionId};
+    use crate::domain::switch::SwitchPlan;
     use crate::domain::task::Plan;
     use crate::domain::upgrade::UpgradePlan;
 
@@ -482,8 +495,46 @@ mod tests {
             (Phase::Undo, Step::DropServer, BRIEF_TRIES, brief(), TaskEvent::StepRetried),
         ] {
             let said = error.to_string();
-            let (decided, ..) = decide(&upgrade(phase, step), attempt, phase, error);
+            let (decided, ..) = decide(&upgrade(phase, step), attempt, phase, error, Duration::MAX);
             assert_eq!(decided, event, "{phase:?} {step:?} {attempt} {said}");
+        }
+    }
+
+    /// Tenants wait for as long as a server may take to come up again, and for no number of tries; who goes only forward
+    /// is tried on.
+    #[test]
+    fn while_tenants_wait_time_counts() {
+        let plan = SwitchPlan {
+            form: 2,
+            instance: InstanceId(Uuid::nil()),
+            old: GenerationId(Uuid::nil()),
+            new: GenerationId(Uuid::nil()),
+            from: VersionId(Uuid::nil()),
+            to: VersionId(Uuid::nil()),
+            from_title: "mariadb 10.11".to_owned(),
+            to_title: "mariadb 11.8".to_owned(),
+            allowed: Strategy::ALL.to_vec(),
+            strategy: None,
+            why: None,
+            keep_hours: 24,
+            drop_retired: false,
+            passed: Vec::new(),
+            rest: Vec::new(),
+        };
+        let (soon, late) = (HELD_PATIENCE / 2, HELD_PATIENCE * 2);
+        for (strategy, phase, step, attempt, tried, event) in [
+            (Strategy::InPlace, Phase::Forward, Step::Convert, 30, soon, TaskEvent::StepRetried),
+            (Strategy::InPlace, Phase::Forward, Step::Convert, 1, late, TaskEvent::StepRetried),
+            (Strategy::InPlace, Phase::Forward, Step::Convert, 2, late, TaskEvent::StepFailed),
+            (Strategy::Twin, Phase::Forward, Step::Convert, 2, late, TaskEvent::StepRetried),
+            (Strategy::Twin, Phase::Forward, Step::Cut, 2, late, TaskEvent::StepFailed),
+            (Strategy::Twin, Phase::Finish, Step::Admit, 2, late, TaskEvent::StepRetried),
+            (Strategy::InPlace, Phase::Undo, Step::Reinstate, 2, late, TaskEvent::StepRetried),
+        ] {
+            let plan = Plan::Switch(SwitchPlan { strategy: Some(strategy), ..plan.clone() });
+            let task = Task { plan, ..upgrade(phase, step) };
+            let (decided, ..) = decide(&task, attempt, phase, retry(), tried);
+            assert_eq!(decided, event, "{strategy:?} {phase:?} {step:?} {attempt}");
         }
     }
 
@@ -492,16 +543,16 @@ mod tests {
         let mut task = upgrade(Phase::Forward, Step::Seed);
         let anew = || StepError::Redo(Step::Place, "a definition changed".to_owned());
         for redo in 1..=REDOS {
-            let (event, wait, _, _, changed, _) = decide(&task, 1, Phase::Forward, anew());
+            let (event, wait, _, _, changed, _) = decide(&task, 1, Phase::Forward, anew(), Duration::ZERO);
             assert_eq!(event, TaskEvent::Redo(Step::Place));
             assert!(!wait.is_zero());
             assert_eq!(changed.redos, redo);
             task = changed;
         }
         let gone = StepError::Resume(Step::Place, "its worker went away".to_owned());
-        let (event, wait, _, _, changed, _) = decide(&task, 2, Phase::Forward, gone);
+        let (event, wait, _, _, changed, _) = decide(&task, 2, Phase::Forward, gone, Duration::ZERO);
         assert_eq!((event, wait, changed.redos), (TaskEvent::Redo(Step::Place), Duration::ZERO, REDOS));
-        let (event, _, _, _, changed, _) = decide(&task, 1, Phase::Forward, anew());
+        let (event, _, _, _, changed, _) = decide(&task, 1, Phase::Forward, anew(), Duration::ZERO);
         assert_eq!(event, TaskEvent::StepFailed);
         assert!(changed.reason.unwrap().contains("begun anew 6 times"));
     }
@@ -510,7 +561,7 @@ mod tests {
     fn past_the_point_of_return_the_first_reason_stays() {
         let mut task = upgrade(Phase::Undo, Step::DropServer);
         task.reason = Some("shop.late uses the engine Aria".to_owned());
-        let (event, _, _, _, changed, _) = decide(&task, TRIES, Phase::Undo, retry());
+        let (event, _, _, _, changed, _) = decide(&task, TRIES, Phase::Undo, retry(), Duration::ZERO);
         assert_eq!(event, TaskEvent::StepFailed);
         assert_eq!(changed.reason, task.reason);
         assert_eq!(changed.operator_reason.as_deref(), Some("no answer"));

@@ -542,10 +542,16 @@ cells! {
 }
 
 /// xorshift64: a seed gives the same sample for ever.
-struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
-    fn below(&mut self, end: usize) -> usize {
+    /// Dice for a seed.
+    pub fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -553,16 +559,21 @@ impl Dice {
     }
 }
 
-/// Two cells of each victim on the way to the detach, and of each second one another in another life: a sample takes
-/// a minute and not an hour.
-async fn sample(victims: &[Victim]) {
+/// The seed that was asked for, or one of this moment, which is told.
+pub fn seed() -> u64 {
     let seed =
         std::env::var("COFFER_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
             u64::try_from(now.as_micros()).unwrap()
         });
     eprintln!("the sample is repeated by COFFER_TEST_SEED={seed}");
-    let mut dice = Dice(seed | 1);
+    seed
+}
+
+/// Two cells of each victim on the way to the detach, and of each second one another in another life: a sample takes
+/// a minute and not an hour.
+async fn sample(victims: &[Victim]) {
+    let mut dice = Dice::new(seed());
     let way: Vec<String> = [CREATED, UPGRADED, DETACHED].into_iter().flat_map(points).collect();
     let back: Vec<String> = [ABANDONED, UNDONE, UNMADE].into_iter().flat_map(points).collect();
     let mut roles = Roles::start("process").await;

@@ -14,6 +14,7 @@ use crate::harness::house::House;
 use crate::harness::roles::{Role, Roles};
 use crate::harness::world::{SimulatedWriter, kill_generation};
 use crate::harness::{delete, healthy, store, wait_for};
+use crate::stuck::admin;
 use crate::switch::{assert_written, ended, simulated};
 
 /// Makes the simulated matrix a line, each of its rows open to the strategies: whatever else is there is closed.
@@ -223,6 +224,61 @@ async fn a_second_hop_that_fails_leads_back_to_the_version_between() {
             assert_written(&roles, &id, &writer.stop().await).await;
             delete(&api, &[&id]).await;
         }
+    }
+}
+
+/// A double fault of a second hop: since the instance keeps the server of the first one, it cannot be ended as it stands,
+/// which would keep another. The operator is told so, nothing changes by it, and once that is mended it goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_ends_a_second_hop_that_is_stuck() {
+    let roles = Roles::start("simulated").await;
+    let (api, manager) = (roles.login("coffer").await, roles.login("coffer-admin").await);
+    let db = roles.db().await;
+    line(&roles, &[("10.1", "10.4", IN_PLACE), ("10.4", "10.4enc", IN_PLACE)]).await;
+    let border = "upgrade_in_place.finish.retire.before";
+    for (faults, serving, version, end) in [
+        (&["transform", "reinstate"][..], "old", "10.4", "rolled_back"),
+        (&["switch", "drop_server"], "old", "10.4", "rolled_back"),
+        (&["admit"], "new", "10.4enc", "succeeded"),
+        (&["retire"], "new", "10.4enc", "succeeded"),
+    ] {
+        let id = simulated(&api).await;
+        let writer = SimulatedWriter::at_address(roles.url(), &id);
+        roles.arm(border);
+        let task = ask(&api, &id, "10.4enc").await;
+        roles.reached(border).await;
+        let steps: serde_json::Map<_, _> =
+            faults.iter().map(|step| ((*step).to_owned(), json!({"fault": "fail"}))).collect();
+        let simulation = format!("/mgmt/instances/{id}/simulation");
+        assert_eq!(manager.put(&simulation, &json!({"steps": steps})).await.unwrap().0 / 100, 2);
+        roles.disarm(border);
+        let upgrade = ended(&api, &id, Duration::from_secs(60)).await;
+        assert_eq!(upgrade["state"], "needs_operator", "{faults:?}: {upgrade}");
+        let (done, told) = admin(&roles, &["resolve", &task, "--serving", serving]);
+        assert!(!done && told.contains("one more cannot be kept"), "{faults:?}: {told}");
+        assert_eq!(api.task(&task).await.unwrap()["state"], "needs_operator", "a refusal changes nothing");
+        assert_eq!(manager.put(&simulation, &json!({"steps": {}})).await.unwrap().0 / 100, 2);
+        let (done, told) = admin(&roles, &["retry", &task]);
+        assert!(done, "{faults:?}: {told}");
+        wait_for("the upgrade goes on to its end", Duration::from_secs(60), async || {
+            (api.task(&task).await.ok()?["state"] == end).then_some(())
+        })
+        .await;
+        healthy(&api, &id).await;
+        assert_eq!(api.show(&id).await.unwrap()["datastore"]["version"], version, "{faults:?}");
+        for left in ["holds", "task_instances where live", "generations where role = 'candidate'"] {
+            assert_eq!(store::count(&db, left).await, 0, "{faults:?}: {left}");
+        }
+        let retired = store::count(&db, "generations where role = 'retired'").await;
+        assert!(retired <= 1, "{faults:?}: an instance keeps one at most, and not {retired}");
+        let before = writer.acknowledged.lock().unwrap().len();
+        wait_for("the tenant writes on", Duration::from_secs(30), async || {
+            (writer.acknowledged.lock().unwrap().len() > before + 5).then_some(())
+        })
+        .await;
+        assert_written(&roles, &id, &writer.stop().await).await;
+        assert_one_serves(&db).await;
+        delete(&api, &[&id]).await;
     }
 }
 

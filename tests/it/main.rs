@@ -23,6 +23,7 @@ mod engine_mariadb;
 mod engine_postgresql;
 mod engine_servers;
 mod engine_tenants;
+mod faults;
 mod harness;
 mod hops;
 mod kill;

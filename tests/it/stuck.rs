@@ -13,7 +13,7 @@ use crate::harness::{delete, healthy, store, wait_for};
 use crate::switch::{assert_written, ended, only, patch, simulated};
 
 /// `coffer admin task …` on the roles' store.
-fn admin(roles: &Roles, arguments: &[&str]) -> (bool, String) {
+pub fn admin(roles: &Roles, arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_coffer"));
     let output =
         command.args(["admin", "task"]).args(arguments).env("DATABASE_URL", roles.url()).output().unwrap();

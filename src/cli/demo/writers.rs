@@ -101,11 +101,16 @@ impl Writers {
 
     /// Starts `count` writers.
     pub fn start_at(door: &Door, count: u16) -> Self {
+        Self::start_pausing(door, count, PAUSE)
+    }
+
+    /// The same with another pause between two transactions of each.
+    pub fn start_pausing(door: &Door, count: u16, pause: Duration) -> Self {
         let shared = Arc::new(Shared::default());
         let mut tasks = JoinSet::new();
         for number in 0..count {
             let (door, shared) = (door.clone(), Arc::clone(&shared));
-            tasks.spawn(async move { write(&shared, &door, number).await });
+            tasks.spawn(async move { write(&shared, &door, number, pause).await });
         }
         Self { shared, tasks: tokio::sync::Mutex::new(tasks) }
     }
@@ -142,7 +147,7 @@ impl Writers {
     }
 }
 
-async fn write(shared: &Shared, door: &Door, number: u16) {
+async fn write(shared: &Shared, door: &Door, number: u16, pause: Duration) {
     let mut conn: Option<Till> = None;
     let mut last = Instant::now();
     let (mut tokens, mut in_doubt) = (Vec::new(), Vec::new());
@@ -173,7 +178,7 @@ async fn write(shared: &Shared, door: &Door, number: u16) {
                 let gap = last.elapsed();
                 last = Instant::now();
                 shared.saw_gap(gap);
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(pause).await;
                 conn = Some(live);
             }
             Outcome::NotSent => shared.tally().errors += 1,

@@ -8,8 +8,19 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use coffer::cli::demo::client::Client;
+use coffer::testing::PAUSES;
 
+use super::points::Points;
 use super::{processes, store, wait_for};
+
+/// What is particular about a house.
+#[derive(Clone, Debug, Default)]
+pub struct Build {
+    /// Its engines, in place of everybody's.
+    pub engines: Option<PathBuf>,
+    /// Whether the generations' folders lie on a file system of this size, in MB, of their own.
+    pub small_mb: Option<u32>,
+}
 
 /// A `coffer dev` of a test's own.
 pub struct House {
@@ -19,8 +30,13 @@ pub struct House {
     /// The base of the socket folders.
     pub run: PathBuf,
     child: Child,
+    beside: Option<Child>,
+    small: Option<Small>,
     net: String,
     more: Vec<String>,
+    build: Build,
+    /// Where its workers can be made to wait.
+    pub points: Points,
     // Held so that no other test takes the same network.
     _net_is_ours: UnixListener,
 }
@@ -33,14 +49,33 @@ impl House {
 
     /// Starts one with more arguments, which also hold when it is started again.
     pub async fn start_with(more: &[&str]) -> Self {
+        Self::build(more, Build::default()).await
+    }
+
+    /// The same of a particular house.
+    pub async fn build(more: &[&str], build: Build) -> Self {
         let folder = tempfile::Builder::new().prefix("coffer-test-").tempdir().unwrap();
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
         let state = folder.path().join("state");
         let (net, held) = own_net();
         let more: Vec<String> = more.iter().map(|arg| (*arg).to_owned()).collect();
-        let child = spawn(folder.path(), &state, &net, &more);
+        let small = build.small_mb.map(|size| Small::mount(&state.join("generations"), size));
+        let points = Points::make(folder.path().join("pauses"));
+        let child = spawn(folder.path(), &state, &net, &more, &build, &points);
         let run = own_run_folder();
-        let mut house = Self { folder, state, run, child, net, more, _net_is_ours: held };
+        let mut house = Self {
+            folder,
+            state,
+            run,
+            child,
+            beside: None,
+            small,
+            net,
+            more,
+            build,
+            points,
+            _net_is_ours: held,
+        };
         house.ready().await;
         house
     }
@@ -111,8 +146,30 @@ impl House {
 
     /// Starts it again on the same folder.
     pub async fn start_again(&mut self) {
-        self.child = spawn(self.folder.path(), &self.state, &self.net, &self.more);
+        self.child = spawn(self.folder.path(), &self.state, &self.net, &self.more, &self.build, &self.points);
         self.ready().await;
+    }
+
+    /// Starts another worker of the same host beside `dev`, until the house ends; `lease` is in seconds.
+    pub async fn another_worker(&mut self, lease: &str) {
+        let log = self.folder.path().join("worker.log");
+        let out = self.folder.path().join("worker.out");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coffer"));
+        command
+            .args(["worker", "--instance-net", &self.net, "--lease", lease, "--state-dir"])
+            .arg(&self.state)
+            .env("DATABASE_URL", store::url(&self.state).await)
+            .env_remove("COFFER_KEY_FILE")
+            .env(PAUSES, self.points.folder())
+            .stdin(Stdio::null())
+            .stdout(std::fs::File::create(&out).unwrap())
+            .stderr(std::fs::File::create(&log).unwrap());
+        engines(&mut command, &self.build);
+        self.beside = Some(command.spawn().unwrap());
+        wait_for("another worker serves", Duration::from_secs(60), async || {
+            std::fs::read_to_string(&out).unwrap().contains("ready ").then_some(())
+        })
+        .await;
     }
 
     /// The engine server of an instance's newest generation.
@@ -143,8 +200,26 @@ impl House {
         .await
     }
 
-    /// Deletes what the test made and looks for what is left: rows, folders, sockets, processes.
-    pub async fn leave_nothing(mut self, api: &Client, instances: &[&str]) {
+    /// Where the generations' folders lie.
+    pub fn generations(&self) -> PathBuf {
+        self.state.join("generations")
+    }
+
+    /// The folder of each generation that has one.
+    fn folders(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.generations());
+        entries.map(|entries| entries.flatten().map(|e| e.path()).collect()).unwrap_or_default()
+    }
+
+    /// Deletes what the test made and looks for what is left: rows, folders, sockets, processes, and words of trouble.
+    pub async fn leave_nothing(self, api: &Client, instances: &[&str]) {
+        let log = self.leave_nothing_but_words(api, instances).await;
+        let errors: Vec<_> = log.lines().filter(|line| line.contains("ERROR")).collect();
+        assert!(errors.is_empty(), "unexpected ERROR lines: {errors:#?}");
+    }
+
+    /// The same of a house in which there was trouble; gives what it said.
+    pub async fn leave_nothing_but_words(mut self, api: &Client, instances: &[&str]) -> String {
         let store = self.store().await;
         let mut sockets = Vec::new();
         for row in store.query("select id from generations", &[]).await.unwrap() {
@@ -154,6 +229,7 @@ impl House {
         super::delete(api, instances).await;
         for what in [
             "relays",
+            "holds",
             "endpoints",
             "task_instances where live",
             "generations where role <> 'dropped'",
@@ -162,9 +238,7 @@ impl House {
         ] {
             assert_eq!(store::count(&store, what).await, 0, "left over: {what}");
         }
-        let folders: Vec<_> = std::fs::read_dir(self.state.join("generations"))
-            .map(|entries| entries.flatten().map(|e| e.path()).collect())
-            .unwrap_or_default();
+        let folders = self.folders();
         assert!(folders.is_empty(), "left over: {folders:?}");
         for socket in &sockets {
             assert!(!socket.parent().unwrap().exists(), "left over: {}", socket.display());
@@ -173,10 +247,12 @@ impl House {
             processes::of(self.folder.path()).into_iter().filter(|p| processes::is_server(&p.line)).collect();
         assert!(engines.is_empty(), "left over: {engines:?}");
         drop(store);
+        if let Some(mut worker) = self.beside.take() {
+            worker.kill().unwrap();
+            worker.wait().unwrap();
+        }
         self.stop().await;
-        let log = std::fs::read_to_string(self.folder.path().join("dev.log")).unwrap();
-        let errors: Vec<_> = log.lines().filter(|line| line.contains("ERROR")).collect();
-        assert!(errors.is_empty(), "unexpected ERROR lines: {errors:#?}");
+        std::fs::read_to_string(self.folder.path().join("dev.log")).unwrap()
     }
 }
 
@@ -188,10 +264,44 @@ impl Drop for House {
                 std::fs::read_to_string(self.folder.path().join("dev.log")).unwrap_or_default()
             );
         }
+        let folders = self.folders();
         // Who restarts the others goes first.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        for child in std::iter::once(&mut self.child).chain(&mut self.beside) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
         end_all(self.folder.path(), &self.state, &self.run);
+        remove_sockets(&folders, &self.run);
+        drop(self.small.take());
+    }
+}
+
+/// A small file system. Who has mounted it is another process, which takes it off when we close the pipe to it: also
+/// when we are killed. It is there for everybody: who looks on this machine for accounts that are in use looks at the
+/// owners of generations' folders, and must see these.
+struct Small(Child);
+
+impl Small {
+    fn mount(place: &Path, size_mb: u32) -> Self {
+        let script = "mkdir -p -m 711 \"$PLACE\" && chmod 711 \"${PLACE%/*}\" && \
+                      mount -t tmpfs -o \"$OPTIONS\" coffer-test \"$PLACE\" && echo mounted; \
+                      cat >/dev/null; umount -l \"$PLACE\"";
+        let mut command = Command::new("setsid");
+        // Not as arguments: whose command line names the folder is ended with the house, and this one goes after it.
+        command.args(["sh", "-c", script]).env("PLACE", place);
+        command.env("OPTIONS", format!("size={size_mb}m,mode=711"));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = [0; 8];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut said).unwrap();
+        assert_eq!(&said, b"mounted\n");
+        Self(child)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
     }
 }
 
@@ -218,19 +328,23 @@ pub fn end_all(folder: &Path, state: &Path, run: &Path) {
             processes::kill(process.pid);
         }
     }
-    let mut sockets: Vec<PathBuf> = Vec::new();
-    for entry in std::fs::read_dir(state.join("generations")).into_iter().flatten().flatten() {
-        if let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
-            sockets.push(coffer::runtimes::process::socket_path(run, id));
-        }
-    }
-    for socket in sockets {
-        let _ = std::fs::remove_dir_all(socket.parent().unwrap());
-    }
+    let folders = std::fs::read_dir(state.join("generations")).into_iter().flatten().flatten();
+    remove_sockets(&folders.map(|entry| entry.path()).collect::<Vec<_>>(), run);
     let _ = std::fs::remove_dir_all(coffer::store::socket_dir(run, state));
 }
 
-fn spawn(folder: &Path, state: &Path, net: &str, more: &[String]) -> Child {
+/// Removes the socket folders of generations that have these folders.
+fn remove_sockets(folders: &[PathBuf], run: &Path) {
+    for folder in folders {
+        let name = folder.file_name().and_then(|name| name.to_str());
+        if let Some(id) = name.and_then(|name| name.parse().ok()) {
+            let socket = coffer::runtimes::process::socket_path(run, id);
+            let _ = std::fs::remove_dir_all(socket.parent().unwrap());
+        }
+    }
+}
+
+fn spawn(folder: &Path, state: &Path, net: &str, more: &[String], build: &Build, points: &Points) -> Child {
     let open =
         |name: &str| std::fs::OpenOptions::new().create(true).append(true).open(folder.join(name)).unwrap();
     // What an earlier one printed must not look like this one's.
@@ -242,13 +356,20 @@ fn spawn(folder: &Path, state: &Path, net: &str, more: &[String]) -> Child {
         .args(more)
         .env_remove("DATABASE_URL")
         .env_remove("COFFER_KEY_FILE")
+        .env(PAUSES, points.folder())
         .stdin(Stdio::null())
         .stdout(open("dev.out"))
         .stderr(open("dev.log"));
-    if let Some(engines) = std::env::var_os("COFFER_ENGINES") {
+    engines(&mut command, build);
+    command.spawn().unwrap()
+}
+
+/// Tells a role where its engines are.
+fn engines(command: &mut Command, build: &Build) {
+    let everybodys = || std::env::var_os("COFFER_ENGINES").map(PathBuf::from);
+    if let Some(engines) = build.engines.clone().or_else(everybodys) {
         command.arg("--engines").arg(engines);
     }
-    command.spawn().unwrap()
 }
 
 /// A network of 127/8 that no other test on this machine has; held by a name that ends with the process.

@@ -1,6 +1,7 @@
 //! Beds: the one that `make test` started for everybody, and `coffer dev`s of a test's own, to be killed.
 
 pub mod house;
+pub mod points;
 pub mod processes;
 pub mod roles;
 pub mod store;

@@ -15,6 +15,7 @@ use coffer::store::Store;
 use coffer::testing::PAUSES;
 
 use super::house::own_net;
+use super::points::Points;
 use super::{processes, wait_for};
 
 /// A role, with its number where there are several.
@@ -39,6 +40,7 @@ pub struct Roles {
     lease: u64,
     children: HashMap<Role, Child>,
     variables: Vec<(String, String)>,
+    points: Points,
 }
 
 impl Roles {
@@ -55,7 +57,7 @@ impl Roles {
         let state = folder.path().join("state");
         std::fs::create_dir(&state).unwrap();
         std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o711)).unwrap();
-        std::fs::create_dir(folder.path().join("pauses")).unwrap();
+        let points = Points::make(folder.path().join("pauses"));
         let accounts = Accounts::find().unwrap();
         let run =
             if accounts.is_some() { PathBuf::from("/run/coffer") } else { super::house::own_run_folder() };
@@ -80,6 +82,7 @@ impl Roles {
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
+            points,
         };
         let migrated = roles.command("migrate").status().unwrap();
         assert!(migrated.success());
@@ -117,7 +120,7 @@ impl Roles {
                     .arg(&self.state)
                     .arg("--engines")
                     .arg(engines())
-                    .env(PAUSES, self.folder.path().join("pauses"))
+                    .env(PAUSES, self.points.folder())
                     .envs(self.variables.iter().map(|(name, value)| (name, value)));
                 command
             }
@@ -243,23 +246,17 @@ impl Roles {
 
     /// Lets workers wait at a point.
     pub fn arm(&self, point: &str) {
-        let folder = self.folder.path().join("pauses");
-        let _ = std::fs::remove_file(folder.join(format!("{point}.reached")));
-        std::fs::write(folder.join(point), "").unwrap();
+        self.points.arm(point);
     }
 
     /// Lets them go on.
     pub fn disarm(&self, point: &str) {
-        std::fs::remove_file(self.folder.path().join("pauses").join(point)).unwrap();
+        self.points.disarm(point);
     }
 
     /// Waits until a worker waits there; gives its pid.
     pub async fn reached(&self, point: &str) -> i32 {
-        let file = self.folder.path().join("pauses").join(format!("{point}.reached"));
-        wait_for(&format!("a worker reaches {point}"), Duration::from_secs(120), async || {
-            std::fs::read_to_string(&file).ok()?.parse().ok()
-        })
-        .await
+        self.points.reached(point).await
     }
 
     /// The folder of all that it has.
