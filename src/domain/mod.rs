@@ -23,3 +23,4 @@ pub mod switch;
 pub mod task;
 pub mod tenant;
 pub mod upgrade;
+pub mod window;
