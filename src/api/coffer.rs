@@ -7,11 +7,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::api::call::{Body, Call, Route, accepted, json as answer};
-use crate::api::doc::{Doc, Gives, shape};
+use crate::api::call::{Call, Route, accepted, json as answer};
+use crate::api::doc::{Doc, Gives, sample, shape};
 use crate::api::error::Fault;
-use crate::api::fields::closed;
+use crate::api::fields::{Field, closed};
 use crate::api::links::{zoneless, zoneless_millis};
+use crate::api::shapes::ScheduleRequest;
+use crate::api::windows::{WHEN, no_body, utc, when};
 use crate::api::{ApiState, events, upgrades};
 use crate::commands;
 use crate::db::{self, instances, tasks};
@@ -21,6 +23,7 @@ use crate::domain::estimate::{self, Load};
 use crate::domain::ids::{InstanceId, TaskId};
 use crate::domain::policy::{Rule, allow};
 use crate::domain::task::{Plan, Progress, StepRecord, Task};
+use crate::domain::timing::Timing;
 
 /// The table.
 pub const ROUTES: &[Route] = &[
@@ -50,6 +53,25 @@ pub const ROUTES: &[Route] = &[
         |call, caller| Box::pin(cancel(call, caller)),
     ),
     Route::project(
+        "PUT",
+        "/v1.0/{project}/tasks/{id}/schedule",
+        Rule::InstanceUpdate,
+        Doc::new("moveTask", "Have an upgrade that is for later begin at another time", "tasks.md")
+            .takes::<ScheduleRequest>(sample!("schedule-request"))
+            .gives(200, Gives::One("task", shape::<TaskView>))
+            .refuses(&[409, 422]),
+        |call, caller| Box::pin(schedule(call, caller)),
+    ),
+    Route::project(
+        "POST",
+        "/v1.0/{project}/tasks/{id}/start",
+        Rule::InstanceUpdate,
+        Doc::new("startTask", "Have an upgrade that is for later begin now", "tasks.md")
+            .gives(202, Gives::One("task", shape::<TaskView>))
+            .refuses(&[409, 422]),
+        |call, caller| Box::pin(start(call, caller)),
+    ),
+    Route::project(
         "GET",
         "/v1.0/{project}/tasks/{id}/events",
         Rule::TaskRead,
@@ -77,6 +99,15 @@ pub struct TaskView {
     new_instance_id: Option<String>,
     created: String,
     updated: String,
+    /// When it was asked to begin, where not at once: `window` or `at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    when: Option<&'static str>,
+    /// When it begins then, in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    starts: Option<String>,
+    /// When it is too late to begin, in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_after: Option<String>,
     /// How much of its way it has passed, 0 to 100, when a task is shown by itself; it never falls.
     #[serde(skip_serializing_if = "Option::is_none")]
     percent: Option<u8>,
@@ -121,9 +152,11 @@ impl TaskView {
     fn new(task: &Task, caller: &Caller, steps: Option<&[StepRecord]>) -> Self {
         let (phase, step) = match task.progress {
             Progress::At(phase, step) => (Some(phase.as_str()), Some(step.as_str())),
-            Progress::Scheduled | Progress::Verifying | Progress::NeedsOperator | Progress::Ended(_) => {
-                (None, None)
-            }
+            Progress::Deferred
+            | Progress::Scheduled
+            | Progress::Verifying
+            | Progress::NeedsOperator
+            | Progress::Ended(_) => (None, None),
         };
         let new: Option<InstanceId> = match &task.plan {
             Plan::Upgrade(plan) => Some(plan.candidate),
@@ -141,6 +174,9 @@ impl TaskView {
             new_instance_id: new.map(|id| id.to_string()),
             created: zoneless(task.created_at),
             updated: zoneless(task.updated_at),
+            when: upgrades::later(task),
+            starts: task.starts.map(utc),
+            not_after: upgrades::not_after(task),
             percent: None,
             eta: None,
             late: None,
@@ -187,13 +223,43 @@ pub(super) fn task_id(call: &Call) -> Result<TaskId, Fault> {
 
 /// `POST /tasks/{id}/cancel`: 202 with nothing. A body says nothing; where there is one it is an empty object.
 async fn cancel(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
-    if !matches!(call.body, Body::Empty) {
-        closed(&call.json()?, &[])?;
-    }
+    no_body(&call)?;
     allow(&caller, Rule::InstanceUpdate)?;
     let id = task_id(&call)?;
     commands::tasks::cancel(&call.state.commands.db, &caller, id).await?;
     Ok(accepted())
+}
+
+/// `PUT /tasks/{id}/schedule`.
+async fn schedule(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    let body = call.json()?;
+    closed(&body, &["schedule"])?;
+    let field = Field::root(&body, "schedule")?;
+    field.closed(&WHEN)?;
+    let timing = when(&field, Utc::now())?;
+    if timing == Timing::Now {
+        return Err(field.refuse("must be for later: window, or not_before").into());
+    }
+    moved(call, caller, timing, StatusCode::OK).await
+}
+
+/// `POST /tasks/{id}/start`.
+async fn start(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    no_body(&call)?;
+    moved(call, caller, Timing::Now, StatusCode::ACCEPTED).await
+}
+
+async fn moved(
+    call: Call,
+    caller: Caller,
+    timing: Timing,
+    status: StatusCode,
+) -> Result<HttpResponse, Fault> {
+    allow(&caller, Rule::InstanceUpdate)?;
+    let id = task_id(&call)?;
+    commands::tasks::reschedule(&call.state.commands.db, &caller, id, timing).await?;
+    let (view, _) = view(&call.state, &caller, id).await?;
+    answer(status, &json!({"task": view}))
 }
 
 /// `GET /tasks/{id}`, with its steps.
@@ -286,6 +352,8 @@ pub(super) mod tests {
             updated_at: now(),
             report: json!({}),
             cancel_asked: false,
+            timing: Timing::Now,
+            starts: None,
         }
     }
 

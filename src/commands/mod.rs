@@ -4,6 +4,7 @@
 pub mod accounts;
 pub mod instances;
 pub mod maintenance;
+pub mod once;
 pub mod paths;
 pub mod questions;
 pub mod quotas;
@@ -11,6 +12,7 @@ pub mod simulations;
 pub mod switches;
 pub mod tasks;
 pub mod upgrades;
+pub mod windows;
 
 use std::time::{Duration, Instant};
 

@@ -15,6 +15,7 @@ pub mod instances;
 pub mod known;
 pub mod maintenance;
 pub mod notices;
+pub mod once;
 pub mod paths;
 pub mod pki;
 mod pool;
@@ -25,8 +26,10 @@ pub mod schema;
 pub mod simulated;
 pub mod simulations;
 mod statement;
+pub mod switches;
 pub mod tasks;
 mod threads;
+pub mod windows;
 
 use std::time::Duration;
 

@@ -98,6 +98,28 @@ pub struct Window {
     zone: Tz,
 }
 
+/// Where an instance's window comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The instance has its own.
+    Instance,
+    /// Its project has a default.
+    Project,
+    /// Neither has: [`Window::usual`].
+    Usual,
+}
+
+impl Source {
+    /// The word in views.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Instance => "instance",
+            Self::Project => "project",
+            Self::Usual => "default",
+        }
+    }
+}
+
 /// A stretch of time; its end is not in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Interval {

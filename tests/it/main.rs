@@ -43,3 +43,4 @@ mod telemetry;
 mod terminal;
 mod upgrade;
 mod watch;
+mod windows;

@@ -1,0 +1,340 @@
+//! Upgrades that begin later: in a window, or at a set time. Time is moved by rows and not by waiting.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use coffer::cli::demo::client::Client;
+use coffer::domain::switch::Strategy;
+use serde_json::{Value, json};
+
+use crate::harness::roles::{Role, Roles};
+use crate::harness::{healthy, store, wait_for};
+use crate::switch::{ended, only, simulated};
+
+/// A window of two hours every day that opens so many minutes from now.
+fn opens_in(minutes: i64) -> Value {
+    let start = Utc::now() + TimeDelta::minutes(minutes);
+    json!({"window": {"start": start.format("%H:%M").to_string(), "minutes": 120}})
+}
+
+fn later(more: Value) -> Value {
+    let mut upgrade = json!({"datastore_version": "10.4"});
+    upgrade.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!({ "upgrade": upgrade })
+}
+
+fn in_minutes(minutes: i64) -> String {
+    (Utc::now() + TimeDelta::minutes(minutes)).to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}
+
+fn at(value: &Value) -> DateTime<Utc> {
+    value.as_str().unwrap_or_else(|| panic!("no time: {value}")).parse().unwrap()
+}
+
+async fn ask(api: &Client, id: &str, more: Value) -> (u16, Value) {
+    api.post(&format!("/instances/{id}/upgrades"), &later(more)).await.unwrap()
+}
+
+async fn accepted(api: &Client, id: &str, more: Value) -> Value {
+    let (status, answer) = ask(api, id, more).await;
+    assert_eq!(status, 202, "{answer}");
+    answer["upgrade"].clone()
+}
+
+/// The task once it is in the state.
+async fn reaches(api: &Client, task: &Value, state: &str) -> Value {
+    let id = task["id"].as_str().unwrap();
+    wait_for(&format!("task {id} is {state}"), Duration::from_secs(90), async || {
+        let task = api.task(id).await.ok()?;
+        (task["state"] == state).then_some(task)
+    })
+    .await
+}
+
+/// The instance serves the old version, nothing of an upgrade is left, and it can be upgraded.
+async fn assert_untouched(roles: &Roles, api: &Client, id: &str) {
+    healthy(api, id).await;
+    let seen = api.show(id).await.unwrap();
+    assert_eq!((&seen["datastore"]["version"], seen.get("fault")), (&json!("10.1"), None), "{seen}");
+    let db = roles.db().await;
+    for none in ["generations where role = 'candidate'", "task_instances where planned or live", "holds"] {
+        assert_eq!(store::count(&db, none).await, 0, "left over: {none}");
+    }
+    assert_eq!(store::count(&db, "tasks where secrets is not null").await, 0);
+    let (_, seen) = api.read(&format!("/instances/{id}/upgrade-targets")).await.unwrap();
+    let target = seen["upgrade_targets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|it| it["datastore_version"] == "10.4")
+        .unwrap();
+    assert!(!target["strategies"].as_array().unwrap().is_empty(), "{target}");
+}
+
+async fn begin() -> (Roles, Client, String) {
+    let roles = Roles::start("simulated").await;
+    only(&roles, Strategy::InPlace).await;
+    let api = roles.login("coffer").await;
+    let id = simulated(&api).await;
+    (roles, api, id)
+}
+
+/// Moves what is planned into the past by so many minutes.
+async fn passed(roles: &Roles, minutes: i64) {
+    let sql = format!(
+        "update tasks set not_before = not_before - interval '{minutes} min', \
+         starts_at = starts_at - interval '{minutes} min', \
+         asked_not_before = asked_not_before - interval '{minutes} min', \
+         asked_not_after = asked_not_after - interval '{minutes} min' where deferred"
+    );
+    assert_eq!(roles.db().await.execute(&sql, &[]).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_is_the_instances_else_the_projects_else_the_usual_one() {
+    let (roles, api, id) = begin().await;
+    let own = format!("/instances/{id}/window");
+    let of = async |path: &str| api.read(path).await.unwrap().1["window"].clone();
+    let usual = of(&own).await;
+    assert_eq!(
+        (&usual["source"], &usual["start"], &usual["minutes"], &usual["zone"]),
+        (&json!("default"), &json!("02:00"), &json!(240), &json!("UTC"))
+    );
+    assert!(at(&usual["next_start"]) > Utc::now() && at(&usual["next_end"]) > at(&usual["next_start"]));
+
+    let project =
+        json!({"window": {"days": ["sun"], "start": "23:30", "minutes": 90, "zone": "America/New_York"}});
+    let (status, answer) = api.put("/window", &project).await.unwrap();
+    assert_eq!((status, &answer["window"]["source"]), (200, &json!("project")), "{answer}");
+    for path in ["/window", &own] {
+        let seen = of(path).await;
+        assert_eq!((&seen["days"], &seen["source"]), (&json!(["sun"]), &json!("project")), "{path}");
+    }
+    let (_, answer) = api.put(&own, &opens_in(60)).await.unwrap();
+    assert_eq!(answer["window"]["source"], "instance");
+    let other = roles.login("coffer-other").await;
+    assert_eq!(other.read(&own).await.unwrap().0, 404);
+    assert_eq!(other.put(&own, &opens_in(60)).await.unwrap().0, 404);
+    assert_eq!(other.read("/window").await.unwrap().1["window"]["source"], "default");
+    let reader = roles.login("coffer-reader").await;
+    assert_eq!(reader.read(&own).await.unwrap().0, 200);
+    assert_eq!(reader.put(&own, &opens_in(60)).await.unwrap().0, 403);
+    assert_eq!(reader.put("/window", &opens_in(60)).await.unwrap().0, 403);
+    let (status, answer) = api.put(&own, &json!({"window": {"start": "02:00", "minutes": 1}})).await.unwrap();
+    assert_eq!(status, 400);
+    assert!(answer.to_string().contains("window['minutes']"), "{answer}");
+    for (path, source) in [(&*own, "project"), ("/window", "default")] {
+        let (status, answer) = api.remove(path).await.unwrap();
+        assert_eq!((status, &answer["window"]["source"]), (200, &json!(source)), "{answer}");
+    }
+    assert_eq!(of(&own).await["source"], "default");
+}
+
+/// Planned, seen, moved with its window, moved to a time, back into the window, and started at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgrade_for_the_window_can_be_moved_and_started() {
+    let (roles, api, id) = begin().await;
+    let db = roles.db().await;
+    let own = format!("/instances/{id}/window");
+    let window = api.put(&own, &opens_in(180)).await.unwrap().1["window"].clone();
+
+    let mut dry = later(json!({"window": true}));
+    dry["upgrade"]["dry_run"] = true.into();
+    let (_, seen) = api.post(&format!("/instances/{id}/upgrades"), &dry).await.unwrap();
+    assert_eq!(seen["upgrade"]["starts"], window["next_start"], "told before it is asked for: {seen}");
+    let upgrade = accepted(&api, &id, json!({"window": true})).await;
+    assert_eq!((&upgrade["state"], &upgrade["when"]), (&json!("scheduled"), &json!("window")), "{upgrade}");
+    assert_eq!(upgrade["starts"], window["next_start"], "and after");
+    let task = upgrade["id"].as_str().unwrap();
+    assert_eq!(api.show(&id).await.unwrap()["status"], "ACTIVE", "the instance knows nothing of it");
+    for list in ["/tasks", &format!("/instances/{id}/upgrades")] {
+        let (_, listed) = api.read(list).await.unwrap();
+        let all = listed["tasks"].as_array().or_else(|| listed["upgrades"].as_array()).unwrap().clone();
+        assert!(all.iter().any(|it| it["id"] == task && it["starts"] == window["next_start"]), "{listed}");
+    }
+
+    // Another one, whoever asks for it, is refused and names it.
+    for more in [json!({}), json!({"window": true}), json!({"not_before": in_minutes(5)})] {
+        let (status, answer) = ask(&api, &id, more).await;
+        assert_eq!(status, 422, "{answer}");
+        assert!(answer.to_string().contains(task), "{answer}");
+    }
+    let body = json!({"upgrade": {"datastore_type": "mariadb", "datastore_version": "10.4"}});
+    db.execute("update upgrade_paths set ways = array['replica', 'in_place']", &[]).await.unwrap();
+    assert_eq!(api.post(&format!("/instances/{id}/action"), &body).await.unwrap().0, 422);
+
+    let moved = api.put(&own, &opens_in(300)).await.unwrap().1["window"]["next_start"].clone();
+    assert_eq!(api.task(task).await.unwrap()["starts"], moved, "it goes with its window");
+    let schedule = format!("/tasks/{task}/schedule");
+    let set = in_minutes(30);
+    let (status, answer) = api.put(&schedule, &json!({"schedule": {"not_before": set}})).await.unwrap();
+    assert_eq!(
+        (status, &answer["task"]["when"], &answer["task"]["starts"]),
+        (200, &json!("at"), &json!(set))
+    );
+    assert_eq!(at(&answer["task"]["not_after"]) - at(&json!(set)), TimeDelta::hours(1));
+    api.put(&own, &opens_in(360)).await.unwrap();
+    assert_eq!(
+        api.task(task).await.unwrap()["starts"],
+        json!(set),
+        "it does not wait for the window any more"
+    );
+    let (status, answer) = api.put(&schedule, &json!({"schedule": {"window": true}})).await.unwrap();
+    assert_eq!((status, &answer["task"]["when"]), (200, &json!("window")), "{answer}");
+    let wrong = [json!({}), json!({"schedule": {}}), json!({"schedule": {"window": true, "x": 1}})];
+    for body in wrong {
+        assert_eq!(api.put(&schedule, &body).await.unwrap().0, 400, "{body}");
+    }
+    let other = roles.login("coffer-other").await;
+    assert_eq!(other.put(&schedule, &json!({"schedule": {"window": true}})).await.unwrap().0, 404);
+    let reader = roles.login("coffer-reader").await;
+    assert_eq!(reader.post(&format!("/tasks/{task}/start"), &json!({})).await.unwrap().0, 403);
+
+    // What keeps it from beginning now is told, and it stays as it was.
+    db.execute("update upgrade_paths set enabled = false", &[]).await.unwrap();
+    let (status, _) = api.post(&format!("/tasks/{task}/start"), &json!({})).await.unwrap();
+    assert_eq!((status, &api.task(task).await.unwrap()["state"]), (400, &json!("scheduled")));
+    db.execute("update upgrade_paths set enabled = true", &[]).await.unwrap();
+    let (status, answer) = api.post(&format!("/tasks/{task}/start"), &json!({})).await.unwrap();
+    assert_eq!(status, 202, "{answer}");
+    assert_eq!(api.show(&id).await.unwrap()["status"], "UPGRADE");
+    for body in [json!({"schedule": {"window": true}})] {
+        assert_eq!(api.put(&schedule, &body).await.unwrap().0, 409, "it has begun");
+    }
+    reaches(&api, &upgrade, "succeeded").await;
+    healthy(&api, &id).await;
+    assert_eq!(api.show(&id).await.unwrap()["datastore"]["version"], "10.4");
+    assert_eq!(api.post(&format!("/tasks/{task}/start"), &json!({})).await.unwrap().0, 409);
+    assert_eq!(store::count(&db, "task_instances where planned or live").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_whose_time_has_come_begins_and_not_before() {
+    let (roles, api, id) = begin().await;
+    let db = roles.db().await;
+    let set = Utc::now() + TimeDelta::seconds(4);
+    let text = set.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+    let upgrade = accepted(&api, &id, json!({"not_before": text})).await;
+    reaches(&api, &upgrade, "succeeded").await;
+    let begun: Vec<DateTime<Utc>> = {
+        let sql =
+            "select extract(epoch from at)::float8 from events where what = 'upgrade_begun' order by id";
+        let rows = db.query(sql, &[]).await.unwrap();
+        rows.iter()
+            .map(|row| DateTime::from_timestamp_millis((row.get::<_, f64>(0) * 1e3) as i64).unwrap())
+            .collect()
+    };
+    assert_eq!(begun.len(), 1);
+    assert!(begun[0] >= set - TimeDelta::milliseconds(2), "{begun:?} {set}");
+
+    // A window that is open is begun in at once.
+    let second = simulated(&api).await;
+    api.put(&format!("/instances/{second}/window"), &opens_in(-5)).await.unwrap();
+    let upgrade = accepted(&api, &second, json!({"window": true})).await;
+    let over = reaches(&api, &upgrade, "succeeded").await;
+    assert!(over["report"].get("missed_windows").is_none(), "{over}");
+}
+
+/// The service was down while the window was open: it waits for the next one, and says so; then it begins in that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missed_window_is_told_and_the_next_one_taken() {
+    let (mut roles, api, id) = begin().await;
+    let own = format!("/instances/{id}/window");
+    api.put(&own, &opens_in(240)).await.unwrap();
+    let upgrade = accepted(&api, &id, json!({"window": true})).await;
+    let task = upgrade["id"].as_str().unwrap();
+    roles.kill(Role::Worker(0));
+    passed(&roles, 600).await;
+    roles.begin(Role::Worker(0)).await;
+    let missed = wait_for("it is told", Duration::from_secs(60), async || {
+        let task = api.task(task).await.ok()?;
+        task["report"].get("missed_windows").is_some().then_some(task)
+    })
+    .await;
+    assert_eq!((&missed["state"], missed.get("reason")), (&json!("scheduled"), None), "{missed}");
+    let told = missed["report"]["missed_windows"].as_array().unwrap().clone();
+    assert_eq!((told.len(), &told[0]["why"]), (1, &json!("the service did not run")), "{told:?}");
+    assert_eq!(at(&told[0]["start"]), at(&upgrade["starts"]) - TimeDelta::minutes(600));
+    assert_eq!(missed["starts"], upgrade["starts"], "the next one");
+    assert_eq!(api.show(&id).await.unwrap()["status"], "ACTIVE");
+
+    // It opens.
+    api.put(&own, &opens_in(-1)).await.unwrap();
+    let over = reaches(&api, &upgrade, "succeeded").await;
+    assert_eq!(over["report"]["missed_windows"].as_array().unwrap().len(), 1, "{over}");
+    healthy(&api, &id).await;
+}
+
+/// The service was down at the set time: within the limit it begins late, past it it ends and nothing has changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_set_time_that_passed_is_late_or_too_late() {
+    let (mut roles, api, id) = begin().await;
+    let ask = json!({"not_before": in_minutes(10), "not_after": in_minutes(20)});
+    let upgrade = accepted(&api, &id, ask).await;
+    roles.kill(Role::Worker(0));
+    passed(&roles, 21).await;
+    roles.begin(Role::Worker(0)).await;
+    let over = reaches(&api, &upgrade, "rolled_back").await;
+    let reason = over["reason"].as_str().unwrap();
+    assert!(reason.contains("could not in time") && reason.contains("the service did not run"), "{reason}");
+    assert_eq!(over["steps"], json!([]), "{over}");
+    assert_untouched(&roles, &api, &id).await;
+
+    let upgrade = accepted(&api, &id, json!({"not_before": in_minutes(10)})).await;
+    roles.kill(Role::Worker(0));
+    passed(&roles, 15).await;
+    roles.begin(Role::Worker(0)).await;
+    reaches(&api, &upgrade, "succeeded").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_world_or_a_changed_mind_ends_it_and_nothing_else_changes() {
+    let (roles, api, id) = begin().await;
+    let db = roles.db().await;
+    let upgrade = accepted(&api, &id, json!({"not_before": in_minutes(10)})).await;
+    let (status, _) =
+        api.post(&format!("/tasks/{}/cancel", upgrade["id"].as_str().unwrap()), &json!({})).await.unwrap();
+    assert_eq!(status, 202);
+    let over = reaches(&api, &upgrade, "cancelled").await;
+    assert_eq!((&over["steps"], over.get("reason")), (&json!([]), None), "{over}");
+    assert_untouched(&roles, &api, &id).await;
+
+    let upgrade = accepted(&api, &id, json!({"not_before": in_minutes(10)})).await;
+    db.execute("update upgrade_paths set enabled = false", &[]).await.unwrap();
+    passed(&roles, 10).await;
+    let over = reaches(&api, &upgrade, "rolled_back").await;
+    assert!(
+        over["reason"].as_str().unwrap().contains("from mariadb 10.1 to mariadb 10.4 is not allowed"),
+        "{over}"
+    );
+    db.execute("update upgrade_paths set enabled = true", &[]).await.unwrap();
+    assert_untouched(&roles, &api, &id).await;
+
+    // Another task has the instance: it is waited for.
+    let upgrade = accepted(&api, &id, json!({"not_before": in_minutes(10)})).await;
+    let claim = "insert into task_instances (task_id, instance_id, role) select id, $1, 'subject' from tasks \
+                 where kind = 'create' and id not in (select task_id from task_instances where instance_id = $1) limit 1";
+    let other = simulated(&api).await;
+    let id_of: uuid::Uuid = id.parse().unwrap();
+    assert_eq!(db.execute(claim, &[&id_of]).await.unwrap(), 1);
+    passed(&roles, 10).await;
+    wait_for("it waits", Duration::from_secs(30), async || {
+        let task = api.task(upgrade["id"].as_str().unwrap()).await.ok()?;
+        (task["state"] == "scheduled" && task["report"].get("waits_for").is_some()).then_some(())
+    })
+    .await;
+    db.execute("update task_instances set live = false where instance_id = $1", &[&id_of]).await.unwrap();
+    let over = reaches(&api, &upgrade, "succeeded").await;
+    assert!(over["report"].get("waits_for").is_none(), "{over}");
+
+    let upgrade = accepted(&api, &other, json!({"window": true})).await;
+    api.put(&format!("/instances/{other}/window"), &opens_in(300)).await.unwrap();
+    api.delete(&other).await.unwrap();
+    let over = reaches(&api, &upgrade, "cancelled").await;
+    assert!(over["reason"].as_str().unwrap().contains("was deleted"), "{over}");
+    api.wait_until_gone(&other).await.unwrap();
+    for none in ["windows", "task_instances where planned or live", "tasks where ended_at is null"] {
+        assert_eq!(store::count(&db, none).await, 0, "left over: {none}");
+    }
+    assert_eq!(ended(&api, &id, Duration::from_secs(10)).await["state"], "succeeded");
+}
