@@ -29,6 +29,7 @@ mod kill;
 mod layout;
 mod listing;
 mod matrix;
+mod once;
 mod postgres_servers;
 mod postgresql;
 mod postgresql_feed;
