@@ -171,6 +171,26 @@ struct SchedulePart {
     not_after: Option<chrono::DateTime<chrono::Utc>>,
 }
 
+/// The body that sets by which policy newer builds come.
+#[derive(Serialize, ToSchema)]
+pub struct PolicyRequest {
+    upgrade_policy: PolicyPart,
+}
+
+/// A policy.
+#[derive(Serialize, ToSchema)]
+struct PolicyPart {
+    minor: PolicyWord,
+}
+
+/// The word of a policy.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum PolicyWord {
+    Off,
+    Window,
+}
+
 /// The body that sets a window.
 #[derive(Serialize, ToSchema)]
 pub struct WindowRequest {

@@ -12,10 +12,12 @@ use crate::api::call::{Body, Call, Keyed, Route, json as answer};
 use crate::api::doc::{Doc, Gives, sample, shape};
 use crate::api::error::Fault;
 use crate::api::fields::{Field, closed};
-use crate::api::shapes::WindowRequest;
+use crate::api::shapes::{PolicyRequest, WindowRequest};
+use crate::commands::policies;
 use crate::commands::windows::{self, Seen};
 use crate::domain::caller::Caller;
 use crate::domain::ids::InstanceId;
+use crate::domain::minor::Policy;
 use crate::domain::policy::Rule;
 use crate::domain::refusal::Refusal;
 use crate::domain::timing::{self, Timing, WrongTime};
@@ -47,6 +49,23 @@ pub const ROUTES: &[Route] = &[
         Doc::new("dropInstanceWindow", "Have an instance follow its project's window again", "windows.md")
             .gives(200, Gives::One("window", shape::<WindowView>)),
         |call, caller| Box::pin(drop_window(call, caller, true)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/instances/{id}/upgrade-policy",
+        Rule::InstanceRead,
+        Doc::new("showUpgradePolicy", "Whether newer builds come without being asked for", "windows.md")
+            .gives(200, Gives::One("upgrade_policy", shape::<PolicyView>)),
+        |call, caller| Box::pin(show_policy(call, caller)),
+    ),
+    Route::project(
+        "PUT",
+        "/v1.0/{project}/instances/{id}/upgrade-policy",
+        Rule::InstanceUpdate,
+        Doc::new("setUpgradePolicy", "Have newer builds come in the window, or not", "windows.md")
+            .takes::<PolicyRequest>(sample!("upgrade-policy-request"))
+            .gives(200, Gives::One("upgrade_policy", shape::<PolicyView>)),
+        |call, caller| Box::pin(set_policy(call, caller)),
     ),
     Route::project(
         "GET",
@@ -119,6 +138,39 @@ impl WindowView {
     }
 }
 
+/// By which policy newer builds come.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PolicyView {
+    /// `off` or `window`.
+    minor: &'static str,
+    /// The newest build that the instance may go to, where there is one that is newer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    newest: Option<NewestView>,
+    /// When its window opens next, or opened where it is open, in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window_start: Option<String>,
+}
+
+/// A newer build.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NewestView {
+    datastore_version: String,
+    version_number: String,
+}
+
+impl From<&policies::Seen> for PolicyView {
+    fn from(seen: &policies::Seen) -> Self {
+        Self {
+            minor: seen.policy.as_str(),
+            newest: seen.newest.as_ref().map(|version| NewestView {
+                datastore_version: version.name.clone(),
+                version_number: version.number.clone(),
+            }),
+            window_start: seen.window.map(utc),
+        }
+    }
+}
+
 /// A time of our own routes: UTC, and it says so.
 pub(super) fn utc(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
@@ -176,6 +228,25 @@ async fn set(call: Call, caller: Caller, of_instance: bool) -> Result<HttpRespon
 async fn drop_window(call: Call, caller: Caller, of_instance: bool) -> Result<HttpResponse, Fault> {
     let id = id(&call, of_instance)?;
     told(&windows::set(&call.state.commands.db, &caller, id, None).await?)
+}
+
+async fn show_policy(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    let seen = policies::see(&call.state.commands.db, &caller, call.instance_id()?).await?;
+    answer(StatusCode::OK, &Keyed("upgrade_policy", &PolicyView::from(&seen)))
+}
+
+async fn set_policy(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    let policy = parse_policy(&call.json()?)?;
+    let seen = policies::set(&call.state.commands.db, &caller, call.instance_id()?, policy).await?;
+    answer(StatusCode::OK, &Keyed("upgrade_policy", &PolicyView::from(&seen)))
+}
+
+fn parse_policy(body: &Map<String, Value>) -> Result<Policy, Refusal> {
+    closed(body, &["upgrade_policy"])?;
+    let policy = Field::root(body, "upgrade_policy")?;
+    policy.closed(&["minor"])?;
+    let field = policy.required("minor")?;
+    field.text()?.parse().map_err(|_| field.refuse("must be off or window"))
 }
 
 /// Refuses a body: where there is one it is an empty object.
@@ -366,6 +437,8 @@ mod tests {
         #[test]
         fn no_json_makes_it_panic(value in any_json()) {
             let _ = parse(json!({"window": value.clone()}).as_object().unwrap());
+            let _ = parse_policy(json!({"upgrade_policy": value.clone()}).as_object().unwrap());
+            let _ = parse_policy(json!({"upgrade_policy": {"minor": value.clone()}}).as_object().unwrap());
             for key in ["days", "start", "minutes", "zone"] {
                 let mut window = json!({"start": "02:00", "minutes": 60});
                 window[key] = value.clone();

@@ -11,7 +11,7 @@ use crate::commands::{Commands, Error, accounts, once};
 use crate::db::acceptances::{self, Begin};
 use crate::db::known::Catalogue;
 use crate::db::once::Marked;
-use crate::db::{self, Conn, events, generations, hosts, instances, quotas, tasks, windows};
+use crate::db::{self, Conn, events, generations, hosts, instances, policies, quotas, tasks, windows};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::{Datastore, DatastoreVersion, RuntimeKind};
 use crate::domain::flavor::Flavor;
@@ -217,6 +217,7 @@ impl Commands {
                     None => {
                         withdraw_planned(conn, &caller, &instance)?;
                         windows::drop_own(conn, id)?;
+                        policies::drop_own(conn, id)?;
                         let held = generations::of_instance(conn, id)?;
                         let plan = Plan::Delete(DeletePlan {
                             form: 1,

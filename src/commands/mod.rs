@@ -6,6 +6,7 @@ pub mod instances;
 pub mod maintenance;
 pub mod once;
 pub mod paths;
+pub mod policies;
 pub mod questions;
 pub mod quotas;
 pub mod simulations;

@@ -18,6 +18,7 @@ pub mod notices;
 pub mod once;
 pub mod paths;
 pub mod pki;
+pub mod policies;
 mod pool;
 pub mod questions;
 pub mod quotas;

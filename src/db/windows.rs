@@ -10,22 +10,29 @@ use crate::domain::window::{Days, Source, Window};
 
 #[derive(QueryableByName)]
 struct Row {
-    #[diesel(sql_type = SmallInt)]
-    days: i16,
-    #[diesel(sql_type = SmallInt)]
-    start_minute: i16,
-    #[diesel(sql_type = SmallInt)]
-    minutes: i16,
-    #[diesel(sql_type = Text)]
-    zone: String,
+    #[diesel(embed)]
+    window: WindowRow,
     #[diesel(sql_type = Bool)]
     is_own: bool,
 }
 
-fn into_domain(row: &Row) -> Result<Window, Error> {
-    let broken = || Error::Broken(format!("a window: {} {} {}", row.days, row.start_minute, row.minutes));
+/// The columns of a window.
+#[derive(QueryableByName)]
+pub(super) struct WindowRow {
+    #[diesel(sql_type = SmallInt)]
+    pub(super) days: i16,
+    #[diesel(sql_type = SmallInt, column_name = start_minute)]
+    pub(super) start: i16,
+    #[diesel(sql_type = SmallInt)]
+    pub(super) minutes: i16,
+    #[diesel(sql_type = Text)]
+    pub(super) zone: String,
+}
+
+pub(super) fn into_domain(row: &WindowRow) -> Result<Window, Error> {
+    let broken = || Error::Broken(format!("a window: {} {} {}", row.days, row.start, row.minutes));
     let days = u8::try_from(row.days).ok().and_then(Days::of_bits).ok_or_else(broken)?;
-    let start = u16::try_from(row.start_minute).map_err(|_| broken())?;
+    let start = u16::try_from(row.start).map_err(|_| broken())?;
     let minutes = u16::try_from(row.minutes).map_err(|_| broken())?;
     let zone = row.zone.parse().map_err(|_| Error::Broken(format!("the zone {:?} of a window", row.zone)))?;
     Window::new(days, start, minutes, zone).map_err(|_| broken())
@@ -50,7 +57,9 @@ pub fn of(
     .optional()
     .map_err(Error::query("read a window"))?;
     match found {
-        Some(row) => Ok((into_domain(&row)?, if row.is_own { Source::Instance } else { Source::Project })),
+        Some(row) => {
+            Ok((into_domain(&row.window)?, if row.is_own { Source::Instance } else { Source::Project }))
+        }
         None => Ok((Window::usual(), Source::Usual)),
     }
 }

@@ -12,6 +12,7 @@ pub mod hops;
 pub mod ids;
 pub mod instance;
 pub mod matrix;
+pub mod minor;
 pub mod once;
 pub mod policy;
 pub mod postgresql;

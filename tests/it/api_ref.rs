@@ -209,6 +209,14 @@ const SWITCHES: &[Ask] = &[
     ask(MEMBER, "DELETE", "/window", None, 200, Some("window-default")),
     ask(
         MEMBER,
+        "PUT",
+        "/instances/{instance}/upgrade-policy",
+        Some("upgrade-policy-request"),
+        200,
+        Some("upgrade-policy"),
+    ),
+    ask(
+        MEMBER,
         "POST",
         "/instances/{instance}/upgrades",
         Some("upgrade-request"),

@@ -338,3 +338,91 @@ async fn a_changed_world_or_a_changed_mind_ends_it_and_nothing_else_changes() {
     }
     assert_eq!(ended(&api, &id, Duration::from_secs(10)).await["state"], "succeeded");
 }
+
+/// An older build goes to the newest one by itself, in its window, once; where it cannot that is told, and once, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_brings_the_newest_build_in_the_window() {
+    let roles = Roles::start("simulated").await;
+    let api = roles.login("coffer").await;
+    let db = roles.db().await;
+    let create = async |datastore: &str, version: Option<&str>, number: Option<&str>| {
+        let body = json!({"instance": {"name": "orders", "flavorRef": "2", "volume": {"size": 2},
+            "datastore": {"type": datastore, "version": version, "version_number": number}}});
+        let (status, answer) = api.post("/instances", &body).await.unwrap();
+        assert_eq!(status, 200, "{answer}");
+        answer["instance"]["id"].as_str().unwrap().to_owned()
+    };
+    let (status, answer) = api
+        .post(
+            "/instances",
+            &json!({"instance": {"name": "n", "flavorRef": "2", "volume": {"size": 2},
+                "datastore": {"type": "mysql", "version": "5.6", "version_number": "5.7.43"}}}),
+        )
+        .await
+        .unwrap();
+    assert_eq!(status, 400, "a build of another version: {answer}");
+    let old = create("mysql", Some("5.6"), Some("5.6.50")).await;
+    let enc = create("mariadb", Some("10.4enc"), Some("10.4.33")).await;
+    let elephant = create("postgresql", None, Some("14.19")).await;
+    let new = create("postgresql", Some("16"), None).await;
+    for id in [&old, &enc, &elephant, &new] {
+        healthy(&api, id).await;
+    }
+    let number = async |id: &str| api.show(id).await.unwrap()["datastore"]["version_number"].clone();
+    assert_eq!(number(&old).await, "5.6.50");
+    assert_eq!(number(&new).await, "16.11", "a new one has the newest build");
+    let policy = |id: &str| format!("/instances/{id}/upgrade-policy");
+    let seen = api.read(&policy(&old)).await.unwrap().1["upgrade_policy"].clone();
+    assert_eq!(
+        (&seen["minor"], &seen["newest"]["datastore_version"], &seen["newest"]["version_number"]),
+        (&json!("off"), &json!("5.6"), &json!("5.6.51")),
+        "{seen}"
+    );
+    let seen = api.read(&policy(&new)).await.unwrap().1["upgrade_policy"].clone();
+    assert!(seen.get("newest").is_none(), "{seen}");
+    for body in
+        [json!({}), json!({"upgrade_policy": {"minor": "on"}}), json!({"upgrade_policy": {"minor": true}})]
+    {
+        assert_eq!(api.put(&policy(&old), &body).await.unwrap().0, 400, "{body}");
+    }
+    let reader = roles.login("coffer-reader").await;
+    let on = json!({"upgrade_policy": {"minor": "window"}});
+    assert_eq!(reader.put(&policy(&old), &on).await.unwrap().0, 403);
+    assert_eq!(roles.login("coffer-other").await.put(&policy(&old), &on).await.unwrap().0, 404);
+
+    // The window of the enc one is not open, and its way is closed for the elephant.
+    let sql = "update upgrade_paths set enabled = false where from_version_id in \
+               (select id from datastore_versions where name = '14.19')";
+    assert_eq!(db.execute(sql, &[]).await.unwrap(), 1);
+    for (id, opens) in [(&old, -5), (&enc, 300), (&elephant, -5), (&new, -5)] {
+        api.put(&format!("/instances/{id}/window"), &opens_in(opens)).await.unwrap();
+        let (status, answer) = api.put(&policy(id), &on).await.unwrap();
+        assert_eq!((status, &answer["upgrade_policy"]["minor"]), (200, &json!("window")), "{answer}");
+    }
+    let upgrade = ended(&api, &old, Duration::from_secs(60)).await;
+    assert_eq!((&upgrade["state"], &upgrade["to"]), (&json!("succeeded"), &json!("mysql 5.6")), "{upgrade}");
+    let task = api.task(upgrade["id"].as_str().unwrap()).await.unwrap();
+    assert_eq!(task["report"]["automatic"], true, "{task}");
+    healthy(&api, &old).await;
+    assert_eq!(number(&old).await, "5.6.51");
+    let refused = "events where what = 'automatic_upgrade_refused'";
+    wait_for("the refusal is told", Duration::from_secs(30), async || {
+        (store::count(&db, refused).await > 0).then_some(())
+    })
+    .await;
+    let upgrades = async |id: &str| {
+        let (_, seen) = api.read(&format!("/instances/{id}/upgrades")).await.unwrap();
+        seen["upgrades"].as_array().unwrap().len()
+    };
+    // It is looked at again and again, and nothing more is asked for in this window.
+    let looked = "upgrade_policies where asked_window is not null";
+    assert_eq!(store::count(&db, looked).await, 2);
+    api.put(&format!("/instances/{enc}/window"), &opens_in(-2)).await.unwrap();
+    let upgrade = ended(&api, &enc, Duration::from_secs(60)).await;
+    assert_eq!(upgrade["to"], "mariadb 10.4enc", "{upgrade}");
+    assert_eq!((upgrades(&old).await, upgrades(&elephant).await, upgrades(&new).await), (1, 0, 0));
+    assert_eq!(store::count(&db, refused).await, 1);
+    healthy(&api, &enc).await;
+    crate::harness::delete(&api, &[&old, &enc, &elephant, &new]).await;
+    assert_eq!(store::count(&db, "upgrade_policies").await, 0);
+}

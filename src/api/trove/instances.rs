@@ -19,9 +19,10 @@ use crate::commands::switches::SwitchRequest;
 use crate::db::known::{self, Catalogue};
 use crate::db::{self, catalogue, instances};
 use crate::domain::caller::Caller;
-use crate::domain::datastore::{Datastore, EngineKind};
+use crate::domain::datastore::{Datastore, DatastoreVersion, EngineKind};
 use crate::domain::ids::InstanceId;
 use crate::domain::instance::{Instance, InstanceState};
+use crate::domain::minor::are_builds_of_one;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::refusal::Refusal;
 use crate::domain::switch::Wishes;
@@ -178,12 +179,15 @@ async fn version_by_number(
     let of_datastore = |wanted: &str, name: &str, id: String| {
         name.eq_ignore_ascii_case(wanted) || id.eq_ignore_ascii_case(wanted)
     };
-    let found: Vec<_> = read?
-        .into_iter()
-        .filter(|v| v.number == number)
-        .filter(|v| datastore.is_none_or(|d| of_datastore(d, &v.datastore, v.datastore_id.to_string())))
-        .filter(|v| name.is_none_or(|n| v.name == n || v.id.to_string().eq_ignore_ascii_case(n)))
-        .collect();
+    let mut all = read?;
+    all.retain(|v| datastore.is_none_or(|d| of_datastore(d, &v.datastore, v.datastore_id.to_string())));
+    let is_named = |v: &DatastoreVersion, n: &str| v.name == n || v.id.to_string().eq_ignore_ascii_case(n);
+    // Each build of the version that is named.
+    let fits = |v: &DatastoreVersion| match name {
+        None => true,
+        Some(n) => all.iter().any(|named| is_named(named, n) && are_builds_of_one(named, v)),
+    };
+    let found: Vec<_> = all.iter().filter(|v| v.number == number && fits(v)).collect();
     match &found[..] {
         [one] => Ok(one.id.to_string()),
         [] => Err(Refusal::Invalid(format!("Datastore version number '{number}' cannot be found.")).into()),
