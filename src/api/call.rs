@@ -176,7 +176,7 @@ impl Call {
         in_body: Option<&Field<'_>>,
         body: &Value,
     ) -> Result<Option<Once>, Fault> {
-        const EXPECTED: &str = "must be 1 to 255 printable characters of ASCII without a space";
+        const EXPECTED: &str = "must be 1 to 255 printable characters of ASCII";
         let refuse = || Refusal::invalid("Idempotency-Key", EXPECTED);
         let mut keys: Vec<&str> = Vec::new();
         for key in &self.keys {

@@ -26,6 +26,10 @@ const BUSY: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 /// The key of a task's report under which it tells which windows it has missed, and why.
 pub const MISSED: &str = "missed_windows";
 
+/// Why an upgrade that was due was not begun in time.
+const TAKEN: &str = "another task had the instance";
+const NOBODY: &str = "the service did not run, or had no worker free";
+
 /// What an upgrade depends on besides its instance.
 pub struct Around {
     /// Whether a live task has claimed the instance.
@@ -248,7 +252,7 @@ pub fn take_up(
             Ok(Became::Waits)
         }
         Due::Missed(next) => {
-            let why = if waited { "another task had the instance" } else { "the service did not run" };
+            let why = if waited { TAKEN } else { NOBODY };
             let mut missed =
                 task.report.get(MISSED).and_then(|it| it.as_array().cloned()).unwrap_or_default();
             missed.push(json!({"start": rfc3339(starts), "why": why}));
@@ -262,8 +266,7 @@ pub fn take_up(
             Ok(Became::Waits)
         }
         Due::TooLate => {
-            let why =
-                if waited { "another task had the instance until then" } else { "the service did not run" };
+            let why = if waited { TAKEN } else { NOBODY };
             let set = rfc3339(starts);
             let reason = format!("It was to begin at {set} and could not in time: {why}.");
             lapse(conn, Some(&instance), task, actor, reason)

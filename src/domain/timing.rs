@@ -126,7 +126,7 @@ pub fn due(timing: Timing, window: &Window, planned: DateTime<Utc>, now: DateTim
         Timing::Now => Due::Begins,
         Timing::Window => match (window.holding(now), window.next(now)) {
             (Some(_), _) => Due::Begins,
-            (None, Some(next)) if planned < now => Due::Missed(next),
+            (None, Some(next)) if planned < now && window.holding(planned).is_some() => Due::Missed(next),
             (None, Some(next)) => Due::Waits(next.start),
             (None, None) => Due::TooLate,
         },
@@ -170,7 +170,8 @@ mod tests {
             (Timing::Window, planned, "2026-11-27T12:00:00Z", Due::Missed(next(28))),
             // It was missed once, and now it is not.
             (Timing::Window, planned, "2026-11-28T03:00:00Z", Due::Begins),
-            // The window was moved meanwhile.
+            // The window was moved meanwhile: what was planned is in none.
+            (Timing::Window, "2026-11-25T01:00:00Z", "2026-11-26T01:00:00Z", Due::Waits(next(26).start)),
             (Timing::Window, "2026-11-25T01:00:00Z", "2026-11-25T01:00:00Z", Due::Waits(next(25).start)),
             (at, "2026-11-25T12:00:00Z", "2026-11-25T11:59:59Z", Due::Waits(moment("2026-11-25T12:00:00Z"))),
             (at, "2026-11-25T12:00:00Z", "2026-11-25T12:00:00Z", Due::Begins),

@@ -106,12 +106,12 @@ async fn a_key_is_of_one_request_of_one_call_of_one_project() {
     assert_eq!(door.count("tasks").await, made);
     assert_eq!(door.count("idempotency_keys where request::text like '%hunter%'").await, 0);
 
-    for key in ["", " ", "a b", "é", &"k".repeat(256)] {
+    for key in ["", " ", "é", &"k".repeat(256)] {
         let told = send(&door, MEMBER, "POST", &upgrades, key, &body(json!({}))).await;
         assert_eq!(told.status, 400, "{key:?}: {}", told.body);
         assert!(told.body.to_string().contains("Idempotency-Key"), "{}", told.body);
     }
-    for field in [json!(1), json!(""), json!("a b"), json!("k".repeat(256)), json!([])] {
+    for field in [json!(1), json!(""), json!("a\u{7f}"), json!("k".repeat(256)), json!([])] {
         let told = door.send(MEMBER, "POST", &upgrades, Some(&body(json!({"idempotency_key": field})))).await;
         assert_eq!(told.status, 400, "{field}: {}", told.body);
         assert!(told.body.to_string().contains("idempotency_key"), "{}", told.body);

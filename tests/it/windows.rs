@@ -244,7 +244,7 @@ async fn a_missed_window_is_told_and_the_next_one_taken() {
     let upgrade = accepted(&api, &id, json!({"window": true})).await;
     let task = upgrade["id"].as_str().unwrap();
     roles.kill(Role::Worker(0));
-    passed(&roles, 600).await;
+    passed(&roles, 1_440).await;
     roles.begin(Role::Worker(0)).await;
     let missed = wait_for("it is told", Duration::from_secs(60), async || {
         let task = api.task(task).await.ok()?;
@@ -253,8 +253,9 @@ async fn a_missed_window_is_told_and_the_next_one_taken() {
     .await;
     assert_eq!((&missed["state"], missed.get("reason")), (&json!("scheduled"), None), "{missed}");
     let told = missed["report"]["missed_windows"].as_array().unwrap().clone();
-    assert_eq!((told.len(), &told[0]["why"]), (1, &json!("the service did not run")), "{told:?}");
-    assert_eq!(at(&told[0]["start"]), at(&upgrade["starts"]) - TimeDelta::minutes(600));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0]["why"].as_str().unwrap().contains("the service did not run"), "{told:?}");
+    assert_eq!(at(&told[0]["start"]), at(&upgrade["starts"]) - TimeDelta::days(1));
     assert_eq!(missed["starts"], upgrade["starts"], "the next one");
     assert_eq!(api.show(&id).await.unwrap()["status"], "ACTIVE");
 
