@@ -140,6 +140,8 @@ async fn run_task(works: Arc<Works>, mut task: Task) {
 /// Takes up a task that was accepted for later: it begins, waits on, or ends with the reason.
 async fn take_up(works: &Works, task: &Task) -> Result<Option<Task>, db::Error> {
     let (due, lease) = (task.clone(), works.lease);
+    let point = |when: &str| format!("{}.deferred.take_up.{when}", task.kind().as_str());
+    testing::pause(|| point("before")).await;
     let became = works
         .db
         .transact(move |conn| {
@@ -158,6 +160,7 @@ async fn take_up(works: &Works, task: &Task) -> Result<Option<Task>, db::Error> 
             tracing::info!(reason, "an upgrade that was planned cannot begin");
         }
     }
+    testing::pause(|| point("after")).await;
     Ok(None)
 }
 

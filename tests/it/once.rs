@@ -125,6 +125,72 @@ async fn a_key_is_of_one_request_of_one_call_of_one_project() {
     assert_eq!(told(twice).await.status, 400);
 }
 
+/// Without a key each request is one of its own: of those that come at once for one instance one is accepted, whether
+/// it is for now or for later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_at_once_without_a_key_one_is_accepted() {
+    let door = Door::open().await;
+    for later in [json!(true), json!(null)] {
+        let id = door.instance("1234", "mysql", "5.6").await;
+        let upgrades = format!("instances/{id}/upgrades");
+        let body = json!({"upgrade": {"datastore_version": "5.7", "window": later}});
+        let all =
+            futures::future::join_all((0..100).map(|_| door.send(MEMBER, "POST", &upgrades, Some(&body))))
+                .await;
+        let accepted = all.iter().filter(|told| told.status == 202).count();
+        let refused = all.iter().filter(|told| told.status == 422).count();
+        assert_eq!((accepted, refused), (1, 99), "{later}");
+        let claims = format!("task_instances where instance_id = '{id}'");
+        assert_eq!(door.count(&claims).await, 1);
+    }
+    assert_eq!(door.count("tasks where kind = 'upgrade_auto'").await, 2);
+}
+
+/// Who starts, moves, cancels and deletes at once: one of them is first, and what is left holds together.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_is_first_with_a_planned_upgrade_it_holds_together() {
+    let door = Door::open().await;
+    let mut ends = BTreeSet::new();
+    let set = (chrono::Utc::now() + chrono::TimeDelta::days(30)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    for round in 0..24 {
+        let id = door.instance("1234", "mysql", "5.6").await;
+        let ask = json!({"upgrade": {"datastore_version": "5.7", "not_before": set}});
+        let asked = door.send(MEMBER, "POST", &format!("instances/{id}/upgrades"), Some(&ask)).await;
+        let task = id_of(&asked);
+        let (start, cancel) = (format!("tasks/{task}/start"), format!("tasks/{task}/cancel"));
+        let (schedule, window) = (format!("tasks/{task}/schedule"), format!("instances/{id}/window"));
+        let own = format!("instances/{id}");
+        let to_window = json!({"schedule": {"window": true}});
+        let other_window = json!({"window": {"start": "10:00", "minutes": 60}});
+        let mut all = vec![
+            ("POST", &start, None),
+            ("POST", &cancel, None),
+            ("PUT", &schedule, Some(&to_window)),
+            ("PUT", &window, Some(&other_window)),
+            ("DELETE", &own, None),
+        ];
+        let first = all.len();
+        all.rotate_left(round % first);
+        let all = all.into_iter().map(|(method, below, body)| door.send(MEMBER, method, below, body));
+        for told in futures::future::join_all(all).await {
+            assert!([200, 202, 404, 409, 422].contains(&told.status), "{} {}", told.status, told.body);
+        }
+        for none in [
+            "tasks t where t.deferred and not exists (select from task_instances c where c.task_id = t.id and c.planned)",
+            "task_instances c where c.planned and exists (select from tasks t where t.id = c.task_id and not t.deferred)",
+            "task_instances c where c.live and exists (select from tasks t where t.id = c.task_id and t.ended_at is not null)",
+            "instances i where i.state = 'upgrading' and not exists (select from task_instances c where c.instance_id = i.id and c.live)",
+            "generations g join instances i on i.id = g.instance_id where g.role = 'candidate' and i.state <> 'upgrading'",
+            "tasks where secrets is not null and ended_at is not null",
+        ] {
+            assert_eq!(door.count(none).await, 0, "{none}");
+        }
+        let seen = door.send(MEMBER, "GET", &format!("tasks/{task}"), None).await;
+        ends.insert(seen.body["task"]["state"].as_str().unwrap().to_owned());
+    }
+    eprintln!("{ends:?}");
+}
+
 /// A key is remembered for a day, and for as long as its task lives; then it is free.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_is_free_when_its_day_and_its_task_are_over() {
@@ -157,7 +223,7 @@ async fn a_key_is_known_after_a_restart() {
     crate::switch::only(&roles, coffer::domain::switch::Strategy::InPlace).await;
     let api = roles.login("coffer").await;
     let id = crate::switch::simulated(&api).await;
-    let set = chrono::Utc::now() + chrono::TimeDelta::seconds(2);
+    let set = chrono::Utc::now() + chrono::TimeDelta::seconds(12);
     let set = set.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
     let body = json!({"upgrade": {"datastore_version": "10.4", "not_before": set, "idempotency_key": "k1"}});
     let path = format!("/instances/{id}/upgrades");
@@ -171,7 +237,7 @@ async fn a_key_is_known_after_a_restart() {
     let api = roles.login("coffer").await;
     let (status, again) = api.post(&path, &body).await.unwrap();
     assert_eq!((status, &again["upgrade"]["id"]), (202, &json!(task)));
-    let over = wait_for("it ends", Duration::from_secs(60), async || {
+    let over = wait_for("it ends", Duration::from_secs(120), async || {
         let task = api.task(&task).await.ok()?;
         (task["state"] == "succeeded").then_some(task)
     })

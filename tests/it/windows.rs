@@ -44,7 +44,7 @@ async fn accepted(api: &Client, id: &str, more: Value) -> Value {
 /// The task once it is in the state.
 async fn reaches(api: &Client, task: &Value, state: &str) -> Value {
     let id = task["id"].as_str().unwrap();
-    wait_for(&format!("task {id} is {state}"), Duration::from_secs(90), async || {
+    wait_for(&format!("task {id} is {state}"), Duration::from_secs(120), async || {
         let task = api.task(id).await.ok()?;
         (task["state"] == state).then_some(task)
     })
@@ -212,7 +212,7 @@ async fn an_upgrade_for_the_window_can_be_moved_and_started() {
 async fn one_whose_time_has_come_begins_and_not_before() {
     let (roles, api, id) = begin().await;
     let db = roles.db().await;
-    let set = Utc::now() + TimeDelta::seconds(4);
+    let set = Utc::now() + TimeDelta::seconds(10);
     let text = set.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
     let upgrade = accepted(&api, &id, json!({"not_before": text})).await;
     reaches(&api, &upgrade, "succeeded").await;
@@ -286,6 +286,34 @@ async fn a_set_time_that_passed_is_late_or_too_late() {
     passed(&roles, 15).await;
     roles.begin(Role::Worker(0)).await;
     reaches(&api, &upgrade, "succeeded").await;
+}
+
+/// kill -9 of the worker as it takes the upgrade up, before it has begun and after: it begins once, and ends well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_dies_as_it_begins_is_replaced() {
+    let (mut roles, api, first) = begin().await;
+    let second = simulated(&api).await;
+    let db = roles.db().await;
+    for (id, when) in [(first, "before"), (second, "after")] {
+        let point = format!("upgrade_auto.deferred.take_up.{when}");
+        roles.arm(&point);
+        api.put(&format!("/instances/{id}/window"), &opens_in(-1)).await.unwrap();
+        let upgrade = accepted(&api, &id, json!({"window": true})).await;
+        roles.reached(&point).await;
+        let status = api.show(&id).await.unwrap()["status"].clone();
+        assert_eq!(status, if when == "before" { "ACTIVE" } else { "UPGRADE" }, "{when}");
+        roles.kill(Role::Worker(0));
+        roles.disarm(&point);
+        roles.begin(Role::Worker(0)).await;
+        let over = reaches(&api, &upgrade, "succeeded").await;
+        let of: uuid::Uuid = over["id"].as_str().unwrap().parse().unwrap();
+        let sql = "select count(*) from events where task_id = $1 and what = 'upgrade_begun'";
+        assert_eq!(db.query_one(sql, &[&of]).await.unwrap().get::<_, i64>(0), 1, "{when}");
+        healthy(&api, &id).await;
+    }
+    for none in ["generations where role = 'candidate'", "task_instances where planned or live", "holds"] {
+        assert_eq!(store::count(&db, none).await, 0, "left over: {none}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
