@@ -186,4 +186,17 @@ mod tests {
             a.expose_secret().len() == 32 && a.expose_secret().bytes().all(|b| b.is_ascii_alphanumeric())
         );
     }
+
+    #[test]
+    fn a_mark_is_of_a_text_a_purpose_and_a_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |name: &str| Sealer::open(&folder.path().join(name)).unwrap();
+        let (one, again, other) = (open("one"), open("one"), open("other"));
+        let mark = one.mark("call", "text");
+        assert_eq!(mark, again.mark("call", "text"));
+        for different in [one.mark("call", "text "), one.mark("calls", "text"), other.mark("call", "text")] {
+            assert_ne!(mark, different);
+        }
+        assert_ne!(one.mark("a", "bc"), one.mark("ab", "c"));
+    }
 }

@@ -83,6 +83,19 @@ async fn a_key_is_of_one_request_of_one_call_of_one_project() {
     let differing = send(&door, MEMBER, "POST", &upgrades, "k2", &same).await;
     assert_eq!(differing.status, 400, "{}", differing.body);
 
+    // Trove's PATCH is a call of its own.
+    let third = door.instance("1234", "mysql", "5.6").await;
+    let patched = format!("instances/{third}");
+    for (version, status) in [("5.7", 202), ("5.7", 202), ("8.0", 422)] {
+        let body = json!({"instance": {"datastore_version": version}});
+        let told = send(&door, MEMBER, "PATCH", &patched, "k1", &body).await;
+        assert_eq!(told.status, status, "{version}: {}", told.body);
+    }
+    assert_eq!(door.count(&format!("tasks where plan->>'instance' = '{third}'")).await, 1);
+    let busy =
+        door.send(MEMBER, "PATCH", &patched, Some(&json!({"instance": {"datastore_version": "5.7"}}))).await;
+    assert_eq!(busy.status, 422, "without the key it is another request");
+
     for (who, below, body, status) in [
         (MEMBER, &*upgrades, body(json!({"keep_hours": 4})), 422),
         (MEMBER, &*upgrades, body(json!({"keep_hours": 3, "window": true})), 422),
