@@ -22,7 +22,8 @@ use crate::domain::datastore::EngineKind;
 use crate::domain::estimate::{self, Load};
 use crate::domain::ids::{InstanceId, TaskId};
 use crate::domain::policy::{Rule, allow};
-use crate::domain::task::{Plan, Progress, StepRecord, Task};
+use crate::domain::refusal::Refusal;
+use crate::domain::task::{Plan, Progress, StepRecord, Task, TaskState};
 use crate::domain::timing::Timing;
 
 /// The table.
@@ -32,7 +33,8 @@ pub const ROUTES: &[Route] = &[
         "/v1.0/{project}/tasks",
         Rule::TaskRead,
         Doc::new("listTasks", "The project's tasks, newest first", "tasks.md")
-            .gives(200, Gives::Many("tasks", shape::<TaskView>)),
+            .gives(200, Gives::Many("tasks", shape::<TaskView>))
+            .query(&[("state", "Only those in this state")]),
         |call, caller| Box::pin(list(call, caller)),
     ),
     Route::project(
@@ -210,8 +212,15 @@ impl StepView {
 /// `GET /tasks`: the project's, newest first, 1,000 at most.
 async fn list(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     let project = caller.project.clone();
+    let state: Option<TaskState> = match call.query_value("state") {
+        None => None,
+        Some(word) => Some(word.parse().map_err(|_| {
+            let words: Vec<&str> = TaskState::ALL.into_iter().map(TaskState::as_str).collect();
+            Refusal::invalid("state", format!("must be one of {}", words.join(", ")))
+        })?),
+    };
     let found: Result<_, db::Error> =
-        call.state.commands.db.read(move |conn| tasks::list(conn, Some(&project), None)).await;
+        call.state.commands.db.read(move |conn| tasks::list(conn, Some(&project), None, state)).await;
     let views: Vec<_> = found?.iter().map(|task| TaskView::new(task, &caller, None)).collect();
     answer(StatusCode::OK, &json!({"tasks": views}))
 }

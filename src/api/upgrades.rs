@@ -506,7 +506,7 @@ async fn upgrades(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     let id = call.instance_id()?;
     load(&call, &caller, id).await?;
     let found: Result<_, db::Error> =
-        call.state.commands.db.read(move |conn| tasks::list(conn, None, Some(id))).await;
+        call.state.commands.db.read(move |conn| tasks::list(conn, None, Some(id), None)).await;
     let views: Vec<_> = found?.iter().filter_map(UpgradeView::of).collect();
     answer(StatusCode::OK, &json!({"upgrades": views}))
 }

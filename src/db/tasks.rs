@@ -297,7 +297,8 @@ pub fn last_step(conn: &mut Conn, id: TaskId) -> Result<Option<(Phase, Step)>, E
     found.map(|(phase, step)| Ok((phase.parse()?, step.parse()?))).transpose()
 }
 
-/// The project's tasks (every project's for `None`), or those of one instance, newest first; 1,000 at most.
+/// The project's tasks (every project's for `None`), or those of one instance, or in one state, newest first; 1,000 at
+/// most.
 ///
 /// # Errors
 /// The store's.
@@ -305,14 +306,16 @@ pub fn list(
     conn: &mut Conn,
     project: Option<&ProjectId>,
     instance: Option<InstanceId>,
+    state: Option<TaskState>,
 ) -> Result<Vec<Task>, Error> {
     diesel::sql_query(format!(
-        "select {COLUMNS} from tasks t where ($1 is null or t.project_id = $1) \
+        "select {COLUMNS} from tasks t where ($1 is null or t.project_id = $1) and ($3 is null or t.state = $3) \
          and ($2 is null or exists (select 1 from task_instances c where c.task_id = t.id and c.instance_id = $2)) \
          order by t.created_at desc, t.id desc limit 1000"
     ))
     .bind::<Nullable<Text>, _>(project.map(|p| p.as_str().to_owned()))
     .bind::<Nullable<SqlUuid>, _>(instance.map(|id| id.0))
+    .bind::<Nullable<Text>, _>(state.map(TaskState::as_str))
     .load::<Row>(conn)
     .map_err(Error::query("list tasks"))?
     .into_iter()

@@ -153,6 +153,12 @@ async fn an_upgrade_for_the_window_can_be_moved_and_started() {
         assert!(all.iter().any(|it| it["id"] == task && it["starts"] == window["next_start"]), "{listed}");
     }
 
+    for (state, there) in [("scheduled", true), ("running", false), ("succeeded", false)] {
+        let (_, listed) = api.read(&format!("/tasks?state={state}")).await.unwrap();
+        assert_eq!(listed["tasks"].as_array().unwrap().iter().any(|it| it["id"] == task), there, "{state}");
+    }
+    assert_eq!(api.read("/tasks?state=planned").await.unwrap().0, 400);
+
     // Another one, whoever asks for it, is refused and names it.
     for more in [json!({}), json!({"window": true}), json!({"not_before": in_minutes(5)})] {
         let (status, answer) = ask(&api, &id, more).await;
