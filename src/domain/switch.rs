@@ -380,6 +380,10 @@ pub fn choose(looked: &Looked) -> Result<(Strategy, String), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::datastore::{EngineKind, RuntimeKind};
+    use crate::domain::flavor::Flavor;
+    use crate::domain::ids::{DatastoreId, FlavorId, HostId, ProjectId};
+    use crate::domain::instance::{InstanceState, Seen};
 
     fn finding(blocks: bool, object: &str) -> Finding {
         Finding {
@@ -461,6 +465,118 @@ mod tests {
             assert_eq!(read, *plan);
         }
         assert_eq!(SwitchPlan { strategy: Some(Strategy::InPlace), ..third }.next(), None);
+    }
+
+    fn version(number: u128, name: &str) -> DatastoreVersion {
+        DatastoreVersion {
+            id: VersionId(id(number)),
+            datastore_id: DatastoreId(id(100)),
+            datastore: "postgresql".to_owned(),
+            name: name.to_owned(),
+            number: format!("{name}.1"),
+            engine: EngineKind::Postgresql,
+            runtime: RuntimeKind::Process,
+            active: true,
+        }
+    }
+
+    fn path(from: u128, to: DatastoreVersion, ways: &[Way]) -> Path {
+        let ways = ways.iter().map(|way| way.as_str().to_owned()).collect();
+        Path { from: VersionId(id(from)), to, ways, enabled: true }
+    }
+
+    /// An instance that runs 13, which is version 4.
+    fn instance() -> Instance {
+        let version = version(4, "13");
+        let running =
+            Running { version: version.clone(), number: "13.1".into(), generation: GenerationId(id(77)) };
+        Instance {
+            id: InstanceId(id(1)),
+            project: ProjectId::parse("p").unwrap(),
+            name: "orders".into(),
+            state: InstanceState::Active,
+            flavor: Flavor { id: FlavorId("1".into()), name: "small".into(), ram_mb: 512, vcpus: 1 },
+            volume_gb: 1,
+            wanted: version,
+            running: Some(running),
+            seen: Seen { answered_at: None, trouble: None, used_bytes: None },
+            host: HostId("h".into()),
+            address: None,
+            replica_of: None,
+            replicas: Vec::new(),
+            fault: None,
+            created_at: DateTime::UNIX_EPOCH,
+            updated_at: DateTime::UNIX_EPOCH,
+            revision: 0,
+        }
+    }
+
+    /// What was accepted by is looked at again when an upgrade begins: what has changed is told, and nothing else is.
+    #[test]
+    fn what_was_true_is_looked_at_again() {
+        let mut plan = SwitchPlan { form: FORM, drop_retired: false, strategy: None, ..form_1() };
+        plan.rest = vec![next_hop(6, "postgresql 17")];
+        let both = [Way::InPlace, Way::Twin];
+        let rows = || vec![path(4, version(5, "15"), &both), path(5, version(6, "17"), &both)];
+        let until = DateTime::UNIX_EPOCH;
+        let look = |change: &dyn Fn(&mut Instance, &mut Vec<Path>), busy: bool, kept: bool, runs: bool| {
+            let (mut instance, mut paths) = (instance(), rows());
+            change(&mut instance, &mut paths);
+            let retired_until = kept.then_some(until);
+            let known = Known { instance: &instance, busy, planned: None, retired_until, paths: &paths };
+            again(&plan, known, &|_| runs)
+        };
+        let same = look(&|_, _| {}, false, false, true).unwrap();
+        assert_eq!((same.old, same.to, &same.allowed), (GenerationId(id(77)), plan.to, &plan.allowed));
+        assert_eq!(same.rest, plan.rest);
+        let narrowed = look(&|_, paths| paths[0].ways = vec!["in_place".into()], false, false, true).unwrap();
+        assert_eq!(narrowed.allowed, [Strategy::InPlace], "what was closed since is left out");
+        let refused = |change: &dyn Fn(&mut Instance, &mut Vec<Path>), busy, kept, runs| {
+            look(change, busy, kept, runs).unwrap_err().to_string()
+        };
+        for (text, words) in [
+            (refused(&|_, _| {}, true, false, true), "not currently available"),
+            (refused(&|it, _| it.state = InstanceState::Error, false, false, true), "status was ERROR"),
+            (refused(&|_, _| {}, false, true, true), "keeps the old server"),
+            (refused(&|_, _| {}, false, false, false), "host cannot run postgresql 15"),
+            (
+                refused(&|_, paths| paths[0].enabled = false, false, false, true),
+                "13 to postgresql 15 is not allowed",
+            ),
+            (
+                refused(&|_, paths| paths[1].enabled = false, false, false, true),
+                "15 to postgresql 17 is not allowed",
+            ),
+            (
+                refused(&|_, paths| paths[1].to.active = false, false, false, true),
+                "15 to postgresql 17 is not",
+            ),
+            (
+                refused(&|_, paths| paths[1].ways = vec!["twin".into()], false, false, true),
+                "to postgresql 17 is not",
+            ),
+            (refused(&|_, paths| paths.clear(), false, false, true), "is not allowed"),
+            (
+                refused(&|it, _| it.replicas = vec![InstanceId(id(9))], false, false, true),
+                "replication source",
+            ),
+            (
+                refused(&|it, _| it.running.as_mut().unwrap().version = version(5, "15"), false, false, true),
+                "runs postgresql 15, and no longer postgresql 13",
+            ),
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        plan.drop_retired = true;
+        let (instance, paths) = (instance(), rows());
+        let known = Known {
+            instance: &instance,
+            busy: false,
+            planned: None,
+            retired_until: Some(until),
+            paths: &paths,
+        };
+        assert!(again(&plan, known, &|_| true).is_ok(), "what is kept may go");
     }
 
     #[test]
