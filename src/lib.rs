@@ -14,7 +14,7 @@
 //! together with what it changes, in one transaction that names the lease. Then the next step, until the line of
 //! steps ends, or a failure turns it round; [`domain::task`] holds the one table of what comes after what. Whoever
 //! dies, where ever, another takes the lease when it has run out and runs the same step again, which first looks at
-//! what is there.
+//! what is there. What begins later, in a window or at a set time, is a task that claims nothing until it is due.
 //!
 //! Beside them: the supervisor keeps servers up; [`endpoint`], a process of its own, leads each instance's address to
 //! its server and survives the others; both reach it by [`sockets`]; [`store`] is the embedded Postgres of `coffer dev`; [`seal`] keeps secrets, and

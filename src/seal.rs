@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
+use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use secrecy::SecretString;
@@ -19,6 +20,7 @@ use zeroize::Zeroizing;
 pub struct Sealer {
     cipher: Aes256Gcm,
     key_id: String,
+    marks: hmac::Key,
 }
 
 /// Why a value was not sealed or opened. Never tells the value.
@@ -70,7 +72,24 @@ impl Sealer {
         let key = BASE64.decode(text.trim()).map(Zeroizing::new).map_err(|_| bad("not base64"))?;
         let key: &[u8; 32] = key.as_slice().try_into().map_err(|_| bad("expected 32 bytes"))?;
         let key_id = Sha256::digest(key).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { cipher: Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key)), key_id })
+        // A key of its own, made of this one: what is sealed is sealed with no other.
+        let master = hmac::Key::new(hmac::HMAC_SHA256, key);
+        let marks = hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&master, b"coffer marks").as_ref());
+        Ok(Self { cipher: Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key)), key_id, marks })
+    }
+
+    /// A mark of `text` for `purpose`: equal texts have equal marks, and who has a mark but not the key cannot tell
+    /// whether a text that he guesses is the one.
+    pub fn mark(&self, purpose: &str, text: &str) -> [u8; 32] {
+        let mut sign = hmac::Context::with_key(&self.marks);
+        for part in [purpose.as_bytes(), &[0], text.as_bytes()] {
+            sign.update(part);
+        }
+        let mut mark = [0; 32];
+        for (to, from) in mark.iter_mut().zip(sign.sign().as_ref()) {
+            *to = *from;
+        }
+        mark
     }
 
     /// Seals `value` for `purpose`, for example `generation 9f4a… service`.
@@ -166,5 +185,18 @@ mod tests {
         assert!(
             a.expose_secret().len() == 32 && a.expose_secret().bytes().all(|b| b.is_ascii_alphanumeric())
         );
+    }
+
+    #[test]
+    fn a_mark_is_of_a_text_a_purpose_and_a_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |name: &str| Sealer::open(&folder.path().join(name)).unwrap();
+        let (one, again, other) = (open("one"), open("one"), open("other"));
+        let mark = one.mark("call", "text");
+        assert_eq!(mark, again.mark("call", "text"));
+        for different in [one.mark("call", "text "), one.mark("calls", "text"), other.mark("call", "text")] {
+            assert_ne!(mark, different);
+        }
+        assert_ne!(one.mark("a", "bc"), one.mark("ab", "c"));
     }
 }

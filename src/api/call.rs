@@ -10,10 +10,12 @@ use serde_json::{Map, Value};
 use crate::api::ApiState;
 use crate::api::doc::Doc;
 use crate::api::error::Fault;
+use crate::api::fields::Field;
 use crate::api::limits::Page;
 use crate::api::links::{Base, Link, escape};
 use crate::domain::caller::Caller;
 use crate::domain::ids::InstanceId;
+use crate::domain::once::Once;
 use crate::domain::policy::Rule;
 use crate::domain::refusal::Refusal;
 
@@ -134,6 +136,8 @@ pub struct Call {
     pub token: Option<String>,
     /// `X-Subject-Token`, which Keystone's routes know.
     pub subject: Option<String>,
+    /// `Idempotency-Key`, each time that it came.
+    pub keys: Vec<Vec<u8>>,
     /// The body.
     pub body: Body,
 }
@@ -159,6 +163,38 @@ impl Call {
     /// 404 at once for what is no id: clients look a resource up by name in this way (api-ref: `instances.md`).
     pub fn instance_id(&self) -> Result<InstanceId, Fault> {
         self.param(0).parse().map_err(|_| Fault::not_found(self.param(0)))
+    }
+
+    /// The request under its key, where it came with one: in the header, or as `in_body`; `call` is the dialect's call,
+    /// and `body` what is asked for.
+    ///
+    /// # Errors
+    /// 400 for what is no key, and for two that differ.
+    pub fn once(
+        &self,
+        call: &'static str,
+        in_body: Option<&Field<'_>>,
+        body: &Value,
+    ) -> Result<Option<Once>, Fault> {
+        const EXPECTED: &str = "must be 1 to 255 printable characters of ASCII";
+        let refuse = || Refusal::invalid("Idempotency-Key", EXPECTED);
+        let mut keys: Vec<&str> = Vec::new();
+        for key in &self.keys {
+            keys.push(std::str::from_utf8(key).map_err(|_| refuse())?);
+        }
+        let text = in_body.map(Field::text).transpose()?;
+        keys.extend(text);
+        let Some((key, others)) = keys.split_first() else { return Ok(None) };
+        if others.iter().any(|other| other != key) {
+            return Err(Refusal::invalid("Idempotency-Key", "must be one key, wherever it is given").into());
+        }
+        let request = serde_json::json!({"of": self.params, "body": body});
+        let once = Once::new(call, key, &request);
+        match (once, in_body) {
+            (Some(once), _) => Ok(Some(once)),
+            (None, Some(field)) => Err(field.refuse(EXPECTED).into()),
+            (None, None) => Err(refuse().into()),
+        }
     }
 
     /// The value of a key of the query; the first of several.

@@ -7,11 +7,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::api::call::{Body, Call, Route, accepted, json as answer};
-use crate::api::doc::{Doc, Gives, shape};
+use crate::api::call::{Call, Route, accepted, json as answer};
+use crate::api::doc::{Doc, Gives, sample, shape};
 use crate::api::error::Fault;
-use crate::api::fields::closed;
+use crate::api::fields::{Field, closed};
 use crate::api::links::{zoneless, zoneless_millis};
+use crate::api::shapes::ScheduleRequest;
+use crate::api::windows::{WHEN, no_body, utc, when};
 use crate::api::{ApiState, events, upgrades};
 use crate::commands;
 use crate::db::{self, instances, tasks};
@@ -20,7 +22,9 @@ use crate::domain::datastore::EngineKind;
 use crate::domain::estimate::{self, Load};
 use crate::domain::ids::{InstanceId, TaskId};
 use crate::domain::policy::{Rule, allow};
-use crate::domain::task::{Plan, Progress, StepRecord, Task};
+use crate::domain::refusal::Refusal;
+use crate::domain::task::{Plan, Progress, StepRecord, Task, TaskState};
+use crate::domain::timing::Timing;
 
 /// The table.
 pub const ROUTES: &[Route] = &[
@@ -29,7 +33,8 @@ pub const ROUTES: &[Route] = &[
         "/v1.0/{project}/tasks",
         Rule::TaskRead,
         Doc::new("listTasks", "The project's tasks, newest first", "tasks.md")
-            .gives(200, Gives::Many("tasks", shape::<TaskView>)),
+            .gives(200, Gives::Many("tasks", shape::<TaskView>))
+            .query(&[("state", "Only those in this state")]),
         |call, caller| Box::pin(list(call, caller)),
     ),
     Route::project(
@@ -48,6 +53,25 @@ pub const ROUTES: &[Route] = &[
             .gives(202, Gives::Nothing)
             .refuses(&[409]),
         |call, caller| Box::pin(cancel(call, caller)),
+    ),
+    Route::project(
+        "PUT",
+        "/v1.0/{project}/tasks/{id}/schedule",
+        Rule::InstanceUpdate,
+        Doc::new("moveTask", "Have an upgrade that is for later begin at another time", "tasks.md")
+            .takes::<ScheduleRequest>(sample!("schedule-request"))
+            .gives(200, Gives::One("task", shape::<TaskView>))
+            .refuses(&[409, 422]),
+        |call, caller| Box::pin(schedule(call, caller)),
+    ),
+    Route::project(
+        "POST",
+        "/v1.0/{project}/tasks/{id}/start",
+        Rule::InstanceUpdate,
+        Doc::new("startTask", "Have an upgrade that is for later begin now", "tasks.md")
+            .gives(202, Gives::One("task", shape::<TaskView>))
+            .refuses(&[409, 422]),
+        |call, caller| Box::pin(start(call, caller)),
     ),
     Route::project(
         "GET",
@@ -77,6 +101,15 @@ pub struct TaskView {
     new_instance_id: Option<String>,
     created: String,
     updated: String,
+    /// When it was asked to begin, where not at once: `window` or `at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    when: Option<&'static str>,
+    /// When it begins then, in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    starts: Option<String>,
+    /// When it is too late to begin, in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_after: Option<String>,
     /// How much of its way it has passed, 0 to 100, when a task is shown by itself; it never falls.
     #[serde(skip_serializing_if = "Option::is_none")]
     percent: Option<u8>,
@@ -121,9 +154,11 @@ impl TaskView {
     fn new(task: &Task, caller: &Caller, steps: Option<&[StepRecord]>) -> Self {
         let (phase, step) = match task.progress {
             Progress::At(phase, step) => (Some(phase.as_str()), Some(step.as_str())),
-            Progress::Scheduled | Progress::Verifying | Progress::NeedsOperator | Progress::Ended(_) => {
-                (None, None)
-            }
+            Progress::Deferred
+            | Progress::Scheduled
+            | Progress::Verifying
+            | Progress::NeedsOperator
+            | Progress::Ended(_) => (None, None),
         };
         let new: Option<InstanceId> = match &task.plan {
             Plan::Upgrade(plan) => Some(plan.candidate),
@@ -141,6 +176,9 @@ impl TaskView {
             new_instance_id: new.map(|id| id.to_string()),
             created: zoneless(task.created_at),
             updated: zoneless(task.updated_at),
+            when: upgrades::later(task),
+            starts: task.starts.map(utc),
+            not_after: upgrades::not_after(task),
             percent: None,
             eta: None,
             late: None,
@@ -174,8 +212,15 @@ impl StepView {
 /// `GET /tasks`: the project's, newest first, 1,000 at most.
 async fn list(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     let project = caller.project.clone();
+    let state: Option<TaskState> = match call.query_value("state") {
+        None => None,
+        Some(word) => Some(word.parse().map_err(|_| {
+            let words: Vec<&str> = TaskState::ALL.into_iter().map(TaskState::as_str).collect();
+            Refusal::invalid("state", format!("must be one of {}", words.join(", ")))
+        })?),
+    };
     let found: Result<_, db::Error> =
-        call.state.commands.db.read(move |conn| tasks::list(conn, Some(&project), None)).await;
+        call.state.commands.db.read(move |conn| tasks::list(conn, Some(&project), None, state)).await;
     let views: Vec<_> = found?.iter().map(|task| TaskView::new(task, &caller, None)).collect();
     answer(StatusCode::OK, &json!({"tasks": views}))
 }
@@ -187,13 +232,43 @@ pub(super) fn task_id(call: &Call) -> Result<TaskId, Fault> {
 
 /// `POST /tasks/{id}/cancel`: 202 with nothing. A body says nothing; where there is one it is an empty object.
 async fn cancel(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
-    if !matches!(call.body, Body::Empty) {
-        closed(&call.json()?, &[])?;
-    }
+    no_body(&call)?;
     allow(&caller, Rule::InstanceUpdate)?;
     let id = task_id(&call)?;
     commands::tasks::cancel(&call.state.commands.db, &caller, id).await?;
     Ok(accepted())
+}
+
+/// `PUT /tasks/{id}/schedule`.
+async fn schedule(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    let body = call.json()?;
+    closed(&body, &["schedule"])?;
+    let field = Field::root(&body, "schedule")?;
+    field.closed(&WHEN)?;
+    let timing = when(&field, Utc::now())?;
+    if timing == Timing::Now {
+        return Err(field.refuse("must be for later: window, or not_before").into());
+    }
+    moved(call, caller, timing, StatusCode::OK).await
+}
+
+/// `POST /tasks/{id}/start`.
+async fn start(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    no_body(&call)?;
+    moved(call, caller, Timing::Now, StatusCode::ACCEPTED).await
+}
+
+async fn moved(
+    call: Call,
+    caller: Caller,
+    timing: Timing,
+    status: StatusCode,
+) -> Result<HttpResponse, Fault> {
+    allow(&caller, Rule::InstanceUpdate)?;
+    let id = task_id(&call)?;
+    commands::tasks::reschedule(&call.state.commands.db, &caller, id, timing).await?;
+    let (view, _) = view(&call.state, &caller, id).await?;
+    answer(status, &json!({"task": view}))
 }
 
 /// `GET /tasks/{id}`, with its steps.
@@ -286,6 +361,8 @@ pub(super) mod tests {
             updated_at: now(),
             report: json!({}),
             cancel_asked: false,
+            timing: Timing::Now,
+            starts: None,
         }
     }
 

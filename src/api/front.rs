@@ -65,6 +65,11 @@ pub async fn front(request: HttpRequest, payload: Payload) -> HttpResponse {
                     query: pairs(request.query_string()),
                     token: header(&request, "x-auth-token"),
                     subject: header(&request, "x-subject-token"),
+                    keys: request
+                        .headers()
+                        .get_all("idempotency-key")
+                        .map(|value| value.as_bytes().to_vec())
+                        .collect(),
                     body,
                 };
                 dispatch(call, &segments, matching).await

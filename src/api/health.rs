@@ -107,9 +107,10 @@ impl Watched {
 fn publish(census: &Census) {
     // What there is none of any more is 0, and not what it was.
     for kind in TaskKind::ALL {
-        for state in TaskState::ALL.into_iter().filter(|state| !state.is_final()) {
-            let count = census.tasks.iter().find(|(k, s, _)| k == kind.as_str() && s == state.as_str());
-            gauge!("coffer_tasks", "kind" => kind.as_str(), "state" => state.as_str())
+        let states = TaskState::ALL.into_iter().filter(|state| !state.is_final()).map(TaskState::as_str);
+        for state in states.chain(["planned"]) {
+            let count = census.tasks.iter().find(|(k, s, _)| k == kind.as_str() && s == state);
+            gauge!("coffer_tasks", "kind" => kind.as_str(), "state" => state)
                 .set(count.map_or(0, |(.., n)| *n) as f64);
         }
     }

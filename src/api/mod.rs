@@ -31,6 +31,7 @@ pub mod rackspace;
 pub mod shapes;
 pub mod trove;
 pub mod upgrades;
+pub mod windows;
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -102,6 +103,7 @@ pub fn routes() -> impl Iterator<Item = &'static Route> {
     let dialects = trove::ROUTES.iter().chain(rackspace::ROUTES);
     dialects
         .chain(upgrades::ROUTES)
+        .chain(windows::ROUTES)
         .chain(coffer::ROUTES)
         .chain(mgmt::ROUTES)
         .chain(identity::ROUTES)

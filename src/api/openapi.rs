@@ -242,7 +242,7 @@ pub fn codes(route: &Route) -> BTreeSet<u16> {
     if matches!(route.method, "POST" | "PUT" | "PATCH") {
         codes.extend([400, 413, 415]);
     }
-    if route.doc.query.iter().any(|(name, _)| *name == "limit") {
+    if route.doc.query.iter().any(|(name, _)| ["limit", "state"].contains(name)) {
         codes.insert(400);
     }
     codes

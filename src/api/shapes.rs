@@ -144,6 +144,83 @@ struct UpgradeAsked {
     keep_hours: Option<u32>,
     #[schema(required = false)]
     drop_retired: Option<bool>,
+    #[schema(required = false)]
+    window: Option<bool>,
+    #[schema(required = false)]
+    not_before: Option<chrono::DateTime<chrono::Utc>>,
+    #[schema(required = false)]
+    not_after: Option<chrono::DateTime<chrono::Utc>>,
+    #[schema(required = false, min_length = 1, max_length = 255)]
+    idempotency_key: Option<String>,
+}
+
+/// The body that moves an upgrade which is for later: `window`, or `not_before`.
+#[derive(Serialize, ToSchema)]
+pub struct ScheduleRequest {
+    schedule: SchedulePart,
+}
+
+/// When an upgrade begins.
+#[derive(Serialize, ToSchema)]
+struct SchedulePart {
+    #[schema(required = false)]
+    window: Option<bool>,
+    #[schema(required = false)]
+    not_before: Option<chrono::DateTime<chrono::Utc>>,
+    #[schema(required = false)]
+    not_after: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+/// The body that sets by which policy newer builds come.
+#[derive(Serialize, ToSchema)]
+pub struct PolicyRequest {
+    upgrade_policy: PolicyPart,
+}
+
+/// A policy.
+#[derive(Serialize, ToSchema)]
+struct PolicyPart {
+    minor: PolicyWord,
+}
+
+/// The word of a policy.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum PolicyWord {
+    Off,
+    Window,
+}
+
+/// The body that sets a window.
+#[derive(Serialize, ToSchema)]
+pub struct WindowRequest {
+    window: WindowPart,
+}
+
+/// A day of the week.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum DayWord {
+    Mon,
+    Tue,
+    Wed,
+    Thu,
+    Fri,
+    Sat,
+    Sun,
+}
+
+/// A window: every day and UTC unless it says otherwise.
+#[derive(Serialize, ToSchema)]
+struct WindowPart {
+    #[schema(required = false, min_items = 1)]
+    days: Option<Vec<DayWord>>,
+    #[schema(pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+    start: String,
+    #[schema(minimum = 10, maximum = 1440)]
+    minutes: u16,
+    #[schema(required = false)]
+    zone: Option<String>,
 }
 
 /// The body that sets quotas; -1 is no limit.

@@ -2,6 +2,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -13,20 +14,25 @@ use crate::api::fields::{Field, closed};
 use crate::api::links::zoneless;
 use crate::api::shapes::UpgradeRequest;
 use crate::api::trove::instances::load;
+use crate::api::windows::{utc, when};
 use crate::commands::switches::{DryRun, SwitchRequest};
 use crate::db::known::Catalogue;
-use crate::db::{self, generations, instances, known, tasks};
+use crate::db::switches::Around;
+use crate::db::{self, instances, tasks};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::DatastoreVersion;
 use crate::domain::estimate::{self, Load};
 use crate::domain::hops::{Hop, Reach};
+use crate::domain::ids::TaskId;
 use crate::domain::instance::Instance;
 use crate::domain::matrix::Way;
+use crate::domain::once::Once;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::question::Finding;
 use crate::domain::refusal::Refusal;
 use crate::domain::switch::{self, KEEP_HOURS, Known, MOST_KEEP_HOURS, Strategy, Wishes, choose};
 use crate::domain::task::{Plan, Task};
+use crate::domain::timing::Timing;
 
 /// The table.
 pub const ROUTES: &[Route] = &[
@@ -77,6 +83,15 @@ pub struct UpgradeView {
     new_instance_id: Option<String>,
     created: String,
     updated: String,
+    /// When it was asked to begin, where not at once: `window` or `at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    when: Option<&'static str>,
+    /// When it begins then, in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    starts: Option<String>,
+    /// When it is too late to begin, in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_after: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -96,6 +111,9 @@ pub struct DryRunView {
     /// The version at which each hop ends, where there are several; what is told is of the first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hops: Vec<String>,
+    /// When it would begin, in UTC, where it is not to begin at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    starts: Option<String>,
     findings: Vec<FindingView>,
 }
 
@@ -177,8 +195,24 @@ impl UpgradeView {
             new_instance_id: new.map(|id| id.to_string()),
             created: zoneless(task.created_at),
             updated: zoneless(task.updated_at),
+            when: later(task),
+            starts: task.starts.map(utc),
+            not_after: not_after(task),
             reason: task.reason.clone(),
         })
+    }
+}
+
+/// The word of when a task was asked to begin; none for one that was to begin at once.
+pub fn later(task: &Task) -> Option<&'static str> {
+    (task.timing != Timing::Now).then(|| task.timing.as_str())
+}
+
+/// When it is too late for a task to begin, where that was set.
+pub fn not_after(task: &Task) -> Option<String> {
+    match task.timing {
+        Timing::At { not_after, .. } => Some(utc(not_after)),
+        Timing::Now | Timing::Window => None,
     }
 }
 
@@ -215,6 +249,7 @@ impl From<&DryRun> for DryRunView {
                 [] | [_] => Vec::new(),
                 several => several.iter().map(DatastoreVersion::title).collect(),
             },
+            starts: seen.starts.map(utc),
             findings: seen
                 .looked
                 .iter()
@@ -264,10 +299,11 @@ struct Asked {
     version: String,
     wishes: Wishes,
     dry_run: bool,
+    timing: Timing,
 }
 
-/// Parses the body of `POST /instances/{id}/upgrades`.
-fn parse(body: &Map<String, Value>) -> Result<Asked, Fault> {
+/// Parses the body of `POST /instances/{id}/upgrades`, seen from `now`.
+fn parse(body: &Map<String, Value>, now: DateTime<Utc>) -> Result<Asked, Fault> {
     closed(body, &["upgrade"])?;
     let upgrade = Field::root(body, "upgrade")?;
     upgrade.closed(&[
@@ -276,16 +312,12 @@ fn parse(body: &Map<String, Value>) -> Result<Asked, Fault> {
         "strategy",
         "dry_run",
         "not_before",
+        "not_after",
         "window",
         "idempotency_key",
         "keep_hours",
         "drop_retired",
     ])?;
-    for later in ["not_before", "window", "idempotency_key"] {
-        if upgrade.optional(later)?.is_some() {
-            return Err(Fault::not_yet(&format!("upgrade['{later}']")));
-        }
-    }
     let strategy = match upgrade.optional("strategy")? {
         None => None,
         Some(field) => {
@@ -319,12 +351,21 @@ fn parse(body: &Map<String, Value>) -> Result<Asked, Fault> {
             drop_retired: flag("drop_retired")?,
         },
         dry_run: flag("dry_run")?,
+        timing: when(&upgrade, now)?,
     })
 }
 
 /// `POST /instances/{id}/upgrades`: 202 with the upgrade, or for a dry run 200 with what it would meet.
 async fn ask_for_upgrade(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
-    let asked = parse(&call.json()?)?;
+    let body = call.json()?;
+    let once = key(&call, &body)?;
+    if once.is_some()
+        && let Some(task) =
+            call.state.commands.made_before(&caller, Rule::InstanceUpdate, once.as_ref()).await?
+    {
+        return told(&call, task).await;
+    }
+    let asked = parse(&body, Utc::now())?;
     allow(&caller, Rule::InstanceUpdate)?;
     let id = call.instance_id()?;
     let instance = load(&call, &caller, id).await?;
@@ -340,7 +381,14 @@ async fn ask_for_upgrade(call: Call, caller: Caller) -> Result<HttpResponse, Fau
         )
         .into());
     }
-    let request = SwitchRequest { version: asked.version, wishes: asked.wishes, far: true, rename: None };
+    let request = SwitchRequest {
+        version: asked.version,
+        wishes: asked.wishes,
+        far: true,
+        rename: None,
+        timing: asked.timing,
+        once,
+    };
     if asked.dry_run {
         let seen = call.state.commands.look_at_upgrade(&caller, id, request).await?;
         return answer(StatusCode::OK, &Keyed("upgrade", &DryRunView::from(&seen)));
@@ -350,6 +398,22 @@ async fn ask_for_upgrade(call: Call, caller: Caller) -> Result<HttpResponse, Fau
             Refusal::invalid("upgrade['datastore_version']", "is the version that the instance has").into()
         );
     };
+    told(&call, task).await
+}
+
+/// The request under its key, where it came with one and shall do something. What is asked for is all but the key.
+fn key(call: &Call, body: &Map<String, Value>) -> Result<Option<Once>, Fault> {
+    let upgrade = Field::root(body, "upgrade")?;
+    let field = upgrade.optional("idempotency_key")?;
+    let mut request = upgrade.object()?.clone();
+    request.remove("idempotency_key");
+    let once = call.once("coffer.upgrade", field.as_ref(), &Value::Object(request))?;
+    // A look makes no task.
+    Ok(once.filter(|_| upgrade.value().get("dry_run") != Some(&Value::Bool(true))))
+}
+
+/// 202 with the upgrade.
+async fn told(call: &Call, task: TaskId) -> Result<HttpResponse, Fault> {
     let found: Result<_, db::Error> = call.state.commands.db.read(move |conn| tasks::find(conn, task)).await;
     let view = found?.as_ref().and_then(UpgradeView::of).ok_or_else(|| Fault::not_found(task.to_string()))?;
     answer(StatusCode::ACCEPTED, &Keyed("upgrade", &view))
@@ -364,21 +428,21 @@ async fn targets(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
         .commands
         .db
         .read(move |conn| {
-            let kept = generations::retired(conn, id)?.filter(|kept| !kept.is_over);
-            let found = instances::find_shown(conn, id)?;
-            Ok((found, tasks::is_claimed(conn, id)?, kept.map(|kept| kept.until), known::now(conn)?))
+            let around = Around::read(conn, id)?;
+            Ok((instances::find_shown(conn, id)?, around))
         })
         .await;
-    let (found, busy, retired_until, catalogue) = read?;
+    let (found, around) = read?;
     let (instance, _) = found.ok_or_else(|| Fault::not_found(id.to_string()))?;
-    let known = Known { instance: &instance, busy, retired_until, paths: &catalogue.paths };
+    let catalogue = &around.catalogue;
+    let known = around.known(&instance, None);
     let shown = instance.shown_version();
     let views: Vec<TargetView> = catalogue
         .versions()
         .filter(|version| {
             version.datastore_id == shown.datastore_id && version.id != shown.id && version.active
         })
-        .map(|version| target(known, &instance, &catalogue, version))
+        .map(|version| target(known, &instance, catalogue, version))
         .collect();
     answer(StatusCode::OK, &json!({"upgrade_targets": views}))
 }
@@ -442,7 +506,7 @@ async fn upgrades(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     let id = call.instance_id()?;
     load(&call, &caller, id).await?;
     let found: Result<_, db::Error> =
-        call.state.commands.db.read(move |conn| tasks::list(conn, None, Some(id))).await;
+        call.state.commands.db.read(move |conn| tasks::list(conn, None, Some(id), None)).await;
     let views: Vec<_> = found?.iter().filter_map(UpgradeView::of).collect();
     answer(StatusCode::OK, &json!({"upgrades": views}))
 }
@@ -465,7 +529,7 @@ mod tests {
 
     #[test]
     fn each_body_has_one_meaning() {
-        let parsed = |upgrade: Value| parse(json!({"upgrade": upgrade}).as_object().unwrap());
+        let parsed = |upgrade: Value| parse(json!({"upgrade": upgrade}).as_object().unwrap(), Utc::now());
         let fault = |upgrade: Value| match parsed(upgrade) {
             Err(fault) => fault.row().0.as_u16(),
             Ok(asked) => panic!("{asked:?}"),
@@ -499,7 +563,9 @@ mod tests {
             (json!({"datastore_version": "1", "keep_hours": -1}), 400),
             (json!({"datastore_version": "1", "keep_hours": 100_000}), 400),
             (json!({"datastore_version": "1", "other": 1}), 400),
-            (json!({"datastore_version": "1", "window": {}}), 501),
+            (json!({"datastore_version": "1", "window": {}}), 400),
+            (json!({"datastore_version": "1", "window": true, "not_before": "2100-01-01T00:00:00Z"}), 400),
+            (json!({"datastore_version": "1", "not_before": "2000-01-01T00:00:00Z"}), 400),
         ] {
             assert_eq!(fault(upgrade.clone()), code, "{upgrade}");
         }

@@ -225,6 +225,9 @@ fn show(known: &Dossier) -> anyhow::Result<()> {
     }
     println!("  accepted   {}", moment(task.created_at));
     println!("  moved      {}", moment(task.updated_at));
+    if let Some(starts) = task.starts {
+        println!("  begins     {}, {}", moment(starts), task.timing.as_str());
+    }
     for (what, told) in [("reason", &task.reason), ("cause", &task.operator_reason)] {
         if let Some(told) = told {
             println!("  {what:<9}  {told}");

@@ -26,7 +26,7 @@ use crate::runtimes::Runtime;
 use crate::runtimes::process::ProcessRuntime;
 use crate::seal::Sealer;
 use crate::simulated;
-use crate::workflow::{Drivers, Works, answers, supervisor, worker};
+use crate::workflow::{Drivers, Works, answers, automatic, supervisor, worker};
 
 /// Workers of one host that may serve at a time.
 const SLOTS: usize = 64;
@@ -115,15 +115,26 @@ impl Host {
             match runtime {
                 RuntimeKind::Process => drivers.push(self.process(&mut offers).await?),
                 RuntimeKind::Simulated => {
-                    offers.extend(simulated::offers());
+                    let simulated = simulated::offers();
+                    eprintln!("engines: {} simulated versions, without servers", simulated.len());
+                    offers.extend(simulated);
                     drivers.push(Drivers {
                         runtime: Arc::new(simulated::runtime::SimulatedRuntime),
                         engines: simulated::engines(db),
                     });
-                    eprintln!("engines: {} simulated versions, without servers", simulated::VERSIONS.len());
                 }
             }
         }
+        // Of a version that is both, the real one counts.
+        let real: Vec<(String, String)> = offers
+            .iter()
+            .filter(|offer| offer.runtime == RuntimeKind::Process)
+            .map(|offer| (offer.datastore.clone(), offer.series.clone()))
+            .collect();
+        offers.retain(|offer| {
+            offer.runtime == RuntimeKind::Process
+                || !real.iter().any(|(store, series)| *store == offer.datastore && *series == offer.series)
+        });
         let (host, net) = (self.id.clone(), self.instance_net.to_string());
         let names = self.accounts.as_ref().map(Accounts::names).unwrap_or_default();
         let edges = if self.runtimes.contains(&RuntimeKind::Simulated) { simulated::EDGES } else { &[] };
@@ -191,6 +202,7 @@ impl Host {
             tokio::spawn(worker::run(Arc::clone(&works), owner, stop.clone())),
             tokio::spawn(answers::run(Arc::clone(&works), stop.clone())),
             tokio::spawn(supervisor::run(Arc::clone(&works), net, stop.clone())),
+            tokio::spawn(automatic::run(Arc::clone(&works), stop.clone())),
             tokio::spawn(free_slots(
                 db.clone(),
                 self.id.clone(),

@@ -37,6 +37,15 @@ pub struct Args {
     /// Let what an earlier upgrade keeps go
     #[arg(long)]
     drop_retired: bool,
+    /// Begin in the instance's window: the one that is open, else the next
+    #[arg(long, conflicts_with = "at")]
+    in_window: bool,
+    /// Begin at this time, in UTC: 2026-12-24T02:00:00Z for example
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+    /// When it is too late to begin [default: an hour later]
+    #[arg(long, value_name = "TIME", requires = "at")]
+    not_after: Option<String>,
     #[command(flatten)]
     cloud: cloud::Args,
 }
@@ -82,6 +91,14 @@ async fn run(args: &Args, login: &Login) -> anyhow::Result<bool> {
     if let Some(hours) = args.keep_hours {
         upgrade["keep_hours"] = hours.into();
     }
+    if args.in_window {
+        upgrade["window"] = true.into();
+    }
+    for (key, time) in [("not_before", &args.at), ("not_after", &args.not_after)] {
+        if let Some(time) = time {
+            upgrade[key] = time.as_str().into();
+        }
+    }
     let (code, answer) =
         client.post(&format!("/instances/{id}/upgrades"), &json!({"upgrade": upgrade})).await?;
     let upgrade = &answer["upgrade"];
@@ -92,6 +109,9 @@ async fn run(args: &Args, login: &Login) -> anyhow::Result<bool> {
             println!("{} to {}, task {task}", text(&upgrade["from"]), text(&upgrade["to"]));
             if let Some(way) = way(upgrade) {
                 println!("{way}");
+            }
+            if let Some(starts) = upgrade["starts"].as_str() {
+                println!("begins at {starts}");
             }
             if !args.watch {
                 return Ok(true);
@@ -163,6 +183,9 @@ fn foretell(seen: &Value) -> bool {
             text(&finding["why"]),
             text(&finding["remedy"])
         );
+    }
+    if let Some(starts) = seen["starts"].as_str() {
+        println!("would begin at {starts}");
     }
     let possible = seen["possible"] == true;
     println!("{}: {}", if possible { "possible" } else { "not possible" }, text(&seen["why"]));

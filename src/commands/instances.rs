@@ -7,21 +7,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use uuid::Uuid;
 
 use crate::commands::quotas::reserve;
-use crate::commands::{Commands, Error, accounts};
+use crate::commands::{Commands, Error, accounts, once};
 use crate::db::acceptances::{self, Begin};
 use crate::db::known::Catalogue;
-use crate::db::{self, Conn, events, generations, hosts, instances, quotas, tasks};
+use crate::db::once::Marked;
+use crate::db::{self, Conn, events, generations, hosts, instances, policies, quotas, tasks, windows};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::{Datastore, DatastoreVersion, RuntimeKind};
 use crate::domain::flavor::Flavor;
 use crate::domain::ids::{FlavorId, GenerationId, HostId, InstanceId, TaskId};
 use crate::domain::instance::{Instance, InstanceEvent, InstanceState};
+use crate::domain::once::Once;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::question::{CaughtUp, QuestionKind};
 use crate::domain::quota::{Quota, Usage};
 use crate::domain::refusal::Refusal;
 use crate::domain::task::{CreatePlan, DeletePlan, Plan, Progress, Task, TaskEvent};
 use crate::domain::tenant::{NewDatabase, NewUser};
+use crate::domain::timing::Timing;
 use crate::domain::upgrade::not_ready;
 
 /// The largest volume, in GB.
@@ -44,6 +47,8 @@ pub struct CreateInstance {
     pub databases: Vec<NewDatabase>,
     /// The users to make.
     pub users: Vec<NewUser>,
+    /// The key under which it is made once.
+    pub once: Option<Once>,
 }
 
 /// Finds an instance that exists for `caller`.
@@ -103,7 +108,23 @@ impl Commands {
     /// # Errors
     /// A refusal: 400 for values, 403 by role, 404 for a datastore, 413 for a size or a full host.
     pub async fn create_instance(&self, caller: &Caller, request: CreateInstance) -> Result<Instance, Error> {
-        allow(caller, Rule::InstanceCreate)?;
+        let once = request.once.clone();
+        if let Some(before) = self.made_before(caller, Rule::InstanceCreate, once.as_ref()).await? {
+            return self.made_by(before).await;
+        }
+        match self.accept_creation(caller, request).await {
+            // The same request may have been accepted since: what it took is no reason to refuse this one.
+            Err(Error::Refused(refusal)) if once.is_some() => {
+                match self.made_before(caller, Rule::InstanceCreate, once.as_ref()).await? {
+                    Some(before) => self.made_by(before).await,
+                    None => Err(Error::Refused(refusal)),
+                }
+            }
+            done => done,
+        }
+    }
+
+    async fn accept_creation(&self, caller: &Caller, request: CreateInstance) -> Result<Instance, Error> {
         let (id, generation, task) =
             (InstanceId(Uuid::new_v4()), GenerationId(Uuid::new_v4()), TaskId(Uuid::now_v7()));
         let users = serde_json::to_string(&request.users).map_err(|e| Error::Inconsistent(e.to_string()))?;
@@ -117,6 +138,7 @@ impl Commands {
                 generation,
                 databases: request.databases.clone(),
             }),
+            key: self.marked(caller, request.once.as_ref()),
             request,
             quota: self.quota,
             id,
@@ -143,7 +165,9 @@ impl Commands {
             Err(error) => Err(error),
         };
         let accepted = self.heard(task, id, accepted).await?;
-        tracing::info!(task.id = %task, instance.id = %id, "creation accepted");
+        if accepted.id == id {
+            tracing::info!(task.id = %task, instance.id = %id, "creation accepted");
+        }
         Ok(accepted)
     }
 
@@ -191,6 +215,9 @@ impl Commands {
                     }
                     Some(_) => return Err(not_ready(&instance).into()),
                     None => {
+                        withdraw_planned(conn, &caller, &instance)?;
+                        windows::drop_own(conn, id)?;
+                        policies::drop_own(conn, id)?;
                         let held = generations::of_instance(conn, id)?;
                         let plan = Plan::Delete(DeletePlan {
                             form: 1,
@@ -206,6 +233,8 @@ impl Commands {
                                 plan: &plan,
                                 secrets: None,
                                 claims: &[(id, tasks::Claim::Subject)],
+                                timing: Timing::Now,
+                                starts: None,
                             },
                         )?;
                         delete
@@ -279,6 +308,7 @@ impl Commands {
 struct Creation {
     caller: Caller,
     request: CreateInstance,
+    key: Option<Marked>,
     quota: Quota,
     id: InstanceId,
     generation: GenerationId,
@@ -302,7 +332,10 @@ impl Creation {
     fn alone(&self, conn: &mut Conn) -> Result<Option<Instance>, Error> {
         for tried in [false, true, true] {
             let decided = self.decide(conn)?;
-            if decided.limited || self.quota != Quota::NONE || decided.version.runtime == RuntimeKind::Process
+            if decided.limited
+                || self.key.is_some()
+                || self.quota != Quota::NONE
+                || decided.version.runtime == RuntimeKind::Process
             {
                 return Ok(None);
             }
@@ -314,8 +347,12 @@ impl Creation {
         Err(db::Error::Stale("the catalogue").into())
     }
 
-    /// Accepts it with the quota's count and the account, in the transaction around it.
+    /// Accepts it with its key, the quota's count and the account, in the transaction around it; gives what the same
+    /// request with the same key has made before.
     fn with_others(&self, conn: &mut Conn, tried: bool) -> Result<Instance, Error> {
+        if let Some(before) = once::take(conn, self.key.as_ref(), self.task)? {
+            return once::made(conn, before);
+        }
         let decided = self.decide(conn)?;
         let more = Usage::of_instance(self.request.volume_gb, decided.flavor.ram_mb);
         reserve(conn, &self.caller.project, self.quota, &more)?;
@@ -403,6 +440,17 @@ fn decide(conn: &mut Conn, task: &Task, event: TaskEvent, instance: &Instance) -
     let next: Progress = task.progress.after(task.kind(), event).map_err(|_| not_ready(instance))?;
     tasks::advance(conn, task, next, std::time::Duration::ZERO)?;
     Ok(())
+}
+
+/// Ends the upgrade that is planned for an instance which is deleted.
+fn withdraw_planned(conn: &mut Conn, caller: &Caller, instance: &Instance) -> Result<(), Error> {
+    let Some(planned) = tasks::planned(conn, instance.id)? else { return Ok(()) };
+    let Some(mut task) = tasks::lock(conn, planned)? else { return Ok(()) };
+    // Another has ended it since.
+    let Ok(next) = task.progress.after(task.kind(), TaskEvent::Withdrawn) else { return Ok(()) };
+    task.reason = Some("The instance was deleted before the upgrade began.".to_owned());
+    tasks::advance(conn, &task, next, std::time::Duration::ZERO)?;
+    note(conn, caller, instance, Some(planned), "upgrade_withdrawn")
 }
 
 /// Inserts a task; a claim that is another's is the refusal of a busy instance.

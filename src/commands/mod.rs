@@ -4,13 +4,16 @@
 pub mod accounts;
 pub mod instances;
 pub mod maintenance;
+pub mod once;
 pub mod paths;
+pub mod policies;
 pub mod questions;
 pub mod quotas;
 pub mod simulations;
 pub mod switches;
 pub mod tasks;
 pub mod upgrades;
+pub mod windows;
 
 use std::time::{Duration, Instant};
 

@@ -1,21 +1,25 @@
 //! Accepting an upgrade of the same instance: Trove's PATCH, and our own route.
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::commands::instances::{note, visible};
-use crate::commands::{Commands, Error};
+use crate::commands::{Commands, Error, once};
 use crate::db::known::{self, Catalogue};
-use crate::db::{self, Conn, generations, instances, tasks};
+use crate::db::once::Marked;
+use crate::db::switches::{self, Accept, Around};
+use crate::db::{self, Conn, instances, windows};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::DatastoreVersion;
 use crate::domain::hops::{Hop, MOST_HOPS, Reach};
 use crate::domain::ids::{GenerationId, InstanceId, TaskId};
-use crate::domain::instance::{Instance, InstanceEvent};
+use crate::domain::instance::Instance;
+use crate::domain::once::Once;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::question::QuestionKind;
 use crate::domain::refusal::Refusal;
-use crate::domain::switch::{FORM, Known, Look, Looked, NextHop, SwitchPlan, Wishes, ways};
-use crate::domain::task::Plan;
+use crate::domain::switch::{Look, Looked, SwitchPlan, Wishes, ways};
+use crate::domain::timing::Timing;
 use crate::domain::upgrade::not_ready;
 
 /// A parsed request to upgrade the same instance.
@@ -29,6 +33,10 @@ pub struct SwitchRequest {
     pub far: bool,
     /// The instance's new name, where the request gives it one, too.
     pub rename: Option<String>,
+    /// When it begins.
+    pub timing: Timing,
+    /// The key under which it is made once.
+    pub once: Option<Once>,
 }
 
 /// What an upgrade would be, and what it would meet.
@@ -43,6 +51,8 @@ pub struct DryRun {
     /// What stands in the way of each strategy that is allowed for the first hop, in the order in which they are tried.
     /// What the servers of later hops will say cannot be asked yet.
     pub looked: Looked,
+    /// When it would begin; at once for `None`.
+    pub starts: Option<DateTime<Utc>>,
 }
 
 /// What an acceptance makes; the same however often it is tried.
@@ -51,6 +61,18 @@ struct Ids {
     task: TaskId,
     /// A candidate for each hop that a way may have, with its secret.
     candidates: Vec<(GenerationId, String)>,
+    /// The request's key.
+    key: Option<Marked>,
+}
+
+/// What an acceptance led to.
+enum Accepted {
+    /// Its task.
+    New,
+    /// The task that the same request with the same key has made before.
+    Before(TaskId),
+    /// The instance has that version already.
+    Nothing,
 }
 
 impl Commands {
@@ -66,6 +88,28 @@ impl Commands {
         id: InstanceId,
         request: SwitchRequest,
     ) -> Result<Option<TaskId>, Error> {
+        let once = request.once.clone();
+        if let Some(once) = &once
+            && let Some(task) = self.made_before(caller, Rule::InstanceUpdate, Some(once)).await?
+        {
+            return Ok(Some(task));
+        }
+        match self.accept_upgrade(caller, id, request).await {
+            // The same request may have been accepted since: what it changed is no reason to refuse this one.
+            Err(Error::Refused(refusal)) if once.is_some() => {
+                let before = self.made_before(caller, Rule::InstanceUpdate, once.as_ref()).await?;
+                before.map(Some).ok_or(Error::Refused(refusal))
+            }
+            done => done,
+        }
+    }
+
+    async fn accept_upgrade(
+        &self,
+        caller: &Caller,
+        id: InstanceId,
+        request: SwitchRequest,
+    ) -> Result<Option<TaskId>, Error> {
         let found = self.db.read(move |conn| instances::find(conn, id)).await?;
         self.simulated_acceptance(&visible(found, caller, id)?).await?;
         let most = if request.far { MOST_HOPS } else { 1 };
@@ -75,19 +119,24 @@ impl Commands {
                 Ok((generation, self.new_service_secret(generation)?))
             })
             .collect();
-        let ids = Ids { task: TaskId(Uuid::now_v7()), candidates: candidates? };
+        let key = self.marked(caller, request.once.as_ref());
+        let ids = Ids { task: TaskId(Uuid::now_v7()), candidates: candidates?, key };
         let task = ids.task;
         let caller = caller.clone();
         let accepted = self.db.transact(move |conn| accept(conn, &caller, id, &request, &ids)).await;
-        let (done, is_new) = match accepted {
-            Ok((instance, is_new)) => (Ok(instance), is_new),
-            Err(error) => (Err(error), true),
+        let (done, accepted) = match accepted {
+            Ok((instance, accepted)) => (Ok(instance), accepted),
+            Err(error) => (Err(error), Accepted::New),
         };
         self.heard(task, id, done).await?;
-        if is_new {
-            tracing::info!(task.id = %task, instance.id = %id, "upgrade of the same instance accepted");
+        match accepted {
+            Accepted::New => {
+                tracing::info!(task.id = %task, instance.id = %id, "upgrade of the same instance accepted");
+                Ok(Some(task))
+            }
+            Accepted::Before(task) => Ok(Some(task)),
+            Accepted::Nothing => Ok(None),
         }
-        Ok(is_new.then_some(task))
     }
 }
 
@@ -115,41 +164,45 @@ impl Commands {
                     let field = "upgrade['datastore_version']";
                     return Err(Refusal::invalid(field, "is the version that the instance has").into());
                 }
-                let hops = decide(conn, &instance, &catalogue, &target, &request)?;
-                Ok::<_, Error>((instance, target, hops))
+                let starts = starts(conn, &instance, request.timing)?;
+                let hops = decide(conn, &instance, &target, &request, starts)?;
+                Ok::<_, Error>((instance, target, hops, starts))
             })
             .await;
-        let (instance, to, hops) = decided?;
+        let (instance, to, hops, starts) = decided?;
         let first = hops.first().ok_or_else(|| Error::Inconsistent("a way without a hop".to_owned()))?;
         let look = Look { number: first.to.number.clone(), strategies: first.allowed.clone() };
         let about = serde_json::to_value(look).map_err(|e| Error::Inconsistent(e.to_string()))?;
         let looked = self.ask_about(&instance, QuestionKind::PreCheck, about).await?;
         let stops = hops.into_iter().map(|hop| hop.to).collect();
-        Ok(DryRun { from: instance.shown_version().clone(), to, stops, looked })
+        Ok(DryRun { from: instance.shown_version().clone(), to, stops, looked, starts })
     }
 }
 
-/// The hops by which the instance may go to the target now.
+/// When an upgrade of the instance begins; at once for `None`.
+fn starts(conn: &mut Conn, instance: &Instance, timing: Timing) -> Result<Option<DateTime<Utc>>, Error> {
+    if timing == Timing::Now {
+        return Ok(None);
+    }
+    let (window, _) = windows::of(conn, &instance.project, Some(instance.id))?;
+    Ok(timing.starts(&window, windows::now(conn)?))
+}
+
+/// The hops by which the instance may go to the target, as far as can be known now.
 fn decide(
     conn: &mut Conn,
     instance: &Instance,
-    catalogue: &Catalogue,
     target: &DatastoreVersion,
     request: &SwitchRequest,
+    starts: Option<DateTime<Utc>>,
 ) -> Result<Vec<Hop>, Error> {
     if !target.active {
         return Err(Refusal::Invalid(format!("Datastore version '{}' is not active.", target.name)).into());
     }
-    let kept = generations::retired(conn, instance.id)?.filter(|kept| !kept.is_over);
-    let known = Known {
-        instance,
-        busy: tasks::is_claimed(conn, instance.id)?,
-        retired_until: kept.map(|kept| kept.until),
-        paths: &catalogue.paths,
-    };
-    let runs = |version: &DatastoreVersion| catalogue.runs(&instance.host, version);
+    let around = Around::read(conn, instance.id)?;
+    let runs = |version: &DatastoreVersion| around.runs(instance, version);
     let reach = if request.far { Reach::Several(&runs) } else { Reach::One };
-    let hops = ways(known, target, &request.wishes, reach)?;
+    let hops = ways(around.known(instance, starts), target, &request.wishes, reach)?;
     if !runs(target) {
         return Err(
             Refusal::Unavailable(format!("The instance's host cannot run {}.", target.title())).into()
@@ -158,14 +211,18 @@ fn decide(
     Ok(hops)
 }
 
-/// Decides and writes; whether there is a task.
+/// Decides and writes.
 fn accept(
     conn: &mut Conn,
     caller: &Caller,
     id: InstanceId,
     request: &SwitchRequest,
     ids: &Ids,
-) -> Result<(Instance, bool), Error> {
+) -> Result<(Instance, Accepted), Error> {
+    // First of all: who waits for the key holds nothing that others wait for.
+    if let Some(before) = once::take(conn, ids.key.as_ref(), ids.task)? {
+        return Ok((visible(instances::find(conn, id)?, caller, id)?, Accepted::Before(before)));
+    }
     let mut instance = visible(instances::lock(conn, id)?, caller, id)?;
     allow(caller, Rule::InstanceUpdate)?;
     let catalogue = known::now(conn)?;
@@ -179,59 +236,29 @@ fn accept(
             instances::save(conn, &instance)?;
             note(conn, caller, &instance, None, "renamed")?;
         }
-        return Ok((instance, false));
+        if let Some(key) = &ids.key {
+            db::once::give_back(conn, key)?;
+        }
+        return Ok((instance, Accepted::Nothing));
     }
-    let hops = decide(conn, &instance, &catalogue, &target, request)?;
+    let starts = starts(conn, &instance, request.timing)?;
+    let hops = decide(conn, &instance, &target, request, starts)?;
     let running = instance.running.clone().ok_or_else(|| not_ready(&instance))?;
-    let mut way = hops.into_iter().zip(&ids.candidates);
-    let (first, (generation, secret)) =
-        way.next().ok_or_else(|| Error::Inconsistent("a way without a hop".to_owned()))?;
-    let (rest, secrets): (Vec<NextHop>, Vec<&String>) = way
-        .map(|(hop, (new, secret))| {
-            let to_title = hop.to.title();
-            (NextHop { new: *new, to: hop.to.id, to_title, allowed: hop.allowed }, secret)
-        })
-        .unzip();
-    // The secrets of later candidates are sealed, and go with the task's end.
-    let secrets = match &rest[..] {
-        [] => None,
-        _more => Some(serde_json::to_string(&secrets).map_err(|e| Error::Inconsistent(e.to_string()))?),
-    };
-    generations::insert_candidate(conn, *generation, id, &instance.host, first.to.id, secret)?;
-    let plan = Plan::Switch(SwitchPlan {
-        form: FORM,
-        instance: id,
-        old: running.generation,
-        new: *generation,
-        from: running.version.id,
-        to: first.to.id,
-        from_title: running.version.title(),
-        to_title: first.to.title(),
-        allowed: first.allowed,
-        strategy: None,
-        why: None,
-        keep_hours: request.wishes.keep_hours,
-        drop_retired: request.wishes.drop_retired,
-        passed: Vec::new(),
-        rest,
-    });
-    let new = tasks::New {
-        id: ids.task,
-        project: &instance.project,
-        host: &instance.host,
-        plan: &plan,
-        secrets: secrets.as_deref(),
-        claims: &[(id, tasks::Claim::Subject)],
-    };
-    if !tasks::insert(conn, &new)? {
+    let secrets = ids.candidates.iter().take(hops.len()).map(|(_, secret)| secret.clone()).collect();
+    let candidates = ids.candidates.iter().map(|(new, _)| *new);
+    let plan = SwitchPlan::new(id, &running, hops, candidates, &request.wishes)
+        .ok_or_else(|| Error::Inconsistent("a way without a hop".to_owned()))?;
+    if starts.is_some() && request.rename.is_some() {
+        instances::save(conn, &instance)?;
+        instance = instances::find(conn, id)?.ok_or(db::Error::Stale("the instance"))?;
+    }
+    let new = Accept { task: ids.task, plan, secrets, timing: request.timing, starts, actor: &caller.user };
+    if !switches::accept(conn, &mut instance, new)? {
         // Its row is locked: a claim can only have come before it was.
         return Err(not_ready(&instance).into());
     }
-    instance.state = instance.state.after(InstanceEvent::SwitchAccepted).map_err(|_| not_ready(&instance))?;
-    instances::save(conn, &instance)?;
-    note(conn, caller, &instance, Some(ids.task), "upgrade_accepted")?;
     let instance = instances::find(conn, id)?.ok_or(db::Error::Stale("the instance"))?;
-    Ok((instance, true))
+    Ok((instance, Accepted::New))
 }
 
 /// The version that is meant: by id, or by name in the instance's own datastore.

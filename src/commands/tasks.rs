@@ -2,13 +2,14 @@
 //! leads one on that is stuck.
 
 use crate::commands::Error;
-use crate::db::{Db, endpoints, events, generations, instances, tasks};
+use crate::db::{Conn, Db, endpoints, events, generations, instances, switches, tasks, windows};
 use crate::domain::caller::Caller;
 use crate::domain::ids::TaskId;
 use crate::domain::instance::{Fault, Instance, InstanceEvent};
 use crate::domain::policy::{Rule, allow};
 use crate::domain::refusal::Refusal;
 use crate::domain::task::{Phase, Progress, StepRecord, Task, TaskEvent, TaskKind, TaskState};
+use crate::domain::timing::Timing;
 
 /// Has a task end before its one-way point: its steps are undone. `Ok` also when that was asked before.
 ///
@@ -29,6 +30,13 @@ pub async fn cancel(db: &Db, caller: &Caller, id: TaskId) -> Result<Task, Error>
             Progress::At(phase, _) if phase.can_cancel(kind) => {
                 tasks::ask_to_cancel(conn, id)?;
                 task.cancel_asked = true;
+            }
+            // It has changed nothing: nothing is undone.
+            Progress::Deferred => {
+                let next = task.progress.after(kind, TaskEvent::Withdrawn);
+                let next = next.map_err(|_| too_late("it has begun"))?;
+                tasks::advance(conn, &task, next, std::time::Duration::ZERO)?;
+                task.progress = next;
             }
             Progress::Scheduled if kind.switches() => {
                 let next = task.progress.after(kind, TaskEvent::AbandonAccepted);
@@ -62,6 +70,61 @@ pub async fn cancel(db: &Db, caller: &Caller, id: TaskId) -> Result<Task, Error>
             },
         )?;
         Ok(task)
+    })
+    .await
+}
+
+/// An upgrade that was accepted for later with its instance, both locked, in the order in which everybody locks them.
+fn lock_deferred(conn: &mut Conn, caller: &Caller, id: TaskId) -> Result<(Task, Instance), Error> {
+    let missing = || Refusal::NotFound { what: id.to_string() };
+    let seen = tasks::find(conn, id)?.filter(|task| caller.sees(&task.project)).ok_or_else(missing)?;
+    let instance = instances::lock(conn, seen.plan.subject())?;
+    let task = tasks::lock(conn, id)?.ok_or_else(missing)?;
+    let begun =
+        |why: &str| Refusal::TooLate { what: format!("Task {id} does not wait for its time: {why}.") };
+    match (task.progress, instance) {
+        (Progress::Deferred, Some(instance)) => Ok((task, instance)),
+        (Progress::Deferred, None) => Err(begun("its instance is gone").into()),
+        (Progress::Ended(state), _) => Err(begun(&format!("it has {}", state.as_str())).into()),
+        (Progress::Scheduled | Progress::At(_, _) | Progress::Verifying | Progress::NeedsOperator, _) => {
+            Err(begun("it has begun").into())
+        }
+    }
+}
+
+/// Has an upgrade that was accepted for later begin at another time; at once for [`Timing::Now`].
+///
+/// # Errors
+/// A refusal: 403 by role, 404, 409 for one that has begun or ended, and what an upgrade that begins then is refused for.
+pub async fn reschedule(db: &Db, caller: &Caller, id: TaskId, timing: Timing) -> Result<Task, Error> {
+    allow(caller, Rule::InstanceUpdate)?;
+    let caller = caller.clone();
+    db.transact(move |conn| {
+        let (task, mut instance) = lock_deferred(conn, &caller, id)?;
+        let (window, _) = windows::of(conn, &instance.project, Some(instance.id))?;
+        match timing.starts(&window, windows::now(conn)?) {
+            None => switches::start(conn, &mut instance, &task, &caller.user)??,
+            Some(starts) => {
+                // What an upgrade that runs meanwhile does to the instance is seen when it begins.
+                if !tasks::is_claimed(conn, instance.id)? {
+                    switches::look_again(conn, &instance, &task, Some(starts))??;
+                }
+                tasks::postpone(conn, &task, timing, starts, starts)?;
+                let data = serde_json::json!({"when": timing.as_str(), "starts": starts});
+                events::record(
+                    conn,
+                    &events::Event {
+                        project: &task.project,
+                        instance: Some(instance.id),
+                        task: Some(id),
+                        actor: &caller.user,
+                        what: "upgrade_moved",
+                        data,
+                    },
+                )?;
+            }
+        }
+        Ok(tasks::find(conn, id)?.unwrap_or(task))
     })
     .await
 }

@@ -7,15 +7,17 @@ use uuid::Uuid;
 
 use crate::commands::instances::address;
 use crate::commands::quotas::reserve;
-use crate::commands::{Commands, Error, accounts};
+use crate::commands::{Commands, Error, accounts, once};
 use crate::db::acceptances::{self, Begin};
 use crate::db::instances::ToUpgrade;
 use crate::db::known::{self, Catalogue};
+use crate::db::once::Marked;
 use crate::db::{self, Conn, instances};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::{DatastoreVersion, RuntimeKind};
 use crate::domain::ids::{GenerationId, InstanceId, TaskId};
 use crate::domain::instance::{Instance, InstanceEvent, InstanceState};
+use crate::domain::once::Once;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::question::{Blocker, QuestionKind};
 use crate::domain::quota::{Quota, Usage};
@@ -30,6 +32,8 @@ pub struct UpgradeRequest {
     pub datastore_type: String,
     /// The target's version: a name or an id.
     pub datastore_version: String,
+    /// The key under which it is made once.
+    pub once: Option<Once>,
 }
 
 /// What an acceptance was decided by.
@@ -47,6 +51,7 @@ struct Ids {
     generation: GenerationId,
     task: TaskId,
     service_secret: String,
+    key: Option<Marked>,
 }
 
 /// What one look at the source led to.
@@ -72,8 +77,33 @@ impl Commands {
         id: InstanceId,
         request: &UpgradeRequest,
     ) -> Result<Instance, Error> {
+        let Some(once) = &request.once else { return self.accept_replica(caller, id, request, None).await };
+        if let Some(before) = self.made_before(caller, Rule::InstanceAction, Some(once)).await? {
+            return self.made_by(before).await;
+        }
+        let key = self.marked(caller, Some(once));
+        match self.accept_replica(caller, id, request, key).await {
+            // The same request may have been accepted since: what it changed is no reason to refuse this one.
+            Err(Error::Refused(refusal)) => {
+                match self.made_before(caller, Rule::InstanceAction, Some(once)).await? {
+                    Some(before) => self.made_by(before).await,
+                    None => Err(Error::Refused(refusal)),
+                }
+            }
+            done => done,
+        }
+    }
+
+    async fn accept_replica(
+        &self,
+        caller: &Caller,
+        id: InstanceId,
+        request: &UpgradeRequest,
+        key: Option<Marked>,
+    ) -> Result<Instance, Error> {
         let generation = GenerationId(Uuid::new_v4());
         let ids = Ids {
+            key,
             instance: InstanceId(Uuid::new_v4()),
             generation,
             task: TaskId(Uuid::now_v7()),
@@ -103,6 +133,9 @@ impl Commands {
         let accepted = self
             .db
             .transact(move |conn| {
+                if let Some(before) = once::take(conn, again.key.as_ref(), again.task)? {
+                    return once::made(conn, before);
+                }
                 let decided = decide(conn, &caller, id, &request, &again)?;
                 let source = &decided.asked.instance;
                 let more = Usage::of_instance(source.volume_gb, source.flavor.ram_mb);
@@ -113,7 +146,9 @@ impl Commands {
             })
             .await;
         let accepted = self.heard(ids.task, ids.instance, accepted).await?;
-        tracing::info!(task.id = %ids.task, instance.id = %id, "upgrade accepted");
+        if accepted.id == ids.instance {
+            tracing::info!(task.id = %ids.task, instance.id = %id, "upgrade accepted");
+        }
         Ok(accepted)
     }
 }
@@ -130,7 +165,11 @@ fn look(
     for tried in [false, true, true] {
         let decided = decide(conn, caller, id, request, ids)?;
         let ToUpgrade { instance, limited, rehearsed, .. } = &decided.asked;
-        if instance.wanted.runtime != RuntimeKind::Simulated || *rehearsed || *limited || quota != Quota::NONE
+        if instance.wanted.runtime != RuntimeKind::Simulated
+            || ids.key.is_some()
+            || *rehearsed
+            || *limited
+            || quota != Quota::NONE
         {
             return Ok(Looked::AskFirst(Box::new(decided)));
         }
@@ -193,6 +232,9 @@ fn decide(
     let source = &asked.instance;
     let has_upgrades = catalogue.has_upgrades(source.shown_version());
     upgrade::replica_path(source, asked.busy, has_upgrades, &target, &catalogue.paths)?;
+    if let Some(task) = asked.planned {
+        return Err(Refusal::UpgradePlanned { id, task }.into());
+    }
     if !catalogue.runs(&source.host, &target) {
         return Err(
             Refusal::Unavailable(format!("The instance's host cannot run {}.", target.title())).into()

@@ -8,7 +8,7 @@ use crate::db::{Conn, Error};
 /// How much there is.
 #[derive(Clone, Debug, Default)]
 pub struct Census {
-    /// Tasks that have not ended: kind, state, how many.
+    /// Tasks that have not ended: kind, state, how many; `planned` are those that are scheduled for later.
     pub tasks: Vec<(String, String, i64)>,
     /// Seconds that the oldest task that could run has waited.
     pub oldest_due: f64,
@@ -45,8 +45,10 @@ struct Ages {
 pub fn take(conn: &mut Conn) -> Result<Census, Error> {
     let doing = "count for the metrics";
     let mut count = |sql: &str| diesel::sql_query(sql).load::<Counted>(conn).map_err(Error::query(doing));
-    let tasks =
-        count("select kind, state, count(*) as n from tasks where ended_at is null group by kind, state")?;
+    let tasks = count(
+        "select kind, case when deferred then 'planned' else state end as state, count(*) as n from tasks \
+             where ended_at is null group by 1, 2",
+    )?;
     let instances = count(
         "select '' as kind, state, count(*) as n from instances where deleted_at is null group by state",
     )?;

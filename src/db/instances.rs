@@ -11,7 +11,7 @@ use crate::db::known::Catalogue;
 use crate::db::schema::instances;
 use crate::db::statement::{self, statement};
 use crate::db::{Conn, Error, known};
-use crate::domain::ids::{FlavorId, GenerationId, HostId, InstanceId, ProjectId, VersionId};
+use crate::domain::ids::{FlavorId, GenerationId, HostId, InstanceId, ProjectId, TaskId, VersionId};
 use crate::domain::instance::{Fault, Instance, InstanceState, Running, Seen};
 use crate::domain::simulation::ACCEPT;
 
@@ -101,11 +101,12 @@ statement! {
 
 statement! {
     /// One instance, and what else the acceptance of an upgrade depends on.
-    FindToUpgrade { id: Uuid, accept: &'static str } -> (Columns, (Bool, Bool, Bool));
+    FindToUpgrade { id: Uuid, accept: &'static str } -> (Columns, (Bool, Bool, Bool, Nullable<SqlUuid>));
     { SELECT }
     { ", exists (select from task_instances t where t.instance_id = i.id and t.live), \
        exists (select from simulations s where s.instance_id = i.id and s.step = " } [accept as Text]
-    { "), exists (select from quotas q where q.project_id = i.project_id)" }
+    { "), exists (select from quotas q where q.project_id = i.project_id), \
+       (select t.task_id from task_instances t where t.instance_id = i.id and t.planned)" }
     { FROM } { "where i.deleted_at is null and i.id = " } [id as SqlUuid]
 }
 
@@ -177,6 +178,8 @@ pub struct ToUpgrade {
     pub catalogue: Arc<Catalogue>,
     /// Whether a live task has claimed it.
     pub busy: bool,
+    /// The upgrade of it that is accepted for later.
+    pub planned: Option<TaskId>,
     /// Whether an operator asked for something to happen at the acceptance.
     pub rehearsed: bool,
     /// Whether an operator set limits of its project.
@@ -189,12 +192,13 @@ pub struct ToUpgrade {
 /// The store's.
 pub fn find_to_upgrade(conn: &mut Conn, id: InstanceId) -> Result<Option<ToUpgrade>, Error> {
     let found = FindToUpgrade { id: id.0, accept: ACCEPT }
-        .get_result::<(Row, (bool, bool, bool))>(conn)
+        .get_result::<(Row, (bool, bool, bool, Option<Uuid>))>(conn)
         .optional()
         .map_err(Error::query("read an instance to upgrade"))?;
-    let Some((row, (busy, rehearsed, limited))) = found else { return Ok(None) };
+    let Some((row, (busy, rehearsed, limited, planned))) = found else { return Ok(None) };
     let catalogue = known::at(conn, row.catalogue)?;
-    Ok(Some(ToUpgrade { instance: instance(row, &catalogue)?, catalogue, busy, rehearsed, limited }))
+    let planned = planned.map(TaskId);
+    Ok(Some(ToUpgrade { instance: instance(row, &catalogue)?, catalogue, busy, planned, rehearsed, limited }))
 }
 
 /// The texts of the statements that show an instance, list a page, and read an instance to upgrade, with `$1` and so on

@@ -17,6 +17,7 @@ use crate::domain::datastore::{Datastore, DatastoreVersion};
 use crate::domain::flavor::Flavor;
 use crate::domain::ids::{FlavorId, HostId, VersionId};
 use crate::domain::matrix::Path;
+use crate::domain::minor::are_builds_of_one;
 
 /// Revisions that are remembered: the newest, and those that transactions under way may still see.
 const REMEMBERED: usize = 4;
@@ -68,11 +69,13 @@ impl Catalogue {
         })
     }
 
-    /// Whether any upgrade leads out of a version of the datastore of `version`.
+    /// Whether any upgrade leads out of a version of the datastore of `version`, but to a newer build of the same one.
     pub fn has_upgrades(&self, version: &DatastoreVersion) -> bool {
         self.paths.iter().any(|path| {
             path.enabled
-                && self.version(path.from).is_some_and(|from| from.datastore_id == version.datastore_id)
+                && self.version(path.from).is_some_and(|from| {
+                    from.datastore_id == version.datastore_id && !are_builds_of_one(from, &path.to)
+                })
         })
     }
 }

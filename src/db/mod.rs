@@ -15,8 +15,10 @@ pub mod instances;
 pub mod known;
 pub mod maintenance;
 pub mod notices;
+pub mod once;
 pub mod paths;
 pub mod pki;
+pub mod policies;
 mod pool;
 pub mod questions;
 pub mod quotas;
@@ -25,8 +27,10 @@ pub mod schema;
 pub mod simulated;
 pub mod simulations;
 mod statement;
+pub mod switches;
 pub mod tasks;
 mod threads;
+pub mod windows;
 
 use std::time::Duration;
 

@@ -60,11 +60,15 @@ diesel::table! {
         reason -> Nullable<Text>, operator_reason -> Nullable<Text>, not_before -> Timestamptz,
         lease_owner -> Nullable<Text>, lease_until -> Nullable<Timestamptz>, lease_generation -> BigInt,
         created_at -> Timestamptz, updated_at -> Timestamptz, ended_at -> Nullable<Timestamptz>,
-        cancel_asked -> Bool, report -> Jsonb, bytes -> Nullable<BigInt>,
+        cancel_asked -> Bool, report -> Jsonb, bytes -> Nullable<BigInt>, deferred -> Bool, asked_when -> Text,
+        asked_not_before -> Nullable<Timestamptz>, asked_not_after -> Nullable<Timestamptz>,
+        starts_at -> Nullable<Timestamptz>,
     }
 }
 diesel::table! {
-    task_instances (task_id, instance_id) { task_id -> Uuid, instance_id -> Uuid, role -> Text, live -> Bool, }
+    task_instances (task_id, instance_id) {
+        task_id -> Uuid, instance_id -> Uuid, role -> Text, live -> Bool, planned -> Bool,
+    }
 }
 diesel::table! {
     task_steps (id) {

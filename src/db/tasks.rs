@@ -17,6 +17,7 @@ use crate::db::{Conn, Error};
 use crate::domain::estimate::{self, Mark};
 use crate::domain::ids::{HostId, InstanceId, ProjectId, TaskId};
 use crate::domain::task::{Phase, Plan, Progress, Step, StepRecord, Task, TaskState};
+use crate::domain::timing::Timing;
 use crate::testing::{Defect, planted};
 
 #[derive(QueryableByName)]
@@ -53,13 +54,25 @@ struct Row {
     report: serde_json::Value,
     #[diesel(sql_type = Bool)]
     cancel_asked: bool,
+    #[diesel(sql_type = Bool)]
+    deferred: bool,
+    #[diesel(sql_type = Text)]
+    asked_when: String,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    asked_not_before: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    asked_not_after: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    starts_at: Option<DateTime<Utc>>,
 }
 
 const COLUMNS: &str = "t.id, t.project_id, t.state, t.phase, t.step, t.plan, t.secrets, t.attempts, t.redos, t.reason, \
-                       t.operator_reason, t.lease_generation, t.created_at, t.updated_at, t.report, t.cancel_asked";
+                       t.operator_reason, t.lease_generation, t.created_at, t.updated_at, t.report, t.cancel_asked, \
+                       t.deferred, t.asked_when, t.asked_not_before, t.asked_not_after, t.starts_at";
 
 fn into_domain(row: Row) -> Result<Task, Error> {
     let progress = match (row.state.parse()?, row.phase, row.step) {
+        (TaskState::Scheduled, _, _) if row.deferred => Progress::Deferred,
         (TaskState::Scheduled, _, _) => Progress::Scheduled,
         (TaskState::Running, Some(phase), Some(step)) => Progress::At(phase.parse()?, step.parse()?),
         (TaskState::Running, _, _) => return Err(Error::Broken(format!("task {} runs no step", row.id))),
@@ -86,6 +99,8 @@ fn into_domain(row: Row) -> Result<Task, Error> {
         updated_at: row.updated_at,
         report: row.report,
         cancel_asked: row.cancel_asked,
+        timing: Timing::of_row(&row.asked_when, row.asked_not_before.zip(row.asked_not_after))?,
+        starts: row.starts_at,
     })
 }
 
@@ -133,10 +148,14 @@ pub struct New<'a> {
     pub secrets: Option<&'a str>,
     /// The instances that it claims.
     pub claims: &'a [(InstanceId, Claim)],
+    /// When it was asked to begin.
+    pub timing: Timing,
+    /// When it begins, of one that is for later: until then it claims nothing, and is planned.
+    pub starts: Option<DateTime<Utc>>,
 }
 
-/// Inserts a task and claims its instances. `false` when another live task holds one of them: then the caller's
-/// transaction must end without a trace.
+/// Inserts a task and claims its instances, or is planned for them. `false` when another live task holds one of them, or
+/// another one is planned: then the caller's transaction must end without a trace.
 ///
 /// # Errors
 /// The store's.
@@ -152,15 +171,26 @@ pub fn insert(conn: &mut Conn, new: &New<'_>) -> Result<bool, Error> {
             tasks::state.eq(TaskState::Scheduled.as_str()),
             tasks::plan.eq(plan),
             tasks::secrets.eq(new.secrets),
+            tasks::deferred.eq(new.starts.is_some()),
+            tasks::asked_when.eq(new.timing.as_str()),
+            tasks::asked_not_before.eq(moments(new.timing).0),
+            tasks::asked_not_after.eq(moments(new.timing).1),
+            tasks::starts_at.eq(new.starts),
         ))
         .execute(conn)
         .map_err(Error::query(doing))?;
+    if let Some(starts) = new.starts {
+        wait_until(conn, new.id, starts)?;
+    }
     for (instance, claim) in new.claims {
-        // The conflict target is the partial index itself: only a live claim stands in the way.
-        let claimed = diesel::sql_query(
+        // The conflict target is the partial index itself: only a live claim stands in the way, or another plan.
+        let claimed = diesel::sql_query(if new.starts.is_some() {
+            "insert into task_instances (task_id, instance_id, role, live, planned) values ($1, $2, $3, false, true) \
+             on conflict (instance_id) where planned do nothing"
+        } else {
             "insert into task_instances (task_id, instance_id, role) values ($1, $2, $3) \
-             on conflict (instance_id) where live do nothing",
-        )
+             on conflict (instance_id) where live do nothing"
+        })
         .bind::<SqlUuid, _>(new.id.0)
         .bind::<SqlUuid, _>(instance.0)
         .bind::<Text, _>(claim.as_str())
@@ -171,6 +201,23 @@ pub fn insert(conn: &mut Conn, new: &New<'_>) -> Result<bool, Error> {
         }
     }
     Ok(true)
+}
+
+/// The two moments of a set time.
+const fn moments(timing: Timing) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
+    match timing {
+        Timing::Now | Timing::Window => (None, None),
+        Timing::At { not_before, not_after } => (Some(not_before), Some(not_after)),
+    }
+}
+
+/// Has nobody take the task up before that moment.
+fn wait_until(conn: &mut Conn, task: TaskId, at: DateTime<Utc>) -> Result<(), Error> {
+    diesel::update(tasks::table.find(task.0))
+        .set(tasks::not_before.eq(at))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("have a task wait"))
 }
 
 /// The live task that has claimed the instance, locked until the transaction ends.
@@ -250,7 +297,8 @@ pub fn last_step(conn: &mut Conn, id: TaskId) -> Result<Option<(Phase, Step)>, E
     found.map(|(phase, step)| Ok((phase.parse()?, step.parse()?))).transpose()
 }
 
-/// The project's tasks (every project's for `None`), or those of one instance, newest first; 1,000 at most.
+/// The project's tasks (every project's for `None`), or those of one instance, or in one state, newest first; 1,000 at
+/// most.
 ///
 /// # Errors
 /// The store's.
@@ -258,14 +306,16 @@ pub fn list(
     conn: &mut Conn,
     project: Option<&ProjectId>,
     instance: Option<InstanceId>,
+    state: Option<TaskState>,
 ) -> Result<Vec<Task>, Error> {
     diesel::sql_query(format!(
-        "select {COLUMNS} from tasks t where ($1 is null or t.project_id = $1) \
+        "select {COLUMNS} from tasks t where ($1 is null or t.project_id = $1) and ($3 is null or t.state = $3) \
          and ($2 is null or exists (select 1 from task_instances c where c.task_id = t.id and c.instance_id = $2)) \
          order by t.created_at desc, t.id desc limit 1000"
     ))
     .bind::<Nullable<Text>, _>(project.map(|p| p.as_str().to_owned()))
     .bind::<Nullable<SqlUuid>, _>(instance.map(|id| id.0))
+    .bind::<Nullable<Text>, _>(state.map(TaskState::as_str))
     .load::<Row>(conn)
     .map_err(Error::query("list tasks"))?
     .into_iter()
@@ -418,9 +468,11 @@ pub fn advance(conn: &mut Conn, task: &Task, to: Progress, wait: Duration) -> Re
     let (phase, step) = match to {
         Progress::At(phase, step) => (Some(phase.as_str()), Some(step.as_str())),
         // Where it is stuck is kept for the operator in task_steps.
-        Progress::Scheduled | Progress::Verifying | Progress::NeedsOperator | Progress::Ended(_) => {
-            (None, None)
-        }
+        Progress::Deferred
+        | Progress::Scheduled
+        | Progress::Verifying
+        | Progress::NeedsOperator
+        | Progress::Ended(_) => (None, None),
     };
     let same_step = task.progress == to;
     let state = to.state();
@@ -428,7 +480,7 @@ pub fn advance(conn: &mut Conn, task: &Task, to: Progress, wait: Duration) -> Re
         "update tasks set state = $2, phase = $3, step = $4, attempts = $5, redos = $6, reason = $7, \
          operator_reason = $8, secrets = $9, not_before = now() + $10 * interval '1 millisecond', \
          lease_owner = case when $11 then lease_owner end, lease_until = case when $11 then lease_until end, \
-         updated_at = now(), ended_at = case when $12 then now() end where id = $1",
+         updated_at = now(), ended_at = case when $12 then now() end, deferred = $13 where id = $1",
     )
     .bind::<SqlUuid, _>(task.id.0)
     .bind::<Text, _>(state.as_str())
@@ -443,15 +495,97 @@ pub fn advance(conn: &mut Conn, task: &Task, to: Progress, wait: Duration) -> Re
     // A lease goes on from step to step; it ends with a wait, a decision or an end.
     .bind::<Bool, _>(state == TaskState::Running && wait.is_zero())
     .bind::<Bool, _>(state.is_final())
+    .bind::<Bool, _>(to == Progress::Deferred)
     .execute(conn)
     .map_err(Error::query("move a task"))?;
     if state.is_final() {
         diesel::update(task_instances::table.filter(task_instances::task_id.eq(task.id.0)))
-            .set(task_instances::live.eq(false))
+            .set((task_instances::live.eq(false), task_instances::planned.eq(false)))
             .execute(conn)
             .map_err(Error::query("end a task's claims"))?;
     }
     Ok(())
+}
+
+/// The task that is planned for the instance.
+///
+/// # Errors
+/// The store's.
+pub fn planned(conn: &mut Conn, instance: InstanceId) -> Result<Option<TaskId>, Error> {
+    task_instances::table
+        .filter(task_instances::instance_id.eq(instance.0))
+        .filter(task_instances::planned)
+        .select(task_instances::task_id)
+        .first(conn)
+        .optional()
+        .map(|id| id.map(TaskId))
+        .map_err(Error::query("look whether an upgrade is planned"))
+}
+
+/// Postpones a task that is for later: it was asked for `timing` and begins at `starts`. It is looked at again at
+/// `again`, which is `starts` but for one that waits for its instance. The caller has locked the task.
+///
+/// # Errors
+/// The store's.
+pub fn postpone(
+    conn: &mut Conn,
+    task: &Task,
+    timing: Timing,
+    starts: DateTime<Utc>,
+    again: DateTime<Utc>,
+) -> Result<(), Error> {
+    diesel::update(tasks::table.find(task.id.0))
+        .set((
+            tasks::asked_when.eq(timing.as_str()),
+            tasks::asked_not_before.eq(moments(timing).0),
+            tasks::asked_not_after.eq(moments(timing).1),
+            tasks::starts_at.eq(starts),
+        ))
+        .execute(conn)
+        .map_err(Error::query("postpone a task"))?;
+    advance(conn, task, Progress::Deferred, Duration::ZERO)?;
+    wait_until(conn, task.id, again)
+}
+
+/// Has a task that was planned claim its instances: nobody else's live claim is on them.
+///
+/// # Errors
+/// The store's.
+pub fn claim(conn: &mut Conn, task: TaskId) -> Result<(), Error> {
+    diesel::update(task_instances::table.filter(task_instances::task_id.eq(task.0)))
+        .set((task_instances::live.eq(true), task_instances::planned.eq(false)))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("have a planned task claim its instance"))
+}
+
+/// The tasks that wait for a window of this project, or of this one instance of it, with their instances. Of the whole
+/// project those whose instance has a window of its own are left out.
+///
+/// # Errors
+/// The store's.
+pub fn wait_for_window(
+    conn: &mut Conn,
+    project: &ProjectId,
+    instance: Option<InstanceId>,
+) -> Result<Vec<TaskId>, Error> {
+    #[derive(QueryableByName)]
+    struct Waiting {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+    }
+    let found: Vec<Waiting> = diesel::sql_query(
+        "select t.id from tasks t join task_instances c on c.task_id = t.id and c.planned \
+         join instances i on i.id = c.instance_id \
+         where t.deferred and t.asked_when = 'window' and i.project_id = $1 \
+         and (c.instance_id = $2 or $2 is null \
+         and not exists (select from windows w where w.instance_id = c.instance_id)) order by t.id for update of t",
+    )
+    .bind::<Text, _>(project.as_str())
+    .bind::<Nullable<SqlUuid>, _>(instance.map(|id| id.0))
+    .load(conn)
+    .map_err(Error::query("read the tasks that wait for a window"))?;
+    Ok(found.into_iter().map(|row| TaskId(row.id)).collect())
 }
 
 /// Records that a step begins; gives the record's id. A record that was left open by a killed worker is closed.

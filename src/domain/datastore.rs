@@ -183,7 +183,7 @@ impl DatastoreVersion {
     /// Whether `answered`, a full version number, is of this version's series, by the number that was registered. The
     /// name does not tell: `10.4enc` is a 10.4. A version that is one build of its series, and named so, is no other.
     pub fn is_answered_by(&self, answered: &str) -> bool {
-        if self.name == self.number {
+        if self.name.starts_with(&self.number) {
             return self.number == answered;
         }
         self.engine.series(&self.number) == self.engine.series(answered)
@@ -240,6 +240,7 @@ mod tests {
             ("10.11", "10.11.19", "10.11.20", true),
             ("10.11", "10.11.19", "11.8.6", false),
             ("10.4enc", "10.4.34", "10.4.34", true),
+            ("10.4.33enc", "10.4.33", "10.4.34", false),
             ("10.11.18", "10.11.18", "10.11.18", true),
             ("10.11.18", "10.11.18", "10.11.19", false),
         ] {

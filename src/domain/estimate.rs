@@ -186,7 +186,8 @@ pub fn pace(
     let passed = records.len().saturating_sub(1);
     let percent = match progress {
         Progress::Ended(TaskState::Succeeded) => 100,
-        Progress::Scheduled
+        Progress::Deferred
+        | Progress::Scheduled
         | Progress::At(_, _)
         | Progress::Verifying
         | Progress::NeedsOperator
@@ -210,7 +211,11 @@ pub fn pace(
             });
             ends.min().filter(|_| !is_back)
         }
-        Progress::Scheduled | Progress::Verifying | Progress::NeedsOperator | Progress::Ended(_) => None,
+        Progress::Deferred
+        | Progress::Scheduled
+        | Progress::Verifying
+        | Progress::NeedsOperator
+        | Progress::Ended(_) => None,
     };
     // The next whole second: 0 is what is over.
     let eta = end.map(|end| ((end - now).num_milliseconds().max(0) + 999) / 1_000);
@@ -401,7 +406,7 @@ mod tests {
                     (Progress::At(phase, _), 2) => TaskEvent::Redo(kind.steps(phase)[0]),
                     (Progress::At(_, _), 3) => TaskEvent::AbandonAccepted,
                     (Progress::At(_, _), _) => TaskEvent::StepDone,
-                    (Progress::NeedsOperator | Progress::Ended(_), _) => break,
+                    (Progress::Deferred | Progress::NeedsOperator | Progress::Ended(_), _) => break,
                 };
                 let Ok(next) = progress.after(kind, event) else { continue };
                 if let Some(last) = marks.last_mut() {

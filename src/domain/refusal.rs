@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::ids::InstanceId;
+use crate::domain::ids::{InstanceId, TaskId};
 
 /// The kind of a refusal. The wire's status and fault name are one match in `api::error`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,18 @@ pub enum Refusal {
         /// Until when.
         until: DateTime<Utc>,
     },
+    /// An upgrade of it is accepted for later.
+    UpgradePlanned {
+        /// The instance.
+        id: InstanceId,
+        /// The upgrade's task.
+        task: TaskId,
+    },
+    /// Another request was made with the key before.
+    KeyOfAnother {
+        /// The key.
+        key: String,
+    },
     /// The task is past the point up to which it can be ended.
     TooLate {
         /// The task, or what was to be done with it.
@@ -128,6 +140,8 @@ impl Refusal {
             | Self::Replicating(_)
             | Self::NotSimulated(_)
             | Self::KeepsRetired { .. }
+            | Self::UpgradePlanned { .. }
+            | Self::KeyOfAnother { .. }
             | Self::Blocked(_) => Kind::Unprocessable,
             Self::TooLate { .. } => Kind::Conflict,
             Self::NoUpgrades { .. } => Kind::NotImplemented,
@@ -181,6 +195,16 @@ impl fmt::Display for Refusal {
                 "Instance {id} keeps the old server of its last upgrade until {}: wait, or say drop_retired.",
                 until.format("%Y-%m-%dT%H:%M:%SZ")
             ),
+            Self::UpgradePlanned { id, task } => write!(
+                f,
+                "Instance {id} has an upgrade that begins later, task {task}: move it, start it now, or cancel it."
+            ),
+            Self::KeyOfAnother { key } => {
+                write!(
+                    f,
+                    "The idempotency key '{key}' was given with another request before: take a new one."
+                )
+            }
             Self::TooLate { what } => write!(f, "{what}"),
             Self::OverQuota { resources } => {
                 let names: Vec<String> = resources.iter().map(|name| format!("'{name}'")).collect();

@@ -83,6 +83,7 @@ mod tests {
 
     use super::*;
     use crate::domain::ids::{InstanceId, ProjectId, TaskId, VersionId};
+    use crate::domain::timing::Timing;
 
     fn task(progress: Progress) -> Task {
         let plan = SwitchPlan {
@@ -117,6 +118,8 @@ mod tests {
             updated_at: chrono::DateTime::UNIX_EPOCH,
             report: serde_json::json!({}),
             cancel_asked: false,
+            timing: Timing::Now,
+            starts: None,
         }
     }
 

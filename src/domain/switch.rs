@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::datastore::{DatastoreVersion, UnknownWord};
 use crate::domain::hops::{Hop, Reach, hops};
-use crate::domain::ids::{GenerationId, InstanceId, VersionId};
-use crate::domain::instance::Instance;
+use crate::domain::ids::{GenerationId, InstanceId, TaskId, VersionId};
+use crate::domain::instance::{Instance, Running};
 use crate::domain::matrix::{Path, Way};
 use crate::domain::question::Finding;
 use crate::domain::refusal::Refusal;
@@ -138,6 +138,39 @@ pub struct SwitchPlan {
 }
 
 impl SwitchPlan {
+    /// The plan of an upgrade over these hops, each with its candidate; `None` without a hop.
+    pub fn new(
+        instance: InstanceId,
+        running: &Running,
+        hops: Vec<Hop>,
+        candidates: impl IntoIterator<Item = GenerationId>,
+        wishes: &Wishes,
+    ) -> Option<Self> {
+        let mut way = hops.into_iter().zip(candidates);
+        let (first, new) = way.next()?;
+        let rest = way.map(|(hop, new)| {
+            let to_title = hop.to.title();
+            NextHop { new, to: hop.to.id, to_title, allowed: hop.allowed }
+        });
+        Some(Self {
+            form: FORM,
+            instance,
+            old: running.generation,
+            new,
+            from: running.version.id,
+            to: first.to.id,
+            from_title: running.version.title(),
+            to_title: first.to.title(),
+            allowed: first.allowed,
+            strategy: None,
+            why: None,
+            keep_hours: wishes.keep_hours,
+            drop_retired: wishes.drop_retired,
+            passed: Vec::new(),
+            rest: rest.collect(),
+        })
+    }
+
     /// The version that served when the upgrade was accepted.
     pub fn origin(&self) -> &str {
         self.passed.first().map_or(&self.from_title, |hop| &hop.from_title)
@@ -214,7 +247,9 @@ pub struct Known<'a> {
     pub instance: &'a Instance,
     /// Whether a live task has claimed it.
     pub busy: bool,
-    /// Until when an earlier upgrade's old server is kept, where one is.
+    /// The upgrade that is accepted for later, where one is.
+    pub planned: Option<TaskId>,
+    /// Until when an earlier upgrade's old server is kept, where one is still when the upgrade begins.
     pub retired_until: Option<DateTime<Utc>>,
     /// The matrix.
     pub paths: &'a [Path],
@@ -231,8 +266,11 @@ pub fn ways(
     wishes: &Wishes,
     reach: Reach<'_>,
 ) -> Result<Vec<Hop>, Refusal> {
-    let Known { instance, busy, retired_until, paths } = known;
+    let Known { instance, busy, planned, retired_until, paths } = known;
     free_for_action(instance, busy)?;
+    if let Some(task) = planned {
+        return Err(Refusal::UpgradePlanned { id: instance.id, task });
+    }
     let running = instance.running.as_ref().ok_or_else(|| not_ready(instance))?;
     let found =
         hops(running.version.id, target, paths, wishes.strategy, reach).ok_or_else(|| Refusal::NoSwitch {
@@ -240,13 +278,64 @@ pub fn ways(
             to: target.title(),
             strategy: wishes.strategy.map(Strategy::as_str),
         })?;
+    alone(instance, retired_until, wishes.drop_retired)?;
+    Ok(found)
+}
+
+/// Whether nothing beside the instance stands in the way of an upgrade of it.
+fn alone(
+    instance: &Instance,
+    retired_until: Option<DateTime<Utc>>,
+    drop_retired: bool,
+) -> Result<(), Refusal> {
     if instance.replica_of.is_some() || !instance.replicas.is_empty() {
         return Err(Refusal::Replicating(instance.id));
     }
-    if let Some(until) = retired_until.filter(|_| !wishes.drop_retired) {
-        return Err(Refusal::KeepsRetired { id: instance.id, until });
+    match retired_until {
+        Some(until) if !drop_retired => Err(Refusal::KeepsRetired { id: instance.id, until }),
+        Some(_) | None => Ok(()),
     }
-    Ok(found)
+}
+
+/// The plan of an upgrade that was accepted for later, as it begins now, with `running` as the old server: what was
+/// true when it was accepted is looked at again. Its target and hops stay; a strategy that is no longer open to a hop
+/// is left out.
+///
+/// # Errors
+/// The refusal that it ends with: [`free_for_action`]'s, which is a matter of the moment, or what has changed.
+pub fn again(
+    plan: &SwitchPlan,
+    known: Known<'_>,
+    runs: &dyn Fn(&DatastoreVersion) -> bool,
+) -> Result<SwitchPlan, Refusal> {
+    let Known { instance, busy, retired_until, paths, .. } = known;
+    free_for_action(instance, busy)?;
+    let running = instance.running.as_ref().ok_or_else(|| not_ready(instance))?;
+    if running.version.id != plan.from {
+        return Err(Refusal::Blocked(format!(
+            "Instance {} runs {}, and no longer {}.",
+            instance.id,
+            running.version.title(),
+            plan.from_title
+        )));
+    }
+    let mut plan = SwitchPlan { old: running.generation, ..plan.clone() };
+    let (mut from, mut from_title) = (plan.from, plan.from_title.clone());
+    let this = (plan.to, &plan.to_title, &mut plan.allowed);
+    let rest = plan.rest.iter_mut().map(|hop| (hop.to, &hop.to_title, &mut hop.allowed));
+    for (to, title, allowed) in std::iter::once(this).chain(rest) {
+        let row = paths.iter().find(|path| path.from == from && path.to.id == to);
+        allowed.retain(|strategy| row.is_some_and(|path| path.leads(from, strategy.way())));
+        if allowed.is_empty() {
+            return Err(Refusal::NoSwitch { from: from_title, to: title.clone(), strategy: None });
+        }
+        if !row.is_some_and(|path| runs(&path.to)) {
+            return Err(Refusal::Unavailable(format!("The instance's host cannot run {title}.")));
+        }
+        (from, from_title) = (to, title.clone());
+    }
+    alone(instance, retired_until, plan.drop_retired)?;
+    Ok(plan)
 }
 
 /// A look at the server before an upgrade is accepted: it only reads.
@@ -291,6 +380,10 @@ pub fn choose(looked: &Looked) -> Result<(Strategy, String), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::datastore::{EngineKind, RuntimeKind};
+    use crate::domain::flavor::Flavor;
+    use crate::domain::ids::{DatastoreId, FlavorId, HostId, ProjectId};
+    use crate::domain::instance::{InstanceState, Seen};
 
     fn finding(blocks: bool, object: &str) -> Finding {
         Finding {
@@ -372,6 +465,118 @@ mod tests {
             assert_eq!(read, *plan);
         }
         assert_eq!(SwitchPlan { strategy: Some(Strategy::InPlace), ..third }.next(), None);
+    }
+
+    fn version(number: u128, name: &str) -> DatastoreVersion {
+        DatastoreVersion {
+            id: VersionId(id(number)),
+            datastore_id: DatastoreId(id(100)),
+            datastore: "postgresql".to_owned(),
+            name: name.to_owned(),
+            number: format!("{name}.1"),
+            engine: EngineKind::Postgresql,
+            runtime: RuntimeKind::Process,
+            active: true,
+        }
+    }
+
+    fn path(from: u128, to: DatastoreVersion, ways: &[Way]) -> Path {
+        let ways = ways.iter().map(|way| way.as_str().to_owned()).collect();
+        Path { from: VersionId(id(from)), to, ways, enabled: true }
+    }
+
+    /// An instance that runs 13, which is version 4.
+    fn instance() -> Instance {
+        let version = version(4, "13");
+        let running =
+            Running { version: version.clone(), number: "13.1".into(), generation: GenerationId(id(77)) };
+        Instance {
+            id: InstanceId(id(1)),
+            project: ProjectId::parse("p").unwrap(),
+            name: "orders".into(),
+            state: InstanceState::Active,
+            flavor: Flavor { id: FlavorId("1".into()), name: "small".into(), ram_mb: 512, vcpus: 1 },
+            volume_gb: 1,
+            wanted: version,
+            running: Some(running),
+            seen: Seen { answered_at: None, trouble: None, used_bytes: None },
+            host: HostId("h".into()),
+            address: None,
+            replica_of: None,
+            replicas: Vec::new(),
+            fault: None,
+            created_at: DateTime::UNIX_EPOCH,
+            updated_at: DateTime::UNIX_EPOCH,
+            revision: 0,
+        }
+    }
+
+    /// What was accepted by is looked at again when an upgrade begins: what has changed is told, and nothing else is.
+    #[test]
+    fn what_was_true_is_looked_at_again() {
+        let mut plan = SwitchPlan { form: FORM, drop_retired: false, strategy: None, ..form_1() };
+        plan.rest = vec![next_hop(6, "postgresql 17")];
+        let both = [Way::InPlace, Way::Twin];
+        let rows = || vec![path(4, version(5, "15"), &both), path(5, version(6, "17"), &both)];
+        let until = DateTime::UNIX_EPOCH;
+        let look = |change: &dyn Fn(&mut Instance, &mut Vec<Path>), busy: bool, kept: bool, runs: bool| {
+            let (mut instance, mut paths) = (instance(), rows());
+            change(&mut instance, &mut paths);
+            let retired_until = kept.then_some(until);
+            let known = Known { instance: &instance, busy, planned: None, retired_until, paths: &paths };
+            again(&plan, known, &|_| runs)
+        };
+        let same = look(&|_, _| {}, false, false, true).unwrap();
+        assert_eq!((same.old, same.to, &same.allowed), (GenerationId(id(77)), plan.to, &plan.allowed));
+        assert_eq!(same.rest, plan.rest);
+        let narrowed = look(&|_, paths| paths[0].ways = vec!["in_place".into()], false, false, true).unwrap();
+        assert_eq!(narrowed.allowed, [Strategy::InPlace], "what was closed since is left out");
+        let refused = |change: &dyn Fn(&mut Instance, &mut Vec<Path>), busy, kept, runs| {
+            look(change, busy, kept, runs).unwrap_err().to_string()
+        };
+        for (text, words) in [
+            (refused(&|_, _| {}, true, false, true), "not currently available"),
+            (refused(&|it, _| it.state = InstanceState::Error, false, false, true), "status was ERROR"),
+            (refused(&|_, _| {}, false, true, true), "keeps the old server"),
+            (refused(&|_, _| {}, false, false, false), "host cannot run postgresql 15"),
+            (
+                refused(&|_, paths| paths[0].enabled = false, false, false, true),
+                "13 to postgresql 15 is not allowed",
+            ),
+            (
+                refused(&|_, paths| paths[1].enabled = false, false, false, true),
+                "15 to postgresql 17 is not allowed",
+            ),
+            (
+                refused(&|_, paths| paths[1].to.active = false, false, false, true),
+                "15 to postgresql 17 is not",
+            ),
+            (
+                refused(&|_, paths| paths[1].ways = vec!["twin".into()], false, false, true),
+                "to postgresql 17 is not",
+            ),
+            (refused(&|_, paths| paths.clear(), false, false, true), "is not allowed"),
+            (
+                refused(&|it, _| it.replicas = vec![InstanceId(id(9))], false, false, true),
+                "replication source",
+            ),
+            (
+                refused(&|it, _| it.running.as_mut().unwrap().version = version(5, "15"), false, false, true),
+                "runs postgresql 15, and no longer postgresql 13",
+            ),
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        plan.drop_retired = true;
+        let (instance, paths) = (instance(), rows());
+        let known = Known {
+            instance: &instance,
+            busy: false,
+            planned: None,
+            retired_until: Some(until),
+            paths: &paths,
+        };
+        assert!(again(&plan, known, &|_| true).is_ok(), "what is kept may go");
     }
 
     #[test]

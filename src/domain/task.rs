@@ -11,6 +11,10 @@
 //! makes the candidate serve; before it a failure, or a customer who cancels, leads back to the old server, after it
 //! the [`Phase::Finish`] only goes forward. A way of several hops is walked in one task: the end of a hop's finish is
 //! the beginning of the next one's look, and the task's kind is [`TaskKind::UpgradeAuto`] again.
+//!
+//! An upgrade of the same instance that was accepted for later is [`Progress::Deferred`]: a task without claims, whose
+//! instance knows nothing of it. When it is due it claims its instance, in one transaction with the last look at what
+//! it was accepted by, and is like one that was accepted this moment from then on.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -19,6 +23,7 @@ use crate::domain::datastore::UnknownWord;
 use crate::domain::ids::{GenerationId, InstanceId, ProjectId, TaskId};
 use crate::domain::switch::{Strategy, SwitchPlan};
 use crate::domain::tenant::NewDatabase;
+use crate::domain::timing::Timing;
 use crate::domain::upgrade::UpgradePlan;
 
 /// What a task does.
@@ -414,6 +419,8 @@ words!(Step, "step");
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Progress {
+    /// Accepted for later: it has claimed nothing and changed nothing.
+    Deferred,
     /// Not begun.
     Scheduled,
     /// At a step, which has begun or is about to.
@@ -521,6 +528,10 @@ pub struct Task {
     pub report: serde_json::Value,
     /// Whether its customer wants it to end before its one-way point.
     pub cancel_asked: bool,
+    /// When it was asked to begin.
+    pub timing: Timing,
+    /// The start that was told, of one that was accepted for later.
+    pub starts: Option<DateTime<Utc>>,
 }
 
 impl Task {
@@ -554,6 +565,14 @@ pub struct StepRecord {
 /// What happens to a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TaskEvent {
+    /// It was accepted for later, and waits on: for another time, another window, or an instance that is busy.
+    Postponed,
+    /// Its time has come, or its customer did not want to wait: it has claimed its instance.
+    Started,
+    /// It was accepted for later, and cannot begin any more.
+    Lapsed,
+    /// It was accepted for later, and its customer does not want it any more.
+    Withdrawn,
     /// A worker took it up.
     Begun,
     /// The step is done and recorded.
@@ -596,6 +615,10 @@ impl Progress {
         let begin =
             |phase: Phase| kind.steps(phase).first().map(|step| Self::At(phase, *step)).ok_or(illegal);
         match (self, event) {
+            (Self::Deferred, TaskEvent::Postponed) if kind.switches() => Ok(Self::Deferred),
+            (Self::Deferred, TaskEvent::Started) if kind.switches() => Ok(Self::Scheduled),
+            (Self::Deferred, TaskEvent::Lapsed) => Ok(Self::Ended(TaskState::RolledBack)),
+            (Self::Deferred, TaskEvent::Withdrawn) => Ok(Self::Ended(TaskState::Cancelled)),
             (Self::Scheduled, TaskEvent::Begun) => begin(Phase::Forward),
             (Self::At(phase, step), TaskEvent::StepDone) => {
                 let steps = kind.steps(phase);
@@ -643,8 +666,17 @@ impl Progress {
                 Ok(Self::At(phase, step))
             }
             (
-                Self::Scheduled | Self::Verifying | Self::NeedsOperator | Self::Ended(_) | Self::At(_, _),
-                TaskEvent::Begun
+                Self::Deferred
+                | Self::Scheduled
+                | Self::Verifying
+                | Self::NeedsOperator
+                | Self::Ended(_)
+                | Self::At(_, _),
+                TaskEvent::Postponed
+                | TaskEvent::Started
+                | TaskEvent::Lapsed
+                | TaskEvent::Withdrawn
+                | TaskEvent::Begun
                 | TaskEvent::StepDone
                 | TaskEvent::StepRetried
                 | TaskEvent::Redo(_)
@@ -661,7 +693,7 @@ impl Progress {
     /// The task's state.
     pub const fn state(self) -> TaskState {
         match self {
-            Self::Scheduled => TaskState::Scheduled,
+            Self::Deferred | Self::Scheduled => TaskState::Scheduled,
             Self::At(_, _) => TaskState::Running,
             Self::Verifying => TaskState::Verifying,
             Self::NeedsOperator => TaskState::NeedsOperator,
@@ -677,6 +709,7 @@ mod tests {
     fn every_progress() -> Vec<(TaskKind, Progress)> {
         let mut all = Vec::new();
         for kind in TaskKind::ALL {
+            all.push((kind, Progress::Deferred));
             all.push((kind, Progress::Scheduled));
             for phase in Phase::ALL {
                 all.extend(kind.steps(phase).iter().map(|step| (kind, Progress::At(phase, *step))));
@@ -752,6 +785,8 @@ mod tests {
                         kind == TaskKind::Upgrade
                             && matches!(event, TaskEvent::DetachAccepted | TaskEvent::AbandonAccepted)
                     ),
+                    // It has claimed nothing, so that nothing is to be undone.
+                    Progress::Deferred => assert!(next.is_err(), "{event:?}"),
                     Progress::Scheduled => assert_eq!(
                         next.is_ok(),
                         event == TaskEvent::Begun || event == TaskEvent::AbandonAccepted && kind.switches()
@@ -763,6 +798,22 @@ mod tests {
                         );
                     }
                 }
+            }
+        }
+    }
+
+    /// Only what has not begun can be moved, started and withdrawn, and begins like any other then.
+    #[test]
+    fn what_is_deferred_begins_or_ends_without_a_step() {
+        for (kind, progress) in every_progress() {
+            for (event, next) in [
+                (TaskEvent::Postponed, kind.switches().then_some(Progress::Deferred)),
+                (TaskEvent::Started, kind.switches().then_some(Progress::Scheduled)),
+                (TaskEvent::Lapsed, Some(Progress::Ended(TaskState::RolledBack))),
+                (TaskEvent::Withdrawn, Some(Progress::Ended(TaskState::Cancelled))),
+            ] {
+                let next = next.filter(|_| progress == Progress::Deferred);
+                assert_eq!(progress.after(kind, event).ok(), next, "{kind:?} {progress:?} {event:?}");
             }
         }
     }

@@ -24,12 +24,12 @@ impl Runtime for SimulatedRuntime {
     }
 
     async fn versions(&self) -> Result<Vec<HostVersion>, Error> {
-        Ok(super::VERSIONS
-            .iter()
-            .map(|(_, series, engine, number)| HostVersion {
-                engine: engine.as_str(),
-                series: (*series).to_owned(),
-                number: (*number).to_owned(),
+        Ok(super::offers()
+            .into_iter()
+            .map(|offer| HostVersion {
+                engine: offer.engine.as_str(),
+                series: offer.series,
+                number: offer.number,
             })
             .collect())
     }

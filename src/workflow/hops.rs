@@ -7,6 +7,7 @@
 
 use serde_json::{Value, json};
 
+use crate::db::switches::MISSED;
 use crate::db::{self, Conn, generations, instances, tasks};
 use crate::domain::generation::Role;
 use crate::domain::switch::SwitchPlan;
@@ -46,7 +47,11 @@ pub fn begin(conn: &mut Conn, task: &mut Task, plan: &SwitchPlan, next: SwitchPl
     let instance = instances::find(conn, plan.instance)?.ok_or_else(|| broken("its instance is gone"))?;
     generations::insert_candidate(conn, next.new, next.instance, &instance.host, next.to, secret)?;
     let facts = passed(conn, task, plan)?;
-    tasks::set_report(conn, task.id, &json!({HOPS: facts}))?;
+    let mut report = json!({HOPS: facts});
+    if let Some(missed) = task.report.get(MISSED) {
+        report[MISSED] = missed.clone();
+    }
+    tasks::set_report(conn, task.id, &report)?;
     task.redos = 0;
     task.plan = Plan::Switch(next);
     tasks::replan(conn, task)
@@ -77,6 +82,8 @@ fn passed(conn: &mut Conn, task: &Task, plan: &SwitchPlan) -> Result<Vec<Value>,
         Some(Value::Array(hops)) => hops,
         _none => Vec::new(),
     };
+    // That is the task's own.
+    facts.remove(MISSED);
     facts.insert("from".to_owned(), json!(plan.from_title));
     facts.insert("to".to_owned(), json!(plan.to_title));
     hops.push(Value::Object(facts));

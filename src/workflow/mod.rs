@@ -9,6 +9,7 @@
 //! in [`step`]. Every step may run twice.
 
 pub mod answers;
+pub mod automatic;
 pub mod certificates;
 pub mod create;
 pub mod delete;

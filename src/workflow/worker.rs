@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use crate::db::notices::Channel;
-use crate::db::{self, Conn, tasks};
+use crate::db::switches::{self, Became};
+use crate::db::{self, Conn, instances, tasks};
 use crate::domain::ids::TaskId;
 use crate::domain::switch::Strategy;
 use crate::domain::task::{Phase, Progress, Step, Task, TaskEvent, TaskKind, TaskState};
@@ -18,6 +19,9 @@ use crate::telemetry::metrics;
 use crate::testing::{self, Defect, planted};
 use crate::workflow::step::{self, Done, StepContext, StepError};
 use crate::workflow::{Works, chain, simulation};
+
+/// The actor of what nobody asked for this moment.
+pub(super) const WORKER: &str = "worker";
 
 /// The pause before a store that was away is asked again.
 const AWAY: Duration = Duration::from_millis(100);
@@ -101,6 +105,7 @@ async fn run_task(works: Arc<Works>, mut task: Task) {
     let mut away_since: Option<Instant> = None;
     loop {
         let moved = match task.progress {
+            Progress::Deferred => take_up(&works, &task).await,
             Progress::Scheduled => begin(&works, &task).await,
             Progress::At(phase, step) => run_step(&works, &task, phase, step).await,
             Progress::Verifying | Progress::NeedsOperator | Progress::Ended(_) => return,
@@ -130,6 +135,33 @@ async fn run_task(works: Arc<Works>, mut task: Task) {
             }
         }
     }
+}
+
+/// Takes up a task that was accepted for later: it begins, waits on, or ends with the reason.
+async fn take_up(works: &Works, task: &Task) -> Result<Option<Task>, db::Error> {
+    let (due, lease) = (task.clone(), works.lease);
+    let point = |when: &str| format!("{}.deferred.take_up.{when}", task.kind().as_str());
+    testing::pause(|| point("before")).await;
+    let became = works
+        .db
+        .transact(move |conn| {
+            // The instance first, as whoever changes it does.
+            let instance = instances::lock(conn, due.plan.subject())?;
+            tasks::guard_place(conn, &due, lease)?;
+            let now = tasks::find(conn, due.id)?.ok_or(db::Error::LeaseLost)?;
+            switches::take_up(conn, instance, &now, WORKER)
+        })
+        .await?;
+    match became {
+        Became::Begun => tracing::info!("an upgrade that was planned begins"),
+        Became::Waits => tracing::info!("an upgrade that is planned waits on"),
+        Became::Ended(reason) => {
+            metrics::task_ended(task.kind().as_str(), TaskState::RolledBack.as_str());
+            tracing::info!(reason, "an upgrade that was planned cannot begin");
+        }
+    }
+    testing::pause(|| point("after")).await;
+    Ok(None)
 }
 
 async fn begin(works: &Works, task: &Task) -> Result<Option<Task>, db::Error> {
@@ -440,6 +472,7 @@ mod tests {
     use crate::domain::ids::{GenerationId, InstanceId, ProjectId, TaskId, VersionId};
     use crate::domain::switch::SwitchPlan;
     use crate::domain::task::Plan;
+    use crate::domain::timing::Timing;
     use crate::domain::upgrade::UpgradePlan;
 
     fn upgrade(phase: Phase, step: Step) -> Task {
@@ -470,6 +503,8 @@ mod tests {
             updated_at: now,
             report: serde_json::json!({}),
             cancel_asked: false,
+            timing: Timing::Now,
+            starts: None,
         }
     }
 

@@ -74,7 +74,10 @@ fn good(route: &Route) -> Option<Value> {
         ("POST", "/instances/{id}/upgrades") => json!({"upgrade": {"datastore_version": "5.7",
             "datastore_type": "mysql", "strategy": "in_place", "dry_run": true, "keep_hours": 1,
             "drop_retired": false}}),
-        ("POST", "/tasks/{id}/cancel") => json!({}),
+        ("POST", "/tasks/{id}/cancel" | "/tasks/{id}/start") => json!({}),
+        ("PUT", "/tasks/{id}/schedule") => json!({"schedule": {"window": true}}),
+        ("PUT", "/instances/{id}/window" | "/window") => json!({"window": {"start": "02:00", "minutes": 60}}),
+        ("PUT", "/instances/{id}/upgrade-policy") => json!({"upgrade_policy": {"minor": "window"}}),
         ("PUT", "/mgmt/quotas/{tenant}") => json!({"quotas": {"instances": 1}}),
         ("PUT", "/mgmt/maintenance") => json!({"on": true}),
         ("POST", "/mgmt/upgrade-paths") => {
@@ -98,6 +101,9 @@ async fn everything(door: &Door) -> Vec<i64> {
         "simulations",
         "upgrade_paths where enabled",
         "maintenance where is_on",
+        "windows",
+        "upgrade_policies",
+        "idempotency_keys",
     ] {
         counts.push(door.count(from).await);
     }

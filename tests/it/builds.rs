@@ -96,6 +96,45 @@ async fn an_older_mariadb_goes_to_the_newest_of_its_series() {
     delete(&api, &[&ids[0], &ids[1]]).await;
 }
 
+/// Nobody asks: its window opens, and the worker does, with writers on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_brings_an_older_mariadb_to_the_newest_of_its_series() {
+    if !has_older("mariadb", "10.11") {
+        return;
+    }
+    let house = House::start().await;
+    let api = house.login("coffer").await;
+    let older = older(&api, "mariadb", "10.11").await;
+    let password = crate::harness::password();
+    let id = api.create("orders", &older, "shop", "app", &password).await.unwrap();
+    let address = healthy(&api, &id).await;
+    let shop = Shop::open(&address, "shop", "app", &password).await.unwrap();
+    shop.load(500, |_| {}).await.unwrap();
+    let writers = Writers::start(&address, "shop", "app", &password, 4);
+    writers.until(|tally| tally.acknowledged > 50, Duration::from_secs(30)).await.unwrap();
+    let policy = format!("/instances/{id}/upgrade-policy");
+    let (status, answer) = api.put(&policy, &json!({"upgrade_policy": {"minor": "window"}})).await.unwrap();
+    assert_eq!((status, &answer["upgrade_policy"]["newest"]["datastore_version"]), (200, &json!("10.11")));
+    let start = (chrono::Utc::now() - chrono::TimeDelta::minutes(5)).format("%H:%M").to_string();
+    let window = json!({"window": {"start": start, "minutes": 120}});
+    assert_eq!(api.put(&format!("/instances/{id}/window"), &window).await.unwrap().0, 200);
+    let upgrade = ended(&api, &id, Duration::from_secs(240)).await;
+    let task = api.task(upgrade["id"].as_str().unwrap()).await.unwrap();
+    assert_eq!(
+        (&upgrade["state"], &task["report"]["automatic"]),
+        (&json!("succeeded"), &json!(true)),
+        "{task}"
+    );
+    healthy(&api, &id).await;
+    let tally = writers.stop().await.unwrap();
+    let shop = Shop::open(&address, "shop", "app", &password).await.unwrap();
+    let found = shop.find(&tally).await.unwrap();
+    assert_eq!((found.missing, found.twice, found.ledger_fits), (0, 0, true), "{found:?}");
+    let now = task["report"]["to_answered"].as_str().unwrap();
+    assert_newest(&api, &id, "10.11", &older, now).await;
+    delete(&api, &[&id]).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_postgresql_goes_to_the_newest_of_its_series() {
     if !has_older("postgresql", "15") {

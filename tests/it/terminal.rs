@@ -40,6 +40,25 @@ async fn a_script_hears_how_it_ended() {
     assert_eq!((code, said.as_str()), (0, ""), "{told}");
     assert_eq!(told, "mariadb 10.1 to mariadb 10.4\npossible: twin: nothing stands in its way\n");
 
+    // For later: in the window, or at a time.
+    let (_, window) = api.read(&format!("/instances/{id}/window")).await.unwrap();
+    let opens = window["window"]["next_start"].as_str().unwrap();
+    let (code, told, said) =
+        coffer(&cloud, &["orders", "10.4", "--dry-run", "--at", "2020-01-01T00:00:00Z"]).await;
+    assert_eq!(code, 1, "{told}");
+    assert!(said.contains("refused (400)") && said.contains("must not have passed"), "{said}");
+    let day = (chrono::Utc::now() + chrono::TimeDelta::days(3)).format("%Y-%m-%dT10:00:00Z").to_string();
+    for (arguments, starts) in [(&["--in-window"][..], opens), (&["--at", &day], &day)] {
+        if arguments[0] == "--in-window" && window["window"].get("open_until").is_some() {
+            continue;
+        }
+        let (code, told, said) = coffer(&cloud, &[&["orders", "10.4"], arguments].concat()).await;
+        assert_eq!((code, said.as_str()), (0, ""), "{told}");
+        assert!(told.contains(&format!("\nbegins at {starts}\n")), "{told}");
+        let task = told.split("task ").nth(1).unwrap().lines().next().unwrap();
+        assert_eq!(api.post(&format!("/tasks/{task}/cancel"), &json!({})).await.unwrap().0, 202);
+    }
+
     // A failure: its way back, and why.
     let simulation = format!("/mgmt/instances/{id}/simulation");
     admin.put(&simulation, &json!({"steps": {"drain": {"fault": "fail"}}})).await.unwrap();
@@ -82,6 +101,13 @@ async fn a_script_hears_how_it_ended() {
         (&[("OS_AUTH_URL", "http://127.0.0.1:1")], &["orders", "10.4"], 2, "is not set"),
         (&cloud, &["orders", "10.4", "--strategy", "replica"], 2, "twin"),
         (&cloud, &["orders", "10.4", "--keep-hours", "99999"], 2, "keep-hours"),
+        (
+            &cloud,
+            &["orders", "10.4", "--in-window", "--at", "2100-01-01T00:00:00Z"],
+            2,
+            "cannot be used with",
+        ),
+        (&cloud, &["orders", "10.4", "--not-after", "2100-01-01T00:00:00Z"], 2, "--at"),
         (&cloud, &["orders"], 2, "TARGET"),
     ] {
         let (ended, told, said) = coffer(variables, arguments).await;

@@ -160,6 +160,7 @@ pub fn parse(body: &Map<String, Value>, engine: EngineKind) -> Result<Creation, 
             version,
             databases,
             users,
+            once: None,
         },
         version_number,
     })

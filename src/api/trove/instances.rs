@@ -6,7 +6,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use chrono::Utc;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::api::call::{Call, Keyed, accepted, json as answer};
 use crate::api::error::Fault;
@@ -14,17 +14,19 @@ use crate::api::links::Link;
 use crate::api::trove::create;
 use crate::api::trove::update::{self, Change, Update};
 use crate::api::trove::views::{InstanceView, Viewer};
-use crate::commands::instances::visible;
+use crate::commands::instances::{CreateInstance, visible};
 use crate::commands::switches::SwitchRequest;
 use crate::db::known::{self, Catalogue};
 use crate::db::{self, catalogue, instances};
 use crate::domain::caller::Caller;
-use crate::domain::datastore::{Datastore, EngineKind};
+use crate::domain::datastore::{Datastore, DatastoreVersion, EngineKind};
 use crate::domain::ids::InstanceId;
 use crate::domain::instance::{Instance, InstanceState};
+use crate::domain::minor::are_builds_of_one;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::refusal::Refusal;
 use crate::domain::switch::Wishes;
+use crate::domain::timing::Timing;
 
 /// The instance, if it is there for the caller.
 ///
@@ -112,8 +114,7 @@ pub async fn show(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
 
 /// Parses a creation, with its content by the rules of its version's engine. A version that is not there is the
 /// command's to refuse.
-async fn parse_creation(call: &Call) -> Result<create::Creation, Fault> {
-    let body = call.json()?;
+async fn parse_creation(call: &Call, body: Map<String, Value>) -> Result<create::Creation, Fault> {
     let Some((datastore, version)) = create::asked_version(&body) else {
         return create::parse(&body, EngineKind::MariaDb);
     };
@@ -146,9 +147,16 @@ fn engine_of(datastores: &[Datastore], datastore: Option<&str>, version: Option<
 /// # Errors
 /// 400 naming the field; what the command refuses.
 pub async fn create(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
-    let creation = parse_creation(&call).await?;
-    allow(&caller, Rule::InstanceCreate)?;
-    let mut request = creation.request;
+    let body = call.json()?;
+    let once = call.once("coffer.create", None, &Value::Object(body.clone()))?;
+    let creation = parse_creation(&call, body).await?;
+    let before = call.state.commands.made_before(&caller, Rule::InstanceCreate, once.as_ref()).await?;
+    if let Some(before) = before {
+        let instance = call.state.commands.made_by(before).await?;
+        let view = InstanceView::detail(&instance, &[], &viewer(&call, &caller));
+        return answer(StatusCode::OK, &Keyed("instance", &view));
+    }
+    let mut request = CreateInstance { once, ..creation.request };
     if let Some(number) = creation.version_number {
         request.version = Some(
             version_by_number(&call, request.datastore.as_deref(), request.version.as_deref(), &number)
@@ -171,12 +179,15 @@ async fn version_by_number(
     let of_datastore = |wanted: &str, name: &str, id: String| {
         name.eq_ignore_ascii_case(wanted) || id.eq_ignore_ascii_case(wanted)
     };
-    let found: Vec<_> = read?
-        .into_iter()
-        .filter(|v| v.number == number)
-        .filter(|v| datastore.is_none_or(|d| of_datastore(d, &v.datastore, v.datastore_id.to_string())))
-        .filter(|v| name.is_none_or(|n| v.name == n || v.id.to_string().eq_ignore_ascii_case(n)))
-        .collect();
+    let mut all = read?;
+    all.retain(|v| datastore.is_none_or(|d| of_datastore(d, &v.datastore, v.datastore_id.to_string())));
+    let is_named = |v: &DatastoreVersion, n: &str| v.name == n || v.id.to_string().eq_ignore_ascii_case(n);
+    // Each build of the version that is named.
+    let fits = |v: &DatastoreVersion| match name {
+        None => true,
+        Some(n) => all.iter().any(|named| is_named(named, n) && are_builds_of_one(named, v)),
+    };
+    let found: Vec<_> = all.iter().filter(|v| v.number == number && fits(v)).collect();
     match &found[..] {
         [one] => Ok(one.id.to_string()),
         [] => Err(Refusal::Invalid(format!("Datastore version number '{number}' cannot be found.")).into()),
@@ -194,7 +205,9 @@ async fn version_by_number(
 /// # Errors
 /// 400 for the body; 404; 403 by role; what the command refuses; 501 for what comes later.
 pub async fn update(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
-    let Update { name, change } = update::parse(&call.json()?, call.method == "PUT")?;
+    let body = call.json()?;
+    let Update { name, change } = update::parse(&body, call.method == "PUT")?;
+    let once = call.once("coffer.update", None, &Value::Object(body))?;
     let id = call.instance_id()?;
     let instance = load(&call, &caller, id).await?;
     if name.is_some() || change != Some(Change::Detach) {
@@ -218,7 +231,14 @@ pub async fn update(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
             return Ok(accepted());
         }
         Some(Change::Version(version)) => {
-            let request = SwitchRequest { version, wishes: Wishes::default(), far: false, rename: name };
+            let request = SwitchRequest {
+                version,
+                wishes: Wishes::default(),
+                far: false,
+                rename: name,
+                timing: Timing::Now,
+                once,
+            };
             call.state.commands.upgrade_instance(&caller, id, request).await?;
             return Ok(accepted());
         }

@@ -135,6 +135,11 @@ impl Client {
         self.ask(reqwest::Method::PUT, path, Some(body)).await
     }
 
+    /// Deletes what is there by a path, and gives status and body.
+    pub async fn remove(&self, path: &str) -> anyhow::Result<(u16, Value)> {
+        self.ask(reqwest::Method::DELETE, path, None).await
+    }
+
     /// Patches, and expects 202.
     pub async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<()> {
         let (status, answer) = self.ask(reqwest::Method::PATCH, path, Some(body)).await?;

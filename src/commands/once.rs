@@ -1,0 +1,86 @@
+//! Requests that are made once: who comes with a key that the same request has made a task with gets that task.
+
+use crate::commands::{Commands, Error};
+use crate::db::once::{self, Found, Marked};
+use crate::db::{Conn, instances, tasks};
+use crate::domain::caller::Caller;
+use crate::domain::ids::{InstanceId, TaskId};
+use crate::domain::instance::Instance;
+use crate::domain::once::Once;
+use crate::domain::policy::{Rule, allow};
+use crate::domain::refusal::Refusal;
+use crate::domain::task::Plan;
+
+/// What a key leads to.
+fn task(found: Found, it: &Marked) -> Result<TaskId, Refusal> {
+    match found {
+        Found::Task(id) => Ok(id),
+        Found::Other => Err(Refusal::KeyOfAnother { key: it.key.clone() }),
+    }
+}
+
+/// Takes the key, where there is one, for a task that this transaction makes; gives the task that has it already.
+///
+/// # Errors
+/// [`Refusal::KeyOfAnother`]; the store's.
+pub(super) fn take(conn: &mut Conn, it: Option<&Marked>, new: TaskId) -> Result<Option<TaskId>, Error> {
+    let Some(it) = it else { return Ok(None) };
+    match once::take(conn, it, new)? {
+        None => Ok(None),
+        Some(found) => Ok(Some(task(found, it)?)),
+    }
+}
+
+/// What a task of an earlier request makes or has made: the new instance.
+///
+/// # Errors
+/// 404 for one that is gone; the store's.
+pub(super) fn made(conn: &mut Conn, id: TaskId) -> Result<Instance, Error> {
+    let task = tasks::find(conn, id)?;
+    let made: Option<InstanceId> = task.map(|task| match &task.plan {
+        Plan::Upgrade(plan) => plan.candidate,
+        Plan::Create(_) | Plan::Delete(_) | Plan::Switch(_) => task.plan.subject(),
+    });
+    let made = made.ok_or_else(|| Error::Inconsistent(format!("the task {id} of a key is not there")))?;
+    instances::find(conn, made)?.ok_or_else(|| Refusal::NotFound { what: made.to_string() }.into())
+}
+
+impl Commands {
+    /// The key of a caller's request with a mark of what it asks for.
+    pub(super) fn marked(&self, caller: &Caller, request: Option<&Once>) -> Option<Marked> {
+        request.map(|request| Marked {
+            project: caller.project.clone(),
+            call: request.call,
+            key: request.key.clone(),
+            request: self.sealer.mark(request.call, request.request()),
+        })
+    }
+
+    /// The task that the same request with the same key has made before. A caller looks here before anything else is
+    /// looked at: what was true then need not be true any more.
+    ///
+    /// # Errors
+    /// A refusal: 403 by role; 422 for another request.
+    pub async fn made_before(
+        &self,
+        caller: &Caller,
+        rule: Rule,
+        request: Option<&Once>,
+    ) -> Result<Option<TaskId>, Error> {
+        allow(caller, rule)?;
+        let Some(it) = self.marked(caller, request) else { return Ok(None) };
+        let asked = it.clone();
+        match self.db.read(move |conn| once::find(conn, &asked)).await? {
+            None => Ok(None),
+            Some(found) => Ok(Some(task(found, &it)?)),
+        }
+    }
+
+    /// The instance that the task of an earlier request makes or has made.
+    ///
+    /// # Errors
+    /// A refusal: 404 for one that is gone.
+    pub async fn made_by(&self, task: TaskId) -> Result<Instance, Error> {
+        self.db.read(move |conn| made(conn, task)).await
+    }
+}

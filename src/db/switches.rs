@@ -1,0 +1,333 @@
+//! Upgrades of the same instance as they are accepted and begun: for a caller's request, and by a worker for one that
+//! was accepted for later and is due, and for what a policy asks for. All of them are decided by the domain on what is
+//! read here, and written here, in the caller's transaction.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use crate::db::known::{self, Catalogue};
+use crate::db::tasks::Claim;
+use crate::db::{Conn, Error, events, generations, instances, tasks, windows};
+use crate::domain::datastore::DatastoreVersion;
+use crate::domain::ids::{InstanceId, TaskId};
+use crate::domain::instance::{Instance, InstanceEvent};
+use crate::domain::refusal::Refusal;
+use crate::domain::switch::{self, Known, SwitchPlan};
+use crate::domain::task::{Plan, Task, TaskEvent};
+use crate::domain::timing::{Due, Timing, due};
+use crate::domain::upgrade::{free_for_action, not_ready};
+
+/// How soon an upgrade that is due looks again whether its instance is free.
+const BUSY: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
+
+/// The key of a task's report under which it tells which windows it has missed, and why.
+pub const MISSED: &str = "missed_windows";
+
+/// Why an upgrade that was due was not begun in time.
+const TAKEN: &str = "another task had the instance";
+const NOBODY: &str = "the service did not run, or had no worker free";
+
+/// What an upgrade depends on besides its instance.
+pub struct Around {
+    /// Whether a live task has claimed the instance.
+    pub busy: bool,
+    /// The upgrade that is accepted for later.
+    pub planned: Option<TaskId>,
+    /// Until when an earlier upgrade's old server is kept.
+    pub kept_until: Option<DateTime<Utc>>,
+    /// Versions, matrix, and what the hosts can run.
+    pub catalogue: Arc<Catalogue>,
+}
+
+impl Around {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn read(conn: &mut Conn, instance: InstanceId) -> Result<Self, Error> {
+        Ok(Self {
+            busy: tasks::is_claimed(conn, instance)?,
+            planned: tasks::planned(conn, instance)?,
+            kept_until: generations::retired(conn, instance)?
+                .filter(|kept| !kept.is_over)
+                .map(|kept| kept.until),
+            catalogue: known::now(conn)?,
+        })
+    }
+
+    /// The same for the domain, for an upgrade that begins at `starts`; at once for `None`.
+    pub fn known<'a>(&'a self, instance: &'a Instance, starts: Option<DateTime<Utc>>) -> Known<'a> {
+        Known {
+            instance,
+            busy: self.busy,
+            planned: self.planned,
+            retired_until: self.kept_until.filter(|until| starts.is_none_or(|starts| *until > starts)),
+            paths: &self.catalogue.paths,
+        }
+    }
+
+    /// Whether the instance's host can run the version.
+    pub fn runs(&self, instance: &Instance, version: &DatastoreVersion) -> bool {
+        self.catalogue.runs(&instance.host, version)
+    }
+}
+
+/// An upgrade that was decided on.
+pub struct Accept<'a> {
+    /// Its task.
+    pub task: TaskId,
+    /// Its plan.
+    pub plan: SwitchPlan,
+    /// The sealed passwords of our own account in the candidates, one for each hop.
+    pub secrets: Vec<String>,
+    /// When it was asked to begin.
+    pub timing: Timing,
+    /// When it begins; at once for `None`.
+    pub starts: Option<DateTime<Utc>>,
+    /// Who asked.
+    pub actor: &'a str,
+}
+
+fn sealed(secrets: &[String]) -> Result<Option<String>, Error> {
+    match secrets {
+        [] => Ok(None),
+        some => serde_json::to_string(some).map(Some).map_err(|e| Error::Broken(e.to_string())),
+    }
+}
+
+/// Writes an accepted upgrade of an instance, which the caller has locked; `false` when another task was first.
+///
+/// # Errors
+/// The store's.
+pub fn accept(conn: &mut Conn, instance: &mut Instance, accept: Accept<'_>) -> Result<bool, Error> {
+    let Accept { task, plan, mut secrets, timing, starts, actor } = accept;
+    let mut first = None;
+    if starts.is_none() && !secrets.is_empty() {
+        // The passwords of later candidates are kept with the task, and go with its end.
+        first = Some((plan.new, plan.to, secrets.remove(0)));
+    }
+    if let Some((new, to, secret)) = &first {
+        generations::insert_candidate(conn, *new, instance.id, &instance.host, *to, secret)?;
+    }
+    let plan = Plan::Switch(plan);
+    let secrets = sealed(&secrets)?;
+    let new = tasks::New {
+        id: task,
+        project: &instance.project,
+        host: &instance.host,
+        plan: &plan,
+        secrets: secrets.as_deref(),
+        claims: &[(instance.id, Claim::Subject)],
+        timing,
+        starts,
+    };
+    if !tasks::insert(conn, &new)? {
+        return Ok(false);
+    }
+    if starts.is_none() {
+        upgrading(conn, instance)?;
+    }
+    let data = match starts {
+        None => json!({}),
+        Some(starts) => json!({"when": timing.as_str(), "starts": starts}),
+    };
+    note(conn, instance, task, actor, "upgrade_accepted", data)?;
+    Ok(true)
+}
+
+fn upgrading(conn: &mut Conn, instance: &mut Instance) -> Result<(), Error> {
+    instance.state =
+        instance.state.after(InstanceEvent::SwitchAccepted).map_err(|e| Error::Broken(e.to_string()))?;
+    instances::save(conn, instance)
+}
+
+fn note(
+    conn: &mut Conn,
+    instance: &Instance,
+    task: TaskId,
+    actor: &str,
+    what: &str,
+    data: serde_json::Value,
+) -> Result<(), Error> {
+    let (project, instance) = (&instance.project, Some(instance.id));
+    events::record(conn, &events::Event { project, instance, task: Some(task), actor, what, data })
+}
+
+fn plan_of(task: &Task) -> Result<&SwitchPlan, Error> {
+    match &task.plan {
+        Plan::Switch(plan) => Ok(plan),
+        Plan::Create(_) | Plan::Delete(_) | Plan::Upgrade(_) => {
+            Err(Error::Broken(format!("task {} is for later and upgrades no instance", task.id)))
+        }
+    }
+}
+
+/// Whether an upgrade that was accepted for later could begin at `starts`, at once for `None`, as far as can be known
+/// now; its plan as it would begin.
+///
+/// # Errors
+/// The store's.
+pub fn look_again(
+    conn: &mut Conn,
+    instance: &Instance,
+    task: &Task,
+    starts: Option<DateTime<Utc>>,
+) -> Result<Result<SwitchPlan, Refusal>, Error> {
+    let around = Around::read(conn, instance.id)?;
+    let runs = |version: &DatastoreVersion| around.runs(instance, version);
+    Ok(switch::again(plan_of(task)?, around.known(instance, starts), &runs))
+}
+
+/// Begins an upgrade that was accepted for later: it claims its instance, which is being upgraded from now on. The caller
+/// has locked the instance and the task. Where it cannot begin nothing is written, and the refusal is given.
+///
+/// # Errors
+/// The store's.
+pub fn start(
+    conn: &mut Conn,
+    instance: &mut Instance,
+    task: &Task,
+    actor: &str,
+) -> Result<Result<(), Refusal>, Error> {
+    let plan = match look_again(conn, instance, task, None)? {
+        Ok(plan) => plan,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let broken = |what: &str| Error::Broken(format!("task {}: {what}", task.id));
+    let secrets = task.secrets.as_deref().ok_or_else(|| broken("no secrets"))?;
+    let mut secrets: Vec<String> =
+        serde_json::from_str(secrets).map_err(|_| broken("its secrets cannot be read"))?;
+    if secrets.is_empty() {
+        return Err(broken("no secret"));
+    }
+    let first = secrets.remove(0);
+    generations::insert_candidate(conn, plan.new, instance.id, &instance.host, plan.to, &first)?;
+    let next =
+        task.progress.after(task.kind(), TaskEvent::Started).map_err(|e| Error::Broken(e.to_string()))?;
+    let begun = Task { plan: Plan::Switch(plan), secrets: sealed(&secrets)?, ..task.clone() };
+    tasks::replan(conn, &begun)?;
+    tasks::claim(conn, task.id)?;
+    tasks::advance(conn, &begun, next, Duration::ZERO)?;
+    upgrading(conn, instance)?;
+    note(conn, instance, task.id, actor, "upgrade_begun", json!({}))?;
+    Ok(Ok(()))
+}
+
+/// What became of an upgrade that was due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Became {
+    /// It has begun.
+    Begun,
+    /// It waits on.
+    Waits,
+    /// It has ended without having begun, and why.
+    Ended(String),
+}
+
+/// Takes up an upgrade that was accepted for later and is due. The caller has locked the instance (`None` where it is
+/// gone) and the task.
+///
+/// # Errors
+/// The store's.
+pub fn take_up(
+    conn: &mut Conn,
+    instance: Option<Instance>,
+    task: &Task,
+    actor: &str,
+) -> Result<Became, Error> {
+    let Some(mut instance) = instance else {
+        return lapse(conn, None, task, actor, "Its instance is gone.".to_owned());
+    };
+    let now = windows::now(conn)?;
+    let starts = task.starts.unwrap_or(now);
+    let (window, _) = windows::of(conn, &instance.project, Some(instance.id))?;
+    let busy = tasks::is_claimed(conn, instance.id)?;
+    let waited = task.report.get(WAITS).is_some();
+    match due(task.timing, &window, starts, now) {
+        Due::Waits(until) => {
+            tasks::postpone(conn, task, task.timing, until, until)?;
+            Ok(Became::Waits)
+        }
+        Due::Missed(next) => {
+            let why = if waited { TAKEN } else { NOBODY };
+            let mut missed =
+                task.report.get(MISSED).and_then(|it| it.as_array().cloned()).unwrap_or_default();
+            missed.push(json!({"start": rfc3339(starts), "why": why}));
+            let mut report = task.report.as_object().cloned().unwrap_or_default();
+            report.remove(WAITS);
+            report.insert(MISSED.to_owned(), missed.into());
+            tasks::set_report(conn, task.id, &report.into())?;
+            tasks::postpone(conn, task, task.timing, next.start, next.start)?;
+            let data = json!({"missed": rfc3339(starts), "starts": rfc3339(next.start), "why": why});
+            note(conn, &instance, task.id, actor, "window_missed", data)?;
+            Ok(Became::Waits)
+        }
+        Due::TooLate => {
+            let why = if waited { TAKEN } else { NOBODY };
+            let set = rfc3339(starts);
+            let reason = format!("It was to begin at {set} and could not in time: {why}.");
+            lapse(conn, Some(&instance), task, actor, reason)
+        }
+        // A matter of the moment: it is waited for, as long as it may begin.
+        Due::Begins if busy && free_for_action(&instance, busy).is_err() => {
+            tasks::report(conn, task.id, &json!({ WAITS: not_ready(&instance).to_string() }))?;
+            tasks::postpone(conn, task, task.timing, starts, now + BUSY)?;
+            Ok(Became::Waits)
+        }
+        Due::Begins => {
+            let task = without_waits(conn, task)?;
+            match start(conn, &mut instance, &task, actor)? {
+                Ok(()) => Ok(Became::Begun),
+                Err(refusal) => {
+                    let reason = format!("It was not begun, since things have changed: {refusal}");
+                    lapse(conn, Some(&instance), &task, actor, reason)
+                }
+            }
+        }
+    }
+}
+
+/// The key of a task's report under which it tells what it waits for.
+const WAITS: &str = "waits_for";
+
+/// The task without what it waited for.
+fn without_waits(conn: &mut Conn, task: &Task) -> Result<Task, Error> {
+    let mut task = task.clone();
+    if task.report.as_object_mut().is_some_and(|report| report.remove(WAITS).is_some()) {
+        tasks::set_report(conn, task.id, &task.report)?;
+    }
+    Ok(task)
+}
+
+fn rfc3339(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}
+
+/// Ends an upgrade that cannot begin; nothing else is changed.
+fn lapse(
+    conn: &mut Conn,
+    instance: Option<&Instance>,
+    task: &Task,
+    actor: &str,
+    reason: String,
+) -> Result<Became, Error> {
+    let next =
+        task.progress.after(task.kind(), TaskEvent::Lapsed).map_err(|e| Error::Broken(e.to_string()))?;
+    let ended = Task { reason: Some(reason.clone()), ..task.clone() };
+    tasks::advance(conn, &ended, next, Duration::ZERO)?;
+    events::record(
+        conn,
+        &events::Event {
+            project: &task.project,
+            instance: instance.map(|it| it.id),
+            task: Some(task.id),
+            actor,
+            what: "upgrade_lapsed",
+            data: json!({ "reason": reason }),
+        },
+    )?;
+    Ok(Became::Ended(reason))
+}
