@@ -8,23 +8,9 @@ use coffer::cli::demo::shop::Shop;
 use coffer::cli::demo::writers::Writers;
 use serde_json::{Value, json};
 
-use crate::harness::house::House;
-use crate::harness::roles::engines;
+use crate::harness::builds::Builds;
 use crate::harness::{delete, healthy};
 use crate::switch::ended;
-
-/// Whether the engines folder has an older build of the series, as `fetch-engines SERIES@release` puts it there.
-fn has_older(engine: &str, series: &str) -> bool {
-    let root = engines().join(format!("{engine}-{series}@release"));
-    let there = root.join("bin").is_dir() && engines().join(format!("{engine}-{series}")).is_dir();
-    if !there && let Ok(skips) = std::env::var("COFFER_TEST_SKIPS") {
-        use std::io::Write as _;
-        let line = format!("builds::{engine}: no older build of {engine} {series} is fetched\n");
-        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(skips).unwrap();
-        file.write_all(line.as_bytes()).unwrap();
-    }
-    there
-}
 
 /// The version that is a build of the series but not its newest.
 async fn older(api: &Client, datastore: &str, series: &str) -> String {
@@ -65,11 +51,8 @@ async fn assert_newest(api: &Client, id: &str, series: &str, older: &str, answer
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_mariadb_goes_to_the_newest_of_its_series() {
-    if !has_older("mariadb", "10.11") {
-        return;
-    }
-    let house = House::start().await;
-    let api = house.login("coffer").await;
+    let Some(builds) = Builds::start("mariadb", "10.11").await else { return };
+    let api = builds.house.login("coffer").await;
     let older = older(&api, "mariadb", "10.11").await;
     let mut ids = Vec::new();
     for strategy in ["in_place", "twin"] {
@@ -99,11 +82,8 @@ async fn an_older_mariadb_goes_to_the_newest_of_its_series() {
 /// Nobody asks: its window opens, and the worker does, with writers on it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_policy_brings_an_older_mariadb_to_the_newest_of_its_series() {
-    if !has_older("mariadb", "10.11") {
-        return;
-    }
-    let house = House::start().await;
-    let api = house.login("coffer").await;
+    let Some(builds) = Builds::start("mariadb", "10.11").await else { return };
+    let api = builds.house.login("coffer").await;
     let older = older(&api, "mariadb", "10.11").await;
     let password = crate::harness::password();
     let id = api.create("orders", &older, "shop", "app", &password).await.unwrap();
@@ -137,11 +117,8 @@ async fn a_policy_brings_an_older_mariadb_to_the_newest_of_its_series() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_postgresql_goes_to_the_newest_of_its_series() {
-    if !has_older("postgresql", "15") {
-        return;
-    }
-    let house = House::start().await;
-    let api = house.login("coffer").await;
+    let Some(builds) = Builds::start("postgresql", "15").await else { return };
+    let api = builds.house.login("coffer").await;
     let older = older(&api, "postgresql", "15").await;
     let password = crate::harness::password();
     let id = api.create_of("postgresql", "elephant", &older, "shop", "app", &password).await.unwrap();

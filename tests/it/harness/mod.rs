@@ -1,5 +1,6 @@
 //! Beds: the one that `make test` started for everybody, and `coffer dev`s of a test's own, to be killed.
 
+pub mod builds;
 pub mod house;
 pub mod points;
 pub mod processes;
