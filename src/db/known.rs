@@ -29,7 +29,7 @@ const TRIES: usize = 5;
 static REVISIONS: Mutex<VecDeque<Arc<Catalogue>>> = Mutex::new(VecDeque::new());
 
 /// The catalogue at one revision.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub struct Catalogue {
     /// The revision.
     pub revision: Uuid,

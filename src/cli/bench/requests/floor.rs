@@ -195,6 +195,7 @@ impl Floor {
             "3306".to_owned(),
             "128".to_owned(),
             "false".to_owned(),
+            quoted("mysql"),
             generation,
             host.clone(),
             quoted("candidate"),
@@ -302,6 +303,48 @@ fn filled(text: &str, values: &[String]) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::datastore::{Datastore, DatastoreVersion, EngineKind, RuntimeKind};
+    use crate::domain::flavor::Flavor;
+    use crate::domain::ids::{DatastoreId, VersionId};
+
+    /// A column that the statements get is a value here, too.
+    #[test]
+    fn every_statement_has_its_values() {
+        let datastore_id = DatastoreId(Uuid::nil());
+        let version = |(datastore, name): (&str, &str)| DatastoreVersion {
+            id: VersionId(Uuid::nil()),
+            datastore_id,
+            datastore: datastore.to_owned(),
+            name: name.to_owned(),
+            number: name.to_owned(),
+            engine: EngineKind::Mysql,
+            runtime: RuntimeKind::Simulated,
+            active: true,
+        };
+        let mut catalogue = Catalogue::default();
+        catalogue.datastores.push(Datastore {
+            id: datastore_id,
+            name: FROM.0.to_owned(),
+            default_version: None,
+            versions: vec![version(FROM), version(TO)],
+        });
+        catalogue.flavors.push(Flavor {
+            id: FlavorId("2".to_owned()),
+            name: "2".to_owned(),
+            ram_mb: 1024,
+            vcpus: 1,
+        });
+        let floor = Floor {
+            program: PathBuf::new(),
+            database: String::new(),
+            folder: PathBuf::new(),
+            projects: ["big", "small", "changing"].map(str::to_owned),
+            catalogue: Arc::new(catalogue),
+        };
+        for kind in Kind::ALL {
+            assert!(floor.script(kind).unwrap().ends_with(";\n"), "{kind:?}");
+        }
+    }
 
     #[test]
     fn each_value_has_its_place() {
