@@ -1,15 +1,20 @@
-//! `coffer shim --folder <generation's>`: the parent of one server, started by a worker and by nobody else. It is run before anything
-//! is set up or parsed: there is one a server, for as long as that runs.
+//! The programs that a worker starts, and nobody else: `coffer shim --folder <generation's>`, the parent of one server, and
+//! `coffer mirror …`, which copies a server's data. They are run before anything is set up or parsed: there is a shim
+//! for each server, for as long as that runs.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::runtimes::process::run_shim;
+use crate::runtimes::process::{run_mirror, run_shim};
 
 /// Runs it, if that is what this process was started for.
 pub fn asked() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
-    if args.next()? != "shim" {
+    let command = args.next()?;
+    if command == "mirror" {
+        return Some(run_mirror(&args.collect::<Vec<_>>()));
+    }
+    if command != "shim" {
         return None;
     }
     // An option, so that a program which is not ours and is started for it by mistake, a test's, refuses it.

@@ -60,10 +60,10 @@ pub struct Pace {
 /// The time that a step is expected to take: milliseconds, and as many more for each GB of data.
 const fn expected(kind: TaskKind, phase: Phase, step: Step, engine: EngineKind) -> (i64, i64) {
     let in_place = matches!(kind, TaskKind::UpgradeInPlace);
-    // Where the copy is made while the old server serves, nobody waits for it.
+    // The copy is made while the old server serves; clients wait for what changes meanwhile.
     let (ready, held) = match engine {
         EngineKind::Postgresql => (8_000, 0),
-        EngineKind::MariaDb | EngineKind::Mysql => (0, 8_000),
+        EngineKind::MariaDb | EngineKind::Mysql => (7_500, 500),
     };
     match step {
         Step::Examine | Step::Replicate | Step::CatchUp | Step::Prepare => (500, 0),
@@ -296,8 +296,8 @@ mod tests {
             (Strategy::Twin, GB, 0.5, 70.0),
             (Strategy::Twin, 100 * GB, 0.5, 6_010.0),
             (Strategy::InPlace, 0, 5.0, 10.0),
-            (Strategy::InPlace, GB, 13.0, 18.0),
-            (Strategy::InPlace, GB / 2, 9.0, 14.0),
+            (Strategy::InPlace, GB, 5.5, 18.0),
+            (Strategy::InPlace, GB / 2, 5.3, 14.0),
             (Strategy::InPlace, -1, 5.0, 10.0),
         ] {
             let load = load(bytes);

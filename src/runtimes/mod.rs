@@ -57,6 +57,30 @@ pub struct JobOutput {
     pub stderr: String,
 }
 
+/// What an engine knows of its files that are copied.
+#[derive(Clone, Copy, Debug)]
+pub struct CopyRules {
+    /// Files of the data folder itself that are left out: those whose names begin so.
+    pub without: &'static [&'static str],
+    /// The endings, with their dot, of files that the server writes to by system calls alone, so that the kernel tells
+    /// of each change: they need not be read again.
+    pub settles: &'static [&'static str],
+    /// How long before the copy ahead a file's last change must lie for it to be left alone: longer than a write may
+    /// take to reach the disk.
+    pub settled: std::time::Duration,
+}
+
+/// What was copied, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// Of all files.
+    pub all: u64,
+    /// Left alone, since nothing has changed them after they were copied ahead.
+    pub settled: u64,
+    /// Written.
+    pub written: u64,
+}
+
 /// What a runtime sees of a generation's server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Observed {
@@ -232,15 +256,30 @@ pub trait Runtime: Send + Sync {
     /// The name of the account that a server sees at the other end of its socket when [`Self::connect`] came.
     async fn visitor(&self) -> Result<String, Error>;
 
-    /// Makes the data of `to`, which is empty, a copy of that of `from`, by sharing blocks where the file system can.
-    /// Neither has a running server, and both are one instance's. `from` is only read; what was copied is on disk when
-    /// this returns. `tell` hears how far it is. Gives the bytes.
+    /// Copies the data of `from` to `to` ahead, while the server of `from` works: what it writes meanwhile may be missing
+    /// or torn, so the copy is worth nothing until [`Self::copy_data`]. Both are one instance's; `to` has no server.
+    /// `tell` hears how far it is. Gives the bytes.
+    async fn copy_ahead(
+        &self,
+        from: GenerationId,
+        to: GenerationId,
+        rules: &CopyRules,
+        tell: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<u64, Error>;
+
+    /// Whether a copy made ahead is there that nobody has changed since.
+    async fn is_copied_ahead(&self, generation: GenerationId) -> Result<bool, Error>;
+
+    /// Makes the data of `to` equal to that of `from`, by sharing blocks where the file system can, and writing only what
+    /// differs from what is there. Neither has a running server, and both are one instance's. `from` is only read; what
+    /// was copied is on disk when this returns. `tell` hears how far it is.
     async fn copy_data(
         &self,
         from: GenerationId,
         to: GenerationId,
+        rules: &CopyRules,
         tell: &(dyn Fn(String) + Send + Sync),
-    ) -> Result<u64, Error>;
+    ) -> Result<Copied, Error>;
 
     /// Bytes that are free where volumes lie.
     async fn free_bytes(&self) -> Result<u64, Error>;

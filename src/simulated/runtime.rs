@@ -6,7 +6,9 @@ use async_trait::async_trait;
 
 use crate::domain::datastore::{EngineKind, RuntimeKind};
 use crate::domain::ids::GenerationId;
-use crate::runtimes::{Error, Exit, HostVersion, Job, JobOutput, Layout, Observed, Runtime, Stream};
+use crate::runtimes::{
+    Copied, CopyRules, Error, Exit, HostVersion, Job, JobOutput, Layout, Observed, Runtime, Stream,
+};
 
 /// The runtime of simulated servers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -110,12 +112,27 @@ impl Runtime for SimulatedRuntime {
         nothing("a socket")
     }
 
+    async fn copy_ahead(
+        &self,
+        _from: GenerationId,
+        _to: GenerationId,
+        _rules: &CopyRules,
+        _tell: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<u64, Error> {
+        nothing("a folder")
+    }
+
+    async fn is_copied_ahead(&self, _generation: GenerationId) -> Result<bool, Error> {
+        nothing("a folder")
+    }
+
     async fn copy_data(
         &self,
         _from: GenerationId,
         _to: GenerationId,
+        _rules: &CopyRules,
         _tell: &(dyn Fn(String) + Send + Sync),
-    ) -> Result<u64, Error> {
+    ) -> Result<Copied, Error> {
         nothing("a folder")
     }
 

@@ -14,7 +14,7 @@
 //! | fence | run again: settings first, then the server, then its sessions; a server that died meanwhile comes up fenced |
 //! | drain, cut (twin) | run again: it waits and reads; each statement of the cut may be repeated |
 //! | stop (in place) | run again: a clean end is proven, or the old version is started fenced and stopped properly |
-//! | transform (in place) | run again: the candidate's folder is made anew |
+//! | transform (in place) | run again: what was made ready is gone on with while nothing has opened it, else the candidate's folder is made anew |
 //! | switch | run again: it asks; its record makes the candidate serve, with version and route, whole or not at all. **This is the one-way point** |
 //! | admit | run again: settings first, then the server; both generations may not be written to before it, one after it |
 //! | reopen | run again: the hold is a row and is there or not |

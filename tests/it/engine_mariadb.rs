@@ -479,3 +479,88 @@ async fn a_source_that_dies_during_the_copy_is_copied_again() {
     assert!(ENGINE.seed(&candidate, &source, quiet()).await.is_err());
     assert!(ENGINE.seed(&candidate, &candidate, quiet()).await.is_err());
 }
+
+/// Every file below a server's data folder that is carried, with its content.
+fn files(data: &std::path::Path) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let mut found = std::collections::BTreeMap::new();
+    let mut folders = vec![data.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(data).unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !name.starts_with("binlog.") {
+                found.insert(name, std::fs::read(path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// Tables that stand still are copied while the server serves, and not looked at again; the rest is carried when it has
+/// been stopped, and the copy is the same, byte by byte. Transactions that are prepared come along, although the history
+/// of changes does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_copied_ahead_is_carried_on() {
+    let house = House::new();
+    let source = house.started("10.11.0", false).await;
+    fill(&source).await;
+    let mut conn = own(&source).await;
+    conn.query_drop("USE shop").await.unwrap();
+    conn.query_drop("CREATE TABLE shop.still (id INT PRIMARY KEY, pad CHAR(200)) AS SELECT seq AS id, 'x' AS pad FROM seq_1_to_5000")
+        .await
+        .unwrap();
+    conn.query_drop("CREATE TABLE shop.promised (id INT PRIMARY KEY)").await.unwrap();
+    // On disk now, it is not written to when its pages are.
+    for sql in ["FLUSH TABLES shop.still FOR EXPORT", "UNLOCK TABLES"] {
+        conn.query_drop(sql).await.unwrap();
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = write_on(&source, &stop);
+    let rules =
+        runtimes::CopyRules { without: &["binlog."], settles: &[".ibd"], settled: Duration::from_secs(1) };
+    let file = house.state(&source).join("data/shop/still.ibd");
+    until("a table stands still", async || {
+        use std::os::unix::fs::MetadataExt as _;
+        let changed = std::fs::metadata(&file).unwrap().ctime();
+        chrono::Utc::now().timestamp() > changed + 3
+    })
+    .await;
+
+    let (first, second) = (house.server("10.11.0", true), house.server("11.8.0", true));
+    let (from, place) = (source.generation, &source.runtime);
+    place.ensure_volume(first.generation, None).await.unwrap();
+    assert!(!place.is_copied_ahead(first.generation).await.unwrap());
+    assert!(place.copy_ahead(from, first.generation, &rules, &|_| {}).await.unwrap() > 1 << 20);
+    assert!(place.is_copied_ahead(first.generation).await.unwrap());
+    eprintln!("{}", ENGINE.prepare_in_place(&source, &second, quiet()).await.unwrap());
+    for sql in
+        ["XA START 'left'", "INSERT INTO shop.promised VALUES (7)", "XA END 'left'", "XA PREPARE 'left'"]
+    {
+        conn.query_drop(sql).await.unwrap();
+    }
+    conn.disconnect().await.unwrap();
+    stop.store(true, Ordering::Relaxed);
+    let written = writer.await.unwrap();
+    ENGINE.stop_clean(&source).await.unwrap();
+
+    let copied = place.copy_data(from, first.generation, &rules, &|_| {}).await.unwrap();
+    eprintln!("{copied:?}");
+    assert!(copied.settled >= 1 << 20 && copied.written > 0, "{copied:?}");
+    assert!(!place.is_copied_ahead(first.generation).await.unwrap());
+    let (old, new) = (files(&house.state(&source).join("data")), files(&house.state(&first).join("data")));
+    assert_eq!(old.keys().collect::<Vec<_>>(), new.keys().collect::<Vec<_>>());
+    for (name, content) in &old {
+        assert!(new[name] == *content, "{name} differs");
+    }
+
+    eprintln!("{}", ENGINE.convert_in_place(&source, &second, quiet()).await.unwrap());
+    let mut conn = own(&second).await;
+    assert!(text(&mut conn, "SELECT @@version").await.starts_with("11.8."));
+    assert_eq!(text(&mut conn, "SELECT COUNT(*) FROM shop.still").await, "5000");
+    assert_eq!(text(&mut conn, "SELECT COUNT(*) FROM shop.writes").await, written.to_string());
+    assert_eq!(text(&mut conn, "SELECT COUNT(*) FROM shop.promised").await, "0");
+    conn.query_drop("XA COMMIT 'left'").await.unwrap();
+    assert_eq!(text(&mut conn, "SELECT id FROM shop.promised").await, "7");
+}

@@ -466,11 +466,11 @@ impl Engine for MariaDb {
 
     async fn prepare_in_place(
         &self,
-        _source: &Server,
+        source: &Server,
         candidate: &Server,
-        _tell: Tell,
+        tell: Tell,
     ) -> Result<String, Error> {
-        in_place::prepare(candidate).await
+        in_place::prepare(source, candidate, &tell).await
     }
 
     async fn convert_in_place(

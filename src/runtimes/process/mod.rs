@@ -31,6 +31,7 @@ mod accounts;
 mod jobs;
 mod leftovers;
 mod memory;
+mod mirror;
 mod records;
 mod servers;
 mod shim;
@@ -47,7 +48,9 @@ use async_trait::async_trait;
 use crate::domain::datastore::{EngineKind, RuntimeKind};
 use crate::domain::generation::private_address;
 use crate::domain::ids::GenerationId;
-use crate::runtimes::{Error, Exit, HostVersion, Job, JobOutput, Layout, Observed, Runtime, Stream};
+use crate::runtimes::{
+    Copied, CopyRules, Error, Exit, HostVersion, Job, JobOutput, Layout, Observed, Runtime, Stream,
+};
 use crate::sockets;
 
 /// Where a process runtime keeps its things, and as whom servers run.
@@ -136,6 +139,54 @@ impl ProcessRuntime {
     /// As whom the generation's programs run.
     async fn account(&self, generation: GenerationId) -> Result<Option<(u32, u32)>, Error> {
         self.on_volumes(move |volumes| volumes.account(generation)).await
+    }
+
+    /// Copies one generation's data for another, both of one instance; see [`mirror`].
+    async fn mirror(
+        &self,
+        (from, to): (GenerationId, GenerationId),
+        ahead: bool,
+        rules: &CopyRules,
+        tell: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<Copied, Error> {
+        let account = self.account(to).await?;
+        let (owner, theirs) =
+            (account.unwrap_or_default().0, self.account(from).await?.unwrap_or_default().0);
+        if owner != theirs {
+            let folder = from.to_string();
+            return Err(Error::Foreign { folder, owner: theirs, wanted: owner });
+        }
+        let (source, target) = (self.any_layout(from)?, self.any_layout(to)?);
+        let of = self.used_bytes(from).await?;
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let mirror = mirror::Mirror {
+            from: source.data,
+            to: target.data.clone(),
+            list: target.tmp.join(mirror::LIST),
+            ahead,
+            without: texts(rules.without),
+            settles: texts(rules.settles),
+            settled: i64::try_from(rules.settled.as_secs()).unwrap_or(i64::MAX),
+        };
+        let program = self.volumes.shim().to_string_lossy().into_owned();
+        let job = Job { program, args: mirror.args(), ..Job::default() };
+        let copying = jobs::run(&self.spawner, to, jobs::Beside { account, layout: &target }, job);
+        tokio::pin!(copying);
+        let output = loop {
+            tokio::select! {
+                output = &mut copying => break output?,
+                () = tokio::time::sleep(Duration::from_secs(1)) => {
+                    if let Ok(now) = self.used_bytes(to).await {
+                        tell(format!("{} of {} MB", now >> 20, of >> 20));
+                    }
+                }
+            }
+        };
+        let copied = mirror::Mirror::of_output(&output.stdout).filter(|_| output.status == Some(0));
+        copied.ok_or_else(|| {
+            let told = std::io::Error::other(output.stderr.trim().to_owned());
+            Error::io("copy a server's data")(told)
+        })
     }
 
     /// Runs blocking work on the volumes.
@@ -295,63 +346,29 @@ impl Runtime for ProcessRuntime {
         blocking(accounts::caller).await
     }
 
-    /// By the system's own `cp`, as the instance's account: what lies in a server's folder may be links that lead
-    /// anywhere, and only that account shall follow them.
+    async fn copy_ahead(
+        &self,
+        from: GenerationId,
+        to: GenerationId,
+        rules: &CopyRules,
+        tell: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<u64, Error> {
+        Ok(self.mirror((from, to), true, rules, tell).await?.all)
+    }
+
+    async fn is_copied_ahead(&self, generation: GenerationId) -> Result<bool, Error> {
+        let list = self.any_layout(generation)?.tmp.join(mirror::LIST);
+        blocking(move || Ok(list.exists())).await
+    }
+
     async fn copy_data(
         &self,
         from: GenerationId,
         to: GenerationId,
+        rules: &CopyRules,
         tell: &(dyn Fn(String) + Send + Sync),
-    ) -> Result<u64, Error> {
-        let account = self.account(to).await?;
-        let (owner, theirs) =
-            (account.unwrap_or_default().0, self.account(from).await?.unwrap_or_default().0);
-        if owner != theirs {
-            let folder = from.to_string();
-            return Err(Error::Foreign { folder, owner: theirs, wanted: owner });
-        }
-        let (source, target) = (self.any_layout(from)?, self.any_layout(to)?);
-        let of = self.used_bytes(from).await?;
-        let copying = async {
-            let run = |program: &str, args: Vec<std::ffi::OsString>| Job {
-                program: program.to_owned(),
-                args: args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
-                ..Job::default()
-            };
-            let copy = run(
-                "/bin/cp",
-                vec![
-                    "--archive".into(),
-                    "--reflink=auto".into(),
-                    "--".into(),
-                    source.data.join(".").into(),
-                    target.data.clone().into(),
-                ],
-            );
-            let sync =
-                run("/bin/sync", vec!["--file-system".into(), "--".into(), target.data.clone().into()]);
-            for job in [copy, sync] {
-                let program = job.program.clone();
-                let output =
-                    jobs::run(&self.spawner, to, jobs::Beside { account, layout: &target }, job).await?;
-                if output.status != Some(0) {
-                    let told = std::io::Error::other(output.stderr.trim().to_owned());
-                    return Err(Error::io(format!("copy a server's data with {program}"))(told));
-                }
-            }
-            Ok(())
-        };
-        tokio::pin!(copying);
-        loop {
-            tokio::select! {
-                copied = &mut copying => { copied?; return self.used_bytes(to).await; }
-                () = tokio::time::sleep(Duration::from_secs(1)) => {
-                    if let Ok(now) = self.used_bytes(to).await {
-                        tell(format!("{} of {} MB", now >> 20, of >> 20));
-                    }
-                }
-            }
-        }
+    ) -> Result<Copied, Error> {
+        self.mirror((from, to), false, rules, tell).await
     }
 
     async fn free_bytes(&self) -> Result<u64, Error> {
@@ -361,6 +378,11 @@ impl Runtime for ProcessRuntime {
     async fn used_bytes(&self, generation: GenerationId) -> Result<u64, Error> {
         self.on_volumes(move |volumes| volumes.used_bytes(generation)).await
     }
+}
+
+/// Copies one generation's data in this process, whose whole work it is. See [`mirror`].
+pub fn run_mirror(args: &[std::ffi::OsString]) -> std::process::ExitCode {
+    mirror::main(args)
 }
 
 /// Runs a server's parent in this process, whose whole work it is; `folder` is the generation's. See [`shim`].

@@ -135,13 +135,13 @@ impl Fault {
 
     /// Whether it can be met there. What spoils the candidate is a matter of the way to the one-way point: then it holds
     /// what the old server does not.
-    fn fits(self, engine: Engine, (kind, phase, step): Place) -> bool {
+    fn fits(self, engine: Engine, (_, phase, step): Place) -> bool {
         let forward = phase == Phase::Forward;
         match self {
             Self::Frozen | Self::Store | Self::Dev | Self::ShimsAndServers => true,
             Self::Shims | Self::Full | Self::Fails => phase != Phase::Undo,
             Self::Program => forward && runs_programs(engine, step),
-            Self::Spoilt | Self::Refused => forward && candidate_has_data(engine, kind, step),
+            Self::Spoilt | Self::Refused => forward && candidate_has_data(step),
         }
     }
 }
@@ -178,16 +178,8 @@ fn runs_programs(engine: Engine, step: Step) -> bool {
 }
 
 /// Whether there is something of the candidate's to spoil when the step begins.
-fn candidate_has_data(engine: Engine, kind: TaskKind, step: Step) -> bool {
-    let in_place = kind == TaskKind::UpgradeInPlace;
-    match step {
-        Step::Examine | Step::Place | Step::Ready => false,
-        // In place MariaDB's files are copied once the old server has stopped.
-        Step::Quiet | Step::Hold | Step::Fence | Step::Stop | Step::Transform => {
-            !in_place || engine == Engine::Postgresql
-        }
-        _later => true,
-    }
+fn candidate_has_data(step: Step) -> bool {
+    !matches!(step, Step::Examine | Step::Place | Step::Ready)
 }
 
 /// Every place of an upgrade of the same instance. Who cancels one walks the way back by the same steps as one that fails.
