@@ -4,6 +4,7 @@
 
 pub mod dev;
 pub mod proven;
+pub mod signatures;
 pub mod tokens;
 
 use async_trait::async_trait;

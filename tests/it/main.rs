@@ -39,6 +39,7 @@ mod roles;
 mod schemathesis;
 mod seed;
 mod shim;
+mod signatures;
 mod stuck;
 mod switch;
 mod telemetry;
