@@ -42,6 +42,7 @@ use actix_web::{App, HttpServer};
 
 pub use crate::api::call::Route;
 use crate::auth::Authenticator;
+use crate::auth::access_keys::AccessKeys;
 use crate::auth::dev::DevIdentity;
 use crate::commands::Commands;
 
@@ -60,6 +61,8 @@ pub struct ApiState {
     pub commands: Commands,
     /// Who asks.
     pub auth: Arc<dyn Authenticator>,
+    /// Who signs, for the dialects whose clients sign.
+    pub keys: AccessKeys,
     /// The built-in identity, served below `/identity`; `coffer dev` only.
     pub identity: Option<Arc<DevIdentity>>,
     /// How much may be asked for.
@@ -78,6 +81,7 @@ impl ApiState {
     /// As `coffer dev` has it: the built-in identity, no limits, the zone `db.coffer.internal`.
     pub fn for_dev(commands: Commands, identity: Arc<DevIdentity>) -> Self {
         Self {
+            keys: AccessKeys::new(commands.db.clone(), commands.sealer.clone()),
             commands,
             auth: Arc::clone(&identity) as Arc<dyn Authenticator>,
             identity: Some(identity),

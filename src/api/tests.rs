@@ -452,6 +452,7 @@ async fn without_the_built_in_identity_there_is_none() {
     let door = Door::new();
     let state = Data::new(ApiState {
         commands: door.state.commands.clone(),
+        keys: door.state.keys.clone(),
         auth: Arc::clone(&door.state.auth),
         identity: None,
         limits: limits::Limits::default(),
@@ -510,6 +511,7 @@ async fn a_panic_is_a_500_with_a_body() {
     let door = Door::new();
     let state = Data::new(ApiState {
         commands: door.state.commands.clone(),
+        keys: door.state.keys.clone(),
         auth: Arc::new(Breaks),
         identity: None,
         limits: limits::Limits::default(),
@@ -566,6 +568,7 @@ async fn each_refusal_has_a_text_for_the_caller_and_one_for_the_operator() {
     let app = door.app().await;
     let broken = serve_in_process(Data::new(ApiState {
         commands: door.state.commands.clone(),
+        keys: door.state.keys.clone(),
         auth: Arc::new(Breaks),
         identity: None,
         limits: limits::Limits::default(),

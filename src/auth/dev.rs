@@ -324,6 +324,11 @@ impl DevIdentity {
         self.book.projects.iter().find(|project| project.id == id)
     }
 
+    /// Every user.
+    pub fn users(&self) -> &[User] {
+        &self.book.users
+    }
+
     /// Every project.
     pub fn projects(&self) -> &[Project] {
         &self.book.projects

@@ -1,7 +1,9 @@
 //! Who asks: a token becomes a [`Caller`]. The service believes nothing else of a request about its sender.
 //!
-//! [`dev`] is the built-in identity of `coffer dev`; its tokens are checked offline by [`tokens`].
+//! [`dev`] is the built-in identity of `coffer dev`; its tokens are checked offline by [`tokens`]. The vendors' clients
+//! sign their requests instead: [`signatures`] reads what they signed, [`access_keys`] knows with what.
 
+pub mod access_keys;
 pub mod dev;
 pub mod proven;
 pub mod signatures;

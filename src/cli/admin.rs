@@ -12,6 +12,7 @@ use anyhow::{Context as _, bail};
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Subcommand;
 
+use crate::cli::access_keys;
 use crate::cli::accounts::{Accounts, store_config};
 use crate::cli::state::Folders;
 use crate::commands::paths::{self, NewPath, PathChange, VersionName};
@@ -31,6 +32,9 @@ pub struct Args {
     /// The state folder of the `coffer dev` whose embedded Postgres is meant
     #[arg(long, global = true)]
     state_dir: Option<PathBuf>,
+    /// The key that seals passwords, for what makes a secret [default: that of the state folder]
+    #[arg(long, env = "COFFER_KEY_FILE", global = true)]
+    key_file: Option<PathBuf>,
     #[command(subcommand)]
     what: What,
 }
@@ -40,6 +44,9 @@ enum What {
     /// The matrix of allowed upgrades
     #[command(subcommand)]
     Paths(Paths),
+    /// Access keys, with which the vendors' clients sign
+    #[command(subcommand)]
+    AccessKey(access_keys::What),
     /// Tasks that are stuck
     #[command(subcommand)]
     Task(TaskCommand),
@@ -118,9 +125,11 @@ fn version(text: &str) -> anyhow::Result<VersionName> {
 /// # Errors
 /// What the command refuses; the store cannot be reached.
 pub async fn run(args: Args) -> anyhow::Result<()> {
+    let keys_beside = args.state_dir.as_ref().map(|state| state.join("key"));
     let db = Db::new(&Config { pool_size: 1, ..Config::new(url(args.database_url, args.state_dir)?) });
     db.knows_schema().await?;
     match args.what {
+        What::AccessKey(what) => access_keys::run(&db, what, args.key_file, keys_beside).await,
         What::Paths(what) => manage_paths(&db, what).await,
         What::Task(what) => manage_tasks(&db, what).await,
     }

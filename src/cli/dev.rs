@@ -15,6 +15,7 @@ use crate::api::ApiState;
 use crate::api::health::Watched;
 use crate::api::limits::Profile;
 use crate::auth::dev::DevIdentity;
+use crate::cli::access_keys;
 use crate::cli::accounts::{Accounts, store_config};
 use crate::cli::host::{Host, HostArgs};
 use crate::cli::keeper::{keep_endpoint, stop_endpoint};
@@ -152,6 +153,7 @@ async fn serve(
     let identity = Arc::new(DevIdentity::open(&folders.state).context("open the built-in identity")?);
     write_private(&folders.state.join("clouds.yaml"), &identity.clouds_yaml(url))?;
     write_private(&folders.state.join("openrc"), &identity.openrc(url))?;
+    access_keys::write(&folders.state, &commands, &identity).await?;
     let mut state = ApiState::for_dev(commands, identity).limited_by(limits);
     let beside = folders.state.join("endpoint").join(ENDPOINT_SOCKET);
     let shown = show_api(metrics.as_deref(), &db, Some(beside.clone()))?;

@@ -1,5 +1,6 @@
 //! Each command builds the parts it needs and runs them. Drivers are chosen by name here, and nowhere else.
 
+pub mod access_keys;
 pub mod accounts;
 pub mod admin;
 pub mod api;

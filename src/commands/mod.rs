@@ -1,6 +1,7 @@
 //! What a caller may change. Each command is: load and lock, decide, commit; the dialects and the CLI ask for the
 //! same ones. A refused command changes nothing.
 
+pub mod access_keys;
 pub mod accounts;
 pub mod instances;
 pub mod maintenance;

@@ -4,6 +4,7 @@
 //! the only way to open one. A lost race is an outcome, not an error to hide: a guarded `where`, then the count.
 
 pub mod acceptances;
+pub mod access_keys;
 pub mod accounts;
 pub mod catalogue;
 pub mod census;

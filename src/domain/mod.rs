@@ -3,6 +3,7 @@
 //! Nothing here is asynchronous, speaks SQL or HTTP, reads a clock or draws randomness, so every rule can be
 //! tested as a table. Everything else in the crate may use this module; it uses nothing of ours.
 
+pub mod access_key;
 pub mod caller;
 pub mod datastore;
 pub mod estimate;

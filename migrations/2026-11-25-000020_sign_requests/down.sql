@@ -1,0 +1,2 @@
+drop table signature_nonces;
+drop table access_keys;
