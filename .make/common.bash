@@ -18,6 +18,7 @@ fi
 engines=${COFFER_ENGINES:-$cache/engines}
 client=$cache/client
 schemathesis=$cache/schemathesis
+sdks=$cache/sdks
 # The pairs that every machine must have; postgresql-15 is also the service's own store.
 engine_roots="mariadb-10.11 mariadb-11.8 postgresql-15 postgresql-17 postgresql-18"
 # Older builds of two series, apart from the engines: only the tests of minor steps look at them.

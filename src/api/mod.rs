@@ -13,6 +13,7 @@
 //! 404 of an unknown URI, 405 with the methods that there are, 415 before the body is read as JSON) and a router
 //! that answers by itself gives another order and no body. What we gave up: actix's extractors.
 
+pub mod alibaba;
 pub mod call;
 pub mod coffer;
 pub mod doc;

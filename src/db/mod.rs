@@ -29,6 +29,7 @@ pub mod simulated;
 pub mod simulations;
 mod statement;
 pub mod switches;
+pub mod task_numbers;
 pub mod tasks;
 mod threads;
 pub mod windows;

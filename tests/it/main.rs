@@ -4,6 +4,7 @@
 
 mod access_keys;
 mod accounts;
+mod alibaba;
 mod api_away;
 mod api_codes;
 mod api_door;

@@ -1,0 +1,79 @@
+//! The vendor's names for what is ours: instances, engines, builds, states. Each leads back to one of ours, or to none.
+
+use uuid::Uuid;
+
+use crate::domain::datastore::{DatastoreVersion, EngineKind};
+use crate::domain::ids::InstanceId;
+use crate::domain::instance::{Instance, InstanceState};
+
+/// `rm-` and 32 hexadecimal digits; `rr-` for one that replicates from another.
+pub fn instance(it: &Instance) -> String {
+    let prefix = if it.replica_of.is_some() { "rr" } else { "rm" };
+    format!("{prefix}-{}", it.id.0.as_simple())
+}
+
+/// The id of another instance, whose kind is not known: as a primary's.
+pub fn instance_id(id: InstanceId) -> String {
+    format!("rm-{}", id.0.as_simple())
+}
+
+/// The instance that is named.
+pub fn instance_of(text: &str) -> Option<InstanceId> {
+    let digits = text.strip_prefix("rm-").or_else(|| text.strip_prefix("rr-"))?;
+    let is_simple =
+        digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    is_simple.then(|| Uuid::try_parse(digits).ok()).flatten().map(InstanceId)
+}
+
+/// The engine.
+pub const fn engine(kind: EngineKind) -> &'static str {
+    match kind {
+        EngineKind::MariaDb => "MariaDB",
+        EngineKind::Mysql => "MySQL",
+        EngineKind::Postgresql => "PostgreSQL",
+    }
+}
+
+/// A build, where the vendor has a date: two digits for each of the first two parts of its number and four for the
+/// third, `rds_05070044` for 5.7.44; of PostgreSQL `rds_postgres_1500_00150020` for 15.20.
+pub fn build(version: &DatastoreVersion) -> String {
+    let mut parts = version.number.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut part = || parts.next().unwrap_or(0);
+    match version.engine {
+        EngineKind::Postgresql => {
+            let (major, minor) = (part(), part());
+            format!("rds_postgres_{major}00_{major:04}{minor:04}")
+        }
+        EngineKind::MariaDb | EngineKind::Mysql => format!("rds_{:02}{:02}{:04}", part(), part(), part()),
+    }
+}
+
+/// An instance's state.
+pub const fn status(it: &Instance, is_minor: bool) -> &'static str {
+    match it.state {
+        InstanceState::Building => "Creating",
+        InstanceState::Active | InstanceState::FeedingUpgrade => "Running",
+        InstanceState::Upgrading if is_minor => "MinorVersionUpgrading",
+        InstanceState::Upgrading | InstanceState::VerifyUpgrade | InstanceState::Detaching => {
+            "EngineVersionUpgrading"
+        }
+        InstanceState::Deleting | InstanceState::Deleted => "Deleting",
+        InstanceState::Error => "Released",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_is_found_by_its_name() {
+        let id = InstanceId(Uuid::from_u128(0x1234_5678));
+        assert_eq!(instance_of(&instance_id(id)), Some(id));
+        for wrong in ["", "rm-", "rm-1", &"0".repeat(32), "rm-0000000000000000000000001234567G", "rm-{}"] {
+            assert_eq!(instance_of(wrong), None, "{wrong}");
+        }
+        let upper = format!("rm-{}", "A".repeat(32));
+        assert_eq!(instance_of(&upper), None, "there is one name for each");
+    }
+}

@@ -1,0 +1,272 @@
+//! Alibaba RDS's calls, made by the vendor's own clients of both generations on simulated instances.
+
+use std::time::Duration;
+
+use coffer::cli::demo::client::Client;
+use serde_json::{Value, json};
+
+use crate::harness::house::House;
+use crate::harness::sdks::Alibaba;
+use crate::harness::{healthy, password, wait_for};
+
+const SDKS: [&str; 3] = ["legacy", "tea", "tea-v2"];
+
+struct Shop {
+    house: House,
+    api: Client,
+    url: String,
+    keys: Value,
+}
+
+impl Shop {
+    async fn open() -> Self {
+        let house = House::start_with(&["--runtime", "simulated"]).await;
+        let api = house.login("coffer").await;
+        let text = |name: &str| std::fs::read_to_string(house.state.join(name)).unwrap();
+        let openrc = text("openrc");
+        let url = openrc.split("OS_AUTH_URL='").nth(1).unwrap().split("/identity").next().unwrap().to_owned();
+        let keys = serde_json::from_str(&text("access-keys.json")).unwrap();
+        Self { house, api, url, keys }
+    }
+
+    fn sdk(&self, cloud: &str) -> Option<Alibaba> {
+        let text = |name: &str| self.keys[cloud][name].as_str().unwrap();
+        Alibaba::start("alibaba::sdks", &self.url, (text("access_key"), text("secret_key")))
+    }
+
+    /// An instance; its id, and the vendor's.
+    async fn create(&self, datastore: &str, name: &str, version: &str) -> (String, String) {
+        let id = self.api.create_of(datastore, name, version, "shop", "app", &password()).await.unwrap();
+        healthy(&self.api, &id).await;
+        let vendors = format!("rm-{}", id.replace('-', ""));
+        (id, vendors)
+    }
+}
+
+/// The task of a call, once it is in that state.
+async fn reaches(sdk: &mut Alibaba, which: &str, task: &Value, state: &str) -> Value {
+    let params = json!({"RegionId": "coffer-1", "TaskId": task, "FromStartTime": "2026-01-01T00:00:00Z", "ToStartTime": "2099-01-01T00:00:00Z"});
+    wait_for(&format!("task {task} is {state}"), Duration::from_secs(60), async || {
+        let seen = sdk.call(which, "DescribeHistoryTasks", &params);
+        let items = seen["body"]["Items"].as_array().unwrap_or_else(|| panic!("{seen}"));
+        assert_eq!(items.len(), 1, "{seen}");
+        (items[0]["Status"] == state).then(|| items[0].clone())
+    })
+    .await
+}
+
+fn attribute(sdk: &mut Alibaba, which: &str, id: &str) -> Value {
+    let seen = sdk.call(which, "DescribeDBInstanceAttribute", &json!({"DBInstanceId": id}));
+    seen["body"]["Items"]["DBInstanceAttribute"][0].clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn its_clients_upgrade_an_instance() {
+    let shop = Shop::open().await;
+    let Some(mut sdk) = shop.sdk("coffer") else { return };
+    for (which, from, to) in [("legacy", "5.5", "5.6"), ("tea", "5.6", "5.7"), ("tea-v2", "5.7", "8.0")] {
+        let (id, name) = shop.create("mysql", which, from).await;
+        let seen =
+            sdk.call(which, "DescribeDBInstances", &json!({"RegionId": "coffer-1", "DBInstanceId": name}));
+        let items = seen["body"]["Items"]["DBInstance"].as_array().unwrap_or_else(|| panic!("{seen}"));
+        assert_eq!(
+            (items.len(), &items[0]["Engine"], &items[0]["EngineVersion"], &items[0]["DBInstanceStatus"]),
+            (1, &json!("MySQL"), &json!(from), &json!("Running")),
+            "{seen}"
+        );
+        let mut ask = |version: &str, token: &str| {
+            let params = json!({"DBInstanceId": name, "EngineVersion": version, "ClientToken": token});
+            sdk.call(which, "UpgradeDBInstanceEngineVersion", &params)
+        };
+        let skipped = ask(if from == "5.5" { "8.0" } else { "5.5" }, "other");
+        assert_eq!(
+            (&skipped["status"], &skipped["code"]),
+            (&json!(403), &json!("IncorrectEngineVersion")),
+            "{skipped}"
+        );
+        assert_eq!(ask("9.9", "other")["code"], "InvalidEngineVersion.Malformed");
+        assert_eq!(ask(from, "other")["code"], "IncorrectEngineVersion");
+        let asked = ask(to, which);
+        let task = asked["body"]["TaskId"].clone();
+        assert!(task.as_str().is_some_and(|text| text.parse::<i64>().is_ok()), "{asked}");
+        assert!(asked["body"]["RequestId"].as_str().unwrap().bytes().all(|b| !b.is_ascii_lowercase()));
+        assert_eq!(ask(to, which)["body"]["TaskId"], task, "the same token is the same task");
+        assert_eq!(ask("8.0.99", which)["code"], "IdempotentParameterMismatch");
+        let done = reaches(&mut sdk, which, &task, "Succeed").await;
+        assert_eq!(
+            (&done["TaskType"], &done["InstanceId"]),
+            (&json!("UpgradeDBInstanceEngineVersion"), &json!(name))
+        );
+        let seen = attribute(&mut sdk, which, &name);
+        assert_eq!(
+            (&seen["EngineVersion"], &seen["DBInstanceStatus"]),
+            (&json!(to), &json!("Running")),
+            "{seen}"
+        );
+        assert_eq!(shop.api.show(&id).await.unwrap()["datastore"]["version"], to);
+        let listed = sdk.call(which, "DescribeTasks", &json!({"DBInstanceId": name}));
+        assert_eq!(listed["body"]["Items"]["TaskProgressInfo"][0]["TaskId"], task, "{listed}");
+    }
+    drop(shop.house);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_minor_upgrade_waits_for_its_window_and_can_be_moved() {
+    let shop = Shop::open().await;
+    let Some(mut sdk) = shop.sdk("coffer") else { return };
+    let (_, versions) = shop.api.read("/datastores/mysql/versions").await.unwrap();
+    let names =
+        versions["versions"].as_array().unwrap().iter().filter_map(|version| version["name"].as_str());
+    let older = names.into_iter().find(|name| name.starts_with("5.7.")).unwrap().to_owned();
+    let (id, name) = shop.create("mysql", "minor", &older).await;
+    let now = chrono::Utc::now();
+    let clock = |hours| (now + chrono::TimeDelta::hours(hours)).format("%H:00Z").to_string();
+    let window = format!("{}-{}", clock(3), clock(5));
+    for (sdk_name, action, params) in [
+        ("legacy", "ModifyDBInstanceMaintainTime", json!({"DBInstanceId": name, "MaintainTime": window})),
+        (
+            "tea",
+            "ModifyDBInstanceAutoUpgradeMinorVersion",
+            json!({"DBInstanceId": name, "AutoUpgradeMinorVersion": "Manual"}),
+        ),
+    ] {
+        let done = sdk.call(sdk_name, action, &params);
+        assert!(done["body"]["RequestId"].is_string(), "{action}: {done}");
+    }
+    let before = attribute(&mut sdk, "tea", &name);
+    assert_eq!(
+        (&before["MaintainTime"], &before["AutoUpgradeMinorVersion"]),
+        (&json!(window), &json!("Manual"))
+    );
+    assert_ne!(before["CurrentKernelVersion"], before["LatestKernelVersion"], "{before}");
+
+    for (params, code) in [
+        (json!({"UpgradeTime": "SpecifyTime"}), "MissingParameter"),
+        (json!({"UpgradeTime": "SpecifyTime", "SwitchTime": "soon"}), "InvalidTime.Format"),
+        (json!({"UpgradeTime": "SpecifyTime", "SwitchTime": "2020-01-01T00:00:00Z"}), "StartTimeBeforeNow"),
+        (json!({"UpgradeTime": "Sometimes"}), "InvalidParameter"),
+        (json!({"TargetMinorVersion": "rds_19990101"}), "InvalidMinorVerison.NotFound"),
+        (json!({"TargetMinorVersion": before["CurrentKernelVersion"]}), "InvalidMinorVersionAlreadyLatest"),
+    ] {
+        let mut params = params;
+        params["DBInstanceId"] = json!(name);
+        let told = sdk.call("tea-v2", "UpgradeDBInstanceKernelVersion", &params);
+        assert_eq!(told["code"], code, "{params}: {told}");
+    }
+    let asked = sdk.call(
+        "tea",
+        "UpgradeDBInstanceKernelVersion",
+        &json!({"DBInstanceId": name, "UpgradeTime": "MaintainTime"}),
+    );
+    assert_eq!(asked["body"]["TargetMinorVersion"], before["LatestKernelVersion"], "{asked}");
+    assert_eq!(asked["body"]["DBInstanceName"], name);
+    let task = asked["body"]["TaskId"].clone();
+    let waits = reaches(&mut sdk, "legacy", &task, "Waiting").await;
+    assert_eq!(waits["TaskType"], "UpgradeDBInstanceKernelVersion");
+    assert_eq!(attribute(&mut sdk, "legacy", &name)["DBInstanceStatus"], "Running");
+    let again = sdk.call("legacy", "UpgradeDBInstanceKernelVersion", &json!({"DBInstanceId": name}));
+    assert_eq!(again["code"], "InvalidOrderTask.NotSupport", "{again}");
+    let moved = json!({"RegionId": "coffer-1", "TaskId": task, "StepName": "", "TaskAction": "modifySwitchTime", "ActionParams": "{\"recoverMode\":\"immediate\"}"});
+    let done = sdk.call("tea", "ModifyTaskInfo", &moved);
+    assert!(done["body"]["RequestId"].is_string(), "{done}");
+    reaches(&mut sdk, "tea", &task, "Succeed").await;
+    let after = attribute(&mut sdk, "tea-v2", &name);
+    assert_eq!(after["CurrentKernelVersion"], before["LatestKernelVersion"]);
+    assert_eq!(shop.api.show(&id).await.unwrap()["datastore"]["version"], "5.7");
+    let none = sdk.call("tea", "UpgradeDBInstanceKernelVersion", &json!({"DBInstanceId": name}));
+    assert_eq!(none["code"], "InvalidMinorVersionAlreadyLatest", "{none}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_is_told_so_in_its_own_words() {
+    let shop = Shop::open().await;
+    let (Some(mut member), Some(mut reader), Some(mut other)) =
+        (shop.sdk("coffer"), shop.sdk("coffer-reader"), shop.sdk("coffer-other"))
+    else {
+        return;
+    };
+    let key = shop.keys["coffer"]["access_key"].as_str().unwrap();
+    let mut forger = Alibaba::start("alibaba::sdks", &shop.url, (key, "wrong")).unwrap();
+    let mut nobody = Alibaba::start("alibaba::sdks", &shop.url, ("CFRNOBODY", "wrong")).unwrap();
+    let (_, name) = shop.create("mysql", "guarded", "5.6").await;
+    let upgrade = json!({"DBInstanceId": name, "EngineVersion": "5.7"});
+    for which in SDKS {
+        let told = |sdk: &mut Alibaba, params: &Value| {
+            let told = sdk.call(which, "UpgradeDBInstanceEngineVersion", params);
+            (
+                told["status"].as_u64().unwrap_or_default(),
+                told["code"].as_str().unwrap_or_default().to_owned(),
+            )
+        };
+        let is = |status: u64, code: &str| (status, code.to_owned());
+        // The older client takes a wrong secret for what it is.
+        let forged = if which == "legacy" { "InvalidAccessKeySecret" } else { "SignatureDoesNotMatch" };
+        assert_eq!(told(&mut forger, &upgrade), is(400, forged), "{which}");
+        assert_eq!(told(&mut nobody, &upgrade), is(404, "InvalidAccessKeyId.NotFound"), "{which}");
+        assert_eq!(told(&mut reader, &upgrade), is(403, "Forbidden.RAM"), "{which}");
+        assert_eq!(told(&mut other, &upgrade), is(404, "InvalidDBInstanceId.NotFound"), "{which}");
+        let unknown = json!({"DBInstanceId": "rm-none", "EngineVersion": "5.7"});
+        assert_eq!(told(&mut member, &unknown), is(404, "InvalidDBInstanceId.NotFound"), "{which}");
+        assert_eq!(told(&mut member, &json!({"DBInstanceId": name})), is(400, "MissingParameter"), "{which}");
+        for (field, value) in
+            [("EffectiveTime", "Later"), ("ClientToken", "é"), ("ClientToken", &"x".repeat(65))]
+        {
+            let mut params = upgrade.clone();
+            params[field] = json!(value);
+            assert_eq!(told(&mut member, &params), is(400, "InvalidParameter"), "{which} {field}");
+        }
+    }
+    let mine = other.call("tea", "DescribeDBInstances", &json!({"RegionId": "coffer-1"}));
+    assert_eq!(mine["body"]["TotalRecordCount"], 0, "{mine}");
+}
+
+/// Whatever comes gets the dialect's own error, and changes nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_ever_a_fault_of_ours() {
+    let shop = Shop::open().await;
+    let http = reqwest::Client::new();
+    for (query, status, code) in [
+        ("Action=DescribeDBInstances", 400, "MissingParameter"),
+        ("Action=DescribeDBInstances&AccessKeyId=a&Signature=b", 400, "IllegalTimestamp"),
+        ("Action=DescribeDBInstances&Format=YAML", 400, "InvalidParameter"),
+        ("Action=DescribeDBInstances&Format=JSON&Format=XML", 400, "InvalidParameter"),
+        ("Action=&AccessKeyId=a&AccessKeyId=b", 400, "IncompleteSignature"),
+        ("Action=a&b=%zz", 400, "IncompleteSignature"),
+        ("Action=a&b=%ff%fe", 400, "IncompleteSignature"),
+    ] {
+        let shown: String = query.chars().take(80).collect();
+        let sent = http.get(format!("{}/?{query}", shop.url)).send().await.unwrap();
+        assert_eq!(sent.status(), status, "{shown}");
+        let kind = sent.headers()["content-type"].to_str().unwrap().to_owned();
+        let text = sent.text().await.unwrap();
+        let is_xml = kind == "text/xml;charset=utf-8";
+        let says = if is_xml { format!("<Code>{code}</Code>") } else { format!("\"Code\":\"{code}\"") };
+        assert!(text.contains(&says) && text.contains("RequestId"), "{shown}: {text}");
+        assert!(!is_xml || text.contains("<Error>"), "{text}");
+    }
+    let root = http.get(format!("{}/", shop.url)).send().await.unwrap();
+    assert!(root.text().await.unwrap().contains("versions"), "the root is still Trove's");
+    let form = "application/x-www-form-urlencoded";
+    for (kind, body, status) in [
+        (form, "Action=DescribeDBInstances".to_owned(), 400),
+        (form, "%".to_owned(), 400),
+        (form, format!("a={}", "x".repeat(100_000)), 400),
+        (form, format!("a={}", "x".repeat(1_000_000)), 400),
+        (form, "&b=".repeat(5_000), 400),
+        ("application/json", "{}".to_owned(), 400),
+    ] {
+        let shown: String = body.chars().take(40).collect();
+        let url = format!("{}/?Action=DescribeDBInstances", shop.url);
+        let sent = http.post(url).header("content-type", kind).body(body).send().await.unwrap();
+        assert_eq!(sent.status(), status, "{kind} {shown}");
+    }
+    for authorization in
+        ["ACS3-HMAC-SHA256", "ACS3-HMAC-SM3 a=b", "ACS3-HMAC-SHA256 Credential=a,SignedHeaders=,Signature=,"]
+    {
+        let request = http.post(format!("{}/", shop.url)).header("x-acs-action", "DescribeDBInstances");
+        let sent = request.header("authorization", authorization).send().await.unwrap();
+        assert_eq!(sent.status(), 400, "{authorization}");
+        let told: Value = sent.json().await.unwrap();
+        assert!(told["Code"].is_string(), "{told}");
+    }
+}
