@@ -5,9 +5,10 @@ use std::time::Duration;
 use coffer::cli::demo::client::Client;
 use serde_json::{Value, json};
 
+use crate::harness::builds::Builds;
 use crate::harness::house::House;
 use crate::harness::sdks::Alibaba;
-use crate::harness::{healthy, password, wait_for};
+use crate::harness::{bed, delete, healthy, password, wait_for};
 
 const SDKS: [&str; 3] = ["legacy", "tea", "tea-v2"];
 
@@ -20,7 +21,10 @@ struct Shop {
 
 impl Shop {
     async fn open() -> Self {
-        let house = House::start_with(&["--runtime", "simulated"]).await;
+        Self::of(House::start_with(&["--runtime", "simulated"]).await).await
+    }
+
+    async fn of(house: House) -> Self {
         let api = house.login("coffer").await;
         let text = |name: &str| std::fs::read_to_string(house.state.join(name)).unwrap();
         let openrc = text("openrc");
@@ -46,7 +50,7 @@ impl Shop {
 /// The task of a call, once it is in that state.
 async fn reaches(sdk: &mut Alibaba, which: &str, task: &Value, state: &str) -> Value {
     let params = json!({"RegionId": "coffer-1", "TaskId": task, "FromStartTime": "2026-01-01T00:00:00Z", "ToStartTime": "2099-01-01T00:00:00Z"});
-    wait_for(&format!("task {task} is {state}"), Duration::from_secs(60), async || {
+    wait_for(&format!("task {task} is {state}"), Duration::from_secs(240), async || {
         let seen = sdk.call(which, "DescribeHistoryTasks", &params);
         let items = seen["body"]["Items"].as_array().unwrap_or_else(|| panic!("{seen}"));
         assert_eq!(items.len(), 1, "{seen}");
@@ -218,6 +222,74 @@ async fn who_may_not_is_told_so_in_its_own_words() {
     }
     let mine = other.call("tea", "DescribeDBInstances", &json!({"RegionId": "coffer-1"}));
     assert_eq!(mine["body"]["TotalRecordCount"], 0, "{mine}");
+}
+
+/// Real servers: a major upgrade, and what is seen of it meanwhile in the other dialects.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_mariadb_is_upgraded_by_its_client() {
+    let state = bed().state;
+    let api = Client::login(&state, "coffer").await.unwrap();
+    let url = std::env::var("COFFER_TEST_BED").unwrap();
+    let keys: Value =
+        serde_json::from_str(&std::fs::read_to_string(state.join("access-keys.json")).unwrap()).unwrap();
+    let text = |name: &str| keys["coffer"][name].as_str().unwrap();
+    let Some(mut sdk) = Alibaba::start("alibaba::sdks", &url, (text("access_key"), text("secret_key")))
+    else {
+        return;
+    };
+    let password = password();
+    let id = api.create("vendors", "10.11", "shop", "app", &password).await.unwrap();
+    let address = healthy(&api, &id).await;
+    let shop = coffer::cli::demo::shop::Shop::open(&address, "shop", "app", &password).await.unwrap();
+    shop.load(500, |_| {}).await.unwrap();
+    let name = format!("rm-{}", id.replace('-', ""));
+    let asked = sdk.call(
+        "tea",
+        "UpgradeDBInstanceEngineVersion",
+        &json!({"DBInstanceId": name, "EngineVersion": "11.8"}),
+    );
+    let task = asked["body"]["TaskId"].clone();
+    assert!(task.is_string(), "{asked}");
+    let seen = (api.show(&id).await.unwrap(), attribute(&mut sdk, "legacy", &name));
+    assert_eq!(
+        (&seen.0["status"], &seen.1["DBInstanceStatus"]),
+        (&json!("UPGRADE"), &json!("EngineVersionUpgrading"))
+    );
+    let (_, ours) = api.read(&format!("/instances/{id}/upgrades")).await.unwrap();
+    assert_eq!(ours["upgrades"].as_array().unwrap().len(), 1, "{ours}");
+    assert_eq!(reaches(&mut sdk, "tea-v2", &task, "Succeed").await["DbType"], "MariaDB");
+    let ended = api.task(ours["upgrades"][0]["id"].as_str().unwrap()).await.unwrap();
+    assert_eq!(ended["state"], "succeeded", "{ended}");
+    assert_eq!(healthy(&api, &id).await, address);
+    assert_eq!(attribute(&mut sdk, "tea", &name)["EngineVersion"], "11.8");
+    assert!(shop.version().await.unwrap().starts_with("11.8."));
+    delete(&api, &[&id]).await;
+}
+
+/// Real servers: a minor upgrade, from one build of a series to the next.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_build_is_upgraded_by_its_client() {
+    let Some(builds) = Builds::start("mariadb", "10.11").await else { return };
+    let _engines = builds.folder;
+    let shop = Shop::of(builds.house).await;
+    let Some(mut sdk) = shop.sdk("coffer") else { return };
+    let (_, versions) = shop.api.read("/datastores/mariadb/versions").await.unwrap();
+    let mut names =
+        versions["versions"].as_array().unwrap().iter().filter_map(|version| version["name"].as_str());
+    let older = names.find(|name| name.starts_with("10.11.")).unwrap().to_owned();
+    let (id, name) = shop.create("mariadb", "minor", &older).await;
+    let newest = attribute(&mut sdk, "legacy", &name)["LatestKernelVersion"].clone();
+    let asked = sdk.call("legacy", "UpgradeDBInstanceKernelVersion", &json!({"DBInstanceId": name}));
+    assert_eq!(
+        (&asked["body"]["DBInstanceName"], &asked["body"]["TargetMinorVersion"]),
+        (&json!(name), &newest),
+        "{asked}"
+    );
+    assert_eq!(attribute(&mut sdk, "tea", &name)["DBInstanceStatus"], "MinorVersionUpgrading");
+    reaches(&mut sdk, "tea", &asked["body"]["TaskId"], "Succeed").await;
+    assert_eq!(attribute(&mut sdk, "tea", &name)["CurrentKernelVersion"], newest);
+    healthy(&shop.api, &id).await;
+    delete(&shop.api, &[&id]).await;
 }
 
 /// Whatever comes gets the dialect's own error, and changes nothing.

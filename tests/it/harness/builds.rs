@@ -12,7 +12,8 @@ use super::roles::engines;
 pub struct Builds {
     /// The service.
     pub house: House,
-    _folder: tempfile::TempDir,
+    /// Where its engines are.
+    pub folder: tempfile::TempDir,
 }
 
 impl Builds {
@@ -39,7 +40,7 @@ impl Builds {
             symlink(&older, link).unwrap();
         }
         let build = Build { engines: Some(folder.path().to_owned()), ..Build::default() };
-        Some(Self { house: House::build(&[], build).await, _folder: folder })
+        Some(Self { house: House::build(&[], build).await, folder })
     }
 }
 
