@@ -13,6 +13,7 @@ use crate::api::alibaba::{Call, moment, names, object};
 use crate::commands;
 use crate::db::known::Catalogue;
 use crate::db::{self, instances, known, task_numbers, tasks};
+use crate::domain::estimate::{self, Load, Pace};
 use crate::domain::ids::{InstanceId, TaskId};
 use crate::domain::instance::Instance;
 use crate::domain::policy::{Rule, allow};
@@ -22,6 +23,7 @@ use crate::domain::timing::{self, Timing};
 /// Everything that a list of tasks is made of.
 struct Seen {
     tasks: Vec<Task>,
+    paces: HashMap<TaskId, Pace>,
     numbers: HashMap<TaskId, i64>,
     instances: HashMap<InstanceId, Instance>,
     catalogue: Arc<Catalogue>,
@@ -29,7 +31,7 @@ struct Seen {
 
 async fn seen(call: &Call, instance: Option<InstanceId>) -> Result<Seen, Wrong> {
     allow(&call.caller, Rule::TaskRead)?;
-    let project = call.caller.project.clone();
+    let (project, now) = (call.caller.project.clone(), call.now);
     let read: Result<_, db::Error> = call
         .state
         .commands
@@ -47,12 +49,19 @@ async fn seen(call: &Call, instance: Option<InstanceId>) -> Result<Seen, Wrong> 
                     of.insert(id, it);
                 }
             }
-            Ok(Seen {
-                numbers: task_numbers::of(conn, &ids)?,
-                instances: of,
-                catalogue: known::now(conn)?,
-                tasks,
-            })
+            let catalogue = known::now(conn)?;
+            let mut paces = HashMap::new();
+            for task in tasks.iter().filter(|task| is_under_way(task)) {
+                let (bytes, marks) = tasks::marks(conn, task.id)?;
+                if let Plan::Switch(plan) = &task.plan
+                    && let Some(version) = catalogue.version(plan.from)
+                {
+                    let hops = estimate::kinds_of_hops(plan, task.kind());
+                    let load = Load { bytes, engine: version.engine };
+                    paces.insert(task.id, estimate::pace(&hops, load, task.progress, &marks, now));
+                }
+            }
+            Ok(Seen { paces, numbers: task_numbers::of(conn, &ids)?, instances: of, catalogue, tasks })
         })
         .await;
     Ok(read?)
@@ -61,6 +70,15 @@ async fn seen(call: &Call, instance: Option<InstanceId>) -> Result<Seen, Wrong> 
 impl Seen {
     fn number(&self, task: &Task) -> String {
         self.numbers.get(&task.id).map(i64::to_string).unwrap_or_default()
+    }
+
+    /// Of a hundred, and the seconds that are left.
+    fn pace(&self, task: &Task) -> (u8, i64) {
+        match (self.paces.get(&task.id), task.progress) {
+            (Some(pace), _) => (pace.percent, pace.eta.unwrap_or(0)),
+            (None, Progress::Ended(TaskState::Succeeded)) => (100, 0),
+            (None, _) => (0, 0),
+        }
     }
 
     fn kind(&self, task: &Task) -> &'static str {
@@ -97,13 +115,9 @@ fn step(task: &Task) -> &'static str {
     }
 }
 
-/// Of a hundred: it is over, or it is not.
-const fn percent(task: &Task) -> u8 {
-    match task.progress {
-        Progress::Ended(TaskState::Succeeded) => 100,
-        Progress::At(_, _) | Progress::Verifying | Progress::NeedsOperator => 50,
-        Progress::Deferred | Progress::Scheduled | Progress::Ended(_) => 0,
-    }
+/// Whether a worker is at it.
+const fn is_under_way(task: &Task) -> bool {
+    matches!(task.progress, Progress::At(_, _) | Progress::Verifying | Progress::NeedsOperator)
 }
 
 fn began(task: &Task) -> DateTime<Utc> {
@@ -144,11 +158,12 @@ pub async fn describe(call: &Call) -> Result<Map<String, Value>, Wrong> {
                 "TaskId": seen.number(task),
                 "TaskAction": seen.kind(task),
                 "Status": status(task),
-                "Progress": format!("{}%", percent(task)),
+                "Progress": format!("{}%", seen.pace(task).0),
                 "ProgressInfo": task.reason.clone().unwrap_or_default(),
                 "BeginTime": moment(began(task)),
                 "FinishTime": ended(task),
                 "CurrentStepName": step(task),
+                "Remain": seen.pace(task).1,
                 "TaskErrorCode": if status(task) == "Failed" { "UpgradeRolledBack" } else { "" },
                 "TaskErrorMessage": task.reason.clone().unwrap_or_default(),
                 "DBName": "",
@@ -200,8 +215,8 @@ pub async fn history(call: &Call) -> Result<Map<String, Value>, Wrong> {
                     "RegionId": REGION,
                     "StartTime": moment(began(task)),
                     "EndTime": ended(task),
-                    "Progress": percent(task),
-                    "RemainTime": 0,
+                    "Progress": seen.pace(task).0,
+                    "RemainTime": seen.pace(task).1,
                     "CurrentStepName": step(task),
                     "TaskDetail": json!({"reason": task.reason}).to_string(),
                     "ActionInfo": "{}",
