@@ -20,6 +20,9 @@ use crate::workflow::{Works, chain, switch};
 
 const EVERY: Duration = Duration::from_secs(2);
 
+/// How long a server that had its time to stop is asked once more, before it is killed.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
+
 #[derive(Clone, Copy)]
 struct Memory {
     failures: u32,
@@ -200,7 +203,7 @@ async fn tidy(works: &Works, generation: &Generation) -> Result<bool, String> {
     Ok(true)
 }
 
-/// Stops every server of this host cleanly; what shall run is started again by the next worker.
+/// Stops every server of this host, cleanly where it lets itself be stopped; what shall run is started again by the next worker.
 pub async fn stop_servers(works: &Arc<Works>) {
     let host = works.host.clone();
     let found = match works.db.read(move |conn| generations::of_host(conn, &host)).await {
@@ -218,7 +221,12 @@ pub async fn stop_servers(works: &Arc<Works>) {
             match works.server(&generation) {
                 Ok((engine, server)) => {
                     if let Err(error) = engine.stop(&server).await {
-                        tracing::error!(generation.id = %generation.id, error = %chain(&error), "a server did not stop");
+                        tracing::error!(generation.id = %generation.id, error = %chain(&error), "a server did not stop, and is killed");
+                        // Who ends all of it wants nothing left; what was acknowledged is on the disk.
+                        let killed = server.runtime.stop_server(generation.id, LAST_PATIENCE, true).await;
+                        if let Err(error) = killed {
+                            tracing::error!(generation.id = %generation.id, error = %chain(&error), "a server was not ended");
+                        }
                     }
                 }
                 Err(error) => {
