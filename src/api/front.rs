@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::api::call::{Body, Call, Handler, LARGEST_BODY, Route};
 use crate::api::error::{Fault, Form};
 use crate::api::links::{Base, unescape};
-use crate::api::{ApiState, alibaba, mgmt, routes};
+use crate::api::{ApiState, alibaba, huawei, mgmt, routes};
 use crate::auth;
 use crate::domain::policy::allow;
 use crate::telemetry::metrics;
@@ -37,6 +37,11 @@ pub async fn front(request: HttpRequest, payload: Payload) -> HttpResponse {
         let body = tokio::time::timeout(BODY_PATIENCE, collect(payload)).await;
         let body = body.ok().and_then(Result::ok).flatten();
         return alibaba::serve(state.clone(), &request, body).await;
+    }
+    if let Some(state) = request.app_data::<Data<ApiState>>().filter(|_| huawei::is_meant(&request)) {
+        let body = tokio::time::timeout(BODY_PATIENCE, collect(payload)).await;
+        let body = body.ok().and_then(Result::ok).flatten();
+        return huawei::serve(state.clone(), &request, body).await;
     }
     let began = Instant::now();
     let request_id = format!("req-{}", Uuid::new_v4());

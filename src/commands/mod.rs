@@ -3,6 +3,7 @@
 
 pub mod access_keys;
 pub mod accounts;
+pub mod inspections;
 pub mod instances;
 pub mod maintenance;
 pub mod once;

@@ -12,6 +12,7 @@ pub mod endpoints;
 pub mod events;
 pub mod generations;
 pub mod hosts;
+pub mod inspections;
 pub mod instances;
 pub mod known;
 pub mod maintenance;

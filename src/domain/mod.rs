@@ -11,6 +11,7 @@ pub mod flavor;
 pub mod generation;
 pub mod hops;
 pub mod ids;
+pub mod inspection;
 pub mod instance;
 pub mod matrix;
 pub mod minor;

@@ -2,49 +2,24 @@
 
 use std::time::Duration;
 
-use coffer::cli::demo::client::Client;
 use serde_json::{Value, json};
 
 use crate::harness::builds::Builds;
-use crate::harness::house::House;
 use crate::harness::sdks::Alibaba;
-use crate::harness::{bed, delete, healthy, password, wait_for};
+use crate::harness::vendors::Vendors;
+use crate::harness::{delete, healthy, password, wait_for};
 
 const SDKS: [&str; 3] = ["legacy", "tea", "tea-v2"];
 
-struct Shop {
-    house: House,
-    api: Client,
-    url: String,
-    keys: Value,
+/// An instance; its id, and the vendor's.
+async fn create(shop: &Vendors, datastore: &str, name: &str, version: &str) -> (String, String) {
+    let id = shop.create(datastore, name, version).await;
+    let vendors = vendors(&id);
+    (id, vendors)
 }
 
-impl Shop {
-    async fn open() -> Self {
-        Self::of(House::start_with(&["--runtime", "simulated"]).await).await
-    }
-
-    async fn of(house: House) -> Self {
-        let api = house.login("coffer").await;
-        let text = |name: &str| std::fs::read_to_string(house.state.join(name)).unwrap();
-        let openrc = text("openrc");
-        let url = openrc.split("OS_AUTH_URL='").nth(1).unwrap().split("/identity").next().unwrap().to_owned();
-        let keys = serde_json::from_str(&text("access-keys.json")).unwrap();
-        Self { house, api, url, keys }
-    }
-
-    fn sdk(&self, cloud: &str) -> Option<Alibaba> {
-        let text = |name: &str| self.keys[cloud][name].as_str().unwrap();
-        Alibaba::start("alibaba::sdks", &self.url, (text("access_key"), text("secret_key")))
-    }
-
-    /// An instance; its id, and the vendor's.
-    async fn create(&self, datastore: &str, name: &str, version: &str) -> (String, String) {
-        let id = self.api.create_of(datastore, name, version, "shop", "app", &password()).await.unwrap();
-        healthy(&self.api, &id).await;
-        let vendors = format!("rm-{}", id.replace('-', ""));
-        (id, vendors)
-    }
+fn vendors(id: &str) -> String {
+    format!("rm-{}", id.replace('-', ""))
 }
 
 /// The task of a call, once it is in that state.
@@ -66,10 +41,10 @@ fn attribute(sdk: &mut Alibaba, which: &str, id: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn its_clients_upgrade_an_instance() {
-    let shop = Shop::open().await;
-    let Some(mut sdk) = shop.sdk("coffer") else { return };
+    let shop = Vendors::simulated().await;
+    let Some(mut sdk) = shop.alibaba("coffer") else { return };
     for (which, from, to) in [("legacy", "5.5", "5.6"), ("tea", "5.6", "5.7"), ("tea-v2", "5.7", "8.0")] {
-        let (id, name) = shop.create("mysql", which, from).await;
+        let (id, name) = create(&shop, "mysql", which, from).await;
         let seen =
             sdk.call(which, "DescribeDBInstances", &json!({"RegionId": "coffer-1", "DBInstanceId": name}));
         let items = seen["body"]["Items"]["DBInstance"].as_array().unwrap_or_else(|| panic!("{seen}"));
@@ -111,18 +86,14 @@ async fn its_clients_upgrade_an_instance() {
         let listed = sdk.call(which, "DescribeTasks", &json!({"DBInstanceId": name}));
         assert_eq!(listed["body"]["Items"]["TaskProgressInfo"][0]["TaskId"], task, "{listed}");
     }
-    drop(shop.house);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_minor_upgrade_waits_for_its_window_and_can_be_moved() {
-    let shop = Shop::open().await;
-    let Some(mut sdk) = shop.sdk("coffer") else { return };
-    let (_, versions) = shop.api.read("/datastores/mysql/versions").await.unwrap();
-    let names =
-        versions["versions"].as_array().unwrap().iter().filter_map(|version| version["name"].as_str());
-    let older = names.into_iter().find(|name| name.starts_with("5.7.")).unwrap().to_owned();
-    let (id, name) = shop.create("mysql", "minor", &older).await;
+    let shop = Vendors::simulated().await;
+    let Some(mut sdk) = shop.alibaba("coffer") else { return };
+    let older = shop.older("mysql", "5.7").await;
+    let (id, name) = create(&shop, "mysql", "minor", &older).await;
     let now = chrono::Utc::now();
     let clock = |hours| (now + chrono::TimeDelta::hours(hours)).format("%H:00Z").to_string();
     let window = format!("{}-{}", clock(3), clock(5));
@@ -183,16 +154,16 @@ async fn a_minor_upgrade_waits_for_its_window_and_can_be_moved() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_not_is_told_so_in_its_own_words() {
-    let shop = Shop::open().await;
+    let shop = Vendors::simulated().await;
     let (Some(mut member), Some(mut reader), Some(mut other)) =
-        (shop.sdk("coffer"), shop.sdk("coffer-reader"), shop.sdk("coffer-other"))
+        (shop.alibaba("coffer"), shop.alibaba("coffer-reader"), shop.alibaba("coffer-other"))
     else {
         return;
     };
     let key = shop.keys["coffer"]["access_key"].as_str().unwrap();
     let mut forger = Alibaba::start("alibaba::sdks", &shop.url, (key, "wrong")).unwrap();
     let mut nobody = Alibaba::start("alibaba::sdks", &shop.url, ("CFRNOBODY", "wrong")).unwrap();
-    let (_, name) = shop.create("mysql", "guarded", "5.6").await;
+    let (_, name) = create(&shop, "mysql", "guarded", "5.6").await;
     let upgrade = json!({"DBInstanceId": name, "EngineVersion": "5.7"});
     for which in SDKS {
         let told = |sdk: &mut Alibaba, params: &Value| {
@@ -227,22 +198,14 @@ async fn who_may_not_is_told_so_in_its_own_words() {
 /// Real servers: a major upgrade, and what is seen of it meanwhile in the other dialects.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_real_mariadb_is_upgraded_by_its_client() {
-    let state = bed().state;
-    let api = Client::login(&state, "coffer").await.unwrap();
-    let url = std::env::var("COFFER_TEST_BED").unwrap();
-    let keys: Value =
-        serde_json::from_str(&std::fs::read_to_string(state.join("access-keys.json")).unwrap()).unwrap();
-    let text = |name: &str| keys["coffer"][name].as_str().unwrap();
-    let Some(mut sdk) = Alibaba::start("alibaba::sdks", &url, (text("access_key"), text("secret_key")))
-    else {
-        return;
-    };
+    let vendor = Vendors::bed().await;
+    let (api, Some(mut sdk)) = (&vendor.api, vendor.alibaba("coffer")) else { return };
     let password = password();
     let id = api.create("vendors", "10.11", "shop", "app", &password).await.unwrap();
-    let address = healthy(&api, &id).await;
+    let address = healthy(api, &id).await;
     let shop = coffer::cli::demo::shop::Shop::open(&address, "shop", "app", &password).await.unwrap();
     shop.load(500, |_| {}).await.unwrap();
-    let name = format!("rm-{}", id.replace('-', ""));
+    let name = vendors(&id);
     let asked = sdk.call(
         "tea",
         "UpgradeDBInstanceEngineVersion",
@@ -260,10 +223,10 @@ async fn a_real_mariadb_is_upgraded_by_its_client() {
     assert_eq!(reaches(&mut sdk, "tea-v2", &task, "Succeed").await["DbType"], "MariaDB");
     let ended = api.task(ours["upgrades"][0]["id"].as_str().unwrap()).await.unwrap();
     assert_eq!(ended["state"], "succeeded", "{ended}");
-    assert_eq!(healthy(&api, &id).await, address);
+    assert_eq!(healthy(api, &id).await, address);
     assert_eq!(attribute(&mut sdk, "tea", &name)["EngineVersion"], "11.8");
     assert!(shop.version().await.unwrap().starts_with("11.8."));
-    delete(&api, &[&id]).await;
+    delete(api, &[&id]).await;
 }
 
 /// Real servers: a minor upgrade, from one build of a series to the next.
@@ -271,13 +234,10 @@ async fn a_real_mariadb_is_upgraded_by_its_client() {
 async fn a_real_build_is_upgraded_by_its_client() {
     let Some(builds) = Builds::start("mariadb", "10.11").await else { return };
     let _engines = builds.folder;
-    let shop = Shop::of(builds.house).await;
-    let Some(mut sdk) = shop.sdk("coffer") else { return };
-    let (_, versions) = shop.api.read("/datastores/mariadb/versions").await.unwrap();
-    let mut names =
-        versions["versions"].as_array().unwrap().iter().filter_map(|version| version["name"].as_str());
-    let older = names.find(|name| name.starts_with("10.11.")).unwrap().to_owned();
-    let (id, name) = shop.create("mariadb", "minor", &older).await;
+    let shop = Vendors::of(builds.house).await;
+    let Some(mut sdk) = shop.alibaba("coffer") else { return };
+    let older = shop.older("mariadb", "10.11").await;
+    let (id, name) = create(&shop, "mariadb", "minor", &older).await;
     let newest = attribute(&mut sdk, "legacy", &name)["LatestKernelVersion"].clone();
     let asked = sdk.call("legacy", "UpgradeDBInstanceKernelVersion", &json!({"DBInstanceId": name}));
     assert_eq!(
@@ -295,7 +255,7 @@ async fn a_real_build_is_upgraded_by_its_client() {
 /// Whatever comes gets the dialect's own error, and changes nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_ever_a_fault_of_ours() {
-    let shop = Shop::open().await;
+    let shop = Vendors::simulated().await;
     let http = reqwest::Client::new();
     for (query, status, code) in [
         ("Action=DescribeDBInstances", 400, "MissingParameter"),

@@ -28,6 +28,7 @@ mod engine_tenants;
 mod faults;
 mod harness;
 mod hops;
+mod huawei;
 mod kill;
 mod layout;
 mod listing;

@@ -1,6 +1,5 @@
 //! Instances as the vendor's clients see them, their window and their policy.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
@@ -9,18 +8,14 @@ use serde_json::{Map, Value, json};
 use crate::api::alibaba::parameters::Page;
 use crate::api::alibaba::wrong::Wrong;
 use crate::api::alibaba::{Call, moment, names, object};
+use crate::api::seen::{Everything, is_minor};
 use crate::commands::{policies, windows};
 use crate::db::known::Catalogue;
 use crate::db::{self, instances, tasks};
-use crate::domain::ids::InstanceId;
-use crate::domain::instance::{Instance, InstanceState};
-use crate::domain::minor::{Policy, are_builds_of_one};
+use crate::domain::instance::Instance;
+use crate::domain::minor::Policy;
 use crate::domain::policy::{Rule, allow};
-use crate::domain::task::{Plan, Task};
 use crate::domain::window::{Window, clock, of_clock};
-
-/// How many instances are read at a time.
-const READ: i64 = 1_000;
 
 /// The one region.
 pub const REGION: &str = "coffer-1";
@@ -31,48 +26,6 @@ pub async fn named(call: &Call, id: &str) -> Result<(Instance, Arc<Catalogue>), 
     let found: Result<_, db::Error> =
         call.state.commands.db.read(move |conn| instances::find_shown(conn, id)).await;
     found?.filter(|(it, _)| call.caller.sees(&it.project)).ok_or_else(Wrong::no_instance)
-}
-
-/// Whether a task goes to a newer build of the same version.
-pub fn is_minor(task: &Task, catalogue: &Catalogue) -> bool {
-    let Plan::Switch(plan) = &task.plan else { return false };
-    match (catalogue.version(plan.from), catalogue.version(plan.to)) {
-        (Some(from), Some(to)) => are_builds_of_one(from, to),
-        (_, _) => false,
-    }
-}
-
-/// Every instance of the project, with the names of those that go through a minor upgrade.
-async fn all(call: &Call) -> Result<(Vec<Instance>, BTreeSet<InstanceId>), Wrong> {
-    let project = call.caller.project.clone();
-    let read: Result<_, db::Error> = call
-        .state
-        .commands
-        .db
-        .read(move |conn| {
-            let (mut all, mut known) = (Vec::new(), None);
-            loop {
-                let marker = all.last().map(|it: &Instance| it.id);
-                let (page, catalogue) = instances::page(conn, &project, marker, READ)?;
-                let is_last = page.len() < usize::try_from(READ).unwrap_or(usize::MAX);
-                all.extend(page);
-                known = catalogue.or(known);
-                if is_last {
-                    break;
-                }
-            }
-            let mut minor = BTreeSet::new();
-            if let Some(catalogue) = known {
-                for it in all.iter().filter(|it| it.state == InstanceState::Upgrading) {
-                    if let Some(task) = tasks::list(conn, None, Some(it.id), None)?.first() {
-                        minor.extend(is_minor(task, &catalogue).then_some(it.id));
-                    }
-                }
-            }
-            Ok((all, minor))
-        })
-        .await;
-    Ok(read?)
 }
 
 fn view(it: &Instance, is_minor: bool) -> Map<String, Value> {
@@ -102,17 +55,21 @@ fn view(it: &Instance, is_minor: bool) -> Map<String, Value> {
 pub async fn list(call: &Call) -> Result<Map<String, Value>, Wrong> {
     allow(&call.caller, Rule::InstanceRead)?;
     let page = Page::of(&call.parameters, 30, (1, 100))?;
-    let (all, minor) = all(call).await?;
+    let project = call.caller.project.clone();
+    let read: Result<_, db::Error> =
+        call.state.commands.db.read(move |conn| Everything::read(conn, &project)).await;
+    let all = read?;
     let mut found = Vec::new();
-    for it in all {
-        let view = view(&it, minor.contains(&it.id));
+    for it in &all.instances {
+        let minor = all.upgrades.get(&it.id).zip(all.catalogue.as_ref());
+        let view = view(it, minor.is_some_and(|(task, catalogue)| is_minor(task, catalogue)));
         let mut fits = true;
         for name in ["DBInstanceId", "Engine", "EngineVersion", "DBInstanceStatus", "DBInstanceType"] {
             let wanted = call.parameters.text(name)?;
             fits &= wanted.is_none_or(|wanted| view.get(name).and_then(Value::as_str) == Some(wanted));
         }
         if let Some(part) = call.parameters.text("SearchKey")? {
-            fits &= it.name.contains(part) || names::instance(&it).contains(part);
+            fits &= it.name.contains(part) || names::instance(it).contains(part);
         }
         if fits {
             found.push(Value::Object(view));

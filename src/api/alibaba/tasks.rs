@@ -1,32 +1,26 @@
 //! Upgrades as the vendor's clients see tasks: two lists of them, and a call that moves one that waits.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::NaiveDateTime;
 use serde_json::{Map, Value, json};
 
-use crate::api::alibaba::instances::{REGION, is_minor, named};
+use crate::api::alibaba::instances::{REGION, named};
 use crate::api::alibaba::parameters::Page;
 use crate::api::alibaba::wrong::Wrong;
 use crate::api::alibaba::{Call, moment, names, object};
+use crate::api::seen::{self, Upgrades, began};
 use crate::commands;
-use crate::db::known::Catalogue;
-use crate::db::{self, instances, known, task_numbers, tasks};
-use crate::domain::estimate::{self, Load, Pace};
+use crate::db::{self, task_numbers};
 use crate::domain::ids::{InstanceId, TaskId};
-use crate::domain::instance::Instance;
 use crate::domain::policy::{Rule, allow};
-use crate::domain::task::{Plan, Progress, Task, TaskState};
+use crate::domain::task::{Progress, Task, TaskState};
 use crate::domain::timing::{self, Timing};
 
-/// Everything that a list of tasks is made of.
+/// The upgrades, each with the number by which the vendor's clients know it.
 struct Seen {
-    tasks: Vec<Task>,
-    paces: HashMap<TaskId, Pace>,
+    upgrades: Upgrades,
     numbers: HashMap<TaskId, i64>,
-    instances: HashMap<InstanceId, Instance>,
-    catalogue: Arc<Catalogue>,
 }
 
 async fn seen(call: &Call, instance: Option<InstanceId>) -> Result<Seen, Wrong> {
@@ -37,31 +31,9 @@ async fn seen(call: &Call, instance: Option<InstanceId>) -> Result<Seen, Wrong> 
         .commands
         .db
         .read(move |conn| {
-            let mut tasks = tasks::list(conn, Some(&project), instance, None)?;
-            tasks.retain(|task| matches!(task.plan, Plan::Switch(_)));
-            let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
-            let mut of = HashMap::new();
-            for task in &tasks {
-                let id = task.plan.subject();
-                if !of.contains_key(&id)
-                    && let Some(it) = instances::find(conn, id)?
-                {
-                    of.insert(id, it);
-                }
-            }
-            let catalogue = known::now(conn)?;
-            let mut paces = HashMap::new();
-            for task in tasks.iter().filter(|task| is_under_way(task)) {
-                let (bytes, marks) = tasks::marks(conn, task.id)?;
-                if let Plan::Switch(plan) = &task.plan
-                    && let Some(version) = catalogue.version(plan.from)
-                {
-                    let hops = estimate::kinds_of_hops(plan, task.kind());
-                    let load = Load { bytes, engine: version.engine };
-                    paces.insert(task.id, estimate::pace(&hops, load, task.progress, &marks, now));
-                }
-            }
-            Ok(Seen { paces, numbers: task_numbers::of(conn, &ids)?, instances: of, catalogue, tasks })
+            let upgrades = Upgrades::read(conn, &project, instance, now)?;
+            let ids: Vec<TaskId> = upgrades.tasks.iter().map(|task| task.id).collect();
+            Ok(Seen { numbers: task_numbers::of(conn, &ids)?, upgrades })
         })
         .await;
     Ok(read?)
@@ -72,17 +44,12 @@ impl Seen {
         self.numbers.get(&task.id).map(i64::to_string).unwrap_or_default()
     }
 
-    /// Of a hundred, and the seconds that are left.
     fn pace(&self, task: &Task) -> (u8, i64) {
-        match (self.paces.get(&task.id), task.progress) {
-            (Some(pace), _) => (pace.percent, pace.eta.unwrap_or(0)),
-            (None, Progress::Ended(TaskState::Succeeded)) => (100, 0),
-            (None, _) => (0, 0),
-        }
+        self.upgrades.pace(task)
     }
 
     fn kind(&self, task: &Task) -> &'static str {
-        match is_minor(task, &self.catalogue) {
+        match self.upgrades.is_minor(task) {
             true => "UpgradeDBInstanceKernelVersion",
             false => "UpgradeDBInstanceEngineVersion",
         }
@@ -115,24 +82,8 @@ fn step(task: &Task) -> &'static str {
     }
 }
 
-/// Whether a worker is at it.
-const fn is_under_way(task: &Task) -> bool {
-    matches!(task.progress, Progress::At(_, _) | Progress::Verifying | Progress::NeedsOperator)
-}
-
-fn began(task: &Task) -> DateTime<Utc> {
-    task.starts.unwrap_or(task.created_at)
-}
-
 fn ended(task: &Task) -> String {
-    match task.progress {
-        Progress::Ended(_) => moment(task.updated_at),
-        Progress::Deferred
-        | Progress::Scheduled
-        | Progress::At(_, _)
-        | Progress::Verifying
-        | Progress::NeedsOperator => String::new(),
-    }
+    seen::ended(task).map(moment).unwrap_or_default()
 }
 
 /// `DescribeTasks`.
@@ -150,6 +101,7 @@ pub async fn describe(call: &Call) -> Result<Map<String, Value>, Wrong> {
             && action.is_none_or(|action| action == seen.kind(task))
     };
     let found: Vec<Value> = seen
+        .upgrades
         .tasks
         .iter()
         .filter(fits)
@@ -194,10 +146,11 @@ pub async fn history(call: &Call) -> Result<Map<String, Value>, Wrong> {
     let seen = seen(call, None).await?;
     let fits = |list: &[&str], value: &str| list.is_empty() || list.contains(&value);
     let found: Vec<Value> = seen
+        .upgrades
         .tasks
         .iter()
         .filter_map(|task| {
-            let it = seen.instances.get(&task.plan.subject());
+            let it = seen.upgrades.instances.get(&task.plan.subject());
             let instance = it.map_or_else(|| names::instance_id(task.plan.subject()), names::instance);
             let chosen = (from..=to).contains(&task.created_at)
                 && fits(&ids, &seen.number(task))

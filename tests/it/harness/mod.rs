@@ -7,6 +7,7 @@ pub mod processes;
 pub mod roles;
 pub mod sdks;
 pub mod store;
+pub mod vendors;
 pub mod world;
 
 use std::path::PathBuf;

@@ -53,11 +53,87 @@ for line in sys.stdin:
     print(json.dumps(SDKS[call["sdk"]](call["action"], call["params"])), flush=True)
 "#;
 
-/// The Alibaba SDKs as somebody with an access key.
-pub struct Alibaba {
+/// The same for Huawei's SDK: a method, the name of its request, that one's fields, and the name of its body.
+const HUAWEI: &str = r#"
+import json, os, re, sys
+
+from huaweicloudsdkcore.auth.credentials import BasicCredentials
+from huaweicloudsdkcore.exceptions.exceptions import ServiceResponseException
+from huaweicloudsdkrds import v3
+
+credentials = BasicCredentials(os.environ["COFFER_AK"], os.environ["COFFER_SK"], os.environ["COFFER_PROJECT"])
+at = "http://" + os.environ["COFFER_AT"]
+client = v3.RdsClient.new_builder().with_credentials(credentials).with_endpoint(at).build()
+
+def plain(value):
+    if hasattr(value, "to_dict"):
+        value = value.to_dict()
+    if isinstance(value, dict):
+        return {key: plain(of) for key, of in value.items()}
+    return [plain(of) for of in value] if isinstance(value, list) else value
+
+for line in sys.stdin:
+    call = json.loads(line)
+    name = "".join(part.title() for part in call["method"].split("_")) + "Request"
+    request = getattr(v3, name)()
+    for key, value in call["params"].items():
+        setattr(request, key, value)
+    if call["body"] is not None:
+        # Which class a body has is said where the request is described.
+        told = re.search(r"huaweicloudsdkrds\.v3\.(\w+)`", type(request).body.fget.__doc__)
+        body = getattr(v3, told.group(1))() if told else None
+        for key, value in call["body"].items():
+            setattr(body, key, value)
+        request.body = body
+    try:
+        answer = getattr(client, call["method"])(request)
+        done = {"status": answer.status_code, "body": plain(answer)}
+    except ServiceResponseException as error:
+        done = {"status": error.status_code, "code": error.error_code, "message": error.error_msg, "request": error.request_id}
+    print(json.dumps(done), flush=True)
+"#;
+
+/// An SDK's program, which answers a line for each line.
+struct Program {
     child: std::process::Child,
     answers: std::io::Lines<std::io::BufReader<std::process::ChildStdout>>,
 }
+
+impl Program {
+    /// Starts it against `url`, for a test of this name.
+    fn start(test: &str, text: &str, url: &str, environment: &[(&str, &str)]) -> Option<Self> {
+        let mut child = Command::new(python(test)?)
+            .args(["-c", text])
+            .envs(environment.iter().copied())
+            .env("COFFER_AT", url.strip_prefix("http://").unwrap())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let answers = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+        Some(Self { child, answers })
+    }
+
+    fn ask(&mut self, line: &Value) -> Value {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
+        let answer = self.answers.next().expect("the SDK's program has ended").unwrap();
+        serde_json::from_str(&answer).unwrap()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // The end of its input is its end.
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// The Alibaba SDKs as somebody with an access key.
+pub struct Alibaba(Program);
+
+/// Huawei's SDK as somebody with an access key of a project.
+pub struct Huawei(Program);
 
 /// The interpreter that has the SDKs; `None`, with a line that says so for `test`, where there is none.
 fn python(test: &str) -> Option<String> {
@@ -74,32 +150,26 @@ fn python(test: &str) -> Option<String> {
 impl Alibaba {
     /// Starts it against `url`, for a test of this name.
     pub fn start(test: &str, url: &str, (access_key, secret): (&str, &str)) -> Option<Self> {
-        let mut child = Command::new(python(test)?)
-            .args(["-c", ALIBABA])
-            .env("COFFER_AK", access_key)
-            .env("COFFER_SK", secret)
-            .env("COFFER_AT", url.strip_prefix("http://").unwrap())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let answers = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
-        Some(Self { child, answers })
+        let keys = [("COFFER_AK", access_key), ("COFFER_SK", secret)];
+        Program::start(test, ALIBABA, url, &keys).map(Self)
     }
 
     /// Makes a call by one of `legacy`, `tea` and `tea-v2`: `{"body"}`, or `{"status", "code", "message"}`.
     pub fn call(&mut self, sdk: &str, action: &str, params: &Value) -> Value {
-        let line = serde_json::json!({"sdk": sdk, "action": action, "params": params}).to_string();
-        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
-        let answer = self.answers.next().expect("the SDK's program has ended").unwrap();
-        serde_json::from_str(&answer).unwrap()
+        self.0.ask(&serde_json::json!({"sdk": sdk, "action": action, "params": params}))
     }
 }
 
-impl Drop for Alibaba {
-    fn drop(&mut self) {
-        // The end of its input is its end.
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
+impl Huawei {
+    /// Starts it against `url`, for a test of this name.
+    pub fn start(test: &str, url: &str, (access_key, secret, project): (&str, &str, &str)) -> Option<Self> {
+        let keys = [("COFFER_AK", access_key), ("COFFER_SK", secret), ("COFFER_PROJECT", project)];
+        Program::start(test, HUAWEI, url, &keys).map(Self)
+    }
+
+    /// Calls a method of its client with these parameters, and a body where it is not null: `{"status", "body"}`, or
+    /// `{"status", "code", "message", "request"}`.
+    pub fn call(&mut self, method: &str, params: &Value, body: &Value) -> Value {
+        self.0.ask(&serde_json::json!({"method": method, "params": params, "body": body}))
     }
 }

@@ -1,0 +1,191 @@
+//! Instances as the vendor's clients see them, their window and their policy.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use serde_json::{Value, json};
+
+use crate::api::huawei::input::Body;
+use crate::api::huawei::names::{self, moment};
+use crate::api::huawei::wrong::Wrong;
+use crate::api::huawei::{Answer, Call, ok};
+use crate::api::seen::Everything;
+use crate::commands::{policies, windows};
+use crate::db::known::Catalogue;
+use crate::db::{self, instances};
+use crate::domain::instance::Instance;
+use crate::domain::minor::Policy;
+use crate::domain::policy::{Rule, allow};
+use crate::domain::task::Task;
+use crate::domain::window::{Window, clock, of_clock};
+
+/// The one region, and the zone of an instance that has no second member.
+const REGION: &str = "coffer-1";
+const ZONE: &str = "az1";
+
+/// The instance that is named, and what it is seen against.
+pub async fn named(call: &Call, text: &str) -> Result<(Instance, Arc<Catalogue>), Wrong> {
+    let malformed = || Wrong::new(400, "DBS.280404", "The instance ID is malformed.");
+    let id = names::instance_of(text).ok_or_else(malformed)?;
+    let db = &call.state.commands.db;
+    let found: Result<_, db::Error> = db.read(move |conn| instances::find_shown(conn, id)).await;
+    let is_it = |(it, _): &(Instance, _)| call.caller.sees(&it.project) && names::instance(it) == text;
+    found?.filter(is_it).ok_or_else(Wrong::no_instance)
+}
+
+/// The next time that the window opens, in UTC: its zone may be another.
+fn window_of(window: &Window, now: DateTime<Utc>) -> String {
+    match window.now_or_next(now) {
+        Some(open) => format!("{}-{}", open.start.format("%H:%M"), open.end.format("%H:%M")),
+        None => format!("{}-{}", clock(window.start()), clock(window.end())),
+    }
+}
+
+fn kind(it: &Instance) -> &'static str {
+    if it.replica_of.is_some() { "Replica" } else { "Single" }
+}
+
+fn view(it: &Instance, upgrade: Option<&Task>, window: &Window, now: DateTime<Utc>) -> Value {
+    let version = it.shown_version();
+    let related =
+        |kind: &'static str| move |id| json!({"id": names::of_engine(id, version.engine), "type": kind});
+    let of = it.replica_of.map(related("replica_of"));
+    let related: Vec<Value> =
+        of.into_iter().chain(it.replicas.iter().copied().map(related("replica"))).collect();
+    let status = names::status(it, upgrade);
+    let role = if it.replica_of.is_some() { "readreplica" } else { "master" };
+    json!({
+        "id": names::instance(it),
+        "name": it.name,
+        "status": status,
+        "type": kind(it),
+        "datastore": {
+            "type": names::engine(version.engine),
+            "version": version.engine.series(&version.number),
+            "complete_version": version.number,
+        },
+        "maintenance_window": window_of(window, now),
+        "nodes": [{
+            "id": names::node(it),
+            "name": format!("{}_node0", it.name),
+            "role": role,
+            "status": status,
+            "availability_zone": ZONE,
+        }],
+        "related_instance": related,
+        "port": version.engine.standard_port(),
+        "private_ips": it.address.iter().collect::<Vec<_>>(),
+        "public_ips": [],
+        "enable_ssl": true,
+        "created": moment(it.created_at),
+        "updated": moment(it.updated_at),
+        "region": REGION,
+        "volume": {"type": "COMMON", "size": it.volume_gb},
+        "flavor_ref": it.flavor.id.0,
+        "cpu": it.flavor.vcpus.to_string(),
+        "mem": (it.flavor.ram_mb / 1024).max(1).to_string(),
+        "time_zone": "UTC",
+        "switch_strategy": "reliability",
+        "tags": [],
+    })
+}
+
+/// Whether a text is what was asked for: with a star in front it only has to be in it.
+fn fits(asked: Option<&str>, text: &str) -> bool {
+    asked.is_none_or(|asked| match asked.strip_prefix('*') {
+        Some(part) => text.contains(part),
+        None => text == asked,
+    })
+}
+
+/// `GET …/instances`.
+pub async fn list(call: &Call) -> Answer {
+    let query = &call.query;
+    let page = query.page(100, 100)?;
+    let (id, name) = (query.text("id")?, query.text("name")?);
+    let wanted = query.word("type", &["Single", "Ha", "Replica"])?;
+    let engine = query.text("datastore_type")?;
+    let engines = ["MySQL", "PostgreSQL", "SQLServer", "MariaDB"];
+    if engine.is_some_and(|engine| !engines.iter().any(|known| known.eq_ignore_ascii_case(engine))) {
+        return Err(Wrong::invalid("datastore_type", &format!("one of {}", engines.join(", "))));
+    }
+    // No instance has one of these.
+    let [vpc, subnet, tags] = ["vpc_id", "subnet_id", "tags"].map(|name| query.text(name));
+    let has_none = vpc?.is_some() | subnet?.is_some() | tags?.is_some();
+    allow(&call.caller, Rule::InstanceRead)?;
+    let (project, now) = (call.caller.project.clone(), call.now);
+    let read: Result<_, db::Error> = call
+        .state
+        .commands
+        .db
+        .read(move |conn| {
+            let all = Everything::read(conn, &project)?;
+            let mut windows = Vec::new();
+            for it in &all.instances {
+                windows.push(db::windows::of(conn, &it.project, Some(it.id))?.0);
+            }
+            Ok((all, windows))
+        })
+        .await;
+    let (all, windows) = read?;
+    let found: Vec<Value> = all
+        .instances
+        .iter()
+        .zip(&windows)
+        .filter(|(it, _)| {
+            let of = names::engine(it.shown_version().engine);
+            !has_none
+                && fits(id, &names::instance(it))
+                && fits(name, &it.name)
+                && wanted.is_none_or(|wanted| wanted == kind(it))
+                && engine.is_none_or(|engine| engine.eq_ignore_ascii_case(of))
+        })
+        .map(|(it, window)| view(it, all.upgrades.get(&it.id), window, now))
+        .collect();
+    ok(json!({"total_count": found.len(), "instances": page.take(found)}))
+}
+
+/// `PUT …/instances/{id}/ops-window`.
+pub async fn set_window(call: &Call, instance: &str) -> Answer {
+    let hour = |name: &str| {
+        let text = Body::needed(name, "HH:00", call.body.text(name)?)?;
+        let minute = of_clock(text).filter(|minute| text.len() == 5 && minute % 60 == 0 && *minute < 1_440);
+        minute.ok_or_else(|| Wrong::invalid(name, "a full hour of UTC, 22:00 for example"))
+    };
+    let (from, to) = (hour("start_time")?, hour("end_time")?);
+    let hours = (to + 1_440 - from) % 1_440 / 60;
+    if !(1..=4).contains(&hours) {
+        return Err(Wrong::invalid("end_time", "one to four hours after start_time"));
+    }
+    let window =
+        Window::daily(from, to, Tz::UTC).map_err(|_| Wrong::invalid("end_time", "after start_time"))?;
+    let (it, _) = named(call, instance).await?;
+    windows::set(&call.state.commands.db, &call.caller, Some(it.id), Some(window)).await?;
+    ok(json!({}))
+}
+
+/// `GET …/instances/{id}/db-auto-upgrade`.
+pub async fn policy(call: &Call, instance: &str) -> Answer {
+    let (it, _) = named(call, instance).await?;
+    allow(&call.caller, Rule::InstanceRead)?;
+    let seen = policies::see(&call.state.commands.db, &call.caller, it.id).await?;
+    ok(json!({"switch_option": seen.policy == Policy::Window}))
+}
+
+/// `PUT …/instances/{id}/db-auto-upgrade`.
+pub async fn set_policy(call: &Call, instance: &str) -> Answer {
+    let on = Body::needed("switch_option", "true or false", call.body.flag("switch_option")?)?;
+    let (it, _) = named(call, instance).await?;
+    let policy = if on { Policy::Window } else { Policy::Off };
+    policies::set(&call.state.commands.db, &call.caller, it.id, policy).await?;
+    ok(json!({"resp": "successful"}))
+}
+
+/// `PUT …/instances/{id}/failover`.
+pub async fn failover(call: &Call, instance: &str) -> Answer {
+    call.body.flag("force")?;
+    let (it, _) = named(call, instance).await?;
+    allow(&call.caller, Rule::InstanceUpdate)?;
+    Err(Wrong::unsupported(format!("A {} instance has no standby to switch to.", kind(&it))))
+}

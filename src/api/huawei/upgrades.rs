@@ -1,0 +1,82 @@
+//! Minor upgrades: to the newest build, now or in the instance's window.
+
+use serde_json::json;
+
+use crate::api::huawei::instances::named;
+use crate::api::huawei::wrong::Wrong;
+use crate::api::huawei::{Answer, Call, accepted};
+use crate::commands::policies;
+use crate::commands::switches::SwitchRequest;
+use crate::domain::datastore::{DatastoreVersion, EngineKind};
+use crate::domain::ids::TaskId;
+use crate::domain::instance::{Instance, InstanceState};
+use crate::domain::minor::order;
+use crate::domain::switch::Wishes;
+use crate::domain::timing::Timing;
+use crate::domain::upgrade::not_ready;
+
+/// The oldest PostgreSQL 11 that is upgraded.
+const OLDEST_POSTGRESQL_11: &str = "11.2";
+
+/// It must serve.
+pub fn ready(it: &Instance) -> Result<(), Wrong> {
+    match it.state {
+        InstanceState::Active => Ok(()),
+        InstanceState::Building
+        | InstanceState::FeedingUpgrade
+        | InstanceState::VerifyUpgrade
+        | InstanceState::Detaching
+        | InstanceState::Upgrading
+        | InstanceState::Deleting
+        | InstanceState::Deleted
+        | InstanceState::Error => Err(not_ready(it).into()),
+    }
+}
+
+/// Has the instance upgraded to a version of its datastore.
+pub async fn upgrade(
+    call: &Call,
+    it: &Instance,
+    target: &DatastoreVersion,
+    timing: Timing,
+    far: bool,
+) -> Result<TaskId, Wrong> {
+    let request = SwitchRequest {
+        version: target.id.0.to_string(),
+        wishes: Wishes::default(),
+        far,
+        rename: None,
+        timing,
+        once: None,
+    };
+    let task = call.state.commands.upgrade_instance(&call.caller, it.id, request).await?;
+    task.ok_or_else(|| Wrong::unsupported("The instance has this version already."))
+}
+
+/// `POST …/instances/{id}/db-upgrade`, and its older twin below `action`.
+pub async fn minor(call: &Call, instance: &str, older: bool) -> Answer {
+    let delayed_by = if older { "delay" } else { "is_delayed" };
+    let delayed = call.body.flag(delayed_by)?.unwrap_or(false);
+    // Of primaries with a standby only; what is no such value is refused for every instance.
+    call.body.flag("second_switch")?;
+    let (it, _) = named(call, instance).await?;
+    let running = it.shown_version();
+    match running.engine {
+        EngineKind::Mysql | EngineKind::MariaDb => {}
+        EngineKind::Postgresql if delayed => {
+            return Err(Wrong::invalid(delayed_by, "false: PostgreSQL cannot be delayed"));
+        }
+        EngineKind::Postgresql => {
+            let is_11 = running.engine.series(&running.number) == "11";
+            if is_11 && order(&running.number, OLDEST_POSTGRESQL_11).is_lt() {
+                return Err(Wrong::unsupported("PostgreSQL 11 before 11.2 cannot be upgraded."));
+            }
+        }
+    }
+    ready(&it)?;
+    let newest = policies::see(&call.state.commands.db, &call.caller, it.id).await?.newest;
+    let target = newest.ok_or_else(|| Wrong::unsupported("The instance has the newest minor version."))?;
+    let timing = if delayed { Timing::Window } else { Timing::Now };
+    let task = upgrade(call, &it, &target, timing, true).await?;
+    accepted(json!({"job_id": task.to_string()}))
+}

@@ -1,0 +1,156 @@
+//! What the vendors' dialects show of a project: its instances and the upgrades of them, read together.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::db::known::Catalogue;
+use crate::db::{self, Conn, instances, known, tasks};
+use crate::domain::estimate::{self, Load, Pace};
+use crate::domain::ids::{InstanceId, ProjectId, TaskId};
+use crate::domain::instance::{Instance, InstanceState};
+use crate::domain::minor::are_builds_of_one;
+use crate::domain::task::{Plan, Progress, Task, TaskState};
+
+/// How many instances are read at a time.
+const READ: i64 = 1_000;
+
+/// Upgrades of the same instance, newest first, and everything that a list of them is made of.
+pub struct Upgrades {
+    /// The upgrades.
+    pub tasks: Vec<Task>,
+    /// The instances that they are of.
+    pub instances: HashMap<InstanceId, Instance>,
+    /// What they are seen against.
+    pub catalogue: Arc<Catalogue>,
+    paces: HashMap<TaskId, Pace>,
+}
+
+impl Upgrades {
+    /// Those of a project, or of one of its instances, as they are at this moment.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn read(
+        conn: &mut Conn,
+        project: &ProjectId,
+        instance: Option<InstanceId>,
+        now: DateTime<Utc>,
+    ) -> Result<Self, db::Error> {
+        let tasks = tasks::list(conn, Some(project), instance, None)?;
+        Self::of(conn, tasks, now)
+    }
+
+    /// Those among these tasks.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn of(conn: &mut Conn, mut tasks: Vec<Task>, now: DateTime<Utc>) -> Result<Self, db::Error> {
+        tasks.retain(|task| matches!(task.plan, Plan::Switch(_)));
+        let mut of = HashMap::new();
+        for task in &tasks {
+            let id = task.plan.subject();
+            if !of.contains_key(&id)
+                && let Some(it) = instances::find(conn, id)?
+            {
+                of.insert(id, it);
+            }
+        }
+        let catalogue = known::now(conn)?;
+        let mut paces = HashMap::new();
+        for task in tasks.iter().filter(|task| is_under_way(task)) {
+            let (bytes, marks) = tasks::marks(conn, task.id)?;
+            if let Plan::Switch(plan) = &task.plan
+                && let Some(version) = catalogue.version(plan.from)
+            {
+                let hops = estimate::kinds_of_hops(plan, task.kind());
+                let load = Load { bytes, engine: version.engine };
+                paces.insert(task.id, estimate::pace(&hops, load, task.progress, &marks, now));
+            }
+        }
+        Ok(Self { tasks, instances: of, catalogue, paces })
+    }
+
+    /// How far a task is, of a hundred, and the seconds that are left.
+    pub fn pace(&self, task: &Task) -> (u8, i64) {
+        match (self.paces.get(&task.id), task.progress) {
+            (Some(pace), _) => (pace.percent, pace.eta.unwrap_or(0)),
+            (None, Progress::Ended(TaskState::Succeeded)) => (100, 0),
+            (None, _) => (0, 0),
+        }
+    }
+
+    /// Whether a task goes to a newer build of the same version.
+    pub fn is_minor(&self, task: &Task) -> bool {
+        is_minor(task, &self.catalogue)
+    }
+}
+
+/// Whether a task goes to a newer build of the same version.
+pub fn is_minor(task: &Task, catalogue: &Catalogue) -> bool {
+    let Plan::Switch(plan) = &task.plan else { return false };
+    match (catalogue.version(plan.from), catalogue.version(plan.to)) {
+        (Some(from), Some(to)) => are_builds_of_one(from, to),
+        (_, _) => false,
+    }
+}
+
+/// Whether a worker is at it.
+pub const fn is_under_way(task: &Task) -> bool {
+    matches!(task.progress, Progress::At(_, _) | Progress::Verifying | Progress::NeedsOperator)
+}
+
+/// When a task began, or will.
+pub fn began(task: &Task) -> DateTime<Utc> {
+    task.starts.unwrap_or(task.created_at)
+}
+
+/// When a task ended, where it has.
+pub const fn ended(task: &Task) -> Option<DateTime<Utc>> {
+    match task.progress {
+        Progress::Ended(_) => Some(task.updated_at),
+        Progress::Deferred
+        | Progress::Scheduled
+        | Progress::At(_, _)
+        | Progress::Verifying
+        | Progress::NeedsOperator => None,
+    }
+}
+
+/// Every instance of a project.
+pub struct Everything {
+    /// The instances.
+    pub instances: Vec<Instance>,
+    /// The upgrade of each that is being upgraded.
+    pub upgrades: HashMap<InstanceId, Task>,
+    /// `None` where there is no instance.
+    pub catalogue: Option<Arc<Catalogue>>,
+}
+
+impl Everything {
+    /// As it is at this moment.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn read(conn: &mut Conn, project: &ProjectId) -> Result<Self, db::Error> {
+        let (mut all, mut catalogue) = (Vec::new(), None);
+        loop {
+            let marker = all.last().map(|it: &Instance| it.id);
+            let (page, known) = instances::page(conn, project, marker, READ)?;
+            let is_last = page.len() < usize::try_from(READ).unwrap_or(usize::MAX);
+            all.extend(page);
+            catalogue = known.or(catalogue);
+            if is_last {
+                break;
+            }
+        }
+        let mut upgrades = HashMap::new();
+        for it in all.iter().filter(|it| it.state == InstanceState::Upgrading) {
+            if let Some(task) = tasks::list(conn, None, Some(it.id), None)?.into_iter().next() {
+                upgrades.insert(it.id, task);
+            }
+        }
+        Ok(Self { instances: all, upgrades, catalogue })
+    }
+}
