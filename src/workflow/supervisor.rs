@@ -213,6 +213,20 @@ pub async fn stop_servers(works: &Arc<Works>) {
             return;
         }
     };
+    // While every source is there still.
+    let mut rests = JoinSet::new();
+    for generation in &found {
+        let (works, generation) = (Arc::clone(works), generation.clone());
+        rests.spawn(async move {
+            let _turn = works.turn(generation.id).await;
+            if let Ok((engine, server)) = works.server(&generation)
+                && let Err(error) = engine.rest(&server).await
+            {
+                tracing::debug!(generation.id = %generation.id, error = %chain(&error), "it goes on to follow");
+            }
+        });
+    }
+    while rests.join_next().await.is_some() {}
     let mut stops = JoinSet::new();
     for generation in found {
         let works = Arc::clone(works);
