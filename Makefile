@@ -1,11 +1,12 @@
 # The commands of a working day. The same ones run by hand and in CI.
 .POSIX:
-.PHONY: help engines build demo test torture bench lint
+.PHONY: help engines build demo test torture fuzz bench lint
 
 help:
 	@echo 'make demo      set up, build, and show an upgrade of a real database on this machine'
 	@echo 'make test      set up, build, and run every test, against real engines'
 	@echo 'make torture   every kill, and the fault matrix, at every step of an upgrade of real servers (an hour)'
+	@echo 'make fuzz      the readers of signatures, parameters and bodies, with 20,000 cases each (PROPTEST_CASES)'
 	@echo 'make bench     what requests cost, and how long clients wait for upgrades (a release build, then half an hour)'
 	@echo 'make lint      formatting and clippy, as CI checks them'
 	@echo 'make build     set up and build target/debug/coffer'
@@ -26,6 +27,9 @@ test:
 
 torture:
 	@bash .make/test torture
+
+fuzz:
+	@bash .make/test fuzz
 
 bench:
 	@bash .make/bench

@@ -1,6 +1,8 @@
 -- What an upgrade to a version would have met, when it was asked: some dialects begin none without one that passed.
 create table inspections (
     id uuid primary key,
+    -- Some dialects know it by no other name.
+    number bigint generated always as identity unique,
     instance_id uuid not null references instances (id) on delete cascade,
     from_version_id uuid not null,
     target text not null,

@@ -12,11 +12,11 @@ use crate::commands::instances::visible;
 use crate::commands::switches::SwitchRequest;
 use crate::commands::{Commands, Error};
 use crate::db::switches::Around;
-use crate::db::{Db, inspections, instances};
+use crate::db::{self, Db, inspections, instances};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::DatastoreVersion;
 use crate::domain::hops::{Reach, hops};
-use crate::domain::ids::InstanceId;
+use crate::domain::ids::{InstanceId, TaskId};
 use crate::domain::inspection::{HOURS, Inspection};
 use crate::domain::minor::{are_builds_of_one, order};
 use crate::domain::policy::{Rule, allow};
@@ -35,10 +35,11 @@ impl Commands {
         caller: &Caller,
         id: InstanceId,
         target: &DatastoreVersion,
+        wishes: Wishes,
     ) -> Result<Inspection, Error> {
         let request = SwitchRequest {
             version: target.id.0.to_string(),
-            wishes: Wishes::default(),
+            wishes,
             far: true,
             rename: None,
             timing: Timing::Now,
@@ -61,8 +62,9 @@ impl Commands {
             Err(error) => return Err(error),
         };
         let now = Utc::now();
-        let made = Inspection {
+        let mut made = Inspection {
             id: Uuid::now_v7(),
+            number: 0,
             instance: id,
             from,
             target: target.name.clone(),
@@ -74,8 +76,19 @@ impl Commands {
             statistics: None,
         };
         let kept = made.clone();
-        self.db.transact(move |conn| inspections::insert(conn, &kept)).await?;
+        let number: Result<_, db::Error> =
+            self.db.transact(move |conn| inspections::insert(conn, &kept)).await;
+        made.number = number?;
         Ok(made)
+    }
+}
+
+/// Notes that an upgrade was begun on the strength of an inspection, and how its statistics were asked for.
+pub async fn used(db: &Db, id: Uuid, task: TaskId, statistics: Option<String>) {
+    let noted: Result<_, db::Error> =
+        db.transact(move |conn| inspections::used(conn, id, task, statistics.as_deref())).await;
+    if let Err(error) = noted {
+        tracing::warn!(task.id = %task, %error, "it is not noted which inspection the upgrade was begun by");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use crate::db::{Conn, Error};
@@ -10,9 +10,17 @@ use crate::domain::ids::{InstanceId, TaskId, VersionId};
 use crate::domain::inspection::Inspection;
 
 #[derive(QueryableByName)]
+struct Number {
+    #[diesel(sql_type = BigInt)]
+    number: i64,
+}
+
+#[derive(QueryableByName)]
 struct Row {
     #[diesel(sql_type = SqlUuid)]
     id: Uuid,
+    #[diesel(sql_type = BigInt)]
+    number: i64,
     #[diesel(sql_type = SqlUuid)]
     instance_id: Uuid,
     #[diesel(sql_type = SqlUuid)]
@@ -33,14 +41,14 @@ struct Row {
     statistics: Option<String>,
 }
 
-/// Keeps one; of an instance the last hundred are kept.
+/// Keeps one, and gives its number; of an instance the last hundred are kept.
 ///
 /// # Errors
 /// The store's.
-pub fn insert(conn: &mut Conn, new: &Inspection) -> Result<(), Error> {
-    diesel::sql_query(
+pub fn insert(conn: &mut Conn, new: &Inspection) -> Result<i64, Error> {
+    let kept: Number = diesel::sql_query(
         "insert into inspections (id, instance_id, from_version_id, target, checked_at, expires_at, passed, detail) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+         values ($1, $2, $3, $4, $5, $6, $7, $8) returning number",
     )
     .bind::<SqlUuid, _>(new.id)
     .bind::<SqlUuid, _>(new.instance.0)
@@ -50,7 +58,7 @@ pub fn insert(conn: &mut Conn, new: &Inspection) -> Result<(), Error> {
     .bind::<Timestamptz, _>(new.expires_at)
     .bind::<Bool, _>(new.passed)
     .bind::<Text, _>(&new.detail)
-    .execute(conn)
+    .get_result(conn)
     .map_err(Error::query("keep an inspection"))?;
     diesel::sql_query(
         "delete from inspections where instance_id = $1 and task_id is null and id not in (select id from inspections \
@@ -58,8 +66,8 @@ pub fn insert(conn: &mut Conn, new: &Inspection) -> Result<(), Error> {
     )
     .bind::<SqlUuid, _>(new.instance.0)
     .execute(conn)
-    .map(|_| ())
-    .map_err(Error::query("sweep inspections"))
+    .map_err(Error::query("sweep inspections"))?;
+    Ok(kept.number)
 }
 
 /// Those of an instance, the newest in front.
@@ -68,7 +76,7 @@ pub fn insert(conn: &mut Conn, new: &Inspection) -> Result<(), Error> {
 /// The store's.
 pub fn of(conn: &mut Conn, instance: InstanceId) -> Result<Vec<Inspection>, Error> {
     let rows: Vec<Row> = diesel::sql_query(
-        "select id, instance_id, from_version_id, target, checked_at, expires_at, passed, detail, task_id, statistics \
+        "select id, number, instance_id, from_version_id, target, checked_at, expires_at, passed, detail, task_id, statistics \
          from inspections where instance_id = $1 order by checked_at desc, id",
     )
     .bind::<SqlUuid, _>(instance.0)
@@ -78,6 +86,7 @@ pub fn of(conn: &mut Conn, instance: InstanceId) -> Result<Vec<Inspection>, Erro
         .into_iter()
         .map(|row| Inspection {
             id: row.id,
+            number: row.number,
             instance: InstanceId(row.instance_id),
             from: VersionId(row.from_version_id),
             target: row.target,

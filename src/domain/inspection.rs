@@ -14,6 +14,8 @@ pub const HOURS: i64 = 24;
 pub struct Inspection {
     /// Its id.
     pub id: Uuid,
+    /// Its number, by which some dialects know it; 0 until it is kept.
+    pub number: i64,
     /// What was inspected.
     pub instance: InstanceId,
     /// What ran then.
@@ -58,6 +60,7 @@ mod tests {
         let from = VersionId(Uuid::from_u128(1));
         let made = Inspection {
             id: Uuid::from_u128(3),
+            number: 1,
             instance: InstanceId(Uuid::from_u128(2)),
             from,
             target: "17".to_owned(),

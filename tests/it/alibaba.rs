@@ -152,6 +152,75 @@ async fn a_minor_upgrade_waits_for_its_window_and_can_be_moved() {
     assert_eq!(none["code"], "InvalidMinorVersionAlreadyLatest", "{none}");
 }
 
+/// PostgreSQL's major versions, which need a check that passed. Simulated ones go in place, and by no other way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_major_upgrade_needs_a_check_that_passed() {
+    let shop = Vendors::simulated().await;
+    let Some(mut sdk) = shop.alibaba("coffer") else { return };
+    for (which, mode, steps) in [
+        ("legacy", "inPlaceUpgrade", ["12", "14"]),
+        ("tea", "blueGreenDeployment", ["14", "16"]),
+        ("tea-v2", "zeroDownTimeUpgrade", ["11", "12"]),
+    ] {
+        let [from, to] = steps;
+        let (id, name) = create(&shop, "postgresql", which, from).await;
+        let mut call = |action: &str, own: Value| {
+            let mut params = json!({"DBInstanceId": name});
+            params.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+            sdk.call(which, action, &params)
+        };
+        let ask = json!({"TargetMajorVersion": to, "UpgradeMode": "inPlaceUpgrade", "SwitchOver": "true", "CollectStatMode": "After"});
+        assert_eq!(
+            call("UpgradeDBInstanceMajorVersion", ask.clone())["code"],
+            "IncorrectDBInstanceState",
+            "unchecked"
+        );
+        if mode != "inPlaceUpgrade" {
+            let beside = json!({"TargetMajorVersion": to, "UpgradeMode": mode});
+            let refused = call("UpgradeDBInstanceMajorVersionPrecheck", beside);
+            assert_eq!(refused["code"], "IncorrectEngineVersion", "{refused}");
+        }
+        let lower = call("UpgradeDBInstanceMajorVersionPrecheck", json!({"TargetMajorVersion": from}));
+        assert_eq!(lower["code"], "IncorrectEngineVersion", "{lower}");
+        let mine = call("UpgradeDBInstanceEngineVersion", json!({"EngineVersion": to}));
+        assert_eq!(mine["code"], "EngineNotSupported", "{mine}");
+        let checked = call("UpgradeDBInstanceMajorVersionPrecheck", json!({"TargetMajorVersion": to}));
+        assert_eq!(
+            (&checked["body"]["DBInstanceName"], &checked["body"]["TargetMajorVersion"]),
+            (&json!(name), &json!(to)),
+            "{checked}"
+        );
+        let number: i64 = checked["body"]["TaskId"].as_str().unwrap().parse().unwrap();
+        let told = call("DescribeUpgradeMajorVersionPrecheckTask", json!({"TaskId": number}));
+        let told = &told["body"]["Items"][0];
+        assert_eq!(
+            [&told["TaskId"], &told["Result"], &told["SourceMajorVersion"], &told["TargetMajorVersion"]],
+            [&json!(number), &json!("Success"), &json!(from), &json!(to)],
+            "{told}"
+        );
+        let stays =
+            call("UpgradeDBInstanceMajorVersion", json!({"TargetMajorVersion": to, "SwitchOver": "false"}));
+        assert_eq!(stays["code"], "InvalidParameter", "{stays}");
+        let alone = call("SwitchDBInstanceHA", json!({"NodeId": "1"}));
+        assert_eq!(alone["code"], "IncorrectDBInstanceType", "{alone}");
+        let asked = call("UpgradeDBInstanceMajorVersion", ask);
+        let number = asked["body"]["TaskId"].as_i64().unwrap_or_else(|| panic!("{asked}"));
+        reaches(&mut sdk, which, &json!(number.to_string()), "Succeed").await;
+        let told = sdk.call(
+            which,
+            "DescribeUpgradeMajorVersionTasks",
+            &json!({"DBInstanceId": name, "TaskId": number}),
+        );
+        let told = &told["body"]["Items"][0];
+        assert_eq!(
+            [&told["Result"], &told["SourceMajorVersion"], &told["TargetMajorVersion"], &told["UpgradeMode"]],
+            [&json!("Success"), &json!(from), &json!(to), &json!("inPlaceUpgrade")],
+            "{told}"
+        );
+        assert_eq!(shop.api.show(&id).await.unwrap()["datastore"]["version"], to);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_not_is_told_so_in_its_own_words() {
     let shop = Vendors::simulated().await;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::builds::Builds;
 use crate::harness::sdks::Huawei;
 use crate::harness::vendors::Vendors;
-use crate::harness::{delete, healthy, password, wait_for};
+use crate::harness::{cases, delete, healthy, password, wait_for};
 
 fn of(id: &str, suffix: &str) -> Value {
     json!({"instance_id": name(id, suffix)})
@@ -544,7 +544,7 @@ async fn nothing_is_ever_a_fault_of_ours() {
     let calls =
         ["db-upgrade", "action/db-upgrade", "ops-window", "db-auto-upgrade", "failover", "major-upgrade"];
     let handle = tokio::runtime::Handle::current();
-    let mut runner = TestRunner::new(Config::with_cases(120));
+    let mut runner = TestRunner::new(Config::with_cases(cases(120)));
     let any = (
         proptest::sample::select(paths.to_vec()),
         query,

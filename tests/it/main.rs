@@ -5,6 +5,7 @@
 mod access_keys;
 mod accounts;
 mod alibaba;
+mod alibaba_rpc;
 mod api_away;
 mod api_codes;
 mod api_door;

@@ -4,6 +4,7 @@
 //! of the request, who signed it, limits, action and version, parameters, and what the call decides.
 
 mod instances;
+mod majors;
 mod names;
 mod output;
 mod parameters;
@@ -158,6 +159,11 @@ async fn answer(
         "DescribeDBInstanceAttribute" => instances::show(&call).await,
         "ModifyDBInstanceMaintainTime" => instances::set_window(&call).await,
         "ModifyDBInstanceAutoUpgradeMinorVersion" => instances::set_policy(&call).await,
+        "SwitchDBInstanceHA" => majors::switch(&call).await,
+        "UpgradeDBInstanceMajorVersionPrecheck" => majors::check(&call).await,
+        "DescribeUpgradeMajorVersionPrecheckTask" => majors::check_result(&call).await,
+        "UpgradeDBInstanceMajorVersion" => majors::upgrade(&call).await,
+        "DescribeUpgradeMajorVersionTasks" => majors::tasks(&call).await,
         "DescribeTasks" => tasks::describe(&call).await,
         "DescribeHistoryTasks" => tasks::history(&call).await,
         "ModifyTaskInfo" => tasks::modify(&call).await,

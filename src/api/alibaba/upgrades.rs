@@ -20,7 +20,7 @@ use crate::domain::timing::{self, Timing, WrongTime};
 const DOCUMENTED: [&str; 4] = ["5.5", "5.6", "5.7", "8.0"];
 
 /// The number of a task, as the vendor's clients get it.
-async fn task_id(call: &Call, task: TaskId) -> Result<String, Wrong> {
+pub async fn task_id(call: &Call, task: TaskId) -> Result<String, Wrong> {
     let found: Result<_, db::Error> =
         call.state.commands.db.read(move |conn| task_numbers::of(conn, &[task])).await;
     let number = found?.get(&task).copied();
@@ -28,7 +28,7 @@ async fn task_id(call: &Call, task: TaskId) -> Result<String, Wrong> {
 }
 
 /// It must serve, and be nobody's replica nor have any.
-fn ready(it: &Instance) -> Result<(), Wrong> {
+pub fn ready(it: &Instance) -> Result<(), Wrong> {
     if it.state != InstanceState::Active {
         let text = "The operation is not permitted in the instance's current state.";
         return Err(Wrong::new(403, "IncorrectDBInstanceState", text));
@@ -55,6 +55,22 @@ async fn upgrade(
         timing,
         once,
     };
+    begin(call, it, request).await
+}
+
+/// The same by a way that is wished for, over several hops where it must.
+pub async fn upgrade_as(
+    call: &Call,
+    it: &Instance,
+    target: &DatastoreVersion,
+    wishes: Wishes,
+    timing: Timing,
+) -> Result<TaskId, Wrong> {
+    let version = target.id.0.to_string();
+    begin(call, it, SwitchRequest { version, wishes, far: true, rename: None, timing, once: None }).await
+}
+
+async fn begin(call: &Call, it: &Instance, request: SwitchRequest) -> Result<TaskId, Wrong> {
     let task = call.state.commands.upgrade_instance(&call.caller, it.id, request).await?;
     let text = "The instance has this version already.";
     task.ok_or_else(|| Wrong::new(403, "IncorrectEngineVersion", text))

@@ -11,11 +11,11 @@ use crate::api::huawei::wrong::Wrong;
 use crate::api::huawei::{Answer, Call, accepted, ok};
 use crate::api::seen::began;
 use crate::commands::inspections;
-use crate::db;
 use crate::domain::datastore::{DatastoreVersion, EngineKind};
 use crate::domain::inspection::Inspection;
 use crate::domain::instance::Instance;
 use crate::domain::policy::{Rule, allow};
+use crate::domain::switch::Wishes;
 use crate::domain::task::{Plan, Task};
 use crate::domain::timing::Timing;
 
@@ -82,7 +82,7 @@ pub async fn inspect(call: &Call, instance: &str) -> Answer {
     allow(&call.caller, Rule::InstanceUpdate)?;
     ready(&it)?;
     let target = target(call, &it, Some(name)).await?;
-    let made = call.state.commands.inspect(&call.caller, it.id, &target).await?;
+    let made = call.state.commands.inspect(&call.caller, it.id, &target, Wishes::default()).await?;
     ok(json!({"report_id": made.id.to_string()}))
 }
 
@@ -158,16 +158,7 @@ pub async fn upgrade(call: &Call, instance: &str) -> Answer {
         return Err(Wrong::new(400, "DBS.200086", text));
     };
     let task = begin(call, &it, &target, Timing::Now, true).await?;
-    let id = passed.id;
-    let noted: Result<_, db::Error> = call
-        .state
-        .commands
-        .db
-        .transact(move |conn| db::inspections::used(conn, id, task, statistics.as_deref()))
-        .await;
-    if let Err(error) = noted {
-        tracing::warn!(task.id = %task, %error, "it is not noted which inspection the upgrade was begun by");
-    }
+    inspections::used(&call.state.commands.db, passed.id, task, statistics).await;
     accepted(json!({"job_id": task.to_string()}))
 }
 
@@ -271,7 +262,7 @@ pub async fn pre_check(call: &Call, instance: &str) -> Answer {
     allow(&call.caller, Rule::InstanceUpdate)?;
     ready(&it)?;
     let target = target(call, &it, name).await?;
-    let made = call.state.commands.inspect(&call.caller, it.id, &target).await?;
+    let made = call.state.commands.inspect(&call.caller, it.id, &target, Wishes::default()).await?;
     ok(json!({"workflow_id": made.id.to_string()}))
 }
 

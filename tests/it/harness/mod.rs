@@ -121,3 +121,8 @@ pub async fn delete(api: &Client, ids: &[&str]) {
         api.wait_until_gone(id).await.unwrap();
     }
 }
+
+/// How many cases a property that costs requests is tried with: `make fuzz` wants more.
+pub fn cases(usual: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}

@@ -1,0 +1,269 @@
+//! Major upgrades of PostgreSQL, after a check that passed, and the switch to a standby.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+
+use crate::api::alibaba::instances::named;
+use crate::api::alibaba::parameters::Page;
+use crate::api::alibaba::upgrades::{ready, task_id, upgrade_as};
+use crate::api::alibaba::wrong::Wrong;
+use crate::api::alibaba::{Call, moment, names, object};
+use crate::api::seen::{self, Upgrades, began};
+use crate::commands::inspections;
+use crate::db::{self, task_numbers};
+use crate::domain::datastore::{DatastoreVersion, EngineKind};
+use crate::domain::ids::TaskId;
+use crate::domain::inspection::Inspection;
+use crate::domain::instance::Instance;
+use crate::domain::policy::{Rule, allow};
+use crate::domain::switch::{Strategy, Wishes};
+use crate::domain::task::{Plan, Progress, Task, TaskState};
+use crate::domain::timing::{self, Timing};
+
+/// The vendor's ways, the usual one in front.
+const MODES: [&str; 3] = ["inPlaceUpgrade", "blueGreenDeployment", "zeroDownTimeUpgrade"];
+
+/// The way that is asked for, where one is.
+fn wishes(call: &Call) -> Result<Wishes, Wrong> {
+    let strategy = match call.parameters.text("UpgradeMode")? {
+        None => None,
+        Some(_) => match call.parameters.word("UpgradeMode", &MODES)? {
+            "inPlaceUpgrade" => Some(Strategy::InPlace),
+            _beside => Some(Strategy::Twin),
+        },
+    };
+    Ok(Wishes { strategy, ..Wishes::default() })
+}
+
+/// The vendor's word for a way.
+const fn mode(strategy: Option<Strategy>) -> &'static str {
+    match strategy {
+        Some(Strategy::InPlace) => "inPlaceUpgrade",
+        Some(Strategy::Twin) => "blueGreenDeployment",
+        None => "",
+    }
+}
+
+/// The instance that is named, of PostgreSQL.
+async fn postgresql(call: &Call) -> Result<Instance, Wrong> {
+    let (it, _) = named(call, call.parameters.needed("DBInstanceId")?).await?;
+    match it.shown_version().engine {
+        EngineKind::Postgresql => Ok(it),
+        EngineKind::Mysql | EngineKind::MariaDb => {
+            let text = "The operation is for PostgreSQL; see UpgradeDBInstanceEngineVersion.";
+            Err(Wrong::new(400, "EngineNotSupported", text))
+        }
+    }
+}
+
+/// The version that is asked for, of those that the instance can go to.
+async fn target(call: &Call, it: &Instance, name: &str) -> Result<DatastoreVersion, Wrong> {
+    let all = inspections::majors(&call.state.commands.db, &call.caller, it.id).await?;
+    let text = format!("An instance of {} cannot be upgraded to {name}.", it.shown_version().name);
+    let found = all.into_iter().find(|version| version.name == name);
+    found.ok_or_else(|| Wrong::new(403, "IncorrectEngineVersion", text))
+}
+
+async fn checks(call: &Call, it: &Instance) -> Result<Vec<Inspection>, Wrong> {
+    Ok(inspections::list(&call.state.commands.db, &call.caller, it.id).await?)
+}
+
+/// `UpgradeDBInstanceMajorVersionPrecheck`.
+pub async fn check(call: &Call) -> Result<Map<String, Value>, Wrong> {
+    call.parameters.needed("DBInstanceId")?;
+    let name = call.parameters.needed("TargetMajorVersion")?;
+    let wishes = wishes(call)?;
+    let it = postgresql(call).await?;
+    allow(&call.caller, Rule::InstanceUpdate)?;
+    ready(&it)?;
+    let target = target(call, &it, name).await?;
+    let made = call.state.commands.inspect(&call.caller, it.id, &target, wishes).await?;
+    Ok(object([
+        ("DBInstanceName", names::instance(&it).into()),
+        ("TargetMajorVersion", made.target.into()),
+        ("TaskId", made.number.to_string().into()),
+    ]))
+}
+
+/// What a list of one instance's is narrowed down by.
+struct Narrowed<'a> {
+    page: Page,
+    number: Option<i64>,
+    target: Option<&'a str>,
+}
+
+fn narrowed(call: &Call) -> Result<Narrowed<'_>, Wrong> {
+    let number = call.parameters.text("TaskId")?;
+    let number = number.map(|text| text.parse().map_err(|_| Wrong::invalid("TaskId", "an integer")));
+    let page = Page::of(&call.parameters, 30, (1, 100))?;
+    Ok(Narrowed { page, number: number.transpose()?, target: call.parameters.text("TargetMajorVersion")? })
+}
+
+fn listed(page: Page, found: Vec<Value>) -> Map<String, Value> {
+    let total = found.len();
+    let shown = page.take(found);
+    object([
+        ("PageNumber", page.number.into()),
+        ("PageRecordCount", shown.len().into()),
+        ("TotalRecordCount", total.into()),
+        ("Items", shown.into()),
+    ])
+}
+
+fn millis(at: DateTime<Utc>) -> String {
+    at.timestamp_millis().to_string()
+}
+
+/// `DescribeUpgradeMajorVersionPrecheckTask`.
+pub async fn check_result(call: &Call) -> Result<Map<String, Value>, Wrong> {
+    let Narrowed { page, number, target } = narrowed(call)?;
+    let it = postgresql(call).await?;
+    let known: Result<_, db::Error> = call.state.commands.db.read(db::known::now).await;
+    let catalogue = known?;
+    let found = checks(call, &it).await?;
+    let found = found.iter().filter(|made| {
+        number.is_none_or(|number| number == made.number) && target.is_none_or(|name| name == made.target)
+    });
+    let lines = found.map(|made| {
+        let from = catalogue.version(made.from);
+        json!({
+            "TaskId": made.number,
+            "Result": match (made.passed, made.detail.is_empty()) {
+                (false, _) => "Fail",
+                (true, false) => "warning",
+                (true, true) => "Success",
+            },
+            "Detail": made.detail,
+            "CheckTime": millis(made.checked_at),
+            "EffectiveTime": millis(made.expires_at),
+            "SourceMajorVersion": from.map(|from| from.engine.series(&from.number)).unwrap_or_default(),
+            "TargetMajorVersion": made.target,
+        })
+    });
+    Ok(listed(page, lines.collect()))
+}
+
+/// `UpgradeDBInstanceMajorVersion`.
+pub async fn upgrade(call: &Call) -> Result<Map<String, Value>, Wrong> {
+    call.parameters.needed("DBInstanceId")?;
+    let name = call.parameters.needed("TargetMajorVersion")?;
+    let wishes = wishes(call)?;
+    if call.parameters.word("SwitchOver", &["true", "false"])? == "false" {
+        let expected = "true: the same instance is upgraded, and its address leads to the new version";
+        return Err(Wrong::invalid("SwitchOver", expected));
+    }
+    call.parameters.word("CollectStatMode", &["Before", "After"])?;
+    let statistics = call.parameters.text("CollectStatMode")?.map(str::to_owned);
+    let timing =
+        match call.parameters.word("SwitchTimeMode", &["Immediate", "MaintainTime", "SpecifyTime"])? {
+            "SpecifyTime" => {
+                let at = call.parameters.moment("SwitchTime", "InvalidTime.Format")?;
+                let at = at.ok_or_else(|| Wrong::missing("SwitchTime"))?;
+                timing::at(at, None, call.now).map_err(|_| {
+                    Wrong::new(400, "StartTimeBeforeNow", "The SwitchTime must be ahead, within a year.")
+                })?
+            }
+            "MaintainTime" => Timing::Window,
+            _at_once => Timing::Now,
+        };
+    let it = postgresql(call).await?;
+    allow(&call.caller, Rule::InstanceUpdate)?;
+    ready(&it)?;
+    let target = target(call, &it, name).await?;
+    let from = it.shown_version().id;
+    let all = checks(call, &it).await?;
+    let passed = all.iter().find(|made| made.allows(from, &target.name, call.now));
+    let Some(passed) = passed.map(|made| made.id) else {
+        let text = format!(
+            "UpgradeDBInstanceMajorVersionPrecheck for {name} must have passed within the last 24 hours."
+        );
+        return Err(Wrong::new(403, "IncorrectDBInstanceState", text));
+    };
+    let task = upgrade_as(call, &it, &target, wishes, timing).await?;
+    inspections::used(&call.state.commands.db, passed, task, statistics).await;
+    let number: i64 = task_id(call, task).await?.parse().unwrap_or_default();
+    Ok(object([
+        ("DBInstanceId", names::instance(&it).into()),
+        ("OrderId", "".into()),
+        ("TaskId", number.into()),
+    ]))
+}
+
+/// The vendor's word for how it ended, or that it has not.
+const fn result(task: &Task) -> &'static str {
+    match task.progress {
+        Progress::Ended(TaskState::Succeeded) => "Success",
+        Progress::Ended(_) => "Fail",
+        Progress::Deferred
+        | Progress::Scheduled
+        | Progress::At(_, _)
+        | Progress::Verifying
+        | Progress::NeedsOperator => "Running",
+    }
+}
+
+/// The version of a title as `postgresql 15`.
+fn version(title: &str) -> &str {
+    title.rsplit(' ').next().unwrap_or(title)
+}
+
+/// `DescribeUpgradeMajorVersionTasks`.
+pub async fn tasks(call: &Call) -> Result<Map<String, Value>, Wrong> {
+    let Narrowed { page, number, target } = narrowed(call)?;
+    let it = postgresql(call).await?;
+    allow(&call.caller, Rule::TaskRead)?;
+    let (id, project, now) = (it.id, call.caller.project.clone(), call.now);
+    let read: Result<(Upgrades, HashMap<TaskId, i64>), db::Error> = call
+        .state
+        .commands
+        .db
+        .read(move |conn| {
+            let seen = Upgrades::read(conn, &project, Some(id), now)?;
+            let ids: Vec<TaskId> = seen.tasks.iter().map(|task| task.id).collect();
+            let numbers = task_numbers::of(conn, &ids)?;
+            Ok((seen, numbers))
+        })
+        .await;
+    let (seen, numbers) = read?;
+    let checks = checks(call, &it).await?;
+    let name = names::instance(&it);
+    let lines = seen.tasks.iter().filter(|task| !seen.is_minor(task)).filter_map(|task| {
+        let Plan::Switch(plan) = &task.plan else { return None };
+        let (task_number, to) = (numbers.get(&task.id).copied().unwrap_or_default(), version(plan.goal()));
+        if number.is_some_and(|number| number != task_number) || target.is_some_and(|target| target != to) {
+            return None;
+        }
+        let ended = seen::ended(task).map(moment).unwrap_or_default();
+        let switched = if result(task) == "Success" { ended.clone() } else { String::new() };
+        let check = checks.iter().find(|made| made.task == Some(task.id));
+        Some(json!({
+            "TaskId": task_number,
+            "Result": result(task),
+            "SourceMajorVersion": version(plan.origin()),
+            "TargetMajorVersion": to,
+            "StartTime": moment(began(task)),
+            "EndTime": ended,
+            "SwitchTime": switched,
+            "SwitchEndTime": switched,
+            "SourceInsName": name,
+            "TargetInsName": name,
+            "UpgradeMode": mode(plan.strategy),
+            "CollectStatMode": check.and_then(|made| made.statistics.clone()).unwrap_or_default(),
+            "Detail": task.reason.clone().unwrap_or_default(),
+        }))
+    });
+    Ok(listed(page, lines.collect()))
+}
+
+/// `SwitchDBInstanceHA`.
+pub async fn switch(call: &Call) -> Result<Map<String, Value>, Wrong> {
+    let id = call.parameters.needed("DBInstanceId")?;
+    call.parameters.needed("NodeId")?;
+    call.parameters.word("Force", &["No", "Yes"])?;
+    call.parameters.word("EffectiveTime", &["Immediate", "MaintainTime"])?;
+    named(call, id).await?;
+    allow(&call.caller, Rule::InstanceUpdate)?;
+    Err(Wrong::new(403, "IncorrectDBInstanceType", "The instance has no standby to switch to."))
+}
