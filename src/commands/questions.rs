@@ -9,14 +9,11 @@ use crate::domain::instance::Instance;
 use crate::domain::question::QuestionKind;
 use crate::domain::refusal::Refusal;
 
-/// How long a caller waits for an engine.
-const PATIENCE: Duration = Duration::from_secs(8);
-
 impl Commands {
     /// Asks the instance's serving server.
     ///
     /// # Errors
-    /// [`Refusal::NoAnswer`] when the server could not be asked within 8 s; the store's.
+    /// [`Refusal::NoAnswer`] when the server could not be asked within [`QuestionKind::patience`]; the store's.
     pub async fn ask<T: serde::de::DeserializeOwned>(
         &self,
         instance: &Instance,
@@ -35,10 +32,10 @@ impl Commands {
         kind: QuestionKind,
         what: serde_json::Value,
     ) -> Result<T, Error> {
-        let (host, about) = (instance.host.clone(), instance.id);
+        let (host, about, patience) = (instance.host.clone(), instance.id, kind.patience());
         let id =
-            self.db.transact(move |conn| questions::ask(conn, &host, about, kind, &what, PATIENCE)).await?;
-        let deadline = Instant::now() + PATIENCE;
+            self.db.transact(move |conn| questions::ask(conn, &host, about, kind, &what, patience)).await?;
+        let deadline = Instant::now() + patience;
         loop {
             match self.db.read(move |conn| questions::take(conn, id)).await? {
                 Answer::Given(value) => {

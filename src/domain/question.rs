@@ -1,5 +1,7 @@
 //! Questions to an engine: a row that a worker answers, since the api never reaches an engine.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// What can be asked of an instance's serving server.
@@ -32,6 +34,15 @@ impl QuestionKind {
             Self::PreCheck => "pre_check",
             Self::Databases => "databases",
             Self::Users => "users",
+        }
+    }
+
+    /// How long who asks waits for the answer. A pre-check runs the engine's own checker over every object; less than
+    /// most clients and proxies give a request.
+    pub const fn patience(self) -> Duration {
+        match self {
+            Self::PreCheck => Duration::from_secs(45),
+            Self::ReplicaBlockers | Self::CaughtUp | Self::Databases | Self::Users => Duration::from_secs(8),
         }
     }
 

@@ -55,7 +55,7 @@ pub async fn run(works: Arc<Works>, mut stop: watch::Receiver<bool>) {
 }
 
 async fn answer(works: &Works, question: &Question) {
-    let found = tokio::time::timeout(Duration::from_secs(8), ask(works, question))
+    let found = tokio::time::timeout(question.kind.patience(), ask(works, question))
         .await
         .unwrap_or_else(|_| Err("the server took too long".to_owned()));
     let id = question.id;
