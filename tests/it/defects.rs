@@ -137,6 +137,43 @@ async fn a_switch_loses_nothing() {
     nothing_is_lost_by_a_switch(None).await.unwrap();
 }
 
+/// The same of an upgrade of the same instance: the old server serves on.
+async fn a_switch_asks_the_server_what_it_is(
+    defect: Option<Defect>,
+    strategy: Strategy,
+) -> Result<(), String> {
+    let roles = Roles::start_with("simulated", &planted(defect), 2).await;
+    let api = roles.login("coffer").await;
+    switch::only(&roles, strategy).await;
+    let id = switch::simulated(&api).await;
+    let db = roles.db().await;
+    let old = store::generation(&db, &id).await.unwrap();
+    let point = match strategy {
+        Strategy::Twin => "upgrade_twin.forward.cut.after",
+        Strategy::InPlace => "upgrade_in_place.forward.transform.after",
+    };
+    roles.arm(point);
+    switch::patch(&api, &id, "10.4").await;
+    roles.reached(point).await;
+    let sql = "update simulated_servers set version_number = '9.9.9' where generation_id = \
+               (select id from generations where instance_id = $1 and role = 'candidate')";
+    let uuid: uuid::Uuid = id.parse().unwrap();
+    assert_eq!(db.execute(sql, &[&uuid]).await.unwrap(), 1);
+    roles.disarm(point);
+    let upgrade = switch::ended(&api, &id, Duration::from_secs(60)).await;
+    if upgrade["state"] != "rolled_back" {
+        return Err(format!(
+            "{}: with a server that answers 9.9.9 it ended {}",
+            strategy.as_str(),
+            upgrade["state"]
+        ));
+    }
+    let fault = api.show(&id).await.unwrap()["fault"]["message"].as_str().unwrap().to_owned();
+    assert!(fault.contains("9.9.9"), "{fault}");
+    assert_eq!(store::generation(&db, &id).await.unwrap(), old);
+    Ok(())
+}
+
 /// Every row that a worker writes under a lease.
 async fn recorded(db: &tokio_postgres::Client) -> String {
     let sql = "select string_agg(line, E'\n' order by line) from ( \
@@ -163,9 +200,20 @@ enum Frozen {
     In(Step),
 }
 
+/// What it is at: the action, by way of a new instance, or an upgrade of the same one.
+#[derive(Clone, Copy)]
+enum Kind {
+    Action,
+    Switch(Strategy),
+}
+
 /// Two workers. One is frozen past its lease; the other takes the task to its end. Woken again, the first changes
 /// nothing.
-async fn a_frozen_worker_changes_nothing(defect: Option<Defect>, place: Frozen) -> Result<(), String> {
+async fn a_frozen_worker_changes_nothing(
+    defect: Option<Defect>,
+    kind: Kind,
+    place: Frozen,
+) -> Result<(), String> {
     let mut roles = Roles::start_with("simulated", &planted(defect), 2).await;
     roles.begin(Role::Worker(1)).await;
     let api = roles.login("coffer").await;
@@ -179,7 +227,15 @@ async fn a_frozen_worker_changes_nothing(defect: Option<Defect>, place: Frozen) 
         let sql = "insert into simulations (instance_id, step, ms) values ($1, $2, 1000)";
         db.execute(sql, &[&id, &step.as_str()]).await.unwrap();
     }
-    let new = ask_for_upgrade(&api, &world.id, false).await;
+    let new = match kind {
+        Kind::Action => ask_for_upgrade(&api, &world.id, false).await,
+        Kind::Switch(strategy) => {
+            switch::only(&roles, strategy).await;
+            let id = switch::simulated(&api).await;
+            switch::patch(&api, &id, "10.4").await;
+            id
+        }
+    };
     let pid = match place {
         Frozen::At(point) => roles.reached(point).await,
         Frozen::In(step) => who_is_in(&roles, &db, step).await,
@@ -193,8 +249,15 @@ async fn a_frozen_worker_changes_nothing(defect: Option<Defect>, place: Frozen) 
     } else {
         db.execute("delete from simulations", &[]).await.unwrap();
     }
-    for id in [&new, &world.id] {
-        status(&api, id, "VERIFY_UPGRADE", Duration::from_secs(60)).await;
+    match kind {
+        Kind::Action => {
+            for id in [&new, &world.id] {
+                status(&api, id, "VERIFY_UPGRADE", Duration::from_secs(60)).await;
+            }
+        }
+        Kind::Switch(_) => {
+            assert_eq!(switch::ended(&api, &new, Duration::from_secs(60)).await["state"], "succeeded");
+        }
     }
     let before = recorded(&db).await;
     rustix::process::kill_process(frozen, rustix::process::Signal::CONT).unwrap();
@@ -229,17 +292,22 @@ async fn a_detach_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_version_is_what_the_server_answers() {
     the_server_itself_says_what_it_is(None).await.unwrap();
+    for strategy in Strategy::ALL {
+        a_switch_asks_the_server_what_it_is(None, strategy).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_was_frozen_past_its_lease_changes_nothing() {
-    for place in [
-        Frozen::At("upgrade.forward.seed.before"),
-        Frozen::At("upgrade.forward.open.before"),
-        Frozen::In(Step::Place),
-        Frozen::In(Step::Seed),
+    for (kind, place) in [
+        (Kind::Action, Frozen::At("upgrade.forward.seed.before")),
+        (Kind::Action, Frozen::At("upgrade.forward.open.before")),
+        (Kind::Action, Frozen::In(Step::Place)),
+        (Kind::Action, Frozen::In(Step::Seed)),
+        (Kind::Switch(Strategy::Twin), Frozen::At("upgrade_twin.forward.switch.before")),
+        (Kind::Switch(Strategy::InPlace), Frozen::At("upgrade_in_place.forward.switch.before")),
     ] {
-        a_frozen_worker_changes_nothing(None, place).await.unwrap();
+        a_frozen_worker_changes_nothing(None, kind, place).await.unwrap();
     }
 }
 
@@ -250,16 +318,28 @@ async fn each_planted_defect_is_noticed() {
             Defect::WaitSkipped | Defect::PositionReadEarly => {
                 vec![nothing_is_lost_by_a_detach(Some(defect)).await]
             }
-            Defect::ProbeSkipped => vec![the_server_itself_says_what_it_is(Some(defect)).await],
+            Defect::ProbeSkipped => vec![
+                the_server_itself_says_what_it_is(Some(defect)).await,
+                a_switch_asks_the_server_what_it_is(Some(defect), Strategy::Twin).await,
+                a_switch_asks_the_server_what_it_is(Some(defect), Strategy::InPlace).await,
+            ],
+            // In place nobody is fed, and the stop of the old server ends whoever a fence would have.
             Defect::FenceSkipped | Defect::DrainSkipped => {
                 vec![nothing_is_lost_by_a_switch(Some(defect)).await]
             }
-            Defect::LeaseIgnored => vec![
-                a_frozen_worker_changes_nothing(Some(defect), Frozen::At("upgrade.forward.seed.before"))
-                    .await,
-                // It acts, and not only writes, though its lease is another's.
-                a_frozen_worker_changes_nothing(Some(defect), Frozen::In(Step::Place)).await,
-            ],
+            Defect::LeaseIgnored => {
+                let mut ended = Vec::new();
+                for (kind, place) in [
+                    (Kind::Action, Frozen::At("upgrade.forward.seed.before")),
+                    // It acts, and not only writes, though its lease is another's.
+                    (Kind::Action, Frozen::In(Step::Place)),
+                    (Kind::Switch(Strategy::Twin), Frozen::At("upgrade_twin.forward.place.before")),
+                    (Kind::Switch(Strategy::InPlace), Frozen::At("upgrade_in_place.forward.ready.before")),
+                ] {
+                    ended.push(a_frozen_worker_changes_nothing(Some(defect), kind, place).await);
+                }
+                ended
+            }
         };
         for ended in ended {
             let noticed = ended.expect_err(defect.as_str());
