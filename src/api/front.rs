@@ -36,12 +36,14 @@ pub async fn front(request: HttpRequest, payload: Payload) -> HttpResponse {
     if let Some(state) = request.app_data::<Data<ApiState>>().filter(|_| alibaba::is_meant(&request)) {
         let body = tokio::time::timeout(BODY_PATIENCE, collect(payload)).await;
         let body = body.ok().and_then(Result::ok).flatten();
-        return alibaba::serve(state.clone(), &request, body).await;
+        let answer = AssertUnwindSafe(alibaba::serve(state.clone(), &request, body)).catch_unwind().await;
+        return answer.unwrap_or_else(|_| alibaba::broken(&request));
     }
     if let Some(state) = request.app_data::<Data<ApiState>>().filter(|_| huawei::is_meant(&request)) {
         let body = tokio::time::timeout(BODY_PATIENCE, collect(payload)).await;
         let body = body.ok().and_then(Result::ok).flatten();
-        return huawei::serve(state.clone(), &request, body).await;
+        let answer = AssertUnwindSafe(huawei::serve(state.clone(), &request, body)).catch_unwind().await;
+        return answer.unwrap_or_else(|_| huawei::broken());
     }
     let began = Instant::now();
     let request_id = format!("req-{}", Uuid::new_v4());

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::db::known::Catalogue;
 use crate::db::{self, Conn, instances, known, tasks};
+use crate::domain::datastore::{DatastoreVersion, EngineKind};
 use crate::domain::estimate::{self, Load, Pace};
 use crate::domain::ids::{InstanceId, ProjectId, TaskId};
 use crate::domain::instance::{Instance, InstanceState};
@@ -28,17 +29,17 @@ pub struct Upgrades {
 }
 
 impl Upgrades {
-    /// Those of a project, or of one of its instances, as they are at this moment.
+    /// Those of a project, or of an instance, as they are at this moment.
     ///
     /// # Errors
     /// The store's.
     pub fn read(
         conn: &mut Conn,
-        project: &ProjectId,
+        project: Option<&ProjectId>,
         instance: Option<InstanceId>,
         now: DateTime<Utc>,
     ) -> Result<Self, db::Error> {
-        let tasks = tasks::list(conn, Some(project), instance, None)?;
+        let tasks = tasks::upgrades(conn, project, instance)?;
         Self::of(conn, tasks, now)
     }
 
@@ -85,15 +86,31 @@ impl Upgrades {
     pub fn is_minor(&self, task: &Task) -> bool {
         is_minor(task, &self.catalogue)
     }
+
+    /// The engine of the instance that a task is of; known of one that is gone, too.
+    pub fn engine(&self, task: &Task) -> Option<EngineKind> {
+        ends(task, &self.catalogue).map(|(from, _)| from.engine)
+    }
+
+    /// The series that a task goes from and to, `15` and `17` for example.
+    pub fn series(&self, task: &Task) -> (String, String) {
+        let of = |version: &DatastoreVersion| version.engine.series(&version.number);
+        ends(task, &self.catalogue).map(|(from, to)| (of(from), of(to))).unwrap_or_default()
+    }
+}
+
+/// The version that served when an upgrade was accepted, and the one that was asked for, over however many hops.
+fn ends<'a>(task: &Task, catalogue: &'a Catalogue) -> Option<(&'a DatastoreVersion, &'a DatastoreVersion)> {
+    let Plan::Switch(plan) = &task.plan else { return None };
+    let named = |title: &str| catalogue.versions().find(|version| version.title() == title);
+    let from = if plan.passed.is_empty() { catalogue.version(plan.from) } else { named(plan.origin()) };
+    let to = plan.rest.last().map_or(plan.to, |hop| hop.to);
+    from.zip(catalogue.version(to))
 }
 
 /// Whether a task goes to a newer build of the same version.
 pub fn is_minor(task: &Task, catalogue: &Catalogue) -> bool {
-    let Plan::Switch(plan) = &task.plan else { return false };
-    match (catalogue.version(plan.from), catalogue.version(plan.to)) {
-        (Some(from), Some(to)) => are_builds_of_one(from, to),
-        (_, _) => false,
-    }
+    ends(task, catalogue).is_some_and(|(from, to)| are_builds_of_one(from, to))
 }
 
 /// Whether a worker is at it.
@@ -145,12 +162,10 @@ impl Everything {
                 break;
             }
         }
-        let mut upgrades = HashMap::new();
-        for it in all.iter().filter(|it| it.state == InstanceState::Upgrading) {
-            if let Some(task) = tasks::list(conn, None, Some(it.id), None)?.into_iter().next() {
-                upgrades.insert(it.id, task);
-            }
-        }
+        let changing: Vec<InstanceId> =
+            all.iter().filter(|it| it.state == InstanceState::Upgrading).map(|it| it.id).collect();
+        let live = tasks::live_of(conn, &changing)?;
+        let upgrades = live.into_iter().map(|task| (task.plan.subject(), task)).collect();
         Ok(Self { instances: all, upgrades, catalogue })
     }
 }

@@ -323,6 +323,48 @@ pub fn list(
     .collect()
 }
 
+/// The project's upgrades of the same instance (every project's for `None`), or those of one instance, newest first;
+/// 1,000 at most.
+///
+/// # Errors
+/// The store's.
+pub fn upgrades(
+    conn: &mut Conn,
+    project: Option<&ProjectId>,
+    instance: Option<InstanceId>,
+) -> Result<Vec<Task>, Error> {
+    diesel::sql_query(format!(
+        "select {COLUMNS} from tasks t where ($1 is null or t.project_id = $1) and t.kind like 'upgrade\\_%' \
+         and ($2 is null or exists (select 1 from task_instances c where c.task_id = t.id and c.instance_id = $2)) \
+         order by t.created_at desc, t.id desc limit 1000"
+    ))
+    .bind::<Nullable<Text>, _>(project.map(|p| p.as_str().to_owned()))
+    .bind::<Nullable<SqlUuid>, _>(instance.map(|id| id.0))
+    .load::<Row>(conn)
+    .map_err(Error::query("list upgrades"))?
+    .into_iter()
+    .map(into_domain)
+    .collect()
+}
+
+/// The live tasks that have claimed one of these instances.
+///
+/// # Errors
+/// The store's.
+pub fn live_of(conn: &mut Conn, instances: &[InstanceId]) -> Result<Vec<Task>, Error> {
+    let ids: Vec<Uuid> = instances.iter().map(|id| id.0).collect();
+    diesel::sql_query(format!(
+        "select {COLUMNS} from tasks t where exists (select 1 from task_instances c where c.task_id = t.id and c.live \
+         and c.instance_id = any ($1))"
+    ))
+    .bind::<Array<SqlUuid>, _>(ids)
+    .load::<Row>(conn)
+    .map_err(Error::query("read the tasks of instances"))?
+    .into_iter()
+    .map(into_domain)
+    .collect()
+}
+
 /// Claims the next task of `host` that is due and has no live lease, for `lease`. A lease in the name of `owner` on a
 /// task that is not among those `held` is nobody's: its claim was committed, and the answer was lost with the store.
 ///

@@ -70,7 +70,9 @@ async fn its_clients_upgrade_an_instance() {
         assert!(task.as_str().is_some_and(|text| text.parse::<i64>().is_ok()), "{asked}");
         assert!(asked["body"]["RequestId"].as_str().unwrap().bytes().all(|b| !b.is_ascii_lowercase()));
         assert_eq!(ask(to, which)["body"]["TaskId"], task, "the same token is the same task");
-        assert_eq!(ask("8.0.99", which)["code"], "IdempotentParameterMismatch");
+        let another = if to == "8.0" { "5.7" } else { "8.0" };
+        assert_eq!(ask(another, which)["code"], "IdempotentParameterMismatch");
+        assert_eq!(ask("8.0.99", which)["code"], "InvalidEngineVersion.Malformed");
         let done = reaches(&mut sdk, which, &task, "Succeed").await;
         assert_eq!(
             (&done["TaskType"], &done["InstanceId"]),

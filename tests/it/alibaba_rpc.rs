@@ -1,15 +1,11 @@
-//! Alibaba RDS's calls as no client of the vendor's sends them: by hand, with a signature that is right, so that what is
-//! refused is refused for what it asks.
+//! Alibaba RDS's calls as no client of the vendor's sends them, with a signature that is right.
 
-use aws_lc_rs::hmac;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use coffer::auth::signatures::{SignedRequest, encoded, rpc_v1};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 
 use crate::harness::cases;
+use crate::harness::rpc::Rpc;
 use crate::harness::vendors::Vendors;
 
 const ACTIONS: [&str; 14] = [
@@ -56,69 +52,11 @@ const NAMES: [&str; 24] = [
     "Format",
 ];
 
-/// Sends signed requests.
-struct Rpc<'a> {
-    http: reqwest::Client,
-    shop: &'a Vendors,
-}
-
-impl<'a> Rpc<'a> {
-    fn of(shop: &'a Vendors) -> Self {
-        Self { http: reqwest::Client::new(), shop }
-    }
-
-    /// The query of such a call, or the form.
-    fn signed(&self, method: &str, action: &str, params: &[(&str, &str)]) -> String {
-        let text = |name: &str| self.shop.keys["coffer"][name].as_str().unwrap();
-        let now = chrono::Utc::now().format("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let nonce = uuid::Uuid::new_v4().to_string();
-        let common = [
-            ("Action", action),
-            ("Version", "2014-08-15"),
-            ("AccessKeyId", text("access_key")),
-            ("SignatureMethod", "HMAC-SHA1"),
-            ("SignatureVersion", "1.0"),
-            ("SignatureNonce", &nonce),
-            ("Timestamp", &now),
-        ];
-        let mut all: Vec<(String, String)> = common
-            .iter()
-            .chain(params)
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
-        let empty = STANDARD.encode([0; 20]);
-        all.push(("Signature".to_owned(), empty));
-        let request = SignedRequest { method, path: "/", query: "", headers: &[], body: b"" };
-        let claim = rpc_v1::claim(&request, &all).unwrap();
-        let key = format!("{}&", text("secret_key"));
-        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key.as_bytes());
-        let signature = STANDARD.encode(hmac::sign(&key, claim.string_to_sign.as_bytes()));
-        all.last_mut().unwrap().1 = signature;
-        let pairs: Vec<String> =
-            all.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
-        pairs.join("&")
-    }
-
-    async fn get(&self, action: &str, params: &[(&str, &str)]) -> (u16, String) {
-        let query = self.signed("GET", action, params);
-        let sent = self.http.get(format!("{}/?{query}", self.shop.url)).send().await.unwrap();
-        (sent.status().as_u16(), sent.text().await.unwrap())
-    }
-
-    async fn post(&self, action: &str, params: &[(&str, &str)]) -> (u16, String) {
-        let form = self.signed("POST", action, params);
-        let request = self.http.post(format!("{}/", self.shop.url));
-        let request = request.header("content-type", "application/x-www-form-urlencoded").body(form);
-        let sent = request.send().await.unwrap();
-        (sent.status().as_u16(), sent.text().await.unwrap())
-    }
-}
-
 /// Fifty at once with one token are one task; as JSON and as XML, by GET and by POST.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_is_one_task_however_it_is_sent() {
     let shop = Vendors::simulated().await;
-    let rpc = Rpc::of(&shop);
+    let rpc = Rpc::of(&shop, "coffer");
     let id = shop.create("mysql", "token", "5.6").await;
     let name = format!("rm-{}", id.replace('-', ""));
     let params = |format| {

@@ -291,14 +291,14 @@ async fn who_may_not_is_told_so_and_of_many_one_is_accepted() {
 }
 
 /// Requests with a token, and without the vendor's client.
-struct Http {
-    http: reqwest::Client,
-    url: String,
-    token: String,
+pub struct Http {
+    pub http: reqwest::Client,
+    pub url: String,
+    pub token: String,
 }
 
 impl Http {
-    async fn of(shop: &Vendors) -> Self {
+    pub async fn of(shop: &Vendors) -> Self {
         let project = shop.keys["coffer"]["project_id"].as_str().unwrap();
         let http = reqwest::Client::new();
         Self { http, url: format!("{}/v3/{project}", shop.url), token: shop.api.token().to_owned() }
@@ -309,7 +309,7 @@ impl Http {
         request.header("x-auth-token", &self.token)
     }
 
-    async fn send(&self, method: &str, path: &str, body: Option<&str>) -> (u16, Value) {
+    pub async fn send(&self, method: &str, path: &str, body: Option<&str>) -> (u16, Value) {
         let mut request = self.request(method, path);
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_owned());
@@ -319,7 +319,7 @@ impl Http {
 }
 
 /// The status and the body, which has the dialect's form whatever it says.
-async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+pub async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
     let sent = request.send().await.unwrap();
     let status = sent.status().as_u16();
     assert!(sent.headers().contains_key("x-request-id"));

@@ -20,6 +20,7 @@ mod client;
 mod create;
 mod defects;
 mod dev;
+mod dialects;
 mod doors;
 mod doors_wire;
 mod engine_mariadb;

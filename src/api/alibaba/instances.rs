@@ -6,6 +6,7 @@ use chrono_tz::Tz;
 use serde_json::{Map, Value, json};
 
 use crate::api::alibaba::parameters::Page;
+use crate::api::alibaba::upgrades::once;
 use crate::api::alibaba::wrong::Wrong;
 use crate::api::alibaba::{Call, moment, names, object};
 use crate::api::seen::{Everything, is_minor};
@@ -20,6 +21,9 @@ use crate::domain::window::{Window, clock, of_clock};
 /// The one region.
 pub const REGION: &str = "coffer-1";
 
+/// Its one zone, of an instance that has no second member.
+const ZONE: &str = "coffer-1-az1";
+
 /// The instance that is named, and what it is seen against.
 pub async fn named(call: &Call, id: &str) -> Result<(Instance, Arc<Catalogue>), Wrong> {
     let id = names::instance_of(id).ok_or_else(Wrong::no_instance)?;
@@ -30,17 +34,16 @@ pub async fn named(call: &Call, id: &str) -> Result<(Instance, Arc<Catalogue>), 
 
 fn view(it: &Instance, is_minor: bool) -> Map<String, Value> {
     let version = it.shown_version();
-    let replicas: Vec<Value> = it
-        .replicas
-        .iter()
-        .map(|id| json!({"DBInstanceId": names::instance_id(*id).replacen("rm-", "rr-", 1)}))
-        .collect();
+    let replicas: Vec<Value> =
+        it.replicas.iter().map(|id| json!({"DBInstanceId": names::instance(*id)})).collect();
     object([
-        ("DBInstanceId", names::instance(it).into()),
+        ("DBInstanceId", names::instance(it.id).into()),
         ("DBInstanceDescription", it.name.clone().into()),
         ("DBInstanceStatus", names::status(it, is_minor).into()),
         ("DBInstanceType", if it.replica_of.is_some() { "Readonly" } else { "Primary" }.into()),
-        ("MasterInstanceId", it.replica_of.map(names::instance_id).unwrap_or_default().into()),
+        ("MasterInstanceId", it.replica_of.map(names::instance).unwrap_or_default().into()),
+        ("GuardDBInstanceId", "".into()),
+        ("ZoneId", ZONE.into()),
         ("ReadOnlyDBInstanceIds", json!({"ReadOnlyDBInstanceId": replicas})),
         ("Engine", names::engine(version.engine).into()),
         ("EngineVersion", version.engine.series(&version.number).into()),
@@ -55,6 +58,20 @@ fn view(it: &Instance, is_minor: bool) -> Map<String, Value> {
 pub async fn list(call: &Call) -> Result<Map<String, Value>, Wrong> {
     allow(&call.caller, Rule::InstanceRead)?;
     let page = Page::of(&call.parameters, 30, (1, 100))?;
+    // In place of the page: so many, from the one that the token before has told.
+    let most = call.parameters.text("MaxResults")?;
+    let most = most.map(|_| call.parameters.number("MaxResults", 30, (1, 100))).transpose()?;
+    let from = call.parameters.number("NextToken", 0, (0, 1_000_000))?;
+    let kinds = ["Primary", "Readonly", "Guard", "Temp"];
+    call.parameters.word("DBInstanceType", &kinds)?;
+    let mut wanted = Vec::new();
+    for name in ["DBInstanceId", "Engine", "EngineVersion", "DBInstanceStatus", "DBInstanceType"] {
+        if let Some(text) = call.parameters.text(name)? {
+            let meant = (name == "DBInstanceId").then(|| names::instance_of(text)).flatten();
+            wanted.push((name, meant.map_or_else(|| text.to_owned(), names::instance)));
+        }
+    }
+    let part = call.parameters.text("SearchKey")?;
     let project = call.caller.project.clone();
     let read: Result<_, db::Error> =
         call.state.commands.db.read(move |conn| Everything::read(conn, &project)).await;
@@ -63,25 +80,26 @@ pub async fn list(call: &Call) -> Result<Map<String, Value>, Wrong> {
     for it in &all.instances {
         let minor = all.upgrades.get(&it.id).zip(all.catalogue.as_ref());
         let view = view(it, minor.is_some_and(|(task, catalogue)| is_minor(task, catalogue)));
-        let mut fits = true;
-        for name in ["DBInstanceId", "Engine", "EngineVersion", "DBInstanceStatus", "DBInstanceType"] {
-            let wanted = call.parameters.text(name)?;
-            fits &= wanted.is_none_or(|wanted| view.get(name).and_then(Value::as_str) == Some(wanted));
-        }
-        if let Some(part) = call.parameters.text("SearchKey")? {
-            fits &= it.name.contains(part) || names::instance(it).contains(part);
-        }
-        if fits {
+        let is = |(name, value): &(&str, String)| view.get(*name).and_then(Value::as_str) == Some(value);
+        let has = |part: &str| it.name.contains(part) || names::instance(it.id).contains(part);
+        if wanted.iter().all(is) && part.is_none_or(has) {
             found.push(Value::Object(view));
         }
     }
     let total = found.len();
-    let shown = page.take(found);
+    let (shown, next) = match most {
+        None => (page.take(found), String::new()),
+        Some(most) => {
+            let shown: Vec<Value> = found.into_iter().skip(from).take(most).collect();
+            let next = from.saturating_add(shown.len());
+            (shown, if next < total { next.to_string() } else { String::new() })
+        }
+    };
     Ok(object([
         ("PageNumber", page.number.into()),
         ("PageRecordCount", shown.len().into()),
         ("TotalRecordCount", total.into()),
-        ("NextToken", "".into()),
+        ("NextToken", next.into()),
         ("Items", json!({"DBInstance": shown})),
     ]))
 }
@@ -130,6 +148,8 @@ pub async fn set_window(call: &Call) -> Result<Map<String, Value>, Wrong> {
         .split_once('-')
         .and_then(|(from, to)| Window::daily(minute(from)?, minute(to)?, Tz::UTC).ok())
         .ok_or_else(|| Wrong::invalid("MaintainTime", "HH:mmZ-HH:mmZ, 22:00Z-02:00Z for example"))?;
+    // Whatever is set is set once.
+    once(call, "alibaba.ModifyDBInstanceMaintainTime", &Value::Null)?;
     let (it, _) = named(call, id).await?;
     windows::set(&call.state.commands.db, &call.caller, Some(it.id), Some(window)).await?;
     Ok(Map::new())
@@ -143,6 +163,7 @@ pub async fn set_policy(call: &Call) -> Result<Map<String, Value>, Wrong> {
         "Auto" => Policy::Window,
         _manual => Policy::Off,
     };
+    once(call, "alibaba.ModifyDBInstanceAutoUpgradeMinorVersion", &Value::Null)?;
     let (it, _) = named(call, id).await?;
     policies::set(&call.state.commands.db, &call.caller, it.id, policy).await?;
     Ok(Map::new())

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::alibaba::instances::named;
 use crate::api::alibaba::parameters::Page;
-use crate::api::alibaba::upgrades::{ready, task_id, upgrade_as};
+use crate::api::alibaba::upgrades::{ready, task_id, timing, upgrade as begin};
 use crate::api::alibaba::wrong::Wrong;
 use crate::api::alibaba::{Call, moment, names, object};
 use crate::api::seen::{self, Upgrades, began};
@@ -20,7 +20,6 @@ use crate::domain::instance::Instance;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::switch::{Strategy, Wishes};
 use crate::domain::task::{Plan, Progress, Task, TaskState};
-use crate::domain::timing::{self, Timing};
 
 /// The vendor's ways, the usual one in front.
 const MODES: [&str; 3] = ["inPlaceUpgrade", "blueGreenDeployment", "zeroDownTimeUpgrade"];
@@ -77,11 +76,11 @@ pub async fn check(call: &Call) -> Result<Map<String, Value>, Wrong> {
     let wishes = wishes(call)?;
     let it = postgresql(call).await?;
     allow(&call.caller, Rule::InstanceUpdate)?;
-    ready(&it)?;
+    ready(call, &it).await?;
     let target = target(call, &it, name).await?;
     let made = call.state.commands.inspect(&call.caller, it.id, &target, wishes).await?;
     Ok(object([
-        ("DBInstanceName", names::instance(&it).into()),
+        ("DBInstanceName", names::instance(it.id).into()),
         ("TargetMajorVersion", made.target.into()),
         ("TaskId", made.number.to_string().into()),
     ]))
@@ -97,7 +96,8 @@ struct Narrowed<'a> {
 fn narrowed(call: &Call) -> Result<Narrowed<'_>, Wrong> {
     let number = call.parameters.text("TaskId")?;
     let number = number.map(|text| text.parse().map_err(|_| Wrong::invalid("TaskId", "an integer")));
-    let page = Page::of(&call.parameters, 30, (1, 100))?;
+    call.parameters.word("PageSize", &["30", "50", "100"])?;
+    let page = Page::of(&call.parameters, 30, (30, 100))?;
     Ok(Narrowed { page, number: number.transpose()?, target: call.parameters.text("TargetMajorVersion")? })
 }
 
@@ -156,21 +156,10 @@ pub async fn upgrade(call: &Call) -> Result<Map<String, Value>, Wrong> {
     }
     call.parameters.word("CollectStatMode", &["Before", "After"])?;
     let statistics = call.parameters.text("CollectStatMode")?.map(str::to_owned);
-    let timing =
-        match call.parameters.word("SwitchTimeMode", &["Immediate", "MaintainTime", "SpecifyTime"])? {
-            "SpecifyTime" => {
-                let at = call.parameters.moment("SwitchTime", "InvalidTime.Format")?;
-                let at = at.ok_or_else(|| Wrong::missing("SwitchTime"))?;
-                timing::at(at, None, call.now).map_err(|_| {
-                    Wrong::new(400, "StartTimeBeforeNow", "The SwitchTime must be ahead, within a year.")
-                })?
-            }
-            "MaintainTime" => Timing::Window,
-            _at_once => Timing::Now,
-        };
+    let timing = timing(call, "SwitchTimeMode")?;
     let it = postgresql(call).await?;
     allow(&call.caller, Rule::InstanceUpdate)?;
-    ready(&it)?;
+    ready(call, &it).await?;
     let target = target(call, &it, name).await?;
     let from = it.shown_version().id;
     let all = checks(call, &it).await?;
@@ -181,11 +170,11 @@ pub async fn upgrade(call: &Call) -> Result<Map<String, Value>, Wrong> {
         );
         return Err(Wrong::new(403, "IncorrectDBInstanceState", text));
     };
-    let task = upgrade_as(call, &it, &target, wishes, timing).await?;
+    let task = begin(call, &it, &target, (wishes, timing), None).await?;
     inspections::used(&call.state.commands.db, passed, task, statistics).await;
     let number: i64 = task_id(call, task).await?.parse().unwrap_or_default();
     Ok(object([
-        ("DBInstanceId", names::instance(&it).into()),
+        ("DBInstanceId", names::instance(it.id).into()),
         ("OrderId", "".into()),
         ("TaskId", number.into()),
     ]))
@@ -204,23 +193,18 @@ const fn result(task: &Task) -> &'static str {
     }
 }
 
-/// The version of a title as `postgresql 15`.
-fn version(title: &str) -> &str {
-    title.rsplit(' ').next().unwrap_or(title)
-}
-
 /// `DescribeUpgradeMajorVersionTasks`.
 pub async fn tasks(call: &Call) -> Result<Map<String, Value>, Wrong> {
     let Narrowed { page, number, target } = narrowed(call)?;
     let it = postgresql(call).await?;
     allow(&call.caller, Rule::TaskRead)?;
-    let (id, project, now) = (it.id, call.caller.project.clone(), call.now);
+    let (id, now) = (it.id, call.now);
     let read: Result<(Upgrades, HashMap<TaskId, i64>), db::Error> = call
         .state
         .commands
         .db
         .read(move |conn| {
-            let seen = Upgrades::read(conn, &project, Some(id), now)?;
+            let seen = Upgrades::read(conn, None, Some(id), now)?;
             let ids: Vec<TaskId> = seen.tasks.iter().map(|task| task.id).collect();
             let numbers = task_numbers::of(conn, &ids)?;
             Ok((seen, numbers))
@@ -228,10 +212,11 @@ pub async fn tasks(call: &Call) -> Result<Map<String, Value>, Wrong> {
         .await;
     let (seen, numbers) = read?;
     let checks = checks(call, &it).await?;
-    let name = names::instance(&it);
+    let name = names::instance(it.id);
     let lines = seen.tasks.iter().filter(|task| !seen.is_minor(task)).filter_map(|task| {
         let Plan::Switch(plan) = &task.plan else { return None };
-        let (task_number, to) = (numbers.get(&task.id).copied().unwrap_or_default(), version(plan.goal()));
+        let task_number = numbers.get(&task.id).copied().unwrap_or_default();
+        let (from, to) = seen.series(task);
         if number.is_some_and(|number| number != task_number) || target.is_some_and(|target| target != to) {
             return None;
         }
@@ -241,7 +226,7 @@ pub async fn tasks(call: &Call) -> Result<Map<String, Value>, Wrong> {
         Some(json!({
             "TaskId": task_number,
             "Result": result(task),
-            "SourceMajorVersion": version(plan.origin()),
+            "SourceMajorVersion": from,
             "TargetMajorVersion": to,
             "StartTime": moment(began(task)),
             "EndTime": ended,

@@ -60,10 +60,26 @@ fn is_form(request: &HttpRequest) -> bool {
 /// Answers a request; `body` is `None` when it was too large or did not arrive.
 pub async fn serve(state: Data<ApiState>, request: &HttpRequest, body: Option<Bytes>) -> HttpResponse {
     let began = Instant::now();
-    let request_id = Uuid::new_v4().to_string().to_ascii_uppercase();
-    let mut format = if is_acs3(request) { Format::Json } else { Format::Xml };
+    let mut format = usual_format(request);
     let mut action = String::new();
     let answered = answer(state, request, body, (&mut format, &mut action)).await;
+    let answer = respond(format, &action, answered);
+    let method = if request.method() == "GET" { "GET" } else { "POST" };
+    metrics::request("/ (alibaba)", method, answer.status().as_u16(), began.elapsed());
+    answer
+}
+
+/// The answer to a request at which a handler panicked.
+pub fn broken(request: &HttpRequest) -> HttpResponse {
+    respond(usual_format(request), "", Err(Wrong::panicked()))
+}
+
+fn usual_format(request: &HttpRequest) -> Format {
+    if is_acs3(request) { Format::Json } else { Format::Xml }
+}
+
+fn respond(format: Format, action: &str, answered: Result<Value, Wrong>) -> HttpResponse {
+    let request_id = Uuid::new_v4().to_string().to_ascii_uppercase();
     let (status, root, mut value, wrong) = match answered {
         Ok(value) => (actix_web::http::StatusCode::OK, format!("{action}Response"), value, None),
         Err(wrong) => {
@@ -80,11 +96,9 @@ pub async fn serve(state: Data<ApiState>, request: &HttpRequest, body: Option<By
     let mut answer = HttpResponse::build(status).body(format.text(&root, &value));
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
-    if wrong.is_some_and(|wrong| wrong.code.starts_with("Throttling")) {
-        headers.insert(HeaderName::from_static("x-acs-retry-after"), HeaderValue::from_static("1"));
+    if let Some(seconds) = wrong.and_then(|wrong| wrong.retry_after) {
+        headers.insert(HeaderName::from_static("x-acs-retry-after"), HeaderValue::from(seconds));
     }
-    let method = if request.method() == "GET" { "GET" } else { "POST" };
-    metrics::request("/ (alibaba)", method, status.as_u16(), began.elapsed());
     answer
 }
 
@@ -135,9 +149,11 @@ async fn answer(
     let claim = if is_acs3 { acs3::claim(&signed)? } else { rpc_v1::claim(&signed, &parameters.0)? };
     let now = Utc::now();
     let caller = state.keys.caller(&claim, now).await?;
-    if let Err(Fault::RateLimited { .. }) = state.limits.count(&caller.project, method, None, Instant::now())
+    if let Err(Fault::RateLimited { retry_after, .. }) =
+        state.limits.count(&caller.project, method, None, Instant::now())
     {
-        return Err(Wrong::new(400, "Throttling.User", "Request was denied due to user flow control."));
+        let wrong = Wrong::new(400, "Throttling.User", "Request was denied due to user flow control.");
+        return Err(Wrong { retry_after: Some(retry_after), ..wrong });
     }
 
     let said = |header: &str, parameter: &str| -> Result<String, Wrong> {

@@ -6,18 +6,12 @@ use crate::domain::datastore::{DatastoreVersion, EngineKind};
 use crate::domain::ids::InstanceId;
 use crate::domain::instance::{Instance, InstanceState};
 
-/// `rm-` and 32 hexadecimal digits; `rr-` for one that replicates from another.
-pub fn instance(it: &Instance) -> String {
-    let prefix = if it.replica_of.is_some() { "rr" } else { "rm" };
-    format!("{prefix}-{}", it.id.0.as_simple())
-}
-
-/// The id of another instance, whose kind is not known: as a primary's.
-pub fn instance_id(id: InstanceId) -> String {
+/// `rm-` and 32 hexadecimal digits, whatever becomes of it: one that replicates may cease to.
+pub fn instance(id: InstanceId) -> String {
     format!("rm-{}", id.0.as_simple())
 }
 
-/// The instance that is named.
+/// The instance that is named; with the `rr-` of the vendor's read-only ones, too.
 pub fn instance_of(text: &str) -> Option<InstanceId> {
     let digits = text.strip_prefix("rm-").or_else(|| text.strip_prefix("rr-"))?;
     let is_simple =
@@ -69,7 +63,7 @@ mod tests {
     #[test]
     fn an_instance_is_found_by_its_name() {
         let id = InstanceId(Uuid::from_u128(0x1234_5678));
-        assert_eq!(instance_of(&instance_id(id)), Some(id));
+        assert_eq!(instance_of(&instance(id)), Some(id));
         for wrong in ["", "rm-", "rm-1", &"0".repeat(32), "rm-0000000000000000000000001234567G", "rm-{}"] {
             assert_eq!(instance_of(wrong), None, "{wrong}");
         }

@@ -1,6 +1,6 @@
 //! The parameters of a call, from query and form together.
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use crate::api::alibaba::wrong::Wrong;
 
@@ -65,6 +65,18 @@ impl Parameters {
         let parsed = seconds.or_else(|_| NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%MZ"));
         let text = format!("The parameter {name} is not valid; expected a time like 2026-11-22T02:56:18Z.");
         parsed.map(|at| Some(at.and_utc())).map_err(|_| Wrong::new(400, code, text))
+    }
+
+    /// The moment up to which, and with which, something counts: of one that is told without its seconds the whole
+    /// minute does, else the whole second.
+    ///
+    /// # Errors
+    /// It is none: with `code`.
+    pub fn last_moment(&self, name: &str, code: &'static str) -> Result<Option<DateTime<Utc>>, Wrong> {
+        let Some(at) = self.moment(name, code)? else { return Ok(None) };
+        let has_seconds = self.text(name)?.is_some_and(|text| text.matches(':').count() == 2);
+        let rest = if has_seconds { TimeDelta::seconds(1) } else { TimeDelta::minutes(1) };
+        Ok(Some(at + rest - TimeDelta::microseconds(1)))
     }
 
     /// A list of so many at most, with commas between.

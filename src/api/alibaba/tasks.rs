@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::NaiveDateTime;
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::api::alibaba::instances::{REGION, named};
@@ -25,13 +25,14 @@ struct Seen {
 
 async fn seen(call: &Call, instance: Option<InstanceId>) -> Result<Seen, Wrong> {
     allow(&call.caller, Rule::TaskRead)?;
-    let (project, now) = (call.caller.project.clone(), call.now);
+    let project = instance.is_none().then(|| call.caller.project.clone());
+    let now = call.now;
     let read: Result<_, db::Error> = call
         .state
         .commands
         .db
         .read(move |conn| {
-            let upgrades = Upgrades::read(conn, &project, instance, now)?;
+            let upgrades = Upgrades::read(conn, project.as_ref(), instance, now)?;
             let ids: Vec<TaskId> = upgrades.tasks.iter().map(|task| task.id).collect();
             Ok(Seen { numbers: task_numbers::of(conn, &ids)?, upgrades })
         })
@@ -46,6 +47,12 @@ impl Seen {
 
     fn pace(&self, task: &Task) -> (u8, i64) {
         self.upgrades.pace(task)
+    }
+
+    /// When it is expected to end, while it is under way.
+    fn expected(&self, task: &Task, now: DateTime<Utc>) -> String {
+        let left = TimeDelta::seconds(self.pace(task).1);
+        if seen::is_under_way(task) { moment(now + left) } else { String::new() }
     }
 
     fn kind(&self, task: &Task) -> &'static str {
@@ -91,7 +98,7 @@ pub async fn describe(call: &Call) -> Result<Map<String, Value>, Wrong> {
     let id = call.parameters.needed("DBInstanceId")?;
     let page = Page::of(&call.parameters, 30, (30, 100))?;
     let from = call.parameters.moment("StartTime", "InvalidParameter")?;
-    let to = call.parameters.moment("EndTime", "InvalidParameter")?;
+    let to = call.parameters.last_moment("EndTime", "InvalidParameter")?;
     let action = call.parameters.text("TaskAction")?;
     let (it, _) = named(call, id).await?;
     let seen = seen(call, Some(it.id)).await?;
@@ -116,6 +123,9 @@ pub async fn describe(call: &Call) -> Result<Map<String, Value>, Wrong> {
                 "FinishTime": ended(task),
                 "CurrentStepName": step(task),
                 "Remain": seen.pace(task).1,
+                "ExpectedFinishTime": seen.expected(task, call.now),
+                "StepsInfo": "",
+                "StepProgressInfo": "",
                 "TaskErrorCode": if status(task) == "Failed" { "UpgradeRolledBack" } else { "" },
                 "TaskErrorMessage": task.reason.clone().unwrap_or_default(),
                 "DBName": "",
@@ -135,11 +145,10 @@ pub async fn describe(call: &Call) -> Result<Map<String, Value>, Wrong> {
 /// `DescribeHistoryTasks`.
 pub async fn history(call: &Call) -> Result<Map<String, Value>, Wrong> {
     let page = Page::of(&call.parameters, 10, (10, 100))?;
-    let bound = |name: &str| {
-        let at = call.parameters.moment(name, "InvalidParameter")?;
-        at.ok_or_else(|| Wrong::missing(name))
-    };
-    let (from, to) = (bound("FromStartTime")?, bound("ToStartTime")?);
+    let from = call.parameters.moment("FromStartTime", "InvalidParameter")?;
+    let from = from.ok_or_else(|| Wrong::missing("FromStartTime"))?;
+    let to = call.parameters.last_moment("ToStartTime", "InvalidParameter")?;
+    let to = to.ok_or_else(|| Wrong::missing("ToStartTime"))?;
     let [ids, of, states, kinds] =
         ["TaskId", "InstanceId", "Status", "TaskType"].map(|name| call.parameters.list(name));
     let (ids, of, states, kinds) = (ids?, of?, states?, kinds?);
@@ -151,7 +160,7 @@ pub async fn history(call: &Call) -> Result<Map<String, Value>, Wrong> {
         .iter()
         .filter_map(|task| {
             let it = seen.upgrades.instances.get(&task.plan.subject());
-            let instance = it.map_or_else(|| names::instance_id(task.plan.subject()), names::instance);
+            let instance = names::instance(task.plan.subject());
             let chosen = (from..=to).contains(&task.created_at)
                 && fits(&ids, &seen.number(task))
                 && fits(&of, &instance)
@@ -164,7 +173,7 @@ pub async fn history(call: &Call) -> Result<Map<String, Value>, Wrong> {
                     "Status": status(task),
                     "InstanceId": instance,
                     "InstanceName": it.map(|it| it.name.clone()).unwrap_or_default(),
-                    "DbType": it.map(|it| names::engine(it.shown_version().engine)).unwrap_or_default(),
+                    "DbType": seen.upgrades.engine(task).map(names::engine).unwrap_or_default(),
                     "RegionId": REGION,
                     "StartTime": moment(began(task)),
                     "EndTime": ended(task),
@@ -211,6 +220,7 @@ pub async fn modify(call: &Call) -> Result<Map<String, Value>, Wrong> {
         }
         Some(_) | None => return Err(wrong()),
     };
+    allow(&call.caller, Rule::InstanceUpdate)?;
     let no_task = || Wrong::invalid("TaskId", "a task of this account that waits for its time");
     let number: i64 = number.parse().map_err(|_| no_task())?;
     let db = &call.state.commands.db;
@@ -218,6 +228,10 @@ pub async fn modify(call: &Call) -> Result<Map<String, Value>, Wrong> {
     let task = found?.ok_or_else(no_task)?;
     match commands::tasks::reschedule(db, &call.caller, task, timing).await {
         Err(commands::Error::Refused(crate::domain::refusal::Refusal::NotFound { .. })) => Err(no_task()),
-        other => other.map(|_| object([("SuccessCount", 1.into())])).map_err(Into::into),
+        other => other
+            .map(|_| {
+                object([("SuccessCount", "1".into()), ("ErrorTaskId", "".into()), ("ErrorCode", "".into())])
+            })
+            .map_err(Into::into),
     }
 }

@@ -6,13 +6,15 @@ use crate::api::alibaba::wrong::Wrong;
 use crate::api::alibaba::{Call, instances, names, object};
 use crate::commands::policies;
 use crate::commands::switches::SwitchRequest;
-use crate::db::{self, task_numbers};
+use crate::db::{self, known, task_numbers, tasks};
 use crate::domain::datastore::{DatastoreVersion, EngineKind};
 use crate::domain::ids::TaskId;
 use crate::domain::instance::{Instance, InstanceState};
+use crate::domain::matrix::Path;
 use crate::domain::minor::{are_builds_of_one, order};
 use crate::domain::once::Once;
-use crate::domain::policy::Rule;
+use crate::domain::policy::{Rule, allow};
+use crate::domain::refusal::Refusal;
 use crate::domain::switch::Wishes;
 use crate::domain::timing::{self, Timing, WrongTime};
 
@@ -27,53 +29,50 @@ pub async fn task_id(call: &Call, task: TaskId) -> Result<String, Wrong> {
     number.map(|number| number.to_string()).ok_or_else(Wrong::no_instance)
 }
 
-/// It must serve, and be nobody's replica nor have any.
-pub fn ready(it: &Instance) -> Result<(), Wrong> {
+/// It must be of a kind that is upgraded by itself, serve, wait for no other upgrade, and have no replica.
+pub async fn ready(call: &Call, it: &Instance) -> Result<(), Wrong> {
+    if it.replica_of.is_some() {
+        let text = "The instance replicates from another: what is upgraded is that one, or this one when it is detached.";
+        return Err(Wrong::new(403, "IncorrectDBInstanceType", text));
+    }
     if it.state != InstanceState::Active {
         let text = "The operation is not permitted in the instance's current state.";
         return Err(Wrong::new(403, "IncorrectDBInstanceState", text));
     }
-    if it.replica_of.is_some() || !it.replicas.is_empty() {
-        let text = "Read-only instances of it must be upgraded first, or be of their own.";
+    let id = it.id;
+    let planned: Result<_, db::Error> =
+        call.state.commands.db.read(move |conn| tasks::planned(conn, id)).await;
+    if let Some(task) = planned? {
+        return Err(Refusal::UpgradePlanned { id, task }.into());
+    }
+    if !it.replicas.is_empty() {
+        let text = "The instance has read-only instances, which have to be detached or deleted first.";
         return Err(Wrong::new(403, "UnsupportedReadOrBakReadState", text));
     }
     Ok(())
 }
 
-async fn upgrade(
+/// Has the instance upgraded by a way that is wished for, over several hops where it must.
+pub async fn upgrade(
     call: &Call,
     it: &Instance,
     target: &DatastoreVersion,
-    timing: Timing,
+    (wishes, timing): (Wishes, Timing),
     once: Option<Once>,
 ) -> Result<TaskId, Wrong> {
-    let request = SwitchRequest {
-        version: target.id.0.to_string(),
-        wishes: Wishes::default(),
-        far: false,
-        rename: None,
-        timing,
-        once,
-    };
-    begin(call, it, request).await
-}
-
-/// The same by a way that is wished for, over several hops where it must.
-pub async fn upgrade_as(
-    call: &Call,
-    it: &Instance,
-    target: &DatastoreVersion,
-    wishes: Wishes,
-    timing: Timing,
-) -> Result<TaskId, Wrong> {
     let version = target.id.0.to_string();
-    begin(call, it, SwitchRequest { version, wishes, far: true, rename: None, timing, once: None }).await
-}
-
-async fn begin(call: &Call, it: &Instance, request: SwitchRequest) -> Result<TaskId, Wrong> {
+    let request = SwitchRequest { version, wishes, far: true, rename: None, timing, once };
     let task = call.state.commands.upgrade_instance(&call.caller, it.id, request).await?;
     let text = "The instance has this version already.";
     task.ok_or_else(|| Wrong::new(403, "IncorrectEngineVersion", text))
+}
+
+/// A token of a call, which is made once with it; `request` is what the call asks for.
+pub fn once(call: &Call, of: &'static str, request: &Value) -> Result<Option<Once>, Wrong> {
+    let Some(token) = call.parameters.text("ClientToken")? else { return Ok(None) };
+    let once = Once::new(of, token, request).filter(|_| token.len() <= 64);
+    let wrong = || Wrong::invalid("ClientToken", "at most 64 characters of printable ASCII");
+    once.map(Some).ok_or_else(wrong)
 }
 
 /// `UpgradeDBInstanceEngineVersion`.
@@ -81,72 +80,88 @@ pub async fn engine_version(call: &Call) -> Result<Map<String, Value>, Wrong> {
     let id = call.parameters.needed("DBInstanceId")?;
     let wanted = call.parameters.needed("EngineVersion")?;
     let when = call.parameters.word("EffectiveTime", &["Immediate", "MaintainTime"])?;
-    let once =
-        match call.parameters.text("ClientToken")? {
-            None => None,
-            Some(token) => {
-                let request = json!({"DBInstanceId": id, "EngineVersion": wanted, "EffectiveTime": when});
-                let once = Once::new("alibaba.UpgradeDBInstanceEngineVersion", token, &request);
-                let fits = token.len() <= 64;
-                Some(once.filter(|_| fits).ok_or_else(|| {
-                    Wrong::invalid("ClientToken", "at most 64 characters of printable ASCII")
-                })?)
-            }
-        };
-    let before = call.state.commands.made_before(&call.caller, Rule::InstanceUpdate, once.as_ref()).await?;
-    if let Some(task) = before {
+    // One instance has several spellings.
+    let meant = names::instance_of(id).map_or_else(|| id.to_owned(), names::instance);
+    let request = json!({"DBInstanceId": meant, "EngineVersion": wanted, "EffectiveTime": when});
+    let once = once(call, "alibaba.UpgradeDBInstanceEngineVersion", &request)?;
+    let known: Result<_, db::Error> = call.state.commands.db.read(known::now).await;
+    if !DOCUMENTED.contains(&wanted) && known?.versions().all(|version| version.name != wanted) {
+        let text = "The parameter EngineVersion is no version that is known.";
+        return Err(Wrong::new(400, "InvalidEngineVersion.Malformed", text));
+    }
+    let before = || call.state.commands.made_before(&call.caller, Rule::InstanceUpdate, once.as_ref());
+    if let Some(task) = before().await? {
         return Ok(object([("TaskId", task_id(call, task).await?.into())]));
     }
+    let timing = if when == "Immediate" { Timing::Now } else { Timing::Window };
+    let done = match to_version(call, id, wanted, (timing, once.clone())).await {
+        // The same request may have been accepted since: what it changed is no reason to refuse this one.
+        Err(wrong) => before().await?.ok_or(wrong),
+        done => done,
+    };
+    Ok(object([("TaskId", task_id(call, done?).await?.into())]))
+}
+
+/// Has an instance upgraded to the version of this name, which is one step away.
+async fn to_version(
+    call: &Call,
+    id: &str,
+    wanted: &str,
+    (timing, once): (Timing, Option<Once>),
+) -> Result<TaskId, Wrong> {
     let (it, catalogue) = instances::named(call, id).await?;
+    allow(&call.caller, Rule::InstanceUpdate)?;
     let running = it.shown_version().clone();
     if !matches!(running.engine, EngineKind::Mysql | EngineKind::MariaDb) {
         let text =
             "The operation is for MySQL and MariaDB; see UpgradeDBInstanceMajorVersion for PostgreSQL.";
         return Err(Wrong::new(400, "EngineNotSupported", text));
     }
-    let same_engine = |version: &&DatastoreVersion| version.engine == running.engine;
-    let is_known = DOCUMENTED.contains(&wanted) || catalogue.versions().any(|version| version.name == wanted);
-    if !is_known {
-        let text = "The parameter EngineVersion is no version that is known.";
-        return Err(Wrong::new(400, "InvalidEngineVersion.Malformed", text));
-    }
-    // A repeated call that comes while the first one is accepted is that one, and not refused for what it did.
-    if once.is_none() {
-        ready(&it)?;
-    }
+    ready(call, &it).await?;
+    // From what runs, or from another build of it, which is on the way then.
+    let is_of_it = |id| {
+        let from = catalogue.version(id);
+        id == running.id || from.is_some_and(|from| are_builds_of_one(from, &running))
+    };
+    let is_a_step = |version: &&DatastoreVersion| {
+        let leads = |path: &Path| path.enabled && path.to.id == version.id && is_of_it(path.from);
+        version.active && !are_builds_of_one(version, &running) && catalogue.paths.iter().any(leads)
+    };
     let target = catalogue
         .versions()
-        .filter(same_engine)
-        .find(|version| version.datastore_id == running.datastore_id && version.name == wanted)
-        .filter(|version| !are_builds_of_one(version, &running));
+        .filter(|version| version.datastore_id == running.datastore_id && version.name == wanted)
+        .find(is_a_step);
     let Some(target) = target else {
-        ready(&it)?;
         let text = format!("An instance of {} cannot be upgraded to {wanted}.", running.name);
         return Err(Wrong::new(403, "IncorrectEngineVersion", text));
     };
-    let timing = if when == "Immediate" { Timing::Now } else { Timing::Window };
-    let task = upgrade(call, &it, target, timing, once).await?;
-    Ok(object([("TaskId", task_id(call, task).await?.into())]))
+    upgrade(call, &it, target, (Wishes::default(), timing), once).await
 }
 
-/// `UpgradeDBInstanceKernelVersion`.
-pub async fn kernel_version(call: &Call) -> Result<Map<String, Value>, Wrong> {
-    let id = call.parameters.needed("DBInstanceId")?;
-    let timing = match call.parameters.word("UpgradeTime", &["Immediate", "MaintainTime", "SpecifyTime"])? {
+/// When a call asks for: at once, in the window, or at its `SwitchTime`.
+pub fn timing(call: &Call, name: &str) -> Result<Timing, Wrong> {
+    match call.parameters.word(name, &["Immediate", "MaintainTime", "SpecifyTime"])? {
         "SpecifyTime" => {
             let at = call.parameters.moment("SwitchTime", "InvalidTime.Format")?;
             let at = at.ok_or_else(|| Wrong::missing("SwitchTime"))?;
             timing::at(at, None, call.now).map_err(|wrong| match wrong {
                 WrongTime::Passed => Wrong::new(400, "StartTimeBeforeNow", "The SwitchTime has passed."),
                 WrongTime::TooFar | WrongTime::Order => Wrong::invalid("SwitchTime", "a time within a year"),
-            })?
+            })
         }
-        "MaintainTime" => Timing::Window,
-        _at_once => Timing::Now,
-    };
+        "MaintainTime" => Ok(Timing::Window),
+        _at_once => Ok(Timing::Now),
+    }
+}
+
+/// `UpgradeDBInstanceKernelVersion`.
+pub async fn kernel_version(call: &Call) -> Result<Map<String, Value>, Wrong> {
+    let id = call.parameters.needed("DBInstanceId")?;
+    let timing = timing(call, "UpgradeTime")?;
     let wanted = call.parameters.text("TargetMinorVersion")?;
     let (it, catalogue) = instances::named(call, id).await?;
-    ready(&it)?;
+    allow(&call.caller, Rule::InstanceUpdate)?;
+    ready(call, &it).await?;
     let running = it.shown_version().clone();
     let latest = || {
         let text = "The instance has the newest minor version.";
@@ -159,6 +174,7 @@ pub async fn kernel_version(call: &Call) -> Result<Map<String, Value>, Wrong> {
         Some(wanted) => {
             let is_it = |version: &&DatastoreVersion| {
                 are_builds_of_one(version, &running)
+                    && (version.active || version.id == running.id)
                     && (names::build(version) == wanted || version.number == wanted)
             };
             let found = catalogue.versions().find(is_it).cloned().ok_or_else(|| {
@@ -175,9 +191,9 @@ pub async fn kernel_version(call: &Call) -> Result<Map<String, Value>, Wrong> {
             }
         }
     };
-    let task = upgrade(call, &it, &target, timing, None).await?;
+    let task = upgrade(call, &it, &target, (Wishes::default(), timing), None).await?;
     Ok(object([
-        ("DBInstanceName", names::instance(&it).into()),
+        ("DBInstanceName", names::instance(it.id).into()),
         ("TargetMinorVersion", names::build(&target).into()),
         ("TaskId", task_id(call, task).await?.into()),
     ]))

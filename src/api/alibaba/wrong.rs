@@ -19,13 +19,15 @@ pub struct Wrong {
     pub message: String,
     /// Trouble of ours, for the log.
     pub cause: Option<Fault>,
+    /// After how many seconds another try may be of use, where that is known.
+    pub retry_after: Option<u32>,
 }
 
 impl Wrong {
     /// A refusal.
     pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
-        Self { status, code, message: message.into(), cause: None }
+        Self { status, code, message: message.into(), cause: None, retry_after: None }
     }
 
     /// A parameter that is not there.
@@ -45,6 +47,11 @@ impl Wrong {
             "InvalidDBInstanceId.NotFound",
             "The DBInstanceId provided does not exist in our records.",
         )
+    }
+
+    /// A handler panicked.
+    pub fn panicked() -> Self {
+        Self::trouble(Fault::Broken("a handler panicked".into()))
     }
 
     fn trouble(fault: Fault) -> Self {

@@ -85,7 +85,7 @@ impl Body {
     /// A field that is true or false.
     pub fn flag(&self, name: &str) -> Result<Option<bool>, Wrong> {
         match self.0.get(name) {
-            None | Some(Value::Null) => Ok(None),
+            None => Ok(None),
             Some(Value::Bool(value)) => Ok(Some(*value)),
             Some(_other) => Err(Wrong::invalid(name, "true or false")),
         }

@@ -114,36 +114,32 @@ pub async fn list(call: &Call) -> Answer {
     let [vpc, subnet, tags] = ["vpc_id", "subnet_id", "tags"].map(|name| query.text(name));
     let has_none = vpc?.is_some() | subnet?.is_some() | tags?.is_some();
     allow(&call.caller, Rule::InstanceRead)?;
-    let (project, now) = (call.caller.project.clone(), call.now);
-    let read: Result<_, db::Error> = call
-        .state
-        .commands
-        .db
+    let project = call.caller.project.clone();
+    let db = &call.state.commands.db;
+    let read: Result<_, db::Error> = db.read(move |conn| Everything::read(conn, &project)).await;
+    let mut all = read?;
+    let mut found = std::mem::take(&mut all.instances);
+    found.retain(|it| {
+        let of = names::engine(it.shown_version().engine);
+        !has_none
+            && fits(id, &names::instance(it))
+            && fits(name, &it.name)
+            && wanted.is_none_or(|wanted| wanted == kind(it))
+            && engine.is_none_or(|engine| engine.eq_ignore_ascii_case(of))
+    });
+    let (total, shown) = (found.len(), page.take(found));
+    let read: Result<Vec<(Instance, Window)>, db::Error> = db
         .read(move |conn| {
-            let all = Everything::read(conn, &project)?;
-            let mut windows = Vec::new();
-            for it in &all.instances {
-                windows.push(db::windows::of(conn, &it.project, Some(it.id))?.0);
-            }
-            Ok((all, windows))
+            let of = |it: Instance| {
+                let (window, _) = db::windows::of(conn, &it.project, Some(it.id))?;
+                Ok((it, window))
+            };
+            shown.into_iter().map(of).collect()
         })
         .await;
-    let (all, windows) = read?;
-    let found: Vec<Value> = all
-        .instances
-        .iter()
-        .zip(&windows)
-        .filter(|(it, _)| {
-            let of = names::engine(it.shown_version().engine);
-            !has_none
-                && fits(id, &names::instance(it))
-                && fits(name, &it.name)
-                && wanted.is_none_or(|wanted| wanted == kind(it))
-                && engine.is_none_or(|engine| engine.eq_ignore_ascii_case(of))
-        })
-        .map(|(it, window)| view(it, all.upgrades.get(&it.id), window, now))
-        .collect();
-    ok(json!({"total_count": found.len(), "instances": page.take(found)}))
+    let views: Vec<Value> =
+        read?.iter().map(|(it, window)| view(it, all.upgrades.get(&it.id), window, call.now)).collect();
+    ok(json!({"total_count": total, "instances": views}))
 }
 
 /// `PUT …/instances/{id}/ops-window`.

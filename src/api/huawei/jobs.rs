@@ -17,12 +17,13 @@ use crate::domain::timing::Timing;
 /// For how many days a job is told of.
 const DAYS: i64 = 31;
 
-/// The upgrades of the caller's project, or of an instance of it.
+/// The upgrades of the caller's project, or of an instance that the caller sees.
 pub async fn upgrades(call: &Call, instance: Option<InstanceId>) -> Result<Upgrades, Wrong> {
     allow(&call.caller, Rule::TaskRead)?;
-    let (project, now) = (call.caller.project.clone(), call.now);
-    let db = &call.state.commands.db;
-    let read: Result<_, db::Error> = db.read(move |conn| Upgrades::read(conn, &project, instance, now)).await;
+    let project = instance.is_none().then(|| call.caller.project.clone());
+    let (db, now) = (&call.state.commands.db, call.now);
+    let read: Result<_, db::Error> =
+        db.read(move |conn| Upgrades::read(conn, project.as_ref(), instance, now)).await;
     Ok(read?)
 }
 
@@ -83,7 +84,10 @@ pub fn fail_reason(task: &Task) -> String {
 fn instance(task: &Task, seen: &Upgrades) -> (String, String, &'static str) {
     match seen.instances.get(&task.plan.subject()) {
         Some(it) => (names::instance(it), it.name.clone(), names::status(it, Some(task))),
-        None => (names::of_engine(task.plan.subject(), EngineKind::Mysql), String::new(), ""),
+        None => {
+            let engine = seen.engine(task).unwrap_or(EngineKind::Mysql);
+            (names::of_engine(task.plan.subject(), engine), String::new(), "")
+        }
     }
 }
 
@@ -186,7 +190,6 @@ pub async fn scheduled(call: &Call) -> Answer {
                 && from.is_none_or(|from| task.created_at >= from)
                 && to.is_none_or(|to| task.created_at <= to);
             chosen.then(|| {
-                let it = seen.instances.get(&task.plan.subject());
                 json!({
                     "id": task.id.to_string(),
                     "name": name(task, &seen),
@@ -199,7 +202,7 @@ pub async fn scheduled(call: &Call) -> Answer {
                     "end_time": ended(task),
                     "order": "1",
                     "status": schedule_status(task),
-                    "datastore_type": it.map(|it| names::engine(it.shown_version().engine)).unwrap_or_default(),
+                    "datastore_type": seen.engine(task).map(names::engine).unwrap_or_default(),
                 })
             })
         })

@@ -14,9 +14,10 @@ use crate::commands::inspections;
 use crate::domain::datastore::{DatastoreVersion, EngineKind};
 use crate::domain::inspection::Inspection;
 use crate::domain::instance::Instance;
+use crate::domain::minor::order;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::switch::Wishes;
-use crate::domain::task::{Plan, Task};
+use crate::domain::task::Task;
 use crate::domain::timing::Timing;
 
 /// The instance that is named, of PostgreSQL.
@@ -49,12 +50,11 @@ async fn target(call: &Call, it: &Instance, name: Option<&str>) -> Result<Datast
     let all = inspections::majors(&call.state.commands.db, &call.caller, it.id).await?;
     let names: Vec<String> = all.iter().map(|version| version.name.clone()).collect();
     let found = all.into_iter().find(|version| name.is_none_or(|name| name == version.name));
-    found.ok_or_else(|| {
-        let text = match &names[..] {
-            [] => "The instance can be upgraded to no other version.".to_owned(),
-            names => format!("target_version must be one of {}.", names.join(", ")),
-        };
-        Wrong::new(400, "DBS.200041", text)
+    found.ok_or_else(|| match &names[..] {
+        [] => Wrong::unsupported("There is no newer version that the instance can be upgraded to."),
+        names => {
+            Wrong::new(400, "DBS.200041", format!("target_version must be one of {}.", names.join(", ")))
+        }
     })
 }
 
@@ -102,7 +102,7 @@ pub async fn inspections_of(call: &Call, instance: &str) -> Answer {
             && is_available.is_none_or(|is| is == made.is_available(call.now))
     });
     match by.as_str() {
-        "target_version" => found.sort_by(|a, b| b.target.cmp(&a.target)),
+        "target_version" => found.sort_by(|a, b| order(&b.target, &a.target)),
         "result" => found.sort_by_key(|made| std::cmp::Reverse(made.passed)),
         // An inspection counts for the same time whenever it was made.
         _time => {}
@@ -162,25 +162,12 @@ pub async fn upgrade(call: &Call, instance: &str) -> Answer {
     accepted(json!({"job_id": task.to_string()}))
 }
 
-/// The major upgrades of an instance, the newest in front.
-async fn upgrades(call: &Call, it: &Instance) -> Result<Vec<Task>, Wrong> {
+/// The major upgrades of an instance, the newest in front, each with the versions that it goes from and to.
+async fn upgrades(call: &Call, it: &Instance) -> Result<Vec<(Task, (String, String))>, Wrong> {
     let mut seen = jobs::upgrades(call, Some(it.id)).await?;
     let mut tasks = std::mem::take(&mut seen.tasks);
     tasks.retain(|task| !seen.is_minor(task));
-    Ok(tasks)
-}
-
-/// The version of a title as `postgresql 15`.
-fn version(title: &str) -> &str {
-    title.rsplit(' ').next().unwrap_or(title)
-}
-
-/// From and to.
-fn ends(task: &Task) -> (&str, &str) {
-    match &task.plan {
-        Plan::Switch(plan) => (version(plan.origin()), version(plan.goal())),
-        Plan::Upgrade(_) | Plan::Create(_) | Plan::Delete(_) => ("", ""),
-    }
+    Ok(tasks.into_iter().map(|task| (seen.series(&task), task)).map(|(ends, task)| (task, ends)).collect())
 }
 
 fn upgrade_result(task: &Task) -> &'static str {
@@ -209,10 +196,10 @@ pub async fn status(call: &Call, instance: &str) -> Answer {
         }));
     }
     let all = upgrades(call, &it).await?;
-    let task = all.first().ok_or_else(none)?;
+    let (task, (_, to)) = all.first().ok_or_else(none)?;
     ok(json!({
         "status": upgrade_result(task),
-        "target_version": ends(task).1,
+        "target_version": to,
         "start_time": moment(began(task)),
         "detail": fail_reason(task),
     }))
@@ -232,8 +219,7 @@ pub async fn history(call: &Call, instance: &str) -> Answer {
     let name = names::instance(&it);
     let lines: Vec<Value> = tasks
         .iter()
-        .map(|task| {
-            let (from, to) = ends(task);
+        .map(|(task, (from, to))| {
             let done = upgrade_result(task) == "success";
             let of = made.iter().find(|made| made.task == Some(task.id));
             json!({

@@ -53,8 +53,20 @@ pub fn is_meant(request: &HttpRequest) -> bool {
 /// Answers a request; `body` is `None` when it was too large or did not arrive.
 pub async fn serve(state: Data<ApiState>, request: &HttpRequest, body: Option<Bytes>) -> HttpResponse {
     let began = Instant::now();
+    let answer = respond(answer(state, request, body).await);
+    let known = ["GET", "POST", "PUT"].into_iter().find(|known| request.method().as_str() == *known);
+    metrics::request("/v3 (huawei)", known.unwrap_or("OTHER"), answer.status().as_u16(), began.elapsed());
+    answer
+}
+
+/// The answer to a request at which a handler panicked.
+pub fn broken() -> HttpResponse {
+    respond(Err(Wrong::panicked()))
+}
+
+fn respond(answered: Answer) -> HttpResponse {
     let request_id = Uuid::new_v4().as_simple().to_string();
-    let (status, value, wrong) = match answer(state, request, body).await {
+    let (status, value, wrong) = match answered {
         Ok((status, value)) => (status, value, None),
         Err(wrong) => {
             let mut value = json!({"error_code": wrong.code, "error_msg": wrong.message});
@@ -73,8 +85,6 @@ pub async fn serve(state: Data<ApiState>, request: &HttpRequest, body: Option<By
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }
-    let known = ["GET", "POST", "PUT"].into_iter().find(|known| request.method().as_str() == *known);
-    metrics::request("/v3 (huawei)", known.unwrap_or("OTHER"), status.as_u16(), began.elapsed());
     answer
 }
 

@@ -11,6 +11,7 @@ use crate::domain::datastore::{DatastoreVersion, EngineKind};
 use crate::domain::ids::TaskId;
 use crate::domain::instance::{Instance, InstanceState};
 use crate::domain::minor::order;
+use crate::domain::policy::{Rule, allow};
 use crate::domain::switch::Wishes;
 use crate::domain::timing::Timing;
 use crate::domain::upgrade::not_ready;
@@ -60,6 +61,7 @@ pub async fn minor(call: &Call, instance: &str, older: bool) -> Answer {
     // Of primaries with a standby only; what is no such value is refused for every instance.
     call.body.flag("second_switch")?;
     let (it, _) = named(call, instance).await?;
+    allow(&call.caller, Rule::InstanceUpdate)?;
     let running = it.shown_version();
     match running.engine {
         EngineKind::Mysql | EngineKind::MariaDb => {}

@@ -62,6 +62,11 @@ impl Wrong {
         Self::new(400, "DBS.280238", message)
     }
 
+    /// A handler panicked.
+    pub fn panicked() -> Self {
+        Self::trouble(Fault::Broken("a handler panicked".into()))
+    }
+
     fn trouble(fault: Fault) -> Self {
         let away = matches!(fault, Fault::Away(_));
         let (status, code, message) = if away {
@@ -100,6 +105,7 @@ impl From<auth::Error> for Wrong {
     fn from(error: auth::Error) -> Self {
         match Fault::from(error) {
             Fault::Unauthorized => Self::unauthorized("the token is not valid, or has expired"),
+            Fault::Forbidden(text) => Self::new(403, "DBS.200010", text),
             fault => Self::trouble(fault),
         }
     }

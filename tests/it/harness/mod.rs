@@ -5,6 +5,7 @@ pub mod house;
 pub mod points;
 pub mod processes;
 pub mod roles;
+pub mod rpc;
 pub mod sdks;
 pub mod store;
 pub mod vendors;

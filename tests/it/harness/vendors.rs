@@ -14,7 +14,7 @@ pub struct Vendors {
     pub url: String,
     pub keys: Value,
     /// Its own `coffer dev`, which ends with it; none where it is the bed.
-    _house: Option<House>,
+    house: Option<House>,
 }
 
 impl Vendors {
@@ -29,14 +29,19 @@ impl Vendors {
         let openrc = std::fs::read_to_string(house.state.join("openrc")).unwrap();
         let url = openrc.split("OS_AUTH_URL='").nth(1).unwrap().split("/identity").next().unwrap().to_owned();
         let keys = keys(&house.state);
-        Self { api, url, keys, _house: Some(house) }
+        Self { api, url, keys, house: Some(house) }
     }
 
     /// The bed.
     pub async fn bed() -> Self {
         let state = bed().state;
         let api = Client::login(&state, "coffer").await.unwrap();
-        Self { api, url: std::env::var("COFFER_TEST_BED").unwrap(), keys: keys(&state), _house: None }
+        Self { api, url: std::env::var("COFFER_TEST_BED").unwrap(), keys: keys(&state), house: None }
+    }
+
+    /// Its own `coffer dev`.
+    pub fn house(&self) -> &House {
+        self.house.as_ref().expect("it is not the bed")
     }
 
     fn key(&self, cloud: &str) -> [&str; 3] {
