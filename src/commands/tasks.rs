@@ -78,7 +78,7 @@ pub async fn cancel(db: &Db, caller: &Caller, id: TaskId) -> Result<Task, Error>
 fn lock_deferred(conn: &mut Conn, caller: &Caller, id: TaskId) -> Result<(Task, Instance), Error> {
     let missing = || Refusal::NotFound { what: id.to_string() };
     let seen = tasks::find(conn, id)?.filter(|task| caller.sees(&task.project)).ok_or_else(missing)?;
-    let instance = instances::lock(conn, seen.plan.subject())?;
+    let instance = switches::lock_subject(conn, &seen.plan)?;
     let task = tasks::lock(conn, id)?.ok_or_else(missing)?;
     let begun =
         |why: &str| Refusal::TooLate { what: format!("Task {id} does not wait for its time: {why}.") };
@@ -208,7 +208,7 @@ pub async fn dossier(db: &Db, caller: &Caller, id: TaskId) -> Result<Dossier, Er
         Ok(Dossier {
             steps: tasks::steps(conn, id)?,
             instance: instances::find(conn, subject)?,
-            hold: endpoints::hold_of(conn, subject)?,
+            hold: endpoints::hold_of(conn, task.plan.address())?,
             relay: endpoints::relay(conn, id)?,
             servers: generations::standing(conn, subject)?,
             task,

@@ -345,6 +345,7 @@ pub(crate) mod tests {
             address: Some("127.64.0.1".into()),
             replica_of: None,
             replicas: Vec::new(),
+            member: None,
             fault: None,
             created_at: now(),
             updated_at: now(),
