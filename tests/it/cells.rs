@@ -685,7 +685,7 @@ async fn verifying(api: &Client, old: &str, new: &str) {
 async fn live(roles: &mut Roles, real: bool, victim: Victim, cells: &BTreeSet<String>) -> usize {
     let api = roles.login("coffer").await;
     if !real {
-        let sql = "update upgrade_paths set ways = array['replica', 'in_place', 'twin'] where id in \
+        let sql = "update upgrade_paths set ways = array['replica', 'in_place', 'twin', 'rolling'] where id in \
                    (select p.id from upgrade_paths p \
                    join datastore_versions a on a.id = p.from_version_id and a.name = '10.1' \
                    join datastore_versions b on b.id = p.to_version_id and b.name = '10.4')";
