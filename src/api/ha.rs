@@ -184,6 +184,9 @@ pub fn parse(body: &Map<String, Value>) -> Result<CreateGroup, Fault> {
             not_yet.get_or_insert_with(|| Fault::not_yet("Limiting the addresses of clients (ha['acls'])"));
         }
     }
+    if ha.optional("scheduled_backup")?.is_some() {
+        not_yet.get_or_insert_with(|| Fault::not_yet("Backing a group up (ha['scheduled_backup'])"));
+    }
     if let Some(configuration) = ha.optional("configuration")?
         && !configuration.text()?.is_empty()
     {

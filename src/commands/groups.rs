@@ -127,8 +127,12 @@ impl Commands {
         let (asker, quota) = (caller.clone(), self.quota);
         let done =
             self.db.transact(move |conn| create(conn, &asker, &request, (id, members), &ids, quota)).await;
-        let group = self.heard_group(caller, (task, id), once.as_ref(), Rule::InstanceCreate, done).await?;
-        tracing::info!(task.id = %task, group.id = %group.id, "creation of a group accepted");
+        let done = done.map(|group| (group, task));
+        let (group, by) =
+            self.heard_group(caller, (task, id), once.as_ref(), Rule::InstanceCreate, done).await?;
+        if by == task && group.id == id {
+            tracing::info!(task.id = %task, group.id = %id, "creation of a group accepted");
+        }
         Ok(group)
     }
 
@@ -169,13 +173,12 @@ impl Commands {
         let ids = self.group_ids(caller, once.as_ref())?;
         let (task, asker) = (ids.task, caller.clone());
         let done = self.db.transact(move |conn| upgrade(conn, &asker, id, &request, &ids)).await;
-        let (done, task) = match done {
-            Ok((group, task)) => (Ok(group), task),
-            Err(error) => (Err(error), task),
-        };
-        let group = self.heard_group(caller, (task, id), once.as_ref(), Rule::InstanceAction, done).await?;
-        tracing::info!(task.id = %task, group.id = %id, "upgrade of a group accepted");
-        Ok((group, task))
+        let (group, by) =
+            self.heard_group(caller, (task, id), once.as_ref(), Rule::InstanceAction, done).await?;
+        if by == task {
+            tracing::info!(task.id = %task, group.id = %id, "upgrade of a group accepted");
+        }
+        Ok((group, by))
     }
 
     /// Accepts that the members of a group change roles, and gives the group with the task.
@@ -185,9 +188,10 @@ impl Commands {
     pub async fn fail_group_over(&self, caller: &Caller, id: GroupId) -> Result<(Group, TaskId), Error> {
         let (asker, task) = (caller.clone(), TaskId(Uuid::now_v7()));
         let done = self.db.transact(move |conn| fail_over(conn, &asker, id, task)).await;
-        let group = self.heard_group(caller, (task, id), None, Rule::InstanceAction, done).await?;
+        let done = done.map(|group| (group, task));
+        let accepted = self.heard_group(caller, (task, id), None, Rule::InstanceAction, done).await?;
         tracing::info!(task.id = %task, group.id = %id, "a change of roles accepted");
-        Ok((group, task))
+        Ok(accepted)
     }
 
     /// The group that the task of an earlier request makes or upgrades.
@@ -205,26 +209,26 @@ impl Commands {
         found?.ok_or_else(|| Refusal::NotFound { what: task.to_string() }.into())
     }
 
-    /// What became of an acceptance: where its commit was not heard of, whether its task is there; and where it was
-    /// refused, whether the same request was accepted meanwhile.
+    /// What became of an acceptance, and by which task: where its commit was not heard of, whether its task is there; and
+    /// where it was refused, whether the same request was accepted meanwhile.
     async fn heard_group(
         &self,
         caller: &Caller,
         (task, id): (TaskId, GroupId),
         once: Option<&Once>,
         rule: Rule,
-        done: Result<Group, Error>,
-    ) -> Result<Group, Error> {
+        done: Result<(Group, TaskId), Error>,
+    ) -> Result<(Group, TaskId), Error> {
         match done {
             Err(Error::Refused(refusal)) if once.is_some() => {
                 match self.made_before(caller, rule, once).await? {
-                    Some(before) => self.group_of(before).await,
+                    Some(before) => Ok((self.group_of(before).await?, before)),
                     None => Err(Error::Refused(refusal)),
                 }
             }
             done => {
                 let find = move |conn: &mut Conn| match tasks::find(conn, task)? {
-                    Some(_) => groups::find(conn, id),
+                    Some(_) => Ok(groups::find(conn, id)?.map(|group| (group, task))),
                     None => Ok(None),
                 };
                 self.heard_of(find, done).await

@@ -718,8 +718,8 @@ async fn live(roles: &mut Roles, real: bool, victim: Victim, cells: &BTreeSet<St
 
 async fn all_cells(runtime: &'static str, victim: Victim) {
     // Groups have no real servers yet.
-    let has = |line: &Line| runtime == "simulated" || !line.0.of_group();
-    let cells: BTreeSet<String> = lines().into_iter().filter(has).flat_map(points).collect();
+    let cells: BTreeSet<String> =
+        lines().into_iter().filter(|(kind, _)| !kind.of_group()).flat_map(points).collect();
     let mut roles = Roles::start(runtime).await;
     let killed = live(&mut roles, runtime == "process", victim, &cells).await;
     let expected = match victim {
@@ -732,8 +732,37 @@ async fn all_cells(runtime: &'static str, victim: Victim) {
     eprintln!("{victim:?} on {runtime}: {} cells, killed {killed} times", cells.len());
 }
 
+/// The cells of a group's tasks. After a step's record and before the next one's is nearly the same for everybody but the
+/// worker, which is killed at both; where the other one is the last of its line it is a cell, too.
+async fn cells_of_groups(victim: Victim) {
+    let of_group = lines().into_iter().filter(|(kind, _)| kind.of_group());
+    let mut cells: BTreeSet<String> = BTreeSet::new();
+    for line in of_group {
+        let all = points(line);
+        let last = all.len() - 1;
+        let counts = |at: usize| victim == Victim::Worker || at.is_multiple_of(2) || at == last;
+        cells.extend(all.into_iter().enumerate().filter(|(at, _)| counts(*at)).map(|(_, point)| point));
+    }
+    let mut roles = Roles::start("simulated").await;
+    let killed = live(&mut roles, false, victim, &cells).await;
+    let expected = match victim {
+        Victim::Worker | Victim::Api | Victim::Endpoint | Victim::Postgres => cells.len(),
+        // Wherever there is such a server that shall run.
+        Victim::Old | Victim::New => 40,
+    };
+    assert!(killed >= expected, "{victim:?} was killed {killed} times, at {expected} cells at least");
+    eprintln!("{victim:?} of groups: {} cells, killed {killed} times", cells.len());
+}
+
 macro_rules! cells {
     ($($name:ident: $victim:ident),* $(,)?) => {
+        mod groups {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                cells_of_groups(Victim::$victim).await;
+            })*
+        }
         mod simulated {
             use super::*;
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
