@@ -89,13 +89,16 @@ pub struct TaskView {
     id: String,
     kind: &'static str,
     state: &'static str,
-    /// An upgrade's: `replica`, `twin`, `in_place`; `auto` until it is decided.
+    /// An upgrade's: `replica`, `twin`, `in_place`, `rolling`; `auto` until it is decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     strategy: Option<&'static str>,
     phase: Option<&'static str>,
     step: Option<&'static str>,
     /// What it makes, deletes or upgrades.
     instance_id: String,
+    /// The group that it is about; `instance_id` is then the member that was its primary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group_id: Option<String>,
     /// What an upgrade makes.
     #[serde(skip_serializing_if = "Option::is_none")]
     new_instance_id: Option<String>,
@@ -162,7 +165,13 @@ impl TaskView {
         };
         let new: Option<InstanceId> = match &task.plan {
             Plan::Upgrade(plan) => Some(plan.candidate),
-            Plan::Create(_) | Plan::Delete(_) | Plan::Switch(_) => None,
+            Plan::Create(_)
+            | Plan::Delete(_)
+            | Plan::Switch(_)
+            | Plan::MakeGroup(_)
+            | Plan::UnmakeGroup(_)
+            | Plan::Rolling(_)
+            | Plan::Failover(_) => None,
         };
         let admin = caller.is_admin();
         Self {
@@ -173,6 +182,7 @@ impl TaskView {
             phase,
             step,
             instance_id: task.plan.subject().to_string(),
+            group_id: task.plan.group().map(|id| id.to_string()),
             new_instance_id: new.map(|id| id.to_string()),
             created: zoneless(task.created_at),
             updated: zoneless(task.updated_at),
@@ -302,11 +312,13 @@ pub(super) async fn view(state: &ApiState, caller: &Caller, id: TaskId) -> Resul
     view.runtime = version.as_ref().filter(|_| caller.is_admin()).map(|version| version.runtime.as_str());
     // An instance that is gone has no task that runs.
     let engine = version.map_or(EngineKind::MariaDb, |version| version.engine);
-    let hops = match &task.plan {
-        Plan::Switch(plan) => estimate::kinds_of_hops(plan, task.kind()),
-        Plan::Create(_) | Plan::Delete(_) | Plan::Upgrade(_) => vec![vec![task.kind()]],
-    };
-    let pace = estimate::pace(&hops, Load { bytes, engine }, task.progress, &marks, Utc::now());
+    let pace = estimate::pace(
+        &estimate::legs(&task.plan),
+        Load { bytes, engine },
+        task.progress,
+        &marks,
+        Utc::now(),
+    );
     view.percent = Some(pace.percent);
     view.eta = pace.eta;
     view.late = pace.eta.map(|_| pace.is_late);

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::api::call::{Body, Call, Handler, LARGEST_BODY, Route};
 use crate::api::error::{Fault, Form};
 use crate::api::links::{Base, unescape};
-use crate::api::{ApiState, alibaba, huawei, mgmt, routes};
+use crate::api::{ApiState, alibaba, ha, huawei, mgmt, routes};
 use crate::auth;
 use crate::domain::policy::allow;
 use crate::telemetry::metrics;
@@ -214,6 +214,11 @@ async fn dispatch(
     if matches!(call.method.as_str(), "POST" | "PUT" | "PATCH") {
         match call.body {
             Body::Empty | Body::Json(_) => {}
+            Body::Foreign if ha::is_of_groups(route.path) => {
+                return Err(Fault::BadRequest(
+                    "Malformed request body: it is not said to be JSON.".to_owned(),
+                ));
+            }
             Body::Foreign => return Err(Fault::MediaType),
             Body::TooLarge => {
                 return Err(Fault::OverLimit(format!("The body cannot exceed {LARGEST_BODY} bytes.")));

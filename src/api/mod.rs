@@ -21,6 +21,7 @@ pub mod error;
 pub mod events;
 pub mod fields;
 pub mod front;
+pub mod ha;
 pub mod health;
 pub mod huawei;
 pub mod identity;
@@ -109,6 +110,7 @@ impl ApiState {
 pub fn routes() -> impl Iterator<Item = &'static Route> {
     let dialects = trove::ROUTES.iter().chain(rackspace::ROUTES);
     dialects
+        .chain(ha::ROUTES)
         .chain(upgrades::ROUTES)
         .chain(windows::ROUTES)
         .chain(coffer::ROUTES)

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::call::Route;
 use crate::api::doc::{Gives, Shape};
-use crate::api::{identity, routes};
+use crate::api::{ha, identity, routes};
 
 /// What a client may find in a fault.
 const FAULTS: [&str; 13] = [
@@ -240,7 +240,10 @@ pub fn codes(route: &Route) -> BTreeSet<u16> {
         codes.insert(404);
     }
     if matches!(route.method, "POST" | "PUT" | "PATCH") {
-        codes.extend([400, 413, 415]);
+        codes.extend([400, 413]);
+        if !ha::is_of_groups(route.path) {
+            codes.insert(415);
+        }
     }
     if route.doc.query.iter().any(|(name, _)| ["limit", "state"].contains(name)) {
         codes.insert(400);

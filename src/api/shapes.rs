@@ -108,6 +108,46 @@ struct UpdateInstance {
     configuration: Option<String>,
 }
 
+/// The body of a group's creation.
+#[derive(Serialize, ToSchema)]
+pub struct HaRequest {
+    ha: CreateHa,
+}
+
+/// A group to create; keys that are not here are ignored.
+#[derive(Serialize, ToSchema)]
+struct CreateHa {
+    #[schema(min_length = 1, max_length = 255)]
+    name: String,
+    datastore: HaDatastore,
+    /// The primary.
+    #[schema(min_items = 1, max_items = 1)]
+    replica_source: Vec<HaMember>,
+    /// The standby.
+    #[schema(min_items = 1, max_items = 1)]
+    replicas: Vec<HaMember>,
+}
+
+/// The datastore of a group to create, by names or ids.
+#[derive(Serialize, ToSchema)]
+struct HaDatastore {
+    r#type: String,
+    #[schema(required = false)]
+    version: Option<String>,
+}
+
+/// A member of a group to create; flavor and volume are the same for both.
+#[derive(Serialize, ToSchema)]
+struct HaMember {
+    #[schema(min_length = 1, max_length = 255)]
+    name: String,
+    #[serde(rename = "flavorRef")]
+    flavor_ref: NumberOrText,
+    volume: CreateVolume,
+    #[schema(required = false)]
+    availability_zone: Option<String>,
+}
+
 /// The body of an action: exactly one key.
 #[derive(Serialize, ToSchema)]
 pub struct ActionRequest {

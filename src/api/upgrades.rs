@@ -30,6 +30,7 @@ use crate::domain::once::Once;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::question::Finding;
 use crate::domain::refusal::Refusal;
+use crate::domain::rolling::FailoverPlan;
 use crate::domain::switch::{self, KEEP_HOURS, Known, MOST_KEEP_HOURS, Strategy, Wishes, choose};
 use crate::domain::task::{Plan, Task};
 use crate::domain::timing::Timing;
@@ -177,7 +178,13 @@ impl UpgradeView {
         let (from, to, new) = match &task.plan {
             Plan::Upgrade(plan) => (&*plan.from_title, &*plan.to_title, Some(plan.candidate)),
             Plan::Switch(plan) => (plan.origin(), plan.goal(), None),
-            Plan::Create(_) | Plan::Delete(_) => return None,
+            Plan::Rolling(plan) => (&*plan.from_title, &*plan.to_title, None),
+            Plan::Failover(FailoverPlan { of: Some(plan), .. }) => (&*plan.from_title, &*plan.to_title, None),
+            Plan::Create(_)
+            | Plan::Delete(_)
+            | Plan::MakeGroup(_)
+            | Plan::UnmakeGroup(_)
+            | Plan::Failover(_) => return None,
         };
         Some(Self {
             id: task.id.to_string(),
@@ -189,7 +196,7 @@ impl UpgradeView {
                 Plan::Switch(plan) if plan.has_hops() => {
                     plan.stops().into_iter().map(str::to_owned).collect()
                 }
-                Plan::Switch(_) | Plan::Upgrade(_) | Plan::Create(_) | Plan::Delete(_) => Vec::new(),
+                _one => Vec::new(),
             },
             instance_id: task.plan.subject().to_string(),
             new_instance_id: new.map(|id| id.to_string()),
@@ -219,7 +226,9 @@ pub fn not_after(task: &Task) -> Option<String> {
 /// An upgrade's strategy; `auto` until it is decided.
 pub fn strategy(plan: &Plan) -> Option<&'static str> {
     match plan {
-        Plan::Create(_) | Plan::Delete(_) => None,
+        Plan::Create(_) | Plan::Delete(_) | Plan::MakeGroup(_) | Plan::UnmakeGroup(_) => None,
+        Plan::Rolling(_) => Some("rolling"),
+        Plan::Failover(plan) => plan.of.as_ref().map(|_| "rolling"),
         Plan::Upgrade(_) => Some("replica"),
         Plan::Switch(plan) => Some(plan.strategy.map_or("auto", Strategy::as_str)),
     }

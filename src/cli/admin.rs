@@ -293,7 +293,9 @@ fn print_servers(known: &Dossier) {
         let side = match &known.task.plan {
             Plan::Switch(plan) if plan.old == it.id => "old, ",
             Plan::Switch(plan) if plan.new == it.id => "new, ",
-            Plan::Switch(_) | Plan::Create(_) | Plan::Delete(_) | Plan::Upgrade(_) => "",
+            Plan::Rolling(plan) if [plan.primary.old, plan.standby.old].contains(&it.id) => "old, ",
+            Plan::Rolling(plan) if [plan.primary.new, plan.standby.new].contains(&it.id) => "new, ",
+            _other => "",
         };
         let wanted = if it.wanted_running { "shall run" } else { "shall be stopped" };
         let fence = if it.read_only { "fenced" } else { "takes writes" };

@@ -201,6 +201,7 @@ impl Commands {
             .transact(move |conn| {
                 let mut instance = visible(instances::lock(conn, id)?, &caller, id)?;
                 allow(&caller, Rule::InstanceDelete)?;
+                instance.alone()?;
                 if !instance.replicas.is_empty() {
                     return Err(Refusal::HasReplicas.into());
                 }
@@ -427,6 +428,7 @@ pub(super) fn address(conn: &mut Conn, host: &HostId, tried: bool) -> Result<Opt
 fn detachable(conn: &mut Conn, caller: &Caller, id: InstanceId) -> Result<(Instance, Task), Error> {
     let instance = visible(instances::lock(conn, id)?, caller, id)?;
     allow(caller, Rule::InstanceDetach)?;
+    instance.alone()?;
     if instance.replica_of.is_none() {
         return Err(Refusal::Invalid(format!("Instance {id} is not a replica.")).into());
     }

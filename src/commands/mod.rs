@@ -3,6 +3,7 @@
 
 pub mod access_keys;
 pub mod accounts;
+pub mod groups;
 pub mod inspections;
 pub mod instances;
 pub mod maintenance;
@@ -54,15 +55,24 @@ impl Commands {
         id: InstanceId,
         done: Result<Instance, Error>,
     ) -> Result<Instance, Error> {
+        let find = move |conn: &mut db::Conn| match db::tasks::find(conn, task)? {
+            Some(_) => db::instances::find(conn, id),
+            None => Ok(None),
+        };
+        self.heard_of(find, done).await
+    }
+
+    /// The same of what `find` finds where the acceptance was committed.
+    async fn heard_of<T, F>(&self, find: F, done: Result<T, Error>) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Fn(&mut db::Conn) -> Result<Option<T>, db::Error> + Clone + Send + 'static,
+    {
         let deadline = Instant::now() + HEARD;
         match done {
             Err(Error::Db(lost)) if lost.may_have_committed() => loop {
-                let found = self.db.read(move |conn| match db::tasks::find(conn, task)? {
-                    Some(_) => db::instances::find(conn, id),
-                    None => Ok(None),
-                });
-                match found.await {
-                    Ok(Some(instance)) => return Ok(instance),
+                match self.db.read(find.clone()).await {
+                    Ok(Some(found)) => return Ok(found),
                     Err(error) if error.is_away() && Instant::now() < deadline => {
                         tokio::time::sleep(Duration::from_millis(100)).await;
                     }

@@ -39,7 +39,13 @@ pub(super) fn made(conn: &mut Conn, id: TaskId) -> Result<Instance, Error> {
     let task = tasks::find(conn, id)?;
     let made: Option<InstanceId> = task.map(|task| match &task.plan {
         Plan::Upgrade(plan) => plan.candidate,
-        Plan::Create(_) | Plan::Delete(_) | Plan::Switch(_) => task.plan.subject(),
+        Plan::Create(_)
+        | Plan::Delete(_)
+        | Plan::Switch(_)
+        | Plan::MakeGroup(_)
+        | Plan::UnmakeGroup(_)
+        | Plan::Rolling(_)
+        | Plan::Failover(_) => task.plan.subject(),
     });
     let made = made.ok_or_else(|| Error::Inconsistent(format!("the task {id} of a key is not there")))?;
     instances::find(conn, made)?.ok_or_else(|| Refusal::NotFound { what: made.to_string() }.into())

@@ -41,12 +41,13 @@ pub async fn see(db: &Db, caller: &Caller, id: InstanceId) -> Result<Seen, Error
 /// Gives an instance a policy.
 ///
 /// # Errors
-/// A refusal: 404, 403 by role.
+/// A refusal: 404, 403 by role, 422 for a member of a group.
 pub async fn set(db: &Db, caller: &Caller, id: InstanceId, policy: Policy) -> Result<Seen, Error> {
     let caller = caller.clone();
     db.transact(move |conn| {
         let instance = visible(instances::lock(conn, id)?, &caller, id)?;
         allow(&caller, Rule::InstanceUpdate)?;
+        instance.alone()?;
         policies::set(conn, id, policy)?;
         note(conn, &caller, &instance, None, "upgrade_policy_set")?;
         seen(conn, &instance)

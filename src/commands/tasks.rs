@@ -2,7 +2,7 @@
 //! leads one on that is stuck.
 
 use crate::commands::Error;
-use crate::db::{Conn, Db, endpoints, events, generations, instances, switches, tasks, windows};
+use crate::db::{Conn, Db, endpoints, events, generations, groups, instances, switches, tasks, windows};
 use crate::domain::caller::Caller;
 use crate::domain::ids::TaskId;
 use crate::domain::instance::{Fault, Instance, InstanceEvent};
@@ -78,7 +78,7 @@ pub async fn cancel(db: &Db, caller: &Caller, id: TaskId) -> Result<Task, Error>
 fn lock_deferred(conn: &mut Conn, caller: &Caller, id: TaskId) -> Result<(Task, Instance), Error> {
     let missing = || Refusal::NotFound { what: id.to_string() };
     let seen = tasks::find(conn, id)?.filter(|task| caller.sees(&task.project)).ok_or_else(missing)?;
-    let instance = instances::lock(conn, seen.plan.subject())?;
+    let instance = switches::lock_subject(conn, &seen.plan)?;
     let task = tasks::lock(conn, id)?.ok_or_else(missing)?;
     let begun =
         |why: &str| Refusal::TooLate { what: format!("Task {id} does not wait for its time: {why}.") };
@@ -192,7 +192,7 @@ pub struct Dossier {
     pub hold: Option<endpoints::Hold>,
     /// Where its relay listens.
     pub relay: Option<(String, u16)>,
-    /// The instance's servers, the first one in front.
+    /// The servers of the instance, or of the group's members, the first one of each in front.
     pub servers: Vec<generations::Standing>,
 }
 
@@ -205,12 +205,22 @@ pub async fn dossier(db: &Db, caller: &Caller, id: TaskId) -> Result<Dossier, Er
     db.read(move |conn| {
         let task = tasks::find(conn, id)?.ok_or_else(|| Refusal::NotFound { what: id.to_string() })?;
         let subject = task.plan.subject();
+        let members = match task.plan.group() {
+            Some(group) => groups::find(conn, group)?.map(|group| group.members).unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let mut servers = Vec::new();
+        for member in
+            if members.is_empty() { vec![subject] } else { members.iter().map(|it| it.id).collect() }
+        {
+            servers.extend(generations::standing(conn, member)?);
+        }
         Ok(Dossier {
             steps: tasks::steps(conn, id)?,
             instance: instances::find(conn, subject)?,
-            hold: endpoints::hold_of(conn, subject)?,
+            hold: endpoints::hold_of(conn, task.plan.address())?,
             relay: endpoints::relay(conn, id)?,
-            servers: generations::standing(conn, subject)?,
+            servers,
             task,
         })
     })

@@ -213,6 +213,7 @@ impl Begin<'_> {
             address: Some(address),
             replica_of: source,
             replicas: Vec::new(),
+            member: None,
             fault: None,
             created_at,
             updated_at,
@@ -223,7 +224,7 @@ impl Begin<'_> {
 
 /// One live task an instance, and one instance an address.
 const CLAIMS: &str = "one_live_task_per_instance";
-const ADDRESSES: &str = "endpoints_host_id_address_key";
+pub(super) const ADDRESSES: &str = "endpoints_host_id_address_key";
 
 type Written = (DateTime<Utc>, DateTime<Utc>, String);
 
@@ -284,6 +285,23 @@ pub fn texts(begin: &Begin<'_>) -> Result<(String, String), Error> {
     let upgrade =
         Upgrade { place: begin.place(), next, source: begin.instance.0, revision: 0, catalogue, rows };
     Ok((statement::text(&create), statement::text(&upgrade)))
+}
+
+statement! {
+    /// An address alone.
+    Address { place: Place } -> Nullable<Text>;
+    (place) { " select place.address from place" }
+}
+
+/// The next free address of the host's network, from where the search for one begins now.
+///
+/// # Errors
+/// [`Error::Stale`] when none was found near by; the store's.
+pub fn next_address(conn: &mut Conn, host: &HostId) -> Result<String, Error> {
+    let place = Place { wish: None, host: host.0.clone() };
+    let found: Option<String> =
+        Address { place }.get_result(conn).map_err(Error::query("look for an address"))?;
+    found.ok_or(Error::Stale("the address"))
 }
 
 /// The lowest free address of the host's network, by looking at all of them; `None` when all are taken.

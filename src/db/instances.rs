@@ -11,8 +11,8 @@ use crate::db::known::Catalogue;
 use crate::db::schema::instances;
 use crate::db::statement::{self, statement};
 use crate::db::{Conn, Error, known};
-use crate::domain::ids::{FlavorId, GenerationId, HostId, InstanceId, ProjectId, TaskId, VersionId};
-use crate::domain::instance::{Fault, Instance, InstanceState, Running, Seen};
+use crate::domain::ids::{FlavorId, GenerationId, GroupId, HostId, InstanceId, ProjectId, TaskId, VersionId};
+use crate::domain::instance::{Fault, Instance, InstanceState, Member, Running, Seen};
 use crate::domain::simulation::ACCEPT;
 
 /// What is selected of an instance, in the order of [`Row`].
@@ -41,6 +41,8 @@ type Columns = (
     Timestamptz,
     Timestamptz,
     SqlUuid,
+    Nullable<SqlUuid>,
+    Nullable<Text>,
 );
 
 #[derive(Queryable)]
@@ -69,6 +71,8 @@ struct Row {
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     catalogue: Uuid,
+    group_id: Option<Uuid>,
+    zone: Option<String>,
 }
 
 const SELECT: &str = "\
@@ -76,7 +80,7 @@ const SELECT: &str = "\
     i.running_version_number, i.serving_generation_id, i.host_id, e.address, i.replica_of, \
     array(select r.id from instances r where r.replica_of = i.id and r.deleted_at is null order by r.id), \
     i.fault_message, i.fault_details, i.fault_at, g.answered_at, g.trouble, g.used_bytes, i.revision, i.created_at, \
-    i.updated_at, (select revision from catalogue)";
+    i.updated_at, (select revision from catalogue), i.group_id, i.zone";
 
 const FROM: &str = " from instances i left join endpoints e on e.instance_id = i.id \
     left join generations g on g.id = i.serving_generation_id ";
@@ -139,6 +143,7 @@ fn instance(row: Row, catalogue: &Catalogue) -> Result<Instance, Error> {
         address: row.address,
         replica_of: row.replica_of.map(InstanceId),
         replicas: row.replicas.into_iter().map(InstanceId).collect(),
+        member: row.group_id.zip(row.zone).map(|(id, zone)| Member { group: GroupId(id), zone }),
         fault: row.fault_message.zip(row.fault_at).map(|(message, at)| Fault {
             message,
             details: row.fault_details,
@@ -168,6 +173,25 @@ pub fn find_shown(conn: &mut Conn, id: InstanceId) -> Result<Option<(Instance, A
 /// The store's.
 pub fn find(conn: &mut Conn, id: InstanceId) -> Result<Option<Instance>, Error> {
     Ok(find_shown(conn, id)?.map(|(instance, _)| instance))
+}
+
+statement! {
+    /// The members of groups, each group's primary in front of its standby.
+    Members { groups: Vec<Uuid> } -> Columns;
+    { SELECT } { FROM } { "where i.deleted_at is null and i.group_id = any(" } [groups as Array<SqlUuid>]
+    { ") order by i.group_id, i.replica_of is not null, i.id" }
+}
+
+/// The members of groups, each group's primary in front of its standby.
+///
+/// # Errors
+/// The store's.
+pub fn members(conn: &mut Conn, groups: &[GroupId]) -> Result<Vec<Instance>, Error> {
+    let groups = groups.iter().map(|id| id.0).collect();
+    let rows = Members { groups }.load::<Row>(conn).map_err(Error::query("read the members of groups"))?;
+    let Some(first) = rows.first() else { return Ok(Vec::new()) };
+    let catalogue = known::at(conn, first.catalogue)?;
+    rows.into_iter().map(|row| instance(row, &catalogue)).collect()
 }
 
 /// An instance, and what else the acceptance of an upgrade depends on.

@@ -16,7 +16,7 @@ use crate::db::{Conn, Error, catalogue};
 use crate::domain::datastore::{Datastore, DatastoreVersion};
 use crate::domain::flavor::Flavor;
 use crate::domain::ids::{FlavorId, HostId, VersionId};
-use crate::domain::matrix::Path;
+use crate::domain::matrix::{Path, Way};
 use crate::domain::minor::are_builds_of_one;
 
 /// Revisions that are remembered: the newest, and those that transactions under way may still see.
@@ -66,6 +66,14 @@ impl Catalogue {
                 && *datastore == version.datastore
                 && *series == version.name
                 && *runtime == version.runtime.as_str()
+        })
+    }
+
+    /// Whether a group of the datastore of `version` can be upgraded at all.
+    pub fn has_rolling(&self, version: &DatastoreVersion) -> bool {
+        self.paths.iter().any(|path| {
+            path.leads(path.from, Way::Rolling)
+                && self.version(path.from).is_some_and(|from| from.datastore_id == version.datastore_id)
         })
     }
 

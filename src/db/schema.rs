@@ -35,7 +35,15 @@ diesel::table! {
         serving_generation_id -> Nullable<Uuid>, host_id -> Text, replica_of -> Nullable<Uuid>,
         fault_message -> Nullable<Text>, fault_details -> Nullable<Text>, fault_at -> Nullable<Timestamptz>,
         revision -> BigInt, created_at -> Timestamptz, updated_at -> Timestamptz,
-        deleted_at -> Nullable<Timestamptz>,
+        deleted_at -> Nullable<Timestamptz>, group_id -> Nullable<Uuid>, zone -> Nullable<Text>,
+    }
+}
+diesel::table! {
+    groups (id) {
+        id -> Uuid, project_id -> Text, name -> Text, state -> Text, flavor_id -> Text, volume_gb -> Integer,
+        wanted_version_id -> Uuid, host_id -> Text, fault_message -> Nullable<Text>,
+        fault_details -> Nullable<Text>, fault_at -> Nullable<Timestamptz>, revision -> BigInt,
+        created_at -> Timestamptz, updated_at -> Timestamptz, deleted_at -> Nullable<Timestamptz>,
     }
 }
 diesel::table! {

@@ -201,12 +201,17 @@ pub fn copy(conn: &mut Conn, source: GenerationId, candidate: GenerationId) -> R
 /// # Errors
 /// The store's.
 pub fn follow(conn: &mut Conn, candidate: GenerationId, source: Option<GenerationId>) -> Result<(), Error> {
-    diesel::sql_query("update simulated_servers set follows = $2 where generation_id = $1")
-        .bind::<SqlUuid, _>(candidate.0)
-        .bind::<Nullable<SqlUuid>, _>(source.map(|id| id.0))
-        .execute(conn)
-        .map(|_| ())
-        .map_err(Error::query("let a simulated server follow"))
+    // One that was followed itself has what it wrote.
+    diesel::sql_query(
+        "update simulated_servers s set follows = $2, applied = case when $2 is null then applied else \
+         greatest(applied, (select coalesce(max(position), 0) from simulated_writes w \
+         where w.generation_id = s.generation_id)) end where generation_id = $1",
+    )
+    .bind::<SqlUuid, _>(candidate.0)
+    .bind::<Nullable<SqlUuid>, _>(source.map(|id| id.0))
+    .execute(conn)
+    .map(|_| ())
+    .map_err(Error::query("let a simulated server follow"))
 }
 
 /// Applies what has come over from the candidate's source by now, and gives the position that it has reached then.

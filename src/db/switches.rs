@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::db::known::{self, Catalogue};
 use crate::db::tasks::Claim;
-use crate::db::{Conn, Error, events, generations, instances, tasks, windows};
+use crate::db::{Conn, Error, events, generations, groups, instances, rollings, tasks, windows};
 use crate::domain::datastore::DatastoreVersion;
 use crate::domain::ids::{InstanceId, TaskId};
 use crate::domain::instance::{Instance, InstanceEvent};
@@ -159,18 +159,56 @@ fn note(
 fn plan_of(task: &Task) -> Result<&SwitchPlan, Error> {
     match &task.plan {
         Plan::Switch(plan) => Ok(plan),
-        Plan::Create(_) | Plan::Delete(_) | Plan::Upgrade(_) => {
+        Plan::Create(_)
+        | Plan::Delete(_)
+        | Plan::Upgrade(_)
+        | Plan::MakeGroup(_)
+        | Plan::UnmakeGroup(_)
+        | Plan::Rolling(_)
+        | Plan::Failover(_) => {
             Err(Error::Broken(format!("task {} is for later and upgrades no instance", task.id)))
         }
     }
 }
 
+/// What a task is about, locked in the order in which everybody locks it: its group with the members, or its instance,
+/// which is given; of a group the member that was its primary. `None` where it is gone.
+///
+/// # Errors
+/// The store's.
+pub fn lock_subject(conn: &mut Conn, plan: &Plan) -> Result<Option<Instance>, Error> {
+    let subject = plan.subject();
+    match plan.group() {
+        None => instances::lock(conn, subject),
+        Some(group) => {
+            let members = groups::lock(conn, group)?.map(|group| group.members).unwrap_or_default();
+            Ok(members.into_iter().find(|member| member.id == subject))
+        }
+    }
+}
+
 /// Whether an upgrade that was accepted for later could begin at `starts`, at once for `None`, as far as can be known
-/// now; its plan as it would begin.
+/// now.
 ///
 /// # Errors
 /// The store's.
 pub fn look_again(
+    conn: &mut Conn,
+    instance: &Instance,
+    task: &Task,
+    starts: Option<DateTime<Utc>>,
+) -> Result<Result<(), Refusal>, Error> {
+    let Plan::Rolling(plan) = &task.plan else {
+        return Ok(planned(conn, instance, task, starts)?.map(|_| ()));
+    };
+    match groups::find(conn, plan.group)? {
+        Some(group) => Ok(rollings::look_again(conn, &group, plan, starts)?.map(|_| ())),
+        None => Ok(Err(Refusal::NotFound { what: plan.group.to_string() })),
+    }
+}
+
+/// The plan of an upgrade of the same instance as it would begin.
+fn planned(
     conn: &mut Conn,
     instance: &Instance,
     task: &Task,
@@ -181,8 +219,8 @@ pub fn look_again(
     Ok(switch::again(plan_of(task)?, around.known(instance, starts), &runs))
 }
 
-/// Begins an upgrade that was accepted for later: it claims its instance, which is being upgraded from now on. The caller
-/// has locked the instance and the task. Where it cannot begin nothing is written, and the refusal is given.
+/// Begins an upgrade that was accepted for later: it claims its instance, or its group's members, which are being upgraded
+/// from now on. The caller has locked what it is about ([`lock_subject`]) and the task. Where it cannot begin nothing is written, and the refusal is given.
 ///
 /// # Errors
 /// The store's.
@@ -192,7 +230,13 @@ pub fn start(
     task: &Task,
     actor: &str,
 ) -> Result<Result<(), Refusal>, Error> {
-    let plan = match look_again(conn, instance, task, None)? {
+    if let Plan::Rolling(plan) = &task.plan {
+        return match groups::find(conn, plan.group)? {
+            Some(mut group) => rollings::start(conn, &mut group, task, plan, actor),
+            None => Ok(Err(Refusal::NotFound { what: plan.group.to_string() })),
+        };
+    }
+    let plan = match planned(conn, instance, task, None)? {
         Ok(plan) => plan,
         Err(refusal) => return Ok(Err(refusal)),
     };

@@ -17,7 +17,7 @@ use chrono::{DateTime, Duration, Utc};
 
 use crate::domain::datastore::EngineKind;
 use crate::domain::switch::{Strategy, SwitchPlan};
-use crate::domain::task::{Phase, Progress, Step, TaskKind, TaskState};
+use crate::domain::task::{Phase, Plan, Progress, Step, TaskKind, TaskState};
 
 /// How much longer than expected something is said to take.
 pub const MARGIN: i64 = 2;
@@ -83,6 +83,11 @@ const fn expected(kind: TaskKind, phase: Phase, step: Step, engine: EngineKind) 
         Step::Publish | Step::Unroute => (200, 0),
         Step::Open | Step::Release => (300, 0),
         Step::Hold | Step::Switch | Step::Reopen => (50, 0),
+        Step::Rebuild => (3_000, 30_000),
+        Step::Renew => (700, 0),
+        Step::Rejoin if matches!(kind, TaskKind::UpgradeRolling) => (1_000, 30_000),
+        Step::Rejoin => (700, 0),
+        Step::Restore => (1_500, 0),
         // An upgrade by way of a new instance cuts at the detach, and waits for the server to answer afterwards.
         Step::Cut => match phase {
             Phase::Detach => (200, 0),
@@ -146,6 +151,23 @@ pub fn kinds_of_hops(plan: &SwitchPlan, kind: TaskKind) -> Vec<Vec<TaskKind>> {
     passed.chain([kinds(kind, &plan.allowed)]).chain(rest).collect()
 }
 
+/// The kinds that each hop of a task, or each leg, may turn out to be.
+pub fn legs(plan: &Plan) -> Vec<Vec<TaskKind>> {
+    let both = vec![vec![TaskKind::UpgradeRolling], vec![TaskKind::SwitchBack]];
+    match plan {
+        Plan::Switch(switch) => kinds_of_hops(switch, plan.kind()),
+        Plan::Rolling(rolling) if rolling.second_switch => both,
+        Plan::Failover(leg) if leg.of.is_some() => both,
+        Plan::Create(_)
+        | Plan::Delete(_)
+        | Plan::Upgrade(_)
+        | Plan::MakeGroup(_)
+        | Plan::UnmakeGroup(_)
+        | Plan::Rolling(_)
+        | Plan::Failover(_) => vec![vec![plan.kind()]],
+    }
+}
+
 /// The kinds that a task may turn out to be: its own, or before its strategy is fixed those of the allowed ones.
 pub fn kinds(kind: TaskKind, allowed: &[Strategy]) -> Vec<TaskKind> {
     if kind == TaskKind::UpgradeAuto && !allowed.is_empty() {
@@ -168,7 +190,11 @@ pub fn share(told: &str) -> Option<f32> {
 /// The records of each hop: one begins with the look that comes after the end of the one before.
 fn by_hop(marks: &[Mark]) -> Vec<&[Mark]> {
     let is_border = |before: &Mark, after: &Mark| {
-        (before.step, before.is_done) == (Step::Retire, true) && after.step == Step::Examine
+        before.is_done
+            && matches!(
+                (before.step, after.step),
+                (Step::Retire, Step::Examine) | (Step::Rejoin, Step::Quiet)
+            )
     };
     marks.chunk_by(|before, after| !is_border(before, after)).collect()
 }

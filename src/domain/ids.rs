@@ -36,6 +36,10 @@ uuid_id!(
     InstanceId
 );
 uuid_id!(
+    /// A group: a primary and its standby.
+    GroupId
+);
+uuid_id!(
     /// A generation: one engine server with its own data directory.
     GenerationId
 );
@@ -64,6 +68,13 @@ impl TaskId {
     /// What a task's sealed secrets are bound to.
     pub fn secrets_purpose(self) -> String {
         format!("task {self}")
+    }
+}
+
+impl GroupId {
+    /// The key of its address, its holds and what the endpoint acknowledges: those are an instance's or a group's.
+    pub const fn address(self) -> InstanceId {
+        InstanceId(self.0)
     }
 }
 

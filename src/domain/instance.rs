@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::datastore::{DatastoreVersion, UnknownWord};
 use crate::domain::flavor::Flavor;
-use crate::domain::ids::{GenerationId, HostId, InstanceId, ProjectId};
+use crate::domain::ids::{GenerationId, GroupId, HostId, InstanceId, ProjectId};
+use crate::domain::refusal::Refusal;
 
 /// Where an instance is in its life. What a client sees is one match in each dialect's view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -173,6 +174,15 @@ pub struct Seen {
     pub used_bytes: Option<i64>,
 }
 
+/// That an instance is a member of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The group.
+    pub group: GroupId,
+    /// The zone that its servers are in.
+    pub zone: String,
+}
+
 /// An instance.
 #[derive(Clone, Debug)]
 pub struct Instance {
@@ -202,6 +212,8 @@ pub struct Instance {
     pub replica_of: Option<InstanceId>,
     /// The instances that replicate from it.
     pub replicas: Vec<InstanceId>,
+    /// The group that it is a member of.
+    pub member: Option<Member>,
     /// What went wrong last.
     pub fault: Option<Fault>,
     /// When it was made.
@@ -216,6 +228,17 @@ impl Instance {
     /// The version that views show: what runs, and until a server answered, what was asked for.
     pub fn shown_version(&self) -> &DatastoreVersion {
         self.running.as_ref().map_or(&self.wanted, |running| &running.version)
+    }
+
+    /// Whether it may be changed alone.
+    ///
+    /// # Errors
+    /// [`Refusal::MemberOfGroup`].
+    pub fn alone(&self) -> Result<(), Refusal> {
+        match &self.member {
+            None => Ok(()),
+            Some(member) => Err(Refusal::MemberOfGroup { id: self.id, group: member.group }),
+        }
     }
 
     /// Whether its server answered within the last `within` before `now`.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::ids::{InstanceId, TaskId};
+use crate::domain::ids::{GroupId, InstanceId, TaskId};
 
 /// The kind of a refusal. The wire's status and fault name are one match in `api::error`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,32 @@ pub enum Refusal {
     BeingUpgraded(InstanceId),
     /// The instance is a replication source or a replica already.
     Replicating(InstanceId),
+    /// The instance is a member of a group, which is changed as a whole.
+    MemberOfGroup {
+        /// The instance.
+        id: InstanceId,
+        /// Its group.
+        group: GroupId,
+    },
+    /// The group is busy or in the wrong state.
+    GroupNotReady {
+        /// The group.
+        id: GroupId,
+        /// Its state on the wire.
+        state: &'static str,
+    },
+    /// No enabled row of the matrix lets a group go from its version to the target.
+    NoRolling {
+        /// What runs, as `type version`.
+        from: String,
+        /// What was asked for, as `type version`.
+        to: String,
+    },
+    /// Groups of a version that has real servers are not made yet.
+    NoGroups {
+        /// The version, as `type version`.
+        version: String,
+    },
     /// The instance's content stands in the way; the text names the object and what to do.
     Blocked(String),
     /// No enabled row of the matrix leads from the instance's version to the target.
@@ -131,20 +157,24 @@ impl Refusal {
     /// The kind, from which each dialect makes its status.
     pub const fn kind(&self) -> Kind {
         match self {
-            Self::Invalid(_) | Self::NoPath { .. } | Self::NoSwitch { .. } => Kind::BadRequest,
+            Self::Invalid(_) | Self::NoPath { .. } | Self::NoSwitch { .. } | Self::NoRolling { .. } => {
+                Kind::BadRequest
+            }
             Self::Forbidden { .. } | Self::HasReplicas | Self::NotYours(_) => Kind::Forbidden,
             Self::NotFound { .. } => Kind::NotFound,
             Self::NoRoom(_) | Self::OverQuota { .. } => Kind::OverLimit,
             Self::NotReady { .. }
             | Self::BeingUpgraded(_)
             | Self::Replicating(_)
+            | Self::MemberOfGroup { .. }
+            | Self::GroupNotReady { .. }
             | Self::NotSimulated(_)
             | Self::KeepsRetired { .. }
             | Self::UpgradePlanned { .. }
             | Self::KeyOfAnother { .. }
             | Self::Blocked(_) => Kind::Unprocessable,
             Self::TooLate { .. } => Kind::Conflict,
-            Self::NoUpgrades { .. } => Kind::NotImplemented,
+            Self::NoUpgrades { .. } | Self::NoGroups { .. } => Kind::NotImplemented,
             Self::Unavailable(_) | Self::NoAnswer { .. } => Kind::Unavailable,
         }
     }
@@ -173,6 +203,20 @@ impl fmt::Display for Refusal {
                 f,
                 "Instance {id} is a replication source or a replica: detach or delete the other side first."
             ),
+            Self::MemberOfGroup { id, group } => write!(
+                f,
+                "Instance {id} is a member of the group {group}, and is not changed alone: see /ha/{group}."
+            ),
+            Self::GroupNotReady { id, state } => write!(
+                f,
+                "Group {id} is not currently available for an action to be performed (its state was {state})."
+            ),
+            Self::NoRolling { from, to } => {
+                write!(f, "An upgrade of a group from {from} to {to} is not allowed.")
+            }
+            Self::NoGroups { version } => {
+                write!(f, "Groups of {version} are not implemented by this service: its servers are real.")
+            }
             Self::NoPath { from, to } => {
                 write!(
                     f,

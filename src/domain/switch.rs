@@ -267,6 +267,7 @@ pub fn ways(
     reach: Reach<'_>,
 ) -> Result<Vec<Hop>, Refusal> {
     let Known { instance, busy, planned, retired_until, paths } = known;
+    instance.alone()?;
     free_for_action(instance, busy)?;
     if let Some(task) = planned {
         return Err(Refusal::UpgradePlanned { id: instance.id, task });
@@ -504,6 +505,7 @@ mod tests {
             address: None,
             replica_of: None,
             replicas: Vec::new(),
+            member: None,
             fault: None,
             created_at: DateTime::UNIX_EPOCH,
             updated_at: DateTime::UNIX_EPOCH,

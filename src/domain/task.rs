@@ -12,6 +12,10 @@
 //! the [`Phase::Finish`] only goes forward. A way of several hops is walked in one task: the end of a hop's finish is
 //! the beginning of the next one's look, and the task's kind is [`TaskKind::UpgradeAuto`] again.
 //!
+//! An upgrade of a group ([`TaskKind::UpgradeRolling`]) has the same shape: its one-way point is the record of
+//! [`Step::Switch`], by which the members change roles. Where they change them once more that is the next leg of the same
+//! task, of the kind [`TaskKind::SwitchBack`], whose way back ends in success: the upgrade is done by then.
+//!
 //! An upgrade of the same instance that was accepted for later is [`Progress::Deferred`]: a task without claims, whose
 //! instance knows nothing of it. When it is due it claims its instance, in one transaction with the last look at what
 //! it was accepted by, and is like one that was accepted this moment from then on.
@@ -20,7 +24,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::datastore::UnknownWord;
-use crate::domain::ids::{GenerationId, InstanceId, ProjectId, TaskId};
+use crate::domain::ids::{GenerationId, GroupId, InstanceId, ProjectId, TaskId};
+use crate::domain::rolling::{FailoverPlan, MakePlan, RollingPlan, UnmakePlan};
 use crate::domain::switch::{Strategy, SwitchPlan};
 use crate::domain::tenant::NewDatabase;
 use crate::domain::timing::Timing;
@@ -41,6 +46,16 @@ pub enum TaskKind {
     UpgradeInPlace,
     /// Upgrades the same instance, fed by replication and switched.
     UpgradeTwin,
+    /// Makes a group.
+    CreateGroup,
+    /// Deletes a group.
+    DeleteGroup,
+    /// Upgrades a group, member by member.
+    UpgradeRolling,
+    /// Gives the members of an upgraded group the roles back that they had before.
+    SwitchBack,
+    /// Has the members of a group change roles.
+    Failover,
 }
 
 /// A task's state, as our own routes show it.
@@ -134,24 +149,42 @@ pub enum Step {
     Retire,
     /// Have the old server serve again: started, and open to writes.
     Reinstate,
+    /// Make a new server for a group's standby, with the primary's content, and have it follow; what a former try left
+    /// is removed.
+    Rebuild,
+    /// Ask the standby's new server what it is, and have it take the place of the standby's old one.
+    Renew,
+    /// Wait until the standby that a change of roles left has everything; where it was made anew its server takes the
+    /// place of the old one.
+    Rejoin,
+    /// Have the standby's old server take its place again, and follow the primary.
+    Restore,
 }
 
-const ALL_KINDS: [TaskKind; 6] = [
+const ALL_KINDS: [TaskKind; 11] = [
     TaskKind::Create,
     TaskKind::Delete,
     TaskKind::Upgrade,
     TaskKind::UpgradeAuto,
     TaskKind::UpgradeInPlace,
     TaskKind::UpgradeTwin,
+    TaskKind::CreateGroup,
+    TaskKind::DeleteGroup,
+    TaskKind::UpgradeRolling,
+    TaskKind::SwitchBack,
+    TaskKind::Failover,
 ];
 const ALL_PHASES: [Phase; 5] = [Phase::Forward, Phase::Detach, Phase::Abandon, Phase::Undo, Phase::Finish];
 
 /// Back to the old server, which is safe at once: what is left of the candidate goes afterwards.
 const BACK: &[Step] = &[Step::Reinstate, Step::Reopen, Step::DropServer, Step::Release];
 
+/// Two members of a group change roles; up to the last of these.
+const CHANGE: &[Step] = &[Step::Quiet, Step::Hold, Step::Fence, Step::Drain, Step::Cut, Step::Switch];
+
 impl TaskKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = ALL_KINDS;
+    pub const ALL: [Self; 11] = ALL_KINDS;
 
     /// The steps of a phase, in order; empty when the kind has no such phase.
     pub const fn steps(self, phase: Phase) -> &'static [Step] {
@@ -209,16 +242,107 @@ impl TaskKind {
             (Self::UpgradeAuto | Self::UpgradeInPlace | Self::UpgradeTwin, Phase::Abandon | Phase::Undo) => {
                 BACK
             }
-            (Self::Create, Phase::Detach | Phase::Abandon | Phase::Finish)
-            | (Self::Delete, Phase::Detach | Phase::Abandon | Phase::Undo | Phase::Finish)
+            (Self::CreateGroup, Phase::Forward) => {
+                &[Step::Place, Step::Start, Step::Replicate, Step::Publish, Step::Open]
+            }
+            (Self::CreateGroup, Phase::Undo) => &[Step::Unroute, Step::DropServer],
+            (Self::DeleteGroup, Phase::Forward) => &[Step::Unroute, Step::DropServer],
+            (Self::UpgradeRolling, Phase::Forward) => &[
+                Step::Examine,
+                Step::Rebuild,
+                Step::Verify,
+                Step::Renew,
+                Step::Quiet,
+                Step::Hold,
+                Step::Fence,
+                Step::Drain,
+                Step::Cut,
+                Step::Switch,
+            ],
+            (Self::UpgradeRolling, Phase::Finish) => {
+                &[Step::Admit, Step::Reopen, Step::Rebuild, Step::Rejoin]
+            }
+            (Self::UpgradeRolling, Phase::Abandon | Phase::Undo) => {
+                &[Step::Reinstate, Step::Reopen, Step::Restore, Step::DropServer]
+            }
+            (Self::SwitchBack | Self::Failover, Phase::Forward) => CHANGE,
+            (Self::SwitchBack | Self::Failover, Phase::Finish) => &[Step::Admit, Step::Reopen, Step::Rejoin],
+            (Self::SwitchBack | Self::Failover, Phase::Undo) | (Self::Failover, Phase::Abandon) => {
+                &[Step::Reinstate, Step::Reopen, Step::Restore]
+            }
+            (Self::Create | Self::CreateGroup, Phase::Detach | Phase::Abandon | Phase::Finish)
+            | (
+                Self::Delete | Self::DeleteGroup,
+                Phase::Detach | Phase::Abandon | Phase::Undo | Phase::Finish,
+            )
             | (Self::Upgrade | Self::UpgradeAuto, Phase::Finish)
-            | (Self::UpgradeAuto | Self::UpgradeInPlace | Self::UpgradeTwin, Phase::Detach) => &[],
+            | (Self::SwitchBack, Phase::Detach | Phase::Abandon)
+            | (
+                Self::UpgradeAuto
+                | Self::UpgradeInPlace
+                | Self::UpgradeTwin
+                | Self::UpgradeRolling
+                | Self::Failover,
+                Phase::Detach,
+            ) => &[],
         }
     }
 
-    /// Whether it upgrades the same instance.
+    /// Whether it has a one-way point between two servers that tenants write to: it upgrades the same instance, or has
+    /// the members of a group change roles.
     pub const fn switches(self) -> bool {
-        matches!(self, Self::UpgradeAuto | Self::UpgradeInPlace | Self::UpgradeTwin)
+        match self {
+            Self::UpgradeAuto
+            | Self::UpgradeInPlace
+            | Self::UpgradeTwin
+            | Self::UpgradeRolling
+            | Self::SwitchBack
+            | Self::Failover => true,
+            Self::Create | Self::Delete | Self::Upgrade | Self::CreateGroup | Self::DeleteGroup => false,
+        }
+    }
+
+    /// Whether it is about a group.
+    pub const fn of_group(self) -> bool {
+        match self {
+            Self::CreateGroup
+            | Self::DeleteGroup
+            | Self::UpgradeRolling
+            | Self::SwitchBack
+            | Self::Failover => true,
+            Self::Create
+            | Self::Delete
+            | Self::Upgrade
+            | Self::UpgradeAuto
+            | Self::UpgradeInPlace
+            | Self::UpgradeTwin => false,
+        }
+    }
+
+    /// Whether it can be accepted for later.
+    pub const fn can_wait(self) -> bool {
+        self.switches() && !matches!(self, Self::SwitchBack | Self::Failover)
+    }
+
+    /// Whether its customer can end it before its one-way point: what follows an upgrade is past the upgrade's.
+    pub const fn can_cancel(self) -> bool {
+        self.switches() && !matches!(self, Self::SwitchBack)
+    }
+
+    /// What the task goes on as after its last step, where it goes on.
+    const fn next_leg(self) -> Option<Self> {
+        match self {
+            Self::UpgradeInPlace | Self::UpgradeTwin => Some(Self::UpgradeAuto),
+            Self::UpgradeRolling => Some(Self::SwitchBack),
+            Self::Create
+            | Self::Delete
+            | Self::Upgrade
+            | Self::UpgradeAuto
+            | Self::CreateGroup
+            | Self::DeleteGroup
+            | Self::SwitchBack
+            | Self::Failover => None,
+        }
     }
 
     /// Whether tenants wait while the step runs, so that it must end soon, one way or the other: from the hold on, until
@@ -239,9 +363,15 @@ impl TaskKind {
     /// What a client is told that it is: one word for every strategy.
     pub const fn title(self) -> &'static str {
         match self {
-            Self::Create => "create",
-            Self::Delete => "delete",
-            Self::Upgrade | Self::UpgradeAuto | Self::UpgradeInPlace | Self::UpgradeTwin => "upgrade",
+            Self::Create | Self::CreateGroup => "create",
+            Self::Delete | Self::DeleteGroup => "delete",
+            Self::Upgrade
+            | Self::UpgradeAuto
+            | Self::UpgradeInPlace
+            | Self::UpgradeTwin
+            | Self::UpgradeRolling
+            | Self::SwitchBack => "upgrade",
+            Self::Failover => "failover",
         }
     }
 
@@ -254,6 +384,11 @@ impl TaskKind {
             Self::UpgradeAuto => "upgrade_auto",
             Self::UpgradeInPlace => "upgrade_in_place",
             Self::UpgradeTwin => "upgrade_twin",
+            Self::CreateGroup => "create_group",
+            Self::DeleteGroup => "delete_group",
+            Self::UpgradeRolling => "upgrade_rolling",
+            Self::SwitchBack => "switch_back",
+            Self::Failover => "failover",
         }
     }
 }
@@ -269,14 +404,18 @@ impl Phase {
             | TaskKind::Upgrade
             | TaskKind::UpgradeAuto
             | TaskKind::UpgradeInPlace
-            | TaskKind::UpgradeTwin => matches!(self, Self::Forward),
-            TaskKind::Delete => false,
+            | TaskKind::UpgradeTwin
+            | TaskKind::CreateGroup
+            | TaskKind::UpgradeRolling
+            | TaskKind::SwitchBack
+            | TaskKind::Failover => matches!(self, Self::Forward),
+            TaskKind::Delete | TaskKind::DeleteGroup => false,
         }
     }
 
     /// Whether a customer can still end the task here.
     pub const fn can_cancel(self, kind: TaskKind) -> bool {
-        kind.switches() && matches!(self, Self::Forward)
+        kind.can_cancel() && matches!(self, Self::Forward)
     }
 
     /// The word in rows and views.
@@ -295,6 +434,8 @@ impl Phase {
             (Self::Forward, TaskKind::Upgrade) => TaskState::Verifying,
             (Self::Forward | Self::Detach | Self::Finish, _) => TaskState::Succeeded,
             (Self::Abandon, _) => TaskState::Cancelled,
+            // The upgrade that it follows is done.
+            (Self::Undo, TaskKind::SwitchBack) => TaskState::Succeeded,
             (Self::Undo, _) => TaskState::RolledBack,
         }
     }
@@ -302,7 +443,7 @@ impl Phase {
 
 impl Step {
     /// Every step.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 31] = [
         Self::Examine,
         Self::Place,
         Self::Start,
@@ -330,6 +471,10 @@ impl Step {
         Self::Reopen,
         Self::Retire,
         Self::Reinstate,
+        Self::Rebuild,
+        Self::Renew,
+        Self::Rejoin,
+        Self::Restore,
     ];
 
     /// The word in rows and views.
@@ -362,6 +507,10 @@ impl Step {
             Self::Reopen => "reopen",
             Self::Retire => "retire",
             Self::Reinstate => "reinstate",
+            Self::Rebuild => "rebuild",
+            Self::Renew => "renew",
+            Self::Rejoin => "rejoin",
+            Self::Restore => "restore",
         }
     }
 }
@@ -445,6 +594,14 @@ pub enum Plan {
     Upgrade(UpgradePlan),
     /// Upgrade the same instance.
     Switch(SwitchPlan),
+    /// Make a group.
+    MakeGroup(MakePlan),
+    /// Delete a group.
+    UnmakeGroup(UnmakePlan),
+    /// Upgrade a group.
+    Rolling(RollingPlan),
+    /// Have the members of a group change roles.
+    Failover(FailoverPlan),
 }
 
 /// What a creation does.
@@ -472,13 +629,42 @@ pub struct DeletePlan {
 }
 
 impl Plan {
-    /// The instance that it is about: an upgrade's old one.
-    pub const fn subject(&self) -> InstanceId {
+    /// The instance that it is about: an upgrade's old one; of a group the member that was the primary.
+    pub fn subject(&self) -> InstanceId {
         match self {
             Self::Create(plan) => plan.instance,
             Self::Delete(plan) => plan.instance,
             Self::Upgrade(plan) => plan.source,
             Self::Switch(plan) => plan.instance,
+            Self::MakeGroup(plan) => plan.primary.0,
+            Self::UnmakeGroup(plan) => match plan.members.first() {
+                Some((member, _)) => *member,
+                None => plan.group.address(),
+            },
+            Self::Rolling(plan) => plan.primary.member,
+            Self::Failover(plan) => match &plan.of {
+                Some(upgrade) => upgrade.primary.member,
+                None => plan.primary.0,
+            },
+        }
+    }
+
+    /// The group that it is about.
+    pub const fn group(&self) -> Option<GroupId> {
+        match self {
+            Self::Create(_) | Self::Delete(_) | Self::Upgrade(_) | Self::Switch(_) => None,
+            Self::MakeGroup(plan) => Some(plan.group),
+            Self::UnmakeGroup(plan) => Some(plan.group),
+            Self::Rolling(plan) => Some(plan.group),
+            Self::Failover(plan) => Some(plan.group),
+        }
+    }
+
+    /// Whose address it is about: its group's, else its instance's.
+    pub fn address(&self) -> InstanceId {
+        match self.group() {
+            Some(group) => group.address(),
+            None => self.subject(),
         }
     }
 
@@ -492,6 +678,13 @@ impl Plan {
                 None => TaskKind::UpgradeAuto,
                 Some(Strategy::InPlace) => TaskKind::UpgradeInPlace,
                 Some(Strategy::Twin) => TaskKind::UpgradeTwin,
+            },
+            Self::MakeGroup(_) => TaskKind::CreateGroup,
+            Self::UnmakeGroup(_) => TaskKind::DeleteGroup,
+            Self::Rolling(_) => TaskKind::UpgradeRolling,
+            Self::Failover(plan) => match plan.of {
+                Some(_) => TaskKind::SwitchBack,
+                None => TaskKind::Failover,
             },
         }
     }
@@ -589,7 +782,7 @@ pub enum TaskEvent {
     AbandonAccepted,
     /// The look at the server is done and recorded, and the task is of this kind from now on.
     StrategyFixed(TaskKind),
-    /// The hop is done and recorded, and another one follows.
+    /// The hop, or the leg, is done and recorded, and another one follows.
     NextHop,
     /// An operator mended what kept the task at this step.
     OperatorRetried(Phase, Step),
@@ -615,8 +808,8 @@ impl Progress {
         let begin =
             |phase: Phase| kind.steps(phase).first().map(|step| Self::At(phase, *step)).ok_or(illegal);
         match (self, event) {
-            (Self::Deferred, TaskEvent::Postponed) if kind.switches() => Ok(Self::Deferred),
-            (Self::Deferred, TaskEvent::Started) if kind.switches() => Ok(Self::Scheduled),
+            (Self::Deferred, TaskEvent::Postponed) if kind.can_wait() => Ok(Self::Deferred),
+            (Self::Deferred, TaskEvent::Started) if kind.can_wait() => Ok(Self::Scheduled),
             (Self::Deferred, TaskEvent::Lapsed) => Ok(Self::Ended(TaskState::RolledBack)),
             (Self::Deferred, TaskEvent::Withdrawn) => Ok(Self::Ended(TaskState::Cancelled)),
             (Self::Scheduled, TaskEvent::Begun) => begin(Phase::Forward),
@@ -631,7 +824,8 @@ impl Progress {
                 })
             }
             (Self::At(Phase::Forward, Step::Examine), TaskEvent::StrategyFixed(fixed))
-                if kind == TaskKind::UpgradeAuto && fixed != kind && fixed.switches() =>
+                if kind == TaskKind::UpgradeAuto
+                    && matches!(fixed, TaskKind::UpgradeInPlace | TaskKind::UpgradeTwin) =>
             {
                 let next = fixed.steps(Phase::Forward).first().ok_or(illegal)?;
                 Ok(Self::At(Phase::Forward, *next))
@@ -639,7 +833,8 @@ impl Progress {
             (Self::At(Phase::Finish, step), TaskEvent::NextHop)
                 if kind.steps(Phase::Finish).last() == Some(&step) =>
             {
-                let next = TaskKind::UpgradeAuto.steps(Phase::Forward).first().ok_or(illegal)?;
+                let leg = kind.next_leg().ok_or(illegal)?;
+                let next = leg.steps(Phase::Forward).first().ok_or(illegal)?;
                 Ok(Self::At(Phase::Forward, *next))
             }
             (Self::At(phase, step), TaskEvent::StepRetried) => Ok(Self::At(phase, step)),
@@ -656,7 +851,7 @@ impl Progress {
             (Self::At(_, _), TaskEvent::StepFailed) => Ok(Self::NeedsOperator),
             (Self::Verifying, TaskEvent::DetachAccepted) => begin(Phase::Detach),
             (Self::Verifying, TaskEvent::AbandonAccepted) if !kind.switches() => begin(Phase::Abandon),
-            (Self::Scheduled, TaskEvent::AbandonAccepted) if kind.switches() => begin(Phase::Abandon),
+            (Self::Scheduled, TaskEvent::AbandonAccepted) if kind.can_cancel() => begin(Phase::Abandon),
             (Self::At(phase, _), TaskEvent::AbandonAccepted) if phase.can_cancel(kind) => {
                 begin(Phase::Abandon)
             }
@@ -739,6 +934,17 @@ mod tests {
             (TaskKind::UpgradeInPlace, Phase::Undo, TaskState::RolledBack),
             (TaskKind::UpgradeTwin, Phase::Finish, TaskState::Succeeded),
             (TaskKind::UpgradeTwin, Phase::Abandon, TaskState::Cancelled),
+            (TaskKind::CreateGroup, Phase::Forward, TaskState::Succeeded),
+            (TaskKind::CreateGroup, Phase::Undo, TaskState::RolledBack),
+            (TaskKind::DeleteGroup, Phase::Forward, TaskState::Succeeded),
+            (TaskKind::UpgradeRolling, Phase::Finish, TaskState::Succeeded),
+            (TaskKind::UpgradeRolling, Phase::Undo, TaskState::RolledBack),
+            (TaskKind::UpgradeRolling, Phase::Abandon, TaskState::Cancelled),
+            (TaskKind::SwitchBack, Phase::Finish, TaskState::Succeeded),
+            (TaskKind::SwitchBack, Phase::Undo, TaskState::Succeeded),
+            (TaskKind::Failover, Phase::Finish, TaskState::Succeeded),
+            (TaskKind::Failover, Phase::Undo, TaskState::RolledBack),
+            (TaskKind::Failover, Phase::Abandon, TaskState::Cancelled),
         ] {
             let steps = kind.steps(phase);
             let mut at = Progress::At(phase, steps[0]);
@@ -756,7 +962,7 @@ mod tests {
             let Progress::At(phase, _) = progress else { continue };
             let next = progress.after(kind, TaskEvent::StepFailed).unwrap();
             match (kind, phase) {
-                (kind, Phase::Forward) if kind != TaskKind::Delete => {
+                (kind, Phase::Forward) if !matches!(kind, TaskKind::Delete | TaskKind::DeleteGroup) => {
                     assert!(matches!(next, Progress::At(Phase::Undo, _)), "{kind:?} {progress:?}");
                 }
                 _ => assert_eq!(next, Progress::NeedsOperator, "{kind:?} {progress:?}"),
@@ -789,7 +995,7 @@ mod tests {
                     Progress::Deferred => assert!(next.is_err(), "{event:?}"),
                     Progress::Scheduled => assert_eq!(
                         next.is_ok(),
-                        event == TaskEvent::Begun || event == TaskEvent::AbandonAccepted && kind.switches()
+                        event == TaskEvent::Begun || event == TaskEvent::AbandonAccepted && kind.can_cancel()
                     ),
                     Progress::At(phase, _) => {
                         assert!(event != TaskEvent::DetachAccepted || next.is_err());
@@ -807,8 +1013,8 @@ mod tests {
     fn what_is_deferred_begins_or_ends_without_a_step() {
         for (kind, progress) in every_progress() {
             for (event, next) in [
-                (TaskEvent::Postponed, kind.switches().then_some(Progress::Deferred)),
-                (TaskEvent::Started, kind.switches().then_some(Progress::Scheduled)),
+                (TaskEvent::Postponed, kind.can_wait().then_some(Progress::Deferred)),
+                (TaskEvent::Started, kind.can_wait().then_some(Progress::Scheduled)),
                 (TaskEvent::Lapsed, Some(Progress::Ended(TaskState::RolledBack))),
                 (TaskEvent::Withdrawn, Some(Progress::Ended(TaskState::Cancelled))),
             ] {
@@ -855,6 +1061,26 @@ mod tests {
         }
     }
 
+    /// The members of a group change roles at the record of a switch; the last leg of an upgrade cannot undo that.
+    #[test]
+    fn a_change_of_roles_is_the_one_way_point_of_a_group() {
+        for kind in [TaskKind::UpgradeRolling, TaskKind::Failover, TaskKind::SwitchBack] {
+            for step in kind.steps(Phase::Forward) {
+                let at = Progress::At(Phase::Forward, *step);
+                let undone = at.after(kind, TaskEvent::StepFailed);
+                assert_eq!(undone, Ok(Progress::At(Phase::Undo, Step::Reinstate)), "{kind:?} {step:?}");
+                assert_eq!(at.after(kind, TaskEvent::AbandonAccepted).is_ok(), kind != TaskKind::SwitchBack);
+                let next = at.after(kind, TaskEvent::StepDone).unwrap();
+                assert_eq!(*step == Step::Switch, next == Progress::At(Phase::Finish, Step::Admit));
+            }
+            let rejoined = Progress::At(Phase::Finish, Step::Rejoin);
+            assert_eq!(rejoined.after(kind, TaskEvent::StepFailed), Ok(Progress::NeedsOperator));
+            let back = Progress::At(Phase::Forward, Step::Quiet);
+            let next = rejoined.after(kind, TaskEvent::NextHop).ok();
+            assert_eq!(next, (kind == TaskKind::UpgradeRolling).then_some(back), "{kind:?}");
+        }
+    }
+
     #[test]
     fn tenants_wait_from_the_hold_to_the_reopening() {
         let held = |kind: TaskKind, phase: Phase| -> Vec<Step> {
@@ -870,6 +1096,12 @@ mod tests {
             [Step::Hold, Step::Fence, Step::Drain, Step::Cut, Step::Switch]
         );
         for kind in [in_place, twin] {
+            assert_eq!(held(kind, Phase::Finish), [Step::Admit, Step::Reopen]);
+            assert_eq!(held(kind, Phase::Undo), [Step::Reinstate, Step::Reopen]);
+        }
+        for kind in [TaskKind::UpgradeRolling, TaskKind::SwitchBack, TaskKind::Failover] {
+            let waits = [Step::Hold, Step::Fence, Step::Drain, Step::Cut, Step::Switch];
+            assert_eq!(held(kind, Phase::Forward), waits);
             assert_eq!(held(kind, Phase::Finish), [Step::Admit, Step::Reopen]);
             assert_eq!(held(kind, Phase::Undo), [Step::Reinstate, Step::Reopen]);
         }

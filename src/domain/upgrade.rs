@@ -49,6 +49,7 @@ pub fn replica_path<'a>(
     if !datastore_has_upgrades {
         return Err(Refusal::NoUpgrades { datastore: instance.shown_version().datastore.clone() });
     }
+    instance.alone()?;
     free_for_action(instance, busy)?;
     let running = instance.running.as_ref().ok_or_else(|| not_ready(instance))?;
     if instance.replica_of.is_some() || !instance.replicas.is_empty() {

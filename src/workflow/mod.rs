@@ -14,11 +14,14 @@ pub mod certificates;
 pub mod create;
 pub mod delete;
 pub mod feed;
+pub mod groups;
 mod hops;
+pub mod rolling;
 pub mod simulation;
 pub mod step;
 pub mod supervisor;
 pub mod switch;
+mod switchover;
 pub mod upgrade;
 pub mod worker;
 

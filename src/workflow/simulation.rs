@@ -26,6 +26,22 @@ fn subjects(plan: &Plan, step: Step) -> (Vec<InstanceId>, Option<GenerationId>) 
             let old = matches!(step, Step::Examine | Step::Quiet | Step::Hold | Step::Fence | Step::Stop);
             (vec![plan.instance], Some(if old { plan.old } else { plan.new }))
         }
+        Plan::MakeGroup(plan) => (vec![plan.primary.0, plan.standby.0], Some(plan.primary.1)),
+        Plan::UnmakeGroup(plan) => {
+            let members = plan.members.iter().map(|(member, _)| *member).collect();
+            let first = plan.members.first().and_then(|(_, held)| held.first().copied());
+            (members, first)
+        }
+        Plan::Rolling(plan) => {
+            let old = matches!(step, Step::Examine | Step::Quiet | Step::Hold | Step::Fence);
+            let server = if old { plan.primary.old } else { plan.standby.new };
+            (vec![plan.primary.member, plan.standby.member], Some(server))
+        }
+        Plan::Failover(plan) => {
+            let old = matches!(step, Step::Quiet | Step::Hold | Step::Fence);
+            let server = if old { plan.primary.1 } else { plan.standby.1 };
+            (vec![plan.primary.0, plan.standby.0], Some(server))
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::domain::instance::{Fault, Instance, InstanceEvent, Running};
 use crate::domain::switch::Strategy;
 use crate::domain::task::{Phase, Plan, Step, Task};
 use crate::engines::{self, Engine, Server, Tell};
-use crate::workflow::{NoServer, Works, chain, create, delete, switch, upgrade};
+use crate::workflow::{NoServer, Works, chain, create, delete, groups, rolling, switch, upgrade};
 
 /// A step that did what it is for.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,8 @@ pub struct Done {
     pub detail: Option<String>,
     /// The version number that a server answered, where the step asked it.
     pub answered: Option<String>,
+    /// The same of a second server, where the step asked two.
+    pub also_answered: Option<String>,
     /// The strategy that the step decided on, and why, where it did.
     pub decided: Option<(Strategy, String)>,
     /// Whether the task goes on with another hop.
@@ -189,6 +191,10 @@ pub async fn act(ctx: &StepContext, phase: Phase, step: Step) -> Result<Done, St
         Plan::Delete(plan) => delete::act(ctx, plan, step).await,
         Plan::Upgrade(plan) => upgrade::act(ctx, plan, phase, step).await,
         Plan::Switch(plan) => switch::act(ctx, plan, phase, step).await,
+        Plan::MakeGroup(plan) => groups::make(ctx, plan, step).await,
+        Plan::UnmakeGroup(plan) => groups::unmake(ctx, plan, step).await,
+        Plan::Rolling(plan) => rolling::upgrade(ctx, plan, phase, step).await,
+        Plan::Failover(plan) => rolling::change(ctx, plan, step).await,
     }
 }
 
@@ -211,6 +217,10 @@ pub fn commit(
         Plan::Delete(plan) => delete::commit(conn, &plan, step),
         Plan::Upgrade(plan) => upgrade::commit(conn, task, &plan, phase, step, done),
         Plan::Switch(plan) => switch::commit(conn, task, &plan, phase, step, done),
+        Plan::MakeGroup(plan) => groups::commit_made(conn, task, &plan, step, done),
+        Plan::UnmakeGroup(plan) => groups::commit_unmade(conn, &plan, step),
+        Plan::Rolling(plan) => rolling::commit_upgrade(conn, task, &plan, phase, step, done),
+        Plan::Failover(plan) => rolling::commit_change(conn, task, &plan, phase, step),
     }
 }
 

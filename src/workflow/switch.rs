@@ -22,8 +22,6 @@
 //! | undo, abandon: reinstate | run again: settings first, then the server. The candidate was never reached by a tenant |
 //! | reopen, drop server, release | run again: happy when there is nothing |
 
-use std::time::{Duration, Instant};
-
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -33,27 +31,17 @@ use crate::domain::ids::InstanceId;
 use crate::domain::instance::InstanceEvent;
 use crate::domain::switch::{Strategy, SwitchPlan, choose};
 use crate::domain::task::{Phase, Step, Task};
-use crate::testing::{Defect, planted};
 use crate::workflow::chain;
 use crate::workflow::create::{drop_server, foreign, place, probe, start};
 use crate::workflow::feed::{self, Sides};
 use crate::workflow::hops;
 use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve};
+use crate::workflow::switchover::{self, Over};
 
-/// How long open transactions get before the fence.
-const GRACE: Duration = Duration::from_millis(200);
-
-/// A transaction that has been open for longer keeps a hold from beginning.
-const LONG: Duration = Duration::from_secs(1);
-
-/// For how long nothing must stand in the way of a hold before it begins.
-const CALM: Duration = Duration::from_secs(2);
-
-/// How often that is looked at.
-const CALM_LOOK: Duration = Duration::from_millis(500);
-
-/// How long the candidate may take for what the old server wrote last.
-const DRAIN: Duration = Duration::from_secs(10);
+fn over(plan: &SwitchPlan) -> Over {
+    let fed = plan.strategy == Some(Strategy::Twin);
+    Over { old: plan.old, new: plan.new, at: plan.instance, fed }
+}
 
 fn sides(plan: &SwitchPlan) -> Sides {
     Sides { source: plan.old, candidate: plan.new, at: plan.instance }
@@ -88,21 +76,28 @@ async fn work(ctx: &StepContext, plan: &SwitchPlan, phase: Phase, step: Step) ->
             Ok(Done::told(format!("reached position {:?}", position.0)))
         }
         Step::Verify => feed::compare(ctx, sides(plan)).await.map(Done::told),
-        Step::Quiet => quiet(ctx, plan).await,
-        Step::Hold => hold(ctx, plan, false).await,
-        Step::Fence => fence(ctx, plan).await,
-        Step::Drain => drain(ctx, plan).await,
-        Step::Cut => cut(ctx, plan).await,
+        Step::Quiet => switchover::quiet(ctx, over(plan)).await,
+        Step::Hold => switchover::hold(ctx, over(plan), false).await,
+        Step::Fence => switchover::fence(ctx, over(plan)).await,
+        Step::Drain => switchover::drain(ctx, over(plan)).await,
+        Step::Cut => switchover::cut(ctx, over(plan)).await,
         Step::Stop => stop(ctx, plan).await,
         Step::Transform => transform(ctx, plan).await,
         Step::Switch => switch(ctx, plan).await,
         Step::Admit => admit(ctx, plan).await,
-        Step::Reopen => reopen(ctx, plan).await,
+        Step::Reopen => switchover::reopen(ctx, over(plan)).await,
         Step::Retire => retire(ctx, plan).await,
         Step::Reinstate => reinstate(ctx, plan).await,
         Step::DropServer => drop_server(ctx, plan.new).await,
         Step::Release => release(ctx, plan).await,
-        Step::Prepare | Step::Publish | Step::Open | Step::Unroute => {
+        Step::Prepare
+        | Step::Publish
+        | Step::Open
+        | Step::Unroute
+        | Step::Rebuild
+        | Step::Renew
+        | Step::Rejoin
+        | Step::Restore => {
             tracing::error!(task.id = %ctx.task.id, phase = phase.as_str(), "a step of another kind");
             Err(foreign(step))
         }
@@ -219,129 +214,6 @@ async fn ready(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> 
     Ok(Done::told(engine.prepare_in_place(&source, &candidate, ctx.tell()).await?))
 }
 
-/// Waits until no transaction of a tenant's is old, and a twin is close behind, for some seconds.
-async fn quiet(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
-    let (engine, source) = ctx.reach(plan.old).await?;
-    let (_, candidate) = ctx.reach(plan.new).await?;
-    let tell = ctx.tell();
-    let began = Instant::now();
-    let mut calm_since: Option<Instant> = None;
-    loop {
-        let mut in_the_way = engine.oldest_transaction(&source, LONG).await?;
-        if in_the_way.is_none() && plan.strategy == Some(Strategy::Twin) {
-            let position = engine.position(&source).await?;
-            if !engine.reached(&candidate, &position, LONG).await? {
-                in_the_way = Some("the new server is more than 1 s behind".to_owned());
-            }
-        }
-        match in_the_way {
-            None => {
-                let since = *calm_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= CALM {
-                    return Ok(Done::told(format!("calm after {:.1} s", began.elapsed().as_secs_f32())));
-                }
-            }
-            Some(why) => {
-                calm_since = None;
-                if began.elapsed() > ctx.works.quiet {
-                    let waited = ctx.works.quiet.as_secs();
-                    return Err(StepError::RollBack {
-                        tenant: format!("There was no moment for the switch within {waited} s: {why}."),
-                        operator: format!("not calm within {waited} s: {why}"),
-                    });
-                }
-                tell(format!("waiting: {why}"));
-            }
-        }
-        tokio::time::sleep(CALM_LOOK).await;
-    }
-}
-
-/// Has the endpoint hold new connections, and end the open ones where `cut`.
-async fn hold(ctx: &StepContext, plan: &SwitchPlan, cut: bool) -> Result<Done, StepError> {
-    let (instance, task) = (plan.instance, ctx.task.id);
-    ctx.write(move |conn| endpoints::hold(conn, instance, task, cut)).await?;
-    ctx.endpoint_applied(instance).await?;
-    Ok(Done::default())
-}
-
-async fn fence(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
-    let generation = plan.old;
-    let ended = {
-        let _turn = ctx.works.turn(generation).await;
-        // In its rows, then in its configuration, then at run time: whoever starts it again starts it fenced.
-        ctx.write(move |conn| generations::set_settings(conn, generation, true, false)).await?;
-        let (engine, source) = ctx.reach(generation).await?;
-        if planted(Defect::FenceSkipped) { 0 } else { engine.fence(&source, GRACE).await? }
-    };
-    // A connection that was being made when the hold began may have come through the first look.
-    hold(ctx, plan, true).await?;
-    let (engine, source) = ctx.reach(generation).await?;
-    let late = if planted(Defect::FenceSkipped) { 0 } else { engine.end_late(&source).await? };
-    let sessions = ended + late;
-    Ok(Done::told(format!("{sessions} sessions ended")).reporting(json!({"sessions_ended": sessions})))
-}
-
-/// Waits until the twin has everything; then both sides must hold the same objects.
-async fn drain(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
-    let (engine, source) = ctx.reach(plan.old).await?;
-    let (_, candidate) = ctx.reach(plan.new).await?;
-    let position = engine.position(&source).await?;
-    // Nobody writes to the old server any more: it is asked again, and described, while the new one takes the rest.
-    let waiting = async {
-        if planted(Defect::DrainSkipped) {
-            return Ok(true);
-        }
-        engine.reached(&candidate, &position, DRAIN).await
-    };
-    // Where definitions do not follow, the new one has those already that it will have.
-    let definitions_follow = engine.replicates_definitions();
-    let described = async {
-        match definitions_follow {
-            true => Ok((engine.inventory(&source).await?, None)),
-            false => {
-                let sides =
-                    (engine.inventory_while_serving(&source), engine.inventory_while_serving(&candidate));
-                let (theirs, ours) = tokio::try_join!(sides.0, sides.1)?;
-                Ok((theirs, Some(ours)))
-            }
-        }
-    };
-    let (reached, last, (theirs, ours)) = tokio::try_join!(waiting, engine.position(&source), described)?;
-    if last != position && !planted(Defect::FenceSkipped) {
-        return Err(StepError::Retry(format!(
-            "the fenced server went on from {:?} to {:?}",
-            position.0, last.0
-        )));
-    }
-    // A time-out is an undo, never a promotion.
-    if !reached {
-        return Err(StepError::RollBack {
-            tenant: format!("The new server did not catch up within {} s of the hold.", DRAIN.as_secs()),
-            operator: format!("the candidate has not reached {:?} within {} s", position.0, DRAIN.as_secs()),
-        });
-    }
-    engine.carry_the_rest(&source, &candidate).await?;
-    let ours = match ours {
-        Some(ours) => ours,
-        None => engine.inventory(&candidate).await?,
-    };
-    let differences = feed::differences(&theirs, &ours);
-    if !differences.is_empty() && !planted(Defect::DrainSkipped) {
-        return Err(feed::differing(&differences));
-    }
-    Ok(Done::told(format!("reached position {:?}; {} objects equal", position.0, ours.len())))
-}
-
-/// Ends replication; the candidate stays fenced.
-async fn cut(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
-    let _turn = ctx.works.turn(plan.new).await;
-    let (engine, candidate) = ctx.reach(plan.new).await?;
-    let (_, source) = ctx.reach(plan.old).await?;
-    engine.cut(&candidate, Some(&source)).await?;
-    Ok(Done::default())
-}
-
 /// One line for everything that a server holds besides rows.
 fn fingerprint(inventory: &[String]) -> String {
     let mut hash = Sha256::new();
@@ -410,35 +282,7 @@ async fn switch(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError>
 
 /// Opens the new server to writes; nobody reaches it before the hold ends.
 async fn admit(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
-    open_to_writes(ctx, plan.new).await
-}
-
-async fn open_to_writes(
-    ctx: &StepContext,
-    generation: crate::domain::ids::GenerationId,
-) -> Result<Done, StepError> {
-    let _turn = ctx.works.turn(generation).await;
-    ctx.write(move |conn| {
-        generations::set_settings(conn, generation, false, true)?;
-        generations::set_wanted(conn, generation, true)
-    })
-    .await?;
-    ctx.works.certify(generation).await?;
-    let (engine, server) = ctx.reach(generation).await?;
-    engine.start(&server).await?;
-    let number = engine.probe(&server, false).await?;
-    Ok(Done::told(format!("{number} takes writes")))
-}
-
-async fn reopen(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
-    let (instance, task) = (plan.instance, ctx.task.id);
-    let held = ctx.works.db.read(move |conn| endpoints::held_ms(conn, instance)).await?;
-    let began = Instant::now();
-    ctx.write(move |conn| endpoints::release(conn, instance, task)).await?;
-    ctx.endpoint_applied(instance).await?;
-    let Some(held) = held else { return Ok(Done::default()) };
-    let gap = held + i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
-    Ok(Done::told(format!("held for {gap} ms")).reporting(json!({"gap_ms": gap})))
+    switchover::open_to_writes(ctx, plan.new).await
 }
 
 /// Stops the old server, which is kept; what the upgrade left in it goes while it still answers.
@@ -473,7 +317,7 @@ async fn retire(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError>
 
 /// The way back: the recorded decision to undo is what takes the fence off.
 async fn reinstate(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
-    open_to_writes(ctx, plan.old).await
+    switchover::open_to_writes(ctx, plan.old).await
 }
 
 async fn release(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {

@@ -87,7 +87,11 @@ async fn work(ctx: &StepContext, plan: &UpgradePlan, phase: Phase, step: Step) -
         | Step::Admit
         | Step::Reopen
         | Step::Retire
-        | Step::Reinstate => {
+        | Step::Reinstate
+        | Step::Rebuild
+        | Step::Renew
+        | Step::Rejoin
+        | Step::Restore => {
             tracing::error!(task.id = %ctx.task.id, phase = phase.as_str(), "a step of another kind");
             Err(foreign(step))
         }

@@ -11,7 +11,7 @@ use tracing::Instrument as _;
 
 use crate::db::notices::Channel;
 use crate::db::switches::{self, Became};
-use crate::db::{self, Conn, instances, tasks};
+use crate::db::{self, Conn, tasks};
 use crate::domain::ids::TaskId;
 use crate::domain::switch::Strategy;
 use crate::domain::task::{Phase, Progress, Step, Task, TaskEvent, TaskKind, TaskState};
@@ -146,7 +146,7 @@ async fn take_up(works: &Works, task: &Task) -> Result<Option<Task>, db::Error> 
         .db
         .transact(move |conn| {
             // The instance first, as whoever changes it does.
-            let instance = instances::lock(conn, due.plan.subject())?;
+            let instance = switches::lock_subject(conn, &due.plan)?;
             tasks::guard_place(conn, &due, lease)?;
             let now = tasks::find(conn, due.id)?.ok_or(db::Error::LeaseLost)?;
             switches::take_up(conn, instance, &now, WORKER)

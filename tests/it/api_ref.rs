@@ -230,6 +230,14 @@ const SWITCHED: &[Ask] = &[
     ask(MEMBER, "POST", "/tasks/{upgrade}/cancel", None, 409, Some("fault-conflict")),
     ask(MEMBER, "PATCH", "/instances/{instance}", Some("instance-version-request"), 202, None),
 ];
+const MAKES_A_GROUP: &[Ask] =
+    &[ask(MEMBER, "POST", "/ha", Some("ha-create-request"), 202, Some("ha-create-response"))];
+const UPGRADES_A_GROUP: &[Ask] = &[
+    ask(MEMBER, "GET", "/ha/{group}", None, 200, Some("ha")),
+    ask(MEMBER, "GET", "/ha", None, 200, Some("ha-list")),
+    ask(MEMBER, "POST", "/ha/{group}/action", Some("ha-upgrade-request"), 202, Some("ha-upgrade-response")),
+];
+const DELETES_A_GROUP: &[Ask] = &[ask(MEMBER, "DELETE", "/ha/{group}", None, 202, None)];
 const REFUSES: &[Ask] = &[
     ask(MEMBER, "POST", "/instances", Some("fault-bad-request-request"), 400, Some("fault-bad-request")),
     ask("", "GET", "/instances", None, 401, Some("fault-unauthorized")),
@@ -314,6 +322,9 @@ impl Story {
                 }
                 Some("upgrade-action-response") => {
                     drop(self.names.insert("new", text(&body["instance"]["id"])))
+                }
+                Some("ha-create-response") => {
+                    drop(self.names.insert("group", text(&body["ha_instance"]["id"])))
                 }
                 Some("upgrade-response") => drop(self.names.insert("upgrade", text(&body["upgrade"]["id"]))),
                 Some("upgrade-scheduled") => drop(self.names.insert("planned", text(&body["upgrade"]["id"]))),
@@ -463,7 +474,7 @@ async fn every_sample_is_what_the_service_answers() {
     wait_until(&story, &serving, "/instances/{new}", "ACTIVE").await;
     wait_until(&story, &serving, "/instances/{instance}", "ACTIVE").await;
     // The documented matrix has no path that is open to a twin.
-    let sql = "update upgrade_paths set ways = array['replica', 'in_place', 'twin'] where id in (select p.id \
+    let sql = "update upgrade_paths set ways = array['replica', 'in_place', 'twin', 'rolling'] where id in (select p.id \
                from upgrade_paths p join datastore_versions a on a.id = p.from_version_id and a.name = '10.1' \
                join datastore_versions b on b.id = p.to_version_id and b.name = '10.4')";
     assert_eq!(roles.db().await.execute(sql, &[]).await.unwrap(), 1);
@@ -475,6 +486,11 @@ async fn every_sample_is_what_the_service_answers() {
     roles.disarm(point);
     wait_until(&story, &serving, "/instances/{instance}", "ACTIVE").await;
     story.tell(SWITCHED).await;
+    story.tell(MAKES_A_GROUP).await;
+    wait_until(&story, &serving, "/ha/{group}", "ACTIVE").await;
+    story.tell(UPGRADES_A_GROUP).await;
+    wait_until(&story, &serving, "/ha/{group}", "ACTIVE").await;
+    story.tell(DELETES_A_GROUP).await;
     story.tell(REFUSES).await;
 
     // Whose limits these are is chosen at start.
@@ -494,6 +510,9 @@ async fn wait_until(story: &Story, as_whom: &Ask, path: &str, status: &str) {
     wait_for(&format!("{path} is {status}"), Duration::from_secs(60), async || {
         let answer = story.http.get(&url).header("x-auth-token", token).send().await.ok()?;
         let body: Value = answer.json().await.ok()?;
+        if body["ha_instance"]["state"] == status {
+            return Some(());
+        }
         let well = body["instance"]["operating_status"] == "HEALTHY";
         (body["instance"]["status"] == status && well).then_some(())
     })
@@ -520,14 +539,15 @@ fn every_sample_has_its_page_and_is_sent() {
             }
         }
     }
-    let told: BTreeSet<String> = [BEGIN, SERVES, VERIFIES, SWITCHES, SWITCHED, REFUSES]
-        .iter()
-        .flat_map(|part| part.iter())
-        .flat_map(|it| [it.request, it.answer])
-        .flatten()
-        .chain(["limits", "fault-bad-media-type"])
-        .map(str::to_owned)
-        .collect();
+    let told: BTreeSet<String> =
+        [BEGIN, SERVES, VERIFIES, SWITCHES, SWITCHED, MAKES_A_GROUP, UPGRADES_A_GROUP, REFUSES]
+            .iter()
+            .flat_map(|part| part.iter())
+            .flat_map(|it| [it.request, it.answer])
+            .flatten()
+            .chain(["limits", "fault-bad-media-type"])
+            .map(str::to_owned)
+            .collect();
     assert_eq!(there, told, "what is there, and what is sent");
     assert_eq!(linked, there, "what pages name, and what is there");
 }

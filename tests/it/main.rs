@@ -28,6 +28,7 @@ mod engine_postgresql;
 mod engine_servers;
 mod engine_tenants;
 mod faults;
+mod groups;
 mod harness;
 mod hops;
 mod huawei;

@@ -123,12 +123,15 @@ impl From<Refusal> for Wrong {
             Refusal::Forbidden { .. } | Refusal::NotYours(_) | Refusal::HasReplicas => (403, "Forbidden.RAM"),
             Refusal::KeyOfAnother { .. } => (400, "IdempotentParameterMismatch"),
             Refusal::UpgradePlanned { .. } => (400, "InvalidOrderTask.NotSupport"),
-            Refusal::NotReady { .. } | Refusal::BeingUpgraded(_) | Refusal::KeepsRetired { .. } => {
-                (403, "IncorrectDBInstanceState")
+            Refusal::NotReady { .. }
+            | Refusal::GroupNotReady { .. }
+            | Refusal::BeingUpgraded(_)
+            | Refusal::KeepsRetired { .. } => (403, "IncorrectDBInstanceState"),
+            Refusal::Replicating(_) | Refusal::MemberOfGroup { .. } => (403, "UnsupportedReadOrBakReadState"),
+            Refusal::NoPath { .. } | Refusal::NoSwitch { .. } | Refusal::NoRolling { .. } => {
+                (403, "IncorrectEngineVersion")
             }
-            Refusal::Replicating(_) => (403, "UnsupportedReadOrBakReadState"),
-            Refusal::NoPath { .. } | Refusal::NoSwitch { .. } => (403, "IncorrectEngineVersion"),
-            Refusal::NoUpgrades { .. } => (400, "EngineNotSupported"),
+            Refusal::NoUpgrades { .. } | Refusal::NoGroups { .. } => (400, "EngineNotSupported"),
             Refusal::Blocked(_) | Refusal::NotSimulated(_) | Refusal::TooLate { .. } => {
                 (403, "IncorrectDBInstanceState")
             }

@@ -133,14 +133,19 @@ impl From<Refusal> for Wrong {
             Refusal::NotFound { .. } => Self::no_instance(),
             Refusal::Forbidden { .. } | Refusal::NotYours(_) => Self::new(403, "DBS.200010", message),
             Refusal::NotReady { .. }
+            | Refusal::GroupNotReady { .. }
             | Refusal::BeingUpgraded(_)
             | Refusal::UpgradePlanned { .. }
             | Refusal::KeyOfAnother { .. }
             | Refusal::TooLate { .. }
             | Refusal::KeepsRetired { .. } => Self::busy(message),
-            Refusal::HasReplicas | Refusal::Replicating(_) => Self::new(400, "DBS.200037", message),
-            Refusal::NoPath { .. } | Refusal::NoSwitch { .. } => Self::new(400, "DBS.200041", message),
-            Refusal::NoUpgrades { .. } => Self::unsupported(message),
+            Refusal::HasReplicas | Refusal::Replicating(_) | Refusal::MemberOfGroup { .. } => {
+                Self::new(400, "DBS.200037", message)
+            }
+            Refusal::NoPath { .. } | Refusal::NoSwitch { .. } | Refusal::NoRolling { .. } => {
+                Self::new(400, "DBS.200041", message)
+            }
+            Refusal::NoUpgrades { .. } | Refusal::NoGroups { .. } => Self::unsupported(message),
             Refusal::Blocked(_) | Refusal::NotSimulated(_) => Self::new(400, "DBS.200086", message),
             Refusal::NoRoom(_) | Refusal::OverQuota { .. } => Self::new(409, "DBS.200316", message),
             Refusal::Unavailable(_) | Refusal::NoAnswer { .. } => Self::new(503, "DBS.200005", message),

@@ -120,6 +120,9 @@ pub struct InstanceView {
     replica_of: Option<Reference>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     replicas: Vec<Reference>,
+    /// The group that it is a member of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ha_id: Option<String>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     detail: Option<DetailPart>,
 }
@@ -180,6 +183,7 @@ impl InstanceView {
                 .collect(),
             replica_of: instance.replica_of.map(|id| viewer.reference(id)),
             replicas: instance.replicas.iter().map(|id| viewer.reference(*id)).collect(),
+            ha_id: instance.member.as_ref().map(|member| member.group.to_string()),
             detail: None,
         }
     }
@@ -345,6 +349,7 @@ pub(crate) mod tests {
             address: Some("127.64.0.1".into()),
             replica_of: None,
             replicas: Vec::new(),
+            member: None,
             fault: None,
             created_at: now(),
             updated_at: now(),

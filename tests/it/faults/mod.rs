@@ -173,7 +173,11 @@ fn runs_programs(engine: Engine, step: Step) -> bool {
         | Step::Admit
         | Step::Reopen
         | Step::Retire
-        | Step::Reinstate => false,
+        | Step::Reinstate
+        | Step::Rebuild
+        | Step::Renew
+        | Step::Rejoin
+        | Step::Restore => false,
     }
 }
 
@@ -184,7 +188,8 @@ fn candidate_has_data(step: Step) -> bool {
 
 /// Every place of an upgrade of the same instance. Who cancels one walks the way back by the same steps as one that fails.
 fn places() -> Vec<Place> {
-    let kinds = TaskKind::ALL.into_iter().filter(|kind| kind.switches());
+    // Groups have no real servers yet.
+    let kinds = TaskKind::ALL.into_iter().filter(|kind| kind.switches() && !kind.of_group());
     let lines = kinds.flat_map(|kind| Phase::ALL.into_iter().map(move |phase| (kind, phase)));
     lines
         .filter(|(kind, phase)| {

@@ -2,6 +2,7 @@
 
 pub mod builds;
 pub mod house;
+pub mod pair;
 pub mod points;
 pub mod processes;
 pub mod roles;

@@ -53,6 +53,22 @@ pub async fn generation(store: &tokio_postgres::Client, instance: &str) -> Optio
         .map(|row| GenerationId(row.get(0)))
 }
 
+/// The newest of the instance's generations that shall run.
+pub async fn newest_running(store: &tokio_postgres::Client, instance: &str) -> Option<GenerationId> {
+    let id: uuid::Uuid = instance.parse().unwrap();
+    let sql = "select id from generations where instance_id = $1 and role <> 'dropped' and wanted = 'running' \
+               order by created_at desc limit 1";
+    store.query_opt(sql, &[&id]).await.unwrap().map(|row| GenerationId(row.get(0)))
+}
+
+/// The primary and the standby of a group.
+pub async fn members(store: &tokio_postgres::Client, group: &str) -> (String, String) {
+    let id: uuid::Uuid = group.parse().unwrap();
+    let sql = "select id::text from instances where group_id = $1 order by replica_of is not null";
+    let rows = store.query(sql, &[&id]).await.unwrap();
+    (rows[0].get(0), rows[1].get(0))
+}
+
 /// Which of an instance's generations, while it is upgraded as the same instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {

@@ -1,0 +1,166 @@
+//! Making a group and deleting it: each step does its part for both members.
+//!
+//! | step | if we die before, in or after it |
+//! |---|---|
+//! | place, start | run again, as for an instance's creation |
+//! | replicate | run again: the standby's content is copied anew, and it follows |
+//! | publish | run again: asking changes nothing; the record makes both serve, and leads the group's address, whole or not at all |
+//! | open | run again: it only waits |
+//! | unroute, drop server | run again: happy when there is nothing |
+
+use crate::db::{self, Conn, endpoints, generations, groups};
+use crate::domain::generation::Role;
+use crate::domain::group::GroupEvent;
+use crate::domain::ids::{GenerationId, InstanceId};
+use crate::domain::instance::InstanceEvent;
+use crate::domain::rolling::{MakePlan, UnmakePlan};
+use crate::domain::task::{Step, Task};
+use crate::workflow::create::{drop_server, foreign, place, probe, start, unroute};
+use crate::workflow::feed::{self, Sides};
+use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve};
+
+fn sides(plan: &MakePlan) -> Sides {
+    Sides { source: plan.primary.1, candidate: plan.standby.1, at: plan.group.address() }
+}
+
+/// Runs a step of a group's making.
+///
+/// # Errors
+/// Who acts next.
+pub async fn make(ctx: &StepContext, plan: &MakePlan, step: Step) -> Result<Done, StepError> {
+    let both = [plan.primary.1, plan.standby.1];
+    match step {
+        Step::Place => {
+            for generation in both {
+                place(ctx, generation).await?;
+            }
+            Ok(Done::default())
+        }
+        Step::Start => {
+            for generation in both {
+                start(ctx, generation).await?;
+            }
+            Ok(Done::default())
+        }
+        Step::Replicate => {
+            copy(ctx, sides(plan)).await?;
+            feed::replicate(ctx, sides(plan)).await
+        }
+        Step::Publish => {
+            let (primary, standby) = (probe(ctx, plan.primary.1).await?, probe(ctx, plan.standby.1).await?);
+            Ok(Done { also_answered: standby.answered, ..primary })
+        }
+        Step::Open => {
+            ctx.endpoint_applied(plan.group.address()).await?;
+            Ok(Done::default())
+        }
+        Step::Unroute => unroute(ctx, plan.group.address()).await,
+        Step::DropServer => {
+            for generation in both {
+                drop_server(ctx, generation).await?;
+            }
+            Ok(Done::default())
+        }
+        other => Err(foreign(other)),
+    }
+}
+
+/// Copies the source's content into the candidate, whatever an earlier try left there.
+pub(super) async fn copy(ctx: &StepContext, sides: Sides) -> Result<String, StepError> {
+    let generation = sides.candidate;
+    let _turn = ctx.works.turn(generation).await;
+    let (engine, source) = ctx.reach(sides.source).await?;
+    let (_, candidate) = ctx.reach(generation).await?;
+    let position = engine.seed(&source, &candidate, ctx.tell()).await?;
+    ctx.write(move |conn| generations::set_wanted(conn, generation, true)).await?;
+    Ok(position.0)
+}
+
+/// What the record of a step of a group's making changes.
+///
+/// # Errors
+/// The store's.
+pub fn commit_made(
+    conn: &mut Conn,
+    task: &Task,
+    plan: &MakePlan,
+    step: Step,
+    done: &Done,
+) -> Result<(), db::Error> {
+    let members = [plan.primary, plan.standby];
+    match step {
+        Step::Start => {
+            generations::set_wanted(conn, plan.primary.1, true)?;
+            generations::set_wanted(conn, plan.standby.1, true)
+        }
+        Step::Publish => {
+            endpoints::close_relay(conn, task.id)?;
+            serve(conn, plan.primary.0, plan.primary.1, done)?;
+            let standby = Done { answered: done.also_answered.clone(), ..Done::default() };
+            serve(conn, plan.standby.0, plan.standby.1, &standby)?;
+            endpoints::lead(conn, plan.group.address(), Some(plan.primary.1))
+        }
+        Step::Open => {
+            for (member, _) in members {
+                happen(conn, member, InstanceEvent::Built, |_| {})?;
+            }
+            groups::happen(conn, plan.group, GroupEvent::Built, |_| {})
+        }
+        Step::DropServer => {
+            endpoints::close_relay(conn, task.id)?;
+            let fault = fault_of(task, "creation");
+            for (member, generation) in members {
+                generations::set_role(conn, generation, Role::Dropped)?;
+                let fault = fault.clone();
+                happen(conn, member, InstanceEvent::BuildFailed, |instance| {
+                    instance.running = None;
+                    instance.fault = Some(fault);
+                })?;
+            }
+            endpoints::remove(conn, plan.group.address())?;
+            groups::happen(conn, plan.group, GroupEvent::BuildFailed, |group| group.fault = Some(fault))
+        }
+        _other => Ok(()),
+    }
+}
+
+/// Runs a step of a group's deletion.
+///
+/// # Errors
+/// Who acts next.
+pub async fn unmake(ctx: &StepContext, plan: &UnmakePlan, step: Step) -> Result<Done, StepError> {
+    match step {
+        Step::Unroute => unroute(ctx, plan.group.address()).await,
+        Step::DropServer => {
+            for generation in held(plan) {
+                drop_server(ctx, generation).await?;
+            }
+            Ok(Done::default())
+        }
+        other => Err(foreign(other)),
+    }
+}
+
+fn held(plan: &UnmakePlan) -> impl Iterator<Item = GenerationId> {
+    plan.members.iter().flat_map(|(_, held)| held.iter().copied())
+}
+
+/// What the record of a step of a group's deletion changes.
+///
+/// # Errors
+/// The store's.
+pub fn commit_unmade(conn: &mut Conn, plan: &UnmakePlan, step: Step) -> Result<(), db::Error> {
+    if step != Step::DropServer {
+        return Ok(());
+    }
+    for generation in held(plan) {
+        generations::set_role(conn, generation, Role::Dropped)?;
+    }
+    // The standby first: a primary that is gone is followed by nobody.
+    let members: Vec<InstanceId> = plan.members.iter().rev().map(|(member, _)| *member).collect();
+    for member in members {
+        happen(conn, member, InstanceEvent::Deleted, |instance| instance.running = None)?;
+    }
+    endpoints::remove(conn, plan.group.address())?;
+    groups::happen(conn, plan.group, GroupEvent::Deleted, |_| {})
+}

@@ -1,0 +1,190 @@
+//! The part of a switch that two servers have to themselves, whosever they are: an instance's old one and its candidate, or
+//! a group's primary and its standby. At one address clients are held, the server that serves is fenced, and the one that
+//! follows it takes everything that it has. What a death does to each step is told with the strategies:
+//! [`switch`](crate::workflow::switch), [`rolling`](crate::workflow::rolling).
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::db::{endpoints, generations};
+use crate::domain::ids::{GenerationId, InstanceId};
+use crate::testing::{Defect, planted};
+use crate::workflow::feed;
+use crate::workflow::step::{Done, StepContext, StepError};
+
+/// From which server to which.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Over {
+    /// The server that serves.
+    pub old: GenerationId,
+    /// The server that will.
+    pub new: GenerationId,
+    /// Whose address it is: the instance's, or the group's.
+    pub at: InstanceId,
+    /// Whether the new one follows the old one.
+    pub fed: bool,
+}
+
+/// How long open transactions get before the fence.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// A transaction that has been open for longer keeps a hold from beginning.
+const LONG: Duration = Duration::from_secs(1);
+
+/// For how long nothing must stand in the way of a hold before it begins.
+const CALM: Duration = Duration::from_secs(2);
+
+/// How often that is looked at.
+const CALM_LOOK: Duration = Duration::from_millis(500);
+
+/// How long the candidate may take for what the old server wrote last.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Waits until no transaction of a tenant's is old, and a twin is close behind, for some seconds.
+pub(super) async fn quiet(ctx: &StepContext, over: Over) -> Result<Done, StepError> {
+    let (engine, source) = ctx.reach(over.old).await?;
+    let (_, candidate) = ctx.reach(over.new).await?;
+    let tell = ctx.tell();
+    let began = Instant::now();
+    let mut calm_since: Option<Instant> = None;
+    loop {
+        let mut in_the_way = engine.oldest_transaction(&source, LONG).await?;
+        if in_the_way.is_none() && over.fed {
+            let position = engine.position(&source).await?;
+            if !engine.reached(&candidate, &position, LONG).await? {
+                in_the_way = Some("the new server is more than 1 s behind".to_owned());
+            }
+        }
+        match in_the_way {
+            None => {
+                let since = *calm_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= CALM {
+                    return Ok(Done::told(format!("calm after {:.1} s", began.elapsed().as_secs_f32())));
+                }
+            }
+            Some(why) => {
+                calm_since = None;
+                if began.elapsed() > ctx.works.quiet {
+                    let waited = ctx.works.quiet.as_secs();
+                    return Err(StepError::RollBack {
+                        tenant: format!("There was no moment for the switch within {waited} s: {why}."),
+                        operator: format!("not calm within {waited} s: {why}"),
+                    });
+                }
+                tell(format!("waiting: {why}"));
+            }
+        }
+        tokio::time::sleep(CALM_LOOK).await;
+    }
+}
+
+/// Has the endpoint hold new connections, and end the open ones where `cut`.
+pub(super) async fn hold(ctx: &StepContext, over: Over, cut: bool) -> Result<Done, StepError> {
+    let (instance, task) = (over.at, ctx.task.id);
+    ctx.write(move |conn| endpoints::hold(conn, instance, task, cut)).await?;
+    ctx.endpoint_applied(instance).await?;
+    Ok(Done::default())
+}
+
+pub(super) async fn fence(ctx: &StepContext, over: Over) -> Result<Done, StepError> {
+    let generation = over.old;
+    let ended = {
+        let _turn = ctx.works.turn(generation).await;
+        // In its rows, then in its configuration, then at run time: whoever starts it again starts it fenced.
+        ctx.write(move |conn| generations::set_settings(conn, generation, true, false)).await?;
+        let (engine, source) = ctx.reach(generation).await?;
+        if planted(Defect::FenceSkipped) { 0 } else { engine.fence(&source, GRACE).await? }
+    };
+    // A connection that was being made when the hold began may have come through the first look.
+    hold(ctx, over, true).await?;
+    let (engine, source) = ctx.reach(generation).await?;
+    let late = if planted(Defect::FenceSkipped) { 0 } else { engine.end_late(&source).await? };
+    let sessions = ended + late;
+    Ok(Done::told(format!("{sessions} sessions ended")).reporting(json!({"sessions_ended": sessions})))
+}
+
+/// Waits until the twin has everything; then both sides must hold the same objects.
+pub(super) async fn drain(ctx: &StepContext, over: Over) -> Result<Done, StepError> {
+    let (engine, source) = ctx.reach(over.old).await?;
+    let (_, candidate) = ctx.reach(over.new).await?;
+    let position = engine.position(&source).await?;
+    // Nobody writes to the old server any more: it is asked again, and described, while the new one takes the rest.
+    let waiting = async {
+        if planted(Defect::DrainSkipped) {
+            return Ok(true);
+        }
+        engine.reached(&candidate, &position, DRAIN).await
+    };
+    // Where definitions do not follow, the new one has those already that it will have.
+    let definitions_follow = engine.replicates_definitions();
+    let described = async {
+        match definitions_follow {
+            true => Ok((engine.inventory(&source).await?, None)),
+            false => {
+                let sides =
+                    (engine.inventory_while_serving(&source), engine.inventory_while_serving(&candidate));
+                let (theirs, ours) = tokio::try_join!(sides.0, sides.1)?;
+                Ok((theirs, Some(ours)))
+            }
+        }
+    };
+    let (reached, last, (theirs, ours)) = tokio::try_join!(waiting, engine.position(&source), described)?;
+    if last != position && !planted(Defect::FenceSkipped) {
+        return Err(StepError::Retry(format!(
+            "the fenced server went on from {:?} to {:?}",
+            position.0, last.0
+        )));
+    }
+    // A time-out is an undo, never a promotion.
+    if !reached {
+        return Err(StepError::RollBack {
+            tenant: format!("The new server did not catch up within {} s of the hold.", DRAIN.as_secs()),
+            operator: format!("the candidate has not reached {:?} within {} s", position.0, DRAIN.as_secs()),
+        });
+    }
+    engine.carry_the_rest(&source, &candidate).await?;
+    let ours = match ours {
+        Some(ours) => ours,
+        None => engine.inventory(&candidate).await?,
+    };
+    let differences = feed::differences(&theirs, &ours);
+    if !differences.is_empty() && !planted(Defect::DrainSkipped) {
+        return Err(feed::differing(&differences));
+    }
+    Ok(Done::told(format!("reached position {:?}; {} objects equal", position.0, ours.len())))
+}
+
+/// Ends replication; the candidate stays fenced.
+pub(super) async fn cut(ctx: &StepContext, over: Over) -> Result<Done, StepError> {
+    let _turn = ctx.works.turn(over.new).await;
+    let (engine, candidate) = ctx.reach(over.new).await?;
+    let (_, source) = ctx.reach(over.old).await?;
+    engine.cut(&candidate, Some(&source)).await?;
+    Ok(Done::default())
+}
+
+pub(super) async fn open_to_writes(ctx: &StepContext, generation: GenerationId) -> Result<Done, StepError> {
+    let _turn = ctx.works.turn(generation).await;
+    ctx.write(move |conn| {
+        generations::set_settings(conn, generation, false, true)?;
+        generations::set_wanted(conn, generation, true)
+    })
+    .await?;
+    ctx.works.certify(generation).await?;
+    let (engine, server) = ctx.reach(generation).await?;
+    engine.start(&server).await?;
+    let number = engine.probe(&server, false).await?;
+    Ok(Done::told(format!("{number} takes writes")))
+}
+
+pub(super) async fn reopen(ctx: &StepContext, over: Over) -> Result<Done, StepError> {
+    let (instance, task) = (over.at, ctx.task.id);
+    let held = ctx.works.db.read(move |conn| endpoints::held_ms(conn, instance)).await?;
+    let began = Instant::now();
+    ctx.write(move |conn| endpoints::release(conn, instance, task)).await?;
+    ctx.endpoint_applied(instance).await?;
+    let Some(held) = held else { return Ok(Done::default()) };
+    let gap = held + i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
+    Ok(Done::told(format!("held for {gap} ms")).reporting(json!({"gap_ms": gap})))
+}
