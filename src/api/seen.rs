@@ -1,4 +1,5 @@
-//! What the vendors' dialects show of a project: its instances and the upgrades of them, read together.
+//! What the vendors' dialects show of a project: its instances and groups and the upgrades of them, read together. A
+//! group is one instance there, with its members as its nodes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,12 +7,14 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::db::known::Catalogue;
-use crate::db::{self, Conn, instances, known, tasks};
+use crate::db::{self, Conn, groups, instances, known, tasks};
 use crate::domain::datastore::{DatastoreVersion, EngineKind};
 use crate::domain::estimate::{self, Load, Pace};
-use crate::domain::ids::{InstanceId, ProjectId, TaskId};
+use crate::domain::group::Group;
+use crate::domain::ids::{GroupId, InstanceId, ProjectId, TaskId, VersionId};
 use crate::domain::instance::{Instance, InstanceState};
 use crate::domain::minor::are_builds_of_one;
+use crate::domain::rolling::FailoverPlan;
 use crate::domain::task::{Plan, Progress, Task, TaskState};
 
 /// How many instances are read at a time.
@@ -23,6 +26,8 @@ pub struct Upgrades {
     pub tasks: Vec<Task>,
     /// The instances that they are of.
     pub instances: HashMap<InstanceId, Instance>,
+    /// The groups that they are of.
+    pub groups: HashMap<GroupId, Group>,
     /// What they are seen against.
     pub catalogue: Arc<Catalogue>,
     paces: HashMap<TaskId, Pace>,
@@ -48,11 +53,17 @@ impl Upgrades {
     /// # Errors
     /// The store's.
     pub fn of(conn: &mut Conn, mut tasks: Vec<Task>, now: DateTime<Utc>) -> Result<Self, db::Error> {
-        tasks.retain(|task| matches!(task.plan, Plan::Switch(_)));
-        let mut of = HashMap::new();
+        tasks.retain(|task| versions(task).is_some());
+        let (mut of, mut of_groups) = (HashMap::new(), HashMap::new());
         for task in &tasks {
             let id = task.plan.subject();
-            if !of.contains_key(&id)
+            if let Some(id) = task.plan.group() {
+                if !of_groups.contains_key(&id)
+                    && let Some(group) = groups::find(conn, id)?
+                {
+                    of_groups.insert(id, group);
+                }
+            } else if !of.contains_key(&id)
                 && let Some(it) = instances::find(conn, id)?
             {
                 of.insert(id, it);
@@ -62,15 +73,13 @@ impl Upgrades {
         let mut paces = HashMap::new();
         for task in tasks.iter().filter(|task| is_under_way(task)) {
             let (bytes, marks) = tasks::marks(conn, task.id)?;
-            if let Plan::Switch(plan) = &task.plan
-                && let Some(version) = catalogue.version(plan.from)
-            {
-                let hops = estimate::kinds_of_hops(plan, task.kind());
+            if let Some((version, _)) = ends(task, &catalogue) {
                 let load = Load { bytes, engine: version.engine };
-                paces.insert(task.id, estimate::pace(&hops, load, task.progress, &marks, now));
+                let legs = estimate::legs(&task.plan);
+                paces.insert(task.id, estimate::pace(&legs, load, task.progress, &marks, now));
             }
         }
-        Ok(Self { tasks, instances: of, catalogue, paces })
+        Ok(Self { tasks, instances: of, groups: of_groups, catalogue, paces })
     }
 
     /// How far a task is, of a hundred, and the seconds that are left.
@@ -92,6 +101,11 @@ impl Upgrades {
         ends(task, &self.catalogue).map(|(from, _)| from.engine)
     }
 
+    /// The version that a task goes to.
+    pub fn target(&self, task: &Task) -> Option<&DatastoreVersion> {
+        ends(task, &self.catalogue).map(|(_, to)| to)
+    }
+
     /// The series that a task goes from and to, `15` and `17` for example.
     pub fn series(&self, task: &Task) -> (String, String) {
         let of = |version: &DatastoreVersion| version.engine.series(&version.number);
@@ -99,13 +113,30 @@ impl Upgrades {
     }
 }
 
-/// The version that served when an upgrade was accepted, and the one that was asked for, over however many hops.
+/// The version from which an upgrade goes now, the title of the one that served when it was accepted, and the version
+/// that was asked for, over however many hops; `None` for a task of another kind.
+fn versions(task: &Task) -> Option<(VersionId, &str, VersionId)> {
+    match &task.plan {
+        Plan::Switch(plan) => {
+            Some((plan.from, plan.origin(), plan.rest.last().map_or(plan.to, |hop| hop.to)))
+        }
+        Plan::Rolling(plan) => Some((plan.from, &plan.from_title, plan.to)),
+        Plan::Failover(FailoverPlan { of: Some(plan), .. }) => Some((plan.from, &plan.from_title, plan.to)),
+        Plan::Create(_)
+        | Plan::Delete(_)
+        | Plan::Upgrade(_)
+        | Plan::MakeGroup(_)
+        | Plan::UnmakeGroup(_)
+        | Plan::Failover(_) => None,
+    }
+}
+
+/// The version that served when an upgrade was accepted, and the one that was asked for.
 fn ends<'a>(task: &Task, catalogue: &'a Catalogue) -> Option<(&'a DatastoreVersion, &'a DatastoreVersion)> {
-    let Plan::Switch(plan) = &task.plan else { return None };
-    let named = |title: &str| catalogue.versions().find(|version| version.title() == title);
-    let from = if plan.passed.is_empty() { catalogue.version(plan.from) } else { named(plan.origin()) };
-    let to = plan.rest.last().map_or(plan.to, |hop| hop.to);
-    from.zip(catalogue.version(to))
+    let (from, origin, to) = versions(task)?;
+    let is_origin = |version: &&DatastoreVersion| version.title() == origin;
+    let here = catalogue.version(from).filter(is_origin);
+    here.or_else(|| catalogue.versions().find(is_origin)).zip(catalogue.version(to))
 }
 
 /// Whether a task goes to a newer build of the same version.
@@ -135,11 +166,13 @@ pub const fn ended(task: &Task) -> Option<DateTime<Utc>> {
     }
 }
 
-/// Every instance of a project.
+/// Every instance of a project that is no group's member, and every group.
 pub struct Everything {
     /// The instances.
     pub instances: Vec<Instance>,
-    /// The upgrade of each that is being upgraded.
+    /// The groups.
+    pub groups: Vec<Group>,
+    /// The upgrade of each that is being upgraded, by its instance or by its group's address.
     pub upgrades: HashMap<InstanceId, Task>,
     /// `None` where there is no instance.
     pub catalogue: Option<Arc<Catalogue>>,
@@ -165,7 +198,17 @@ impl Everything {
         let changing: Vec<InstanceId> =
             all.iter().filter(|it| it.state == InstanceState::Upgrading).map(|it| it.id).collect();
         let live = tasks::live_of(conn, &changing)?;
-        let upgrades = live.into_iter().map(|task| (task.plan.subject(), task)).collect();
-        Ok(Self { instances: all, upgrades, catalogue })
+        let upgrades = live.into_iter().map(|task| (task.plan.address(), task)).collect();
+        all.retain(|it| it.member.is_none());
+        let mut found: Vec<Group> = Vec::new();
+        loop {
+            let page = groups::page(conn, project, found.last().map(|group| group.id), READ)?;
+            let is_last = page.len() < usize::try_from(READ).unwrap_or(usize::MAX);
+            found.extend(page);
+            if is_last {
+                break;
+            }
+        }
+        Ok(Self { instances: all, groups: found, upgrades, catalogue })
     }
 }

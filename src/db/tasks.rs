@@ -323,8 +323,8 @@ pub fn list(
     .collect()
 }
 
-/// The project's upgrades of the same instance (every project's for `None`), or those of one instance, newest first;
-/// 1,000 at most.
+/// The project's upgrades of the same instance and of groups (every project's for `None`), or those of one instance,
+/// newest first; 1,000 at most.
 ///
 /// # Errors
 /// The store's.
@@ -334,7 +334,7 @@ pub fn upgrades(
     instance: Option<InstanceId>,
 ) -> Result<Vec<Task>, Error> {
     diesel::sql_query(format!(
-        "select {COLUMNS} from tasks t where ($1 is null or t.project_id = $1) and t.kind like 'upgrade\\_%' \
+        "select {COLUMNS} from tasks t where ($1 is null or t.project_id = $1) and (t.kind like 'upgrade\\_%' or t.kind = 'switch_back') \
          and ($2 is null or exists (select 1 from task_instances c where c.task_id = t.id and c.instance_id = $2)) \
          order by t.created_at desc, t.id desc limit 1000"
     ))

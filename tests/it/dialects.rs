@@ -8,6 +8,7 @@ use coffer::auth::signatures::{SignedRequest, sdk_hmac};
 use serde_json::{Value, json};
 
 use crate::harness::house::House;
+use crate::harness::pair::{Pair, show};
 use crate::harness::rpc::Rpc;
 use crate::harness::vendors::Vendors;
 use crate::harness::{status, wait_for};
@@ -199,6 +200,120 @@ async fn what_fails_and_what_stands_in_the_way_is_told() {
     assert_eq!(
         rpc.ask("DescribeDBInstances", &[("DBInstanceType", "Big")]).await.1["Code"],
         "InvalidParameter"
+    );
+}
+
+/// The zones of the master and of the slave of a group, as Huawei's clients see them, once it is free.
+async fn zones(http: &Http, name: &str) -> [String; 2] {
+    wait_for("the group is free", Duration::from_secs(120), async || {
+        let (_, seen) = http.send("GET", &format!("/instances?id={name}"), None).await;
+        let it = &seen["instances"][0];
+        assert_eq!((&it["type"], it["nodes"].as_array().map(Vec::len)), (&json!("Ha"), Some(2)), "{seen}");
+        let zone = |role: &str| {
+            let nodes = it["nodes"].as_array().unwrap();
+            let node = nodes.iter().find(|node| node["role"] == role).unwrap_or_else(|| panic!("{seen}"));
+            node["availability_zone"].as_str().unwrap().to_owned()
+        };
+        (it["status"] == "ACTIVE").then(|| [zone("master"), zone("slave")])
+    })
+    .await
+}
+
+/// A group is one instance with two nodes: upgraded member by member, with and without a second switch, and switched.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_is_one_instance_with_two_nodes() {
+    let shop = Vendors::simulated().await;
+    let (rpc, http) = (Rpc::of(&shop, "coffer"), Http::of(&shop).await);
+    let older = shop.older("mysql", "5.7").await;
+    let pair = Pair::make(&shop.api, "mysql", &older).await;
+    let (rm, hw) = vendors(&pair.id);
+    assert_eq!(zones(&http, &hw).await, ["az1", "az2"]);
+    let (_, all) = http.send("GET", "/instances", None).await;
+    assert_eq!(all["total_count"], 1, "members are not listed: {all}");
+    let (_, all) = rpc.ask("DescribeDBInstances", &[]).await;
+    assert_eq!(
+        (&all["TotalRecordCount"], &all["Items"]["DBInstance"][0]["DBInstanceId"]),
+        (&json!(1), &json!(rm)),
+        "{all}"
+    );
+    let (_, member) = vendors(&pair.primary);
+    let (code, told) = http.send("POST", &format!("/instances/{member}/db-upgrade"), None).await;
+    assert_eq!((code, &told["error_code"]), (404, &json!("DBS.200002")), "{told}");
+    let (code, told) = http.send("GET", &format!("/instances/{hw}/db-auto-upgrade"), None).await;
+    assert_eq!((code, &told["error_code"]), (400, &json!("DBS.280238")), "{told}");
+    let window = Some(r#"{"start_time": "22:00", "end_time": "02:00"}"#);
+    assert_eq!(http.send("PUT", &format!("/instances/{hw}/ops-window"), window).await.0, 200);
+
+    // Without the second switch the roles have changed their zones.
+    let upgrade = format!("/instances/{hw}/db-upgrade");
+    let (code, asked) = http.send("POST", &upgrade, Some(r#"{"second_switch": false}"#)).await;
+    assert_eq!(code, 202, "{asked}");
+    let (code, again) = http.send("POST", &upgrade, None).await;
+    assert_eq!((code, &again["error_code"]), (409, &json!("DBS.200019")), "{again}");
+    let range = [("FromStartTime", "2026-01-01T00:00:00Z"), ("ToStartTime", "2099-01-01T00:00:00Z")];
+    let (_, theirs) = rpc.ask("DescribeHistoryTasks", &range).await;
+    let theirs = &theirs["Items"][0];
+    assert_eq!(
+        (&theirs["InstanceId"], &theirs["TaskType"]),
+        (&json!(rm), &json!("UpgradeDBInstanceKernelVersion")),
+        "{theirs}"
+    );
+    let number = theirs["TaskId"].as_str().unwrap().to_owned();
+    reaches(&rpc, &number, "Succeed").await;
+    assert_eq!(zones(&http, &hw).await, ["az2", "az1"]);
+    let (_, seen) = http.send("GET", &format!("/jobs?id={}", asked["job_id"].as_str().unwrap()), None).await;
+    assert_eq!(
+        [&seen["job"]["status"], &seen["job"]["name"], &seen["job"]["instance"]["id"]],
+        [&json!("Completed"), &json!("UPGRADE_DB_VERSION"), &json!(hw)],
+        "{seen}"
+    );
+    let (code, none) = http.send("POST", &upgrade, None).await;
+    assert_eq!((code, &none["error_code"]), (400, &json!("DBS.280238")), "{none}");
+    let (_, none) = rpc.ask("UpgradeDBInstanceKernelVersion", &[("DBInstanceId", &*rm)]).await;
+    assert_eq!(none["Code"], "InvalidMinorVersionAlreadyLatest", "{none}");
+
+    // Switched by one vendor's call, and back by the other's.
+    let (code, switched) =
+        http.send("PUT", &format!("/instances/{hw}/failover"), Some(r#"{"force": false}"#)).await;
+    assert_eq!((code, &switched["instance_id"]), (200, &json!(hw)), "{switched}");
+    assert_eq!(zones(&http, &hw).await, ["az1", "az2"]);
+    let (_, nodes) = rpc.ask("DescribeDBInstanceHAConfig", &[("DBInstanceId", &*rm)]).await;
+    let nodes =
+        nodes["HostInstanceInfos"]["NodeInfo"].as_array().unwrap_or_else(|| panic!("{nodes}")).clone();
+    let node =
+        |kind: &str| nodes.iter().find(|node| node["NodeType"] == kind).unwrap()["NodeId"].as_str().unwrap();
+    for (of, code) in [(node("Master"), "InvalidParameter"), ("none", "InvalidParameter")] {
+        let (_, told) = rpc.ask("SwitchDBInstanceHA", &[("DBInstanceId", &*rm), ("NodeId", of)]).await;
+        assert_eq!(told["Code"], code, "{told}");
+    }
+    let to = [("DBInstanceId", &*rm), ("NodeId", node("Slave"))];
+    let (code, told) = rpc.ask("SwitchDBInstanceHA", &to).await;
+    assert_eq!(code, 200, "{told}");
+    assert_eq!(zones(&http, &hw).await, ["az2", "az1"]);
+
+    // To another version, with a token, and both roles end where they were.
+    let pair = Pair::make(&shop.api, "mysql", "5.6").await;
+    let (rm, hw) = vendors(&pair.id);
+    let ask = |version| [("DBInstanceId", &*rm), ("EngineVersion", version), ("ClientToken", "pair")];
+    let (_, refused) = rpc.ask("UpgradeDBInstanceEngineVersion", &ask("8.0")).await;
+    assert_eq!(refused["Code"], "IncorrectEngineVersion", "{refused}");
+    let (_, asked) = rpc.ask("UpgradeDBInstanceEngineVersion", &ask("5.7")).await;
+    let number = asked["TaskId"].as_str().unwrap_or_else(|| panic!("{asked}")).to_owned();
+    assert_eq!(rpc.ask("UpgradeDBInstanceEngineVersion", &ask("5.7")).await.1["TaskId"], number);
+    let (_, seen) = rpc.ask("DescribeDBInstanceAttribute", &[("DBInstanceId", &*rm)]).await;
+    assert_eq!(
+        seen["Items"]["DBInstanceAttribute"][0]["DBInstanceStatus"], "EngineVersionUpgrading",
+        "{seen}"
+    );
+    assert_eq!(show(&shop.api, &pair.id).await.unwrap()["state"], "UPGRADING");
+    reaches(&rpc, &number, "Succeed").await;
+    assert_eq!(zones(&http, &hw).await, ["az1", "az2"]);
+    let (_, seen) = rpc.ask("DescribeDBInstanceAttribute", &[("DBInstanceId", &*rm)]).await;
+    let seen = &seen["Items"]["DBInstanceAttribute"][0];
+    assert_eq!(
+        (&seen["EngineVersion"], &seen["Category"]),
+        (&json!("5.7"), &json!("HighAvailability")),
+        "{seen}"
     );
 }
 

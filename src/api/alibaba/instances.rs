@@ -8,11 +8,13 @@ use serde_json::{Map, Value, json};
 use crate::api::alibaba::parameters::Page;
 use crate::api::alibaba::upgrades::once;
 use crate::api::alibaba::wrong::Wrong;
-use crate::api::alibaba::{Call, moment, names, object};
+use crate::api::alibaba::{Call, groups, moment, names, object};
 use crate::api::seen::{Everything, is_minor};
 use crate::commands::{policies, windows};
 use crate::db::known::Catalogue;
-use crate::db::{self, instances, tasks};
+use crate::db::{self, instances, known, tasks};
+use crate::domain::group::Group;
+use crate::domain::ids::InstanceId;
 use crate::domain::instance::Instance;
 use crate::domain::minor::Policy;
 use crate::domain::policy::{Rule, allow};
@@ -24,12 +26,22 @@ pub const REGION: &str = "coffer-1";
 /// Its one zone, of an instance that has no second member.
 const ZONE: &str = "coffer-1-az1";
 
-/// The instance that is named, and what it is seen against.
+/// The instance that is named, for what a group does not have.
+pub async fn alone(call: &Call, id: &str) -> Result<Instance, Wrong> {
+    if groups::named(call, id).await?.is_some() {
+        let text = "The operation is not for instances with a standby.";
+        return Err(Wrong::new(403, "IncorrectDBInstanceType", text));
+    }
+    named(call, id).await.map(|(it, _)| it)
+}
+
+/// The instance that is named, and what it is seen against. A member of a group has no name of its own.
 pub async fn named(call: &Call, id: &str) -> Result<(Instance, Arc<Catalogue>), Wrong> {
     let id = names::instance_of(id).ok_or_else(Wrong::no_instance)?;
     let found: Result<_, db::Error> =
         call.state.commands.db.read(move |conn| instances::find_shown(conn, id)).await;
-    found?.filter(|(it, _)| call.caller.sees(&it.project)).ok_or_else(Wrong::no_instance)
+    let is_it = |(it, _): &(Instance, _)| call.caller.sees(&it.project) && it.member.is_none();
+    found?.filter(is_it).ok_or_else(Wrong::no_instance)
 }
 
 fn view(it: &Instance, is_minor: bool) -> Map<String, Value> {
@@ -41,6 +53,7 @@ fn view(it: &Instance, is_minor: bool) -> Map<String, Value> {
         ("DBInstanceDescription", it.name.clone().into()),
         ("DBInstanceStatus", names::status(it, is_minor).into()),
         ("DBInstanceType", if it.replica_of.is_some() { "Readonly" } else { "Primary" }.into()),
+        ("Category", "Basic".into()),
         ("MasterInstanceId", it.replica_of.map(names::instance).unwrap_or_default().into()),
         ("GuardDBInstanceId", "".into()),
         ("ZoneId", ZONE.into()),
@@ -77,11 +90,18 @@ pub async fn list(call: &Call) -> Result<Map<String, Value>, Wrong> {
         call.state.commands.db.read(move |conn| Everything::read(conn, &project)).await;
     let all = read?;
     let mut found = Vec::new();
-    for it in &all.instances {
-        let minor = all.upgrades.get(&it.id).zip(all.catalogue.as_ref());
-        let view = view(it, minor.is_some_and(|(task, catalogue)| is_minor(task, catalogue)));
+    let minor = |id: InstanceId| {
+        let of = all.upgrades.get(&id).zip(all.catalogue.as_ref());
+        of.is_some_and(|(task, catalogue)| is_minor(task, catalogue))
+    };
+    let of_instances = all.instances.iter().map(|it| (it.id, &it.name, view(it, minor(it.id))));
+    let of_groups = all.groups.iter().map(|group| {
+        let id = group.id.address();
+        (id, &group.name, groups::view(group, minor(id)))
+    });
+    for (id, its_name, view) in of_instances.chain(of_groups) {
         let is = |(name, value): &(&str, String)| view.get(*name).and_then(Value::as_str) == Some(value);
-        let has = |part: &str| it.name.contains(part) || names::instance(it.id).contains(part);
+        let has = |part: &str| its_name.contains(part) || names::instance(id).contains(part);
         if wanted.iter().all(is) && part.is_none_or(has) {
             found.push(Value::Object(view));
         }
@@ -106,24 +126,36 @@ pub async fn list(call: &Call) -> Result<Map<String, Value>, Wrong> {
 
 /// `DescribeDBInstanceAttribute`.
 pub async fn show(call: &Call) -> Result<Map<String, Value>, Wrong> {
-    let (it, catalogue) = named(call, call.parameters.needed("DBInstanceId")?).await?;
+    let asked = call.parameters.needed("DBInstanceId")?;
+    let group = groups::named(call, asked).await?;
+    let (it, catalogue) = match group.as_ref().and_then(Group::primary) {
+        Some(primary) => {
+            let known: Result<_, db::Error> = call.state.commands.db.read(known::now).await;
+            (primary.clone(), known?)
+        }
+        None => named(call, asked).await?,
+    };
     allow(&call.caller, Rule::InstanceRead)?;
     let db = &call.state.commands.db;
     let (id, of) = (it.id, Arc::clone(&catalogue));
-    let task: Result<_, db::Error> = db.read(move |conn| tasks::list(conn, None, Some(id), None)).await;
+    let task: Result<_, db::Error> = db.read(move |conn| tasks::upgrades(conn, None, Some(id))).await;
     let minor = task?.first().is_some_and(|task| is_minor(task, &of));
     let window = windows::see(db, &call.caller, Some(id)).await?;
     let policy = policies::see(db, &call.caller, id).await?;
     let version = it.shown_version();
     let newest = policy.newest.as_ref().unwrap_or(version);
-    let mut view = view(&it, minor);
+    let mut view = match &group {
+        Some(group) => groups::view(group, minor),
+        None => view(&it, minor),
+    };
+    let address = group.as_ref().map_or(&it.address, |group| &group.address);
     view.extend(object([
         ("CurrentKernelVersion", names::build(version).into()),
         ("LatestKernelVersion", names::build(newest).into()),
         ("MaintainTime", maintain_time(&window.window, call).into()),
         ("AutoUpgradeMinorVersion", if policy.policy == Policy::Off { "Manual" } else { "Auto" }.into()),
         ("Port", version.engine.standard_port().to_string().into()),
-        ("ConnectionString", it.address.clone().unwrap_or_default().into()),
+        ("ConnectionString", address.clone().unwrap_or_default().into()),
         ("CreationTime", moment(it.created_at).into()),
         ("DBInstanceStorage", it.volume_gb.into()),
         ("DBInstanceMemory", it.flavor.ram_mb.into()),
@@ -150,8 +182,14 @@ pub async fn set_window(call: &Call) -> Result<Map<String, Value>, Wrong> {
         .ok_or_else(|| Wrong::invalid("MaintainTime", "HH:mmZ-HH:mmZ, 22:00Z-02:00Z for example"))?;
     // Whatever is set is set once.
     once(call, "alibaba.ModifyDBInstanceMaintainTime", &Value::Null)?;
-    let (it, _) = named(call, id).await?;
-    windows::set(&call.state.commands.db, &call.caller, Some(it.id), Some(window)).await?;
+    // Each member's, since the one that is the primary when it opens counts.
+    let members = match groups::named(call, id).await? {
+        Some(group) => group.members.iter().map(|member| member.id).collect(),
+        None => vec![named(call, id).await?.0.id],
+    };
+    for member in members {
+        windows::set(&call.state.commands.db, &call.caller, Some(member), Some(window)).await?;
+    }
     Ok(Map::new())
 }
 
@@ -164,7 +202,7 @@ pub async fn set_policy(call: &Call) -> Result<Map<String, Value>, Wrong> {
         _manual => Policy::Off,
     };
     once(call, "alibaba.ModifyDBInstanceAutoUpgradeMinorVersion", &Value::Null)?;
-    let (it, _) = named(call, id).await?;
+    let it = alone(call, id).await?;
     policies::set(&call.state.commands.db, &call.caller, it.id, policy).await?;
     Ok(Map::new())
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-use crate::api::alibaba::instances::named;
+use crate::api::alibaba::instances::alone;
 use crate::api::alibaba::parameters::Page;
 use crate::api::alibaba::upgrades::{ready, task_id, timing, upgrade as begin};
 use crate::api::alibaba::wrong::Wrong;
@@ -47,7 +47,7 @@ const fn mode(strategy: Option<Strategy>) -> &'static str {
 
 /// The instance that is named, of PostgreSQL.
 async fn postgresql(call: &Call) -> Result<Instance, Wrong> {
-    let (it, _) = named(call, call.parameters.needed("DBInstanceId")?).await?;
+    let it = alone(call, call.parameters.needed("DBInstanceId")?).await?;
     match it.shown_version().engine {
         EngineKind::Postgresql => Ok(it),
         EngineKind::Mysql | EngineKind::MariaDb => {
@@ -240,15 +240,4 @@ pub async fn tasks(call: &Call) -> Result<Map<String, Value>, Wrong> {
         }))
     });
     Ok(listed(page, lines.collect()))
-}
-
-/// `SwitchDBInstanceHA`.
-pub async fn switch(call: &Call) -> Result<Map<String, Value>, Wrong> {
-    let id = call.parameters.needed("DBInstanceId")?;
-    call.parameters.needed("NodeId")?;
-    call.parameters.word("Force", &["No", "Yes"])?;
-    call.parameters.word("EffectiveTime", &["Immediate", "MaintainTime"])?;
-    named(call, id).await?;
-    allow(&call.caller, Rule::InstanceUpdate)?;
-    Err(Wrong::new(403, "IncorrectDBInstanceType", "The instance has no standby to switch to."))
 }

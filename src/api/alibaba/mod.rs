@@ -3,6 +3,7 @@
 //! Each call is taken apart here, and asks the same commands as every other dialect. The order of refusals is: the form
 //! of the request, who signed it, limits, action and version, parameters, and what the call decides.
 
+mod groups;
 mod instances;
 mod majors;
 mod names;
@@ -175,7 +176,8 @@ async fn answer(
         "DescribeDBInstanceAttribute" => instances::show(&call).await,
         "ModifyDBInstanceMaintainTime" => instances::set_window(&call).await,
         "ModifyDBInstanceAutoUpgradeMinorVersion" => instances::set_policy(&call).await,
-        "SwitchDBInstanceHA" => majors::switch(&call).await,
+        "DescribeDBInstanceHAConfig" => groups::nodes(&call).await,
+        "SwitchDBInstanceHA" => groups::switch(&call).await,
         "UpgradeDBInstanceMajorVersionPrecheck" => majors::check(&call).await,
         "DescribeUpgradeMajorVersionPrecheckTask" => majors::check_result(&call).await,
         "UpgradeDBInstanceMajorVersion" => majors::upgrade(&call).await,

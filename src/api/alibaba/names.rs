@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use crate::domain::datastore::{DatastoreVersion, EngineKind};
+use crate::domain::group::{Group, GroupState};
 use crate::domain::ids::InstanceId;
 use crate::domain::instance::{Instance, InstanceState};
 
@@ -53,6 +54,19 @@ pub const fn status(it: &Instance, is_minor: bool) -> &'static str {
         }
         InstanceState::Deleting | InstanceState::Deleted => "Deleting",
         InstanceState::Error => "Released",
+    }
+}
+
+/// A group's state.
+pub const fn group_status(group: &Group, is_minor: bool) -> &'static str {
+    match group.state {
+        GroupState::Building => "Creating",
+        GroupState::Active => "Running",
+        GroupState::Upgrading if is_minor => "MinorVersionUpgrading",
+        GroupState::Upgrading => "EngineVersionUpgrading",
+        GroupState::FailingOver => "HASwitching",
+        GroupState::Deleting | GroupState::Deleted => "Deleting",
+        GroupState::Error => "Released",
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::api::alibaba::instances::{REGION, named};
 use crate::api::alibaba::parameters::Page;
 use crate::api::alibaba::wrong::Wrong;
-use crate::api::alibaba::{Call, moment, names, object};
+use crate::api::alibaba::{Call, groups, moment, names, object};
 use crate::api::seen::{self, Upgrades, began};
 use crate::commands;
 use crate::db::{self, task_numbers};
@@ -100,8 +100,11 @@ pub async fn describe(call: &Call) -> Result<Map<String, Value>, Wrong> {
     let from = call.parameters.moment("StartTime", "InvalidParameter")?;
     let to = call.parameters.last_moment("EndTime", "InvalidParameter")?;
     let action = call.parameters.text("TaskAction")?;
-    let (it, _) = named(call, id).await?;
-    let seen = seen(call, Some(it.id)).await?;
+    let of = match groups::named(call, id).await? {
+        Some(group) => group.primary().map(|primary| primary.id).ok_or_else(Wrong::no_instance)?,
+        None => named(call, id).await?.0.id,
+    };
+    let seen = seen(call, Some(of)).await?;
     let fits = |task: &&Task| {
         from.is_none_or(|from| task.created_at >= from)
             && to.is_none_or(|to| task.created_at <= to)
@@ -159,8 +162,10 @@ pub async fn history(call: &Call) -> Result<Map<String, Value>, Wrong> {
         .tasks
         .iter()
         .filter_map(|task| {
+            let group = task.plan.group().and_then(|id| seen.upgrades.groups.get(&id));
             let it = seen.upgrades.instances.get(&task.plan.subject());
-            let instance = names::instance(task.plan.subject());
+            let name = group.map(|group| &group.name).or(it.map(|it| &it.name));
+            let instance = names::instance(task.plan.address());
             let chosen = (from..=to).contains(&task.created_at)
                 && fits(&ids, &seen.number(task))
                 && fits(&of, &instance)
@@ -172,7 +177,7 @@ pub async fn history(call: &Call) -> Result<Map<String, Value>, Wrong> {
                     "TaskType": seen.kind(task),
                     "Status": status(task),
                     "InstanceId": instance,
-                    "InstanceName": it.map(|it| it.name.clone()).unwrap_or_default(),
+                    "InstanceName": name.cloned().unwrap_or_default(),
                     "DbType": seen.upgrades.engine(task).map(names::engine).unwrap_or_default(),
                     "RegionId": REGION,
                     "StartTime": moment(began(task)),

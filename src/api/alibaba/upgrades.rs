@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::api::alibaba::wrong::Wrong;
-use crate::api::alibaba::{Call, instances, names, object};
+use crate::api::alibaba::{Call, groups, instances, names, object};
 use crate::commands::policies;
 use crate::commands::switches::SwitchRequest;
 use crate::db::{self, known, task_numbers, tasks};
@@ -109,6 +109,9 @@ async fn to_version(
     wanted: &str,
     (timing, once): (Timing, Option<Once>),
 ) -> Result<TaskId, Wrong> {
+    if let Some(group) = groups::named(call, id).await? {
+        return groups::to_version(call, &group, wanted, (timing, once)).await;
+    }
     let (it, catalogue) = instances::named(call, id).await?;
     allow(&call.caller, Rule::InstanceUpdate)?;
     let running = it.shown_version().clone();
@@ -159,6 +162,9 @@ pub async fn kernel_version(call: &Call) -> Result<Map<String, Value>, Wrong> {
     let id = call.parameters.needed("DBInstanceId")?;
     let timing = timing(call, "UpgradeTime")?;
     let wanted = call.parameters.text("TargetMinorVersion")?;
+    if let Some(group) = groups::named(call, id).await? {
+        return groups::kernel_version(call, &group, wanted, timing).await;
+    }
     let (it, catalogue) = instances::named(call, id).await?;
     allow(&call.caller, Rule::InstanceUpdate)?;
     ready(call, &it).await?;

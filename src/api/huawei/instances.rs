@@ -1,7 +1,5 @@
 //! Instances as the vendor's clients see them, their window and their policy.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde_json::{Value, json};
@@ -12,8 +10,9 @@ use crate::api::huawei::wrong::Wrong;
 use crate::api::huawei::{Answer, Call, ok};
 use crate::api::seen::Everything;
 use crate::commands::{policies, windows};
-use crate::db::known::Catalogue;
-use crate::db::{self, instances};
+use crate::db::{self, groups, instances};
+use crate::domain::group::{Group, MemberRole};
+use crate::domain::ids::{GroupId, InstanceId};
 use crate::domain::instance::Instance;
 use crate::domain::minor::Policy;
 use crate::domain::policy::{Rule, allow};
@@ -24,14 +23,47 @@ use crate::domain::window::{Window, clock, of_clock};
 const REGION: &str = "coffer-1";
 const ZONE: &str = "az1";
 
-/// The instance that is named, and what it is seen against.
-pub async fn named(call: &Call, text: &str) -> Result<(Instance, Arc<Catalogue>), Wrong> {
+/// What an instance is to the vendor's clients.
+pub enum Named {
+    /// An instance.
+    Instance(Box<Instance>),
+    /// A primary with its standby.
+    Group(Box<Group>),
+}
+
+impl Named {
+    /// The instances behind it, the primary in front.
+    fn members(&self) -> Vec<InstanceId> {
+        match self {
+            Self::Instance(it) => vec![it.id],
+            Self::Group(group) => group.members.iter().map(|member| member.id).collect(),
+        }
+    }
+}
+
+/// What is named. A member of a group has no name of its own.
+pub async fn found(call: &Call, text: &str) -> Result<Named, Wrong> {
     let malformed = || Wrong::new(400, "DBS.280404", "The instance ID is malformed.");
     let id = names::instance_of(text).ok_or_else(malformed)?;
     let db = &call.state.commands.db;
-    let found: Result<_, db::Error> = db.read(move |conn| instances::find_shown(conn, id)).await;
-    let is_it = |(it, _): &(Instance, _)| call.caller.sees(&it.project) && names::instance(it) == text;
-    found?.filter(is_it).ok_or_else(Wrong::no_instance)
+    let read: Result<_, db::Error> =
+        db.read(move |conn| Ok((instances::find(conn, id)?, groups::find(conn, GroupId(id.0))?))).await;
+    let (it, group) = read?;
+    let is_group = |group: &Group| call.caller.sees(&group.project) && names::group(group) == text;
+    if let Some(group) = group.filter(is_group) {
+        return Ok(Named::Group(Box::new(group)));
+    }
+    let is_it =
+        |it: &Instance| call.caller.sees(&it.project) && names::instance(it) == text && it.member.is_none();
+    it.filter(is_it).map(|it| Named::Instance(Box::new(it))).ok_or_else(Wrong::no_instance)
+}
+
+/// The instance that is named, for what a group does not have.
+pub async fn named(call: &Call, text: &str) -> Result<Instance, Wrong> {
+    match found(call, text).await? {
+        Named::Instance(it) => Ok(*it),
+        Named::Group(_) => Err(Wrong::unsupported("The operation is not for primary/standby instances.")),
+    }
 }
 
 /// The next time that the window opens, in UTC: its zone may be another.
@@ -91,6 +123,37 @@ fn view(it: &Instance, upgrade: Option<&Task>, window: &Window, now: DateTime<Ut
     })
 }
 
+fn group_view(group: &Group, upgrade: Option<&Task>, window: &Window, now: DateTime<Utc>) -> Option<Value> {
+    let primary = group.primary()?;
+    let mut view = view(primary, None, window, now);
+    let nodes: Vec<Value> = group
+        .roles()
+        .enumerate()
+        .map(|(at, (role, member, zone))| {
+            json!({
+                "id": names::node(member),
+                "name": format!("{}_node{at}", group.name),
+                "role": match role { MemberRole::Primary => "master", MemberRole::Standby => "slave" },
+                "status": names::status(member, upgrade),
+                "availability_zone": zone,
+            })
+        })
+        .collect();
+    view.as_object_mut()?.extend([
+        ("id".to_owned(), names::group(group).into()),
+        ("name".to_owned(), group.name.clone().into()),
+        ("status".to_owned(), names::group_status(group, upgrade).into()),
+        ("type".to_owned(), "Ha".into()),
+        ("ha".to_owned(), json!({"replication_mode": "async"})),
+        ("nodes".to_owned(), nodes.into()),
+        ("related_instance".to_owned(), json!([])),
+        ("private_ips".to_owned(), json!(group.address.iter().collect::<Vec<_>>())),
+        ("created".to_owned(), moment(group.created_at).into()),
+        ("updated".to_owned(), moment(group.updated_at).into()),
+    ]);
+    Some(view)
+}
+
 /// Whether a text is what was asked for: with a star in front it only has to be in it.
 fn fits(asked: Option<&str>, text: &str) -> bool {
     asked.is_none_or(|asked| match asked.strip_prefix('*') {
@@ -118,27 +181,41 @@ pub async fn list(call: &Call) -> Answer {
     let db = &call.state.commands.db;
     let read: Result<_, db::Error> = db.read(move |conn| Everything::read(conn, &project)).await;
     let mut all = read?;
-    let mut found = std::mem::take(&mut all.instances);
-    found.retain(|it| {
-        let of = names::engine(it.shown_version().engine);
+    let of_instances = std::mem::take(&mut all.instances).into_iter().map(|it| Named::Instance(Box::new(it)));
+    let of_groups = std::mem::take(&mut all.groups).into_iter().map(|group| Named::Group(Box::new(group)));
+    let mut found: Vec<Named> = of_instances.chain(of_groups).collect();
+    found.retain(|named| {
+        let (its_id, its_name, its_kind, of) = match named {
+            Named::Instance(it) => (names::instance(it), &it.name, kind(it), it.shown_version().engine),
+            Named::Group(group) => (names::group(group), &group.name, "Ha", group.shown_version().engine),
+        };
         !has_none
-            && fits(id, &names::instance(it))
-            && fits(name, &it.name)
-            && wanted.is_none_or(|wanted| wanted == kind(it))
-            && engine.is_none_or(|engine| engine.eq_ignore_ascii_case(of))
+            && fits(id, &its_id)
+            && fits(name, its_name)
+            && wanted.is_none_or(|wanted| wanted == its_kind)
+            && engine.is_none_or(|engine| engine.eq_ignore_ascii_case(names::engine(of)))
     });
     let (total, shown) = (found.len(), page.take(found));
-    let read: Result<Vec<(Instance, Window)>, db::Error> = db
+    let read: Result<Vec<(Named, Window)>, db::Error> = db
         .read(move |conn| {
-            let of = |it: Instance| {
-                let (window, _) = db::windows::of(conn, &it.project, Some(it.id))?;
-                Ok((it, window))
+            let of = |named: Named| {
+                let (project, id) = match &named {
+                    Named::Instance(it) => (&it.project, Some(it.id)),
+                    Named::Group(group) => (&group.project, group.primary().map(|primary| primary.id)),
+                };
+                let (window, _) = db::windows::of(conn, project, id)?;
+                Ok((named, window))
             };
             shown.into_iter().map(of).collect()
         })
         .await;
-    let views: Vec<Value> =
-        read?.iter().map(|(it, window)| view(it, all.upgrades.get(&it.id), window, call.now)).collect();
+    let views: Vec<Value> = read?
+        .iter()
+        .filter_map(|(named, window)| match named {
+            Named::Instance(it) => Some(view(it, all.upgrades.get(&it.id), window, call.now)),
+            Named::Group(group) => group_view(group, all.upgrades.get(&group.id.address()), window, call.now),
+        })
+        .collect();
     ok(json!({"total_count": total, "instances": views}))
 }
 
@@ -156,14 +233,16 @@ pub async fn set_window(call: &Call, instance: &str) -> Answer {
     }
     let window =
         Window::daily(from, to, Tz::UTC).map_err(|_| Wrong::invalid("end_time", "after start_time"))?;
-    let (it, _) = named(call, instance).await?;
-    windows::set(&call.state.commands.db, &call.caller, Some(it.id), Some(window)).await?;
+    // Each member's, since the one that is the primary when it opens counts.
+    for member in found(call, instance).await?.members() {
+        windows::set(&call.state.commands.db, &call.caller, Some(member), Some(window)).await?;
+    }
     ok(json!({}))
 }
 
 /// `GET …/instances/{id}/db-auto-upgrade`.
 pub async fn policy(call: &Call, instance: &str) -> Answer {
-    let (it, _) = named(call, instance).await?;
+    let it = named(call, instance).await?;
     allow(&call.caller, Rule::InstanceRead)?;
     let seen = policies::see(&call.state.commands.db, &call.caller, it.id).await?;
     ok(json!({"switch_option": seen.policy == Policy::Window}))
@@ -172,16 +251,26 @@ pub async fn policy(call: &Call, instance: &str) -> Answer {
 /// `PUT …/instances/{id}/db-auto-upgrade`.
 pub async fn set_policy(call: &Call, instance: &str) -> Answer {
     let on = Body::needed("switch_option", "true or false", call.body.flag("switch_option")?)?;
-    let (it, _) = named(call, instance).await?;
+    let it = named(call, instance).await?;
     let policy = if on { Policy::Window } else { Policy::Off };
     policies::set(&call.state.commands.db, &call.caller, it.id, policy).await?;
     ok(json!({"resp": "successful"}))
 }
 
-/// `PUT …/instances/{id}/failover`.
+/// `PUT …/instances/{id}/failover`: has the members of a group change roles. It never loses a write, so `force` changes
+/// nothing.
 pub async fn failover(call: &Call, instance: &str) -> Answer {
     call.body.flag("force")?;
-    let (it, _) = named(call, instance).await?;
+    let named = found(call, instance).await?;
     allow(&call.caller, Rule::InstanceUpdate)?;
-    Err(Wrong::unsupported(format!("A {} instance has no standby to switch to.", kind(&it))))
+    let group = match named {
+        Named::Instance(it) => {
+            let text = format!("A {} instance has no standby to switch to.", kind(&it));
+            return Err(Wrong::unsupported(text));
+        }
+        Named::Group(group) => group,
+    };
+    let (before, task) = call.state.commands.fail_group_over(&call.caller, group.id).await?;
+    let node = before.standby().map(names::node).unwrap_or_default();
+    ok(json!({"instance_id": instance, "node_id": node, "workflow_id": task.to_string()}))
 }

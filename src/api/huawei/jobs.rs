@@ -82,11 +82,14 @@ pub fn fail_reason(task: &Task) -> String {
 
 /// The instance's id, name and state.
 fn instance(task: &Task, seen: &Upgrades) -> (String, String, &'static str) {
+    if let Some(group) = task.plan.group().and_then(|id| seen.groups.get(&id)) {
+        return (names::group(group), group.name.clone(), names::group_status(group, Some(task)));
+    }
     match seen.instances.get(&task.plan.subject()) {
         Some(it) => (names::instance(it), it.name.clone(), names::status(it, Some(task))),
         None => {
             let engine = seen.engine(task).unwrap_or(EngineKind::Mysql);
-            (names::of_engine(task.plan.subject(), engine), String::new(), "")
+            (names::of_engine(task.plan.address(), engine), String::new(), "")
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::domain::timing::Timing;
 
 /// The instance that is named, of PostgreSQL.
 async fn postgresql(call: &Call, instance: &str) -> Result<Instance, Wrong> {
-    let (it, _) = named(call, instance).await?;
+    let it = named(call, instance).await?;
     match it.shown_version().engine {
         EngineKind::Postgresql => Ok(it),
         EngineKind::Mysql | EngineKind::MariaDb => {
@@ -33,7 +33,7 @@ async fn postgresql(call: &Call, instance: &str) -> Result<Instance, Wrong> {
 
 /// The instance that is named, of MySQL or MariaDB.
 async fn mysql(call: &Call, instance: &str) -> Result<Instance, Wrong> {
-    let (it, _) = named(call, instance).await?;
+    let it = named(call, instance).await?;
     match it.shown_version().engine {
         EngineKind::Mysql | EngineKind::MariaDb => Ok(it),
         EngineKind::Postgresql => Err(Wrong::unsupported("The operation is for MySQL and MariaDB.")),

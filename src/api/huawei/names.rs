@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::domain::datastore::EngineKind;
+use crate::domain::group::{Group, GroupState};
 use crate::domain::ids::InstanceId;
 use crate::domain::instance::{Instance, InstanceState};
 use crate::domain::task::{Progress, Step, Task};
@@ -26,7 +27,12 @@ pub fn of_engine(id: InstanceId, kind: EngineKind) -> String {
     format!("{}in{}", id.0.as_simple(), suffix(kind))
 }
 
-/// 32 hexadecimal digits and `no01`: the one node of an instance.
+/// The same of a group, which is one instance to the vendor's clients.
+pub fn group(group: &Group) -> String {
+    of_engine(group.id.address(), group.shown_version().engine)
+}
+
+/// 32 hexadecimal digits and `no01`: a node of an instance, which is the instance itself, or a member of a group.
 pub fn node(it: &Instance) -> String {
     format!("{}no{}", it.id.0.as_simple(), suffix(it.shown_version().engine))
 }
@@ -66,6 +72,18 @@ pub const fn status(it: &Instance, upgrade: Option<&Task>) -> &'static str {
     }
 }
 
+/// A group's state.
+pub fn group_status(group: &Group, upgrade: Option<&Task>) -> &'static str {
+    match group.state {
+        GroupState::Building => "BUILD",
+        GroupState::Active => "ACTIVE",
+        GroupState::Error => "FAILED",
+        GroupState::FailingOver => "SWITCHOVER",
+        GroupState::Upgrading if upgrade.is_some_and(is_switching) => "SWITCHOVER",
+        GroupState::Upgrading | GroupState::Deleting | GroupState::Deleted => "MODIFYING",
+    }
+}
+
 /// Whether clients are held just now.
 const fn is_switching(task: &Task) -> bool {
     matches!(
@@ -75,6 +93,7 @@ const fn is_switching(task: &Task) -> bool {
             Step::Hold
                 | Step::Fence
                 | Step::Drain
+                | Step::Cut
                 | Step::Stop
                 | Step::Transform
                 | Step::Switch

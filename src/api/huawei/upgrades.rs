@@ -2,16 +2,20 @@
 
 use serde_json::json;
 
-use crate::api::huawei::instances::named;
+use crate::api::huawei::instances::{Named, found};
 use crate::api::huawei::wrong::Wrong;
 use crate::api::huawei::{Answer, Call, accepted};
+use crate::commands;
+use crate::commands::groups::{Target, UpgradeGroup};
 use crate::commands::policies;
 use crate::commands::switches::SwitchRequest;
 use crate::domain::datastore::{DatastoreVersion, EngineKind};
+use crate::domain::group::Group;
 use crate::domain::ids::TaskId;
 use crate::domain::instance::{Instance, InstanceState};
 use crate::domain::minor::order;
 use crate::domain::policy::{Rule, allow};
+use crate::domain::refusal::Refusal;
 use crate::domain::switch::Wishes;
 use crate::domain::timing::Timing;
 use crate::domain::upgrade::not_ready;
@@ -54,27 +58,53 @@ pub async fn upgrade(
     task.ok_or_else(|| Wrong::unsupported("The instance has this version already."))
 }
 
-/// `POST …/instances/{id}/db-upgrade`, and its older twin below `action`.
-pub async fn minor(call: &Call, instance: &str, older: bool) -> Answer {
-    let delayed_by = if older { "delay" } else { "is_delayed" };
-    let delayed = call.body.flag(delayed_by)?.unwrap_or(false);
-    // Of primaries with a standby only; what is no such value is refused for every instance.
-    call.body.flag("second_switch")?;
-    let (it, _) = named(call, instance).await?;
-    allow(&call.caller, Rule::InstanceUpdate)?;
-    let running = it.shown_version();
+/// Whether the engine has such an upgrade, and one that is delayed where it is asked for.
+fn can_be_asked(running: &DatastoreVersion, (delayed_by, delayed): (&str, bool)) -> Result<(), Wrong> {
     match running.engine {
-        EngineKind::Mysql | EngineKind::MariaDb => {}
+        EngineKind::Mysql | EngineKind::MariaDb => Ok(()),
         EngineKind::Postgresql if delayed => {
-            return Err(Wrong::invalid(delayed_by, "false: PostgreSQL cannot be delayed"));
+            Err(Wrong::invalid(delayed_by, "false: PostgreSQL cannot be delayed"))
         }
         EngineKind::Postgresql => {
             let is_11 = running.engine.series(&running.number) == "11";
             if is_11 && order(&running.number, OLDEST_POSTGRESQL_11).is_lt() {
                 return Err(Wrong::unsupported("PostgreSQL 11 before 11.2 cannot be upgraded."));
             }
+            Ok(())
         }
     }
+}
+
+/// The same for a group, member by member.
+async fn minor_of_group(call: &Call, group: &Group, delayed: (&str, bool), second_switch: bool) -> Answer {
+    allow(&call.caller, Rule::InstanceUpdate)?;
+    can_be_asked(group.shown_version(), delayed)?;
+    let timing = if delayed.1 { Timing::Window } else { Timing::Now };
+    let request = UpgradeGroup { target: Target::Newest, second_switch, timing, once: None };
+    let asked = call.state.commands.upgrade_group(&call.caller, group.id, request).await;
+    let (_, task) = asked.map_err(|error| match error {
+        commands::Error::Refused(Refusal::NoRolling { .. }) => {
+            Wrong::unsupported("The instance has the newest minor version.")
+        }
+        other => other.into(),
+    })?;
+    accepted(json!({"job_id": task.to_string()}))
+}
+
+/// `POST …/instances/{id}/db-upgrade`, and its older twin below `action`.
+pub async fn minor(call: &Call, instance: &str, older: bool) -> Answer {
+    let delayed_by = if older { "delay" } else { "is_delayed" };
+    let delayed = call.body.flag(delayed_by)?.unwrap_or(false);
+    // Of primaries with a standby only; what is no such value is refused for every instance.
+    let second_switch = call.body.flag("second_switch")?.unwrap_or(true);
+    let it = match found(call, instance).await? {
+        Named::Instance(it) => it,
+        Named::Group(group) => {
+            return minor_of_group(call, &group, (delayed_by, delayed), second_switch).await;
+        }
+    };
+    allow(&call.caller, Rule::InstanceUpdate)?;
+    can_be_asked(it.shown_version(), (delayed_by, delayed))?;
     ready(&it)?;
     let newest = policies::see(&call.state.commands.db, &call.caller, it.id).await?.newest;
     let target = newest.ok_or_else(|| Wrong::unsupported("The instance has the newest minor version."))?;
