@@ -336,8 +336,8 @@ fn create(
 const LEAST_RAM_MB: i32 = 1024;
 
 fn delete(conn: &mut Conn, caller: &Caller, id: GroupId, task: TaskId) -> Result<(), Error> {
-    let mut group = visible(groups::lock(conn, id)?, caller, id)?;
     allow(caller, Rule::InstanceDelete)?;
+    let mut group = visible(groups::lock(conn, id)?, caller, id)?;
     let not_ready = || Refusal::GroupNotReady { id, state: group.state.ha_state() };
     if group.state == crate::domain::group::GroupState::Deleting {
         return Ok(());

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::api_door::{Door, Setting};
 use crate::harness::roles::Roles;
-use crate::harness::wait_for;
+use crate::harness::{store, wait_for};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("api-ref")
@@ -491,6 +491,12 @@ async fn every_sample_is_what_the_service_answers() {
     story.tell(UPGRADES_A_GROUP).await;
     wait_until(&story, &serving, "/ha/{group}", "ACTIVE").await;
     story.tell(DELETES_A_GROUP).await;
+    // While it is there its members count in the quota.
+    let db = roles.db().await;
+    wait_for("the group is gone", Duration::from_secs(60), async || {
+        (store::count(&db, "groups where deleted_at is null").await == 0).then_some(())
+    })
+    .await;
     story.tell(REFUSES).await;
 
     // Whose limits these are is chosen at start.
