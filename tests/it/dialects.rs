@@ -224,6 +224,7 @@ async fn zones(http: &Http, name: &str) -> [String; 2] {
 async fn a_group_is_one_instance_with_two_nodes() {
     let shop = Vendors::simulated().await;
     let (rpc, http) = (Rpc::of(&shop, "coffer"), Http::of(&shop).await);
+    let (Some(mut sdk), Some(mut alibaba)) = (shop.huawei("coffer"), shop.alibaba("coffer")) else { return };
     let older = shop.older("mysql", "5.7").await;
     let pair = Pair::make(&shop.api, "mysql", &older).await;
     let (rm, hw) = vendors(&pair.id);
@@ -246,8 +247,10 @@ async fn a_group_is_one_instance_with_two_nodes() {
 
     // Without the second switch the roles have changed their zones.
     let upgrade = format!("/instances/{hw}/db-upgrade");
-    let (code, asked) = http.send("POST", &upgrade, Some(r#"{"second_switch": false}"#)).await;
-    assert_eq!(code, 202, "{asked}");
+    let it = json!({"instance_id": hw});
+    let asked = sdk.call("upgrade_db_version_new", &it, &json!({"second_switch": false}));
+    assert_eq!(asked["status"], 202, "{asked}");
+    let job = asked["body"]["job_id"].as_str().unwrap();
     let (code, again) = http.send("POST", &upgrade, None).await;
     assert_eq!((code, &again["error_code"]), (409, &json!("DBS.200019")), "{again}");
     let range = [("FromStartTime", "2026-01-01T00:00:00Z"), ("ToStartTime", "2099-01-01T00:00:00Z")];
@@ -261,7 +264,7 @@ async fn a_group_is_one_instance_with_two_nodes() {
     let number = theirs["TaskId"].as_str().unwrap().to_owned();
     reaches(&rpc, &number, "Succeed").await;
     assert_eq!(zones(&http, &hw).await, ["az2", "az1"]);
-    let (_, seen) = http.send("GET", &format!("/jobs?id={}", asked["job_id"].as_str().unwrap()), None).await;
+    let (_, seen) = http.send("GET", &format!("/jobs?id={job}"), None).await;
     assert_eq!(
         [&seen["job"]["status"], &seen["job"]["name"], &seen["job"]["instance"]["id"]],
         [&json!("Completed"), &json!("UPGRADE_DB_VERSION"), &json!(hw)],
@@ -273,9 +276,8 @@ async fn a_group_is_one_instance_with_two_nodes() {
     assert_eq!(none["Code"], "InvalidMinorVersionAlreadyLatest", "{none}");
 
     // Switched by one vendor's call, and back by the other's.
-    let (code, switched) =
-        http.send("PUT", &format!("/instances/{hw}/failover"), Some(r#"{"force": false}"#)).await;
-    assert_eq!((code, &switched["instance_id"]), (200, &json!(hw)), "{switched}");
+    let switched = sdk.call("start_failover", &it, &json!({"force": false}));
+    assert_eq!(switched["body"]["instance_id"], json!(hw), "{switched}");
     assert_eq!(zones(&http, &hw).await, ["az1", "az2"]);
     let (_, nodes) = rpc.ask("DescribeDBInstanceHAConfig", &[("DBInstanceId", &*rm)]).await;
     let nodes =
@@ -287,8 +289,10 @@ async fn a_group_is_one_instance_with_two_nodes() {
         assert_eq!(told["Code"], code, "{told}");
     }
     let to = [("DBInstanceId", &*rm), ("NodeId", node("Slave"))];
-    let (code, told) = rpc.ask("SwitchDBInstanceHA", &to).await;
-    assert_eq!(code, 200, "{told}");
+    let params: serde_json::Map<String, Value> =
+        to.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    let told = alibaba.call("tea", "SwitchDBInstanceHA", &params.into());
+    assert!(told["body"]["RequestId"].is_string(), "{told}");
     assert_eq!(zones(&http, &hw).await, ["az2", "az1"]);
 
     // To another version, with a token, and both roles end where they were.

@@ -272,5 +272,6 @@ pub async fn failover(call: &Call, instance: &str) -> Answer {
     };
     let (before, task) = call.state.commands.fail_group_over(&call.caller, group.id).await?;
     let node = before.standby().map(names::node).unwrap_or_default();
-    ok(json!({"instance_id": instance, "node_id": node, "workflow_id": task.to_string()}))
+    // Of all answers of the vendor's only this one has names in this form.
+    ok(json!({"instanceId": instance, "nodeId": node, "workflowId": task.to_string()}))
 }
