@@ -64,7 +64,8 @@ pub const ROUTES: &[Route] = &[
         Rule::InstanceUpdate,
         Doc::new("setUpgradePolicy", "Have newer builds come in the window, or not", "windows.md")
             .takes::<PolicyRequest>(sample!("upgrade-policy-request"))
-            .gives(200, Gives::One("upgrade_policy", shape::<PolicyView>)),
+            .gives(200, Gives::One("upgrade_policy", shape::<PolicyView>))
+            .refuses(&[422]),
         |call, caller| Box::pin(set_policy(call, caller)),
     ),
     Route::project(

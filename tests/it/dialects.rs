@@ -242,6 +242,10 @@ async fn a_group_is_one_instance_with_two_nodes() {
     assert_eq!((code, &told["error_code"]), (404, &json!("DBS.200002")), "{told}");
     let (code, told) = http.send("GET", &format!("/instances/{hw}/db-auto-upgrade"), None).await;
     assert_eq!((code, &told["error_code"]), (400, &json!("DBS.280238")), "{told}");
+    let policy = json!({"upgrade_policy": {"minor": "window"}});
+    let (code, told) =
+        shop.api.put(&format!("/instances/{}/upgrade-policy", pair.primary), &policy).await.unwrap();
+    assert_eq!(code, 422, "{told}");
     let window = Some(r#"{"start_time": "22:00", "end_time": "02:00"}"#);
     assert_eq!(http.send("PUT", &format!("/instances/{hw}/ops-window"), window).await.0, 200);
 
