@@ -16,7 +16,7 @@ use crate::api::shapes::ScheduleRequest;
 use crate::api::windows::{WHEN, no_body, utc, when};
 use crate::api::{ApiState, events, upgrades};
 use crate::commands;
-use crate::db::{self, instances, tasks};
+use crate::db::{self, instances, task_steps, tasks};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::EngineKind;
 use crate::domain::estimate::{self, Load};
@@ -301,7 +301,7 @@ pub(super) async fn view(state: &ApiState, caller: &Caller, id: TaskId) -> Resul
             let task = tasks::find(conn, id)?;
             let Some(task) = task else { return Ok(None) };
             let version = instances::find(conn, task.plan.subject())?.map(|it| it.shown_version().clone());
-            Ok(Some((tasks::steps(conn, id)?, tasks::marks(conn, id)?, version, task)))
+            Ok(Some((task_steps::of(conn, id)?, task_steps::marks(conn, id)?, version, task)))
         })
         .await;
     let (steps, (bytes, marks), version, task) = found?.ok_or_else(missing)?;

@@ -20,7 +20,7 @@ use crate::api::call::Call;
 use crate::api::coffer::{task_id, view};
 use crate::api::error::Fault;
 use crate::db::notices::Channel;
-use crate::db::tasks;
+use crate::db::task_steps;
 use crate::domain::caller::Caller;
 use crate::domain::ids::{ProjectId, TaskId};
 
@@ -181,7 +181,7 @@ impl Watcher {
     async fn look(&mut self) -> Result<Option<String>, Fault> {
         let id = self.id;
         let sign: Result<_, crate::db::Error> =
-            self.state.commands.db.read(move |conn| tasks::sign(conn, id)).await;
+            self.state.commands.db.read(move |conn| task_steps::sign(conn, id)).await;
         let sign = sign?;
         if sign.is_some() && sign == self.sign {
             return Ok(None);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::db::known::Catalogue;
-use crate::db::{self, Conn, groups, instances, known, tasks};
+use crate::db::{self, Conn, groups, instances, known, task_steps, tasks};
 use crate::domain::datastore::{DatastoreVersion, EngineKind};
 use crate::domain::estimate::{self, Load, Pace};
 use crate::domain::group::Group;
@@ -72,7 +72,7 @@ impl Upgrades {
         let catalogue = known::now(conn)?;
         let mut paces = HashMap::new();
         for task in tasks.iter().filter(|task| is_under_way(task)) {
-            let (bytes, marks) = tasks::marks(conn, task.id)?;
+            let (bytes, marks) = task_steps::marks(conn, task.id)?;
             if let Some((version, _)) = ends(task, &catalogue) {
                 let load = Load { bytes, engine: version.engine };
                 let legs = estimate::legs(&task.plan);

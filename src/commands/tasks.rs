@@ -2,7 +2,9 @@
 //! leads one on that is stuck.
 
 use crate::commands::Error;
-use crate::db::{Conn, Db, endpoints, events, generations, groups, instances, switches, tasks, windows};
+use crate::db::{
+    Conn, Db, endpoints, events, generations, groups, instances, switches, task_steps, tasks, windows,
+};
 use crate::domain::caller::Caller;
 use crate::domain::ids::TaskId;
 use crate::domain::instance::{Fault, Instance, InstanceEvent};
@@ -216,7 +218,7 @@ pub async fn dossier(db: &Db, caller: &Caller, id: TaskId) -> Result<Dossier, Er
             servers.extend(generations::standing(conn, member)?);
         }
         Ok(Dossier {
-            steps: tasks::steps(conn, id)?,
+            steps: task_steps::of(conn, id)?,
             instance: instances::find(conn, subject)?,
             hold: endpoints::hold_of(conn, task.plan.address())?,
             relay: endpoints::relay(conn, id)?,

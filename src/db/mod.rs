@@ -33,6 +33,7 @@ pub mod simulations;
 mod statement;
 pub mod switches;
 pub mod task_numbers;
+pub mod task_steps;
 pub mod tasks;
 mod threads;
 pub mod windows;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::db::notices::Channel;
-use crate::db::{self, Conn, endpoints, generations, instances, tasks};
+use crate::db::{self, Conn, endpoints, generations, instances, task_steps, tasks};
 use crate::domain::ids::{GenerationId, InstanceId};
 use crate::domain::instance::{Fault, Instance, InstanceEvent, Running};
 use crate::domain::switch::Strategy;
@@ -173,7 +173,7 @@ impl StepContext {
             let db = db.clone();
             runtime.spawn(async move {
                 // Progress is for watching only: a lost line changes nothing.
-                if let Err(error) = db.read(move |conn| tasks::tell_step(conn, record, &line)).await {
+                if let Err(error) = db.read(move |conn| task_steps::tell(conn, record, &line)).await {
                     tracing::debug!(error = %chain(&error), "a step's progress was not recorded");
                 }
             });

@@ -11,7 +11,7 @@ use tracing::Instrument as _;
 
 use crate::db::notices::Channel;
 use crate::db::switches::{self, Became};
-use crate::db::{self, Conn, tasks};
+use crate::db::{self, Conn, task_steps, tasks};
 use crate::domain::ids::TaskId;
 use crate::domain::switch::Strategy;
 use crate::domain::task::{Phase, Progress, Step, Task, TaskEvent, TaskKind, TaskState};
@@ -191,7 +191,7 @@ async fn run_step(
             .db
             .transact(move |conn| {
                 tasks::guard_place(conn, &task, lease)?;
-                tasks::begin_step(conn, &task, phase, step)
+                task_steps::begin(conn, &task, phase, step)
             })
             .await?
     };
@@ -340,7 +340,7 @@ async fn record_step(
             } else {
                 (next, wait)
             };
-            if tasks::end_step(conn, record, word, detail.as_deref())? {
+            if task_steps::end(conn, record, word, detail.as_deref())? {
                 // What a step did is not made true once its task shall end: the way back looks at what is there.
                 if let Some(done) = done.as_ref().filter(|_| !cancelled) {
                     step::commit(conn, &mut task, phase, step, done)?;
@@ -361,7 +361,7 @@ type Decision = (TaskEvent, Duration, &'static str, Option<String>, Task, Option
 /// For how long the step has been tried; nothing, where nobody can be asked: then it is tried again.
 async fn tried_for(works: &Works, task: &Task, step: Step, attempt: i32) -> Duration {
     let id = task.id;
-    works.db.read(move |conn| tasks::tried_for(conn, id, step, attempt)).await.unwrap_or_default()
+    works.db.read(move |conn| task_steps::tried_for(conn, id, step, attempt)).await.unwrap_or_default()
 }
 
 /// Who acts next after a step that did not do what it is for, and has been `tried` for so long.

@@ -1,0 +1,234 @@
+use super::*;
+
+fn every_progress() -> Vec<(TaskKind, Progress)> {
+    let mut all = Vec::new();
+    for kind in TaskKind::ALL {
+        all.push((kind, Progress::Deferred));
+        all.push((kind, Progress::Scheduled));
+        for phase in Phase::ALL {
+            all.extend(kind.steps(phase).iter().map(|step| (kind, Progress::At(phase, *step))));
+        }
+        all.push((kind, Progress::Verifying));
+        all.push((kind, Progress::NeedsOperator));
+        all.extend(TaskState::ALL.into_iter().filter(|s| s.is_final()).map(|s| (kind, Progress::Ended(s))));
+    }
+    all
+}
+
+#[test]
+fn a_line_of_steps_ends_as_its_phase_says() {
+    for (kind, phase, end) in [
+        (TaskKind::Create, Phase::Forward, TaskState::Succeeded),
+        (TaskKind::Create, Phase::Undo, TaskState::RolledBack),
+        (TaskKind::Delete, Phase::Forward, TaskState::Succeeded),
+        (TaskKind::Upgrade, Phase::Forward, TaskState::Verifying),
+        (TaskKind::Upgrade, Phase::Detach, TaskState::Succeeded),
+        (TaskKind::Upgrade, Phase::Abandon, TaskState::Cancelled),
+        (TaskKind::Upgrade, Phase::Undo, TaskState::RolledBack),
+        (TaskKind::UpgradeAuto, Phase::Undo, TaskState::RolledBack),
+        (TaskKind::UpgradeAuto, Phase::Abandon, TaskState::Cancelled),
+        (TaskKind::UpgradeInPlace, Phase::Finish, TaskState::Succeeded),
+        (TaskKind::UpgradeInPlace, Phase::Undo, TaskState::RolledBack),
+        (TaskKind::UpgradeTwin, Phase::Finish, TaskState::Succeeded),
+        (TaskKind::UpgradeTwin, Phase::Abandon, TaskState::Cancelled),
+        (TaskKind::CreateGroup, Phase::Forward, TaskState::Succeeded),
+        (TaskKind::CreateGroup, Phase::Undo, TaskState::RolledBack),
+        (TaskKind::DeleteGroup, Phase::Forward, TaskState::Succeeded),
+        (TaskKind::UpgradeRolling, Phase::Finish, TaskState::Succeeded),
+        (TaskKind::UpgradeRolling, Phase::Undo, TaskState::RolledBack),
+        (TaskKind::UpgradeRolling, Phase::Abandon, TaskState::Cancelled),
+        (TaskKind::SwitchBack, Phase::Finish, TaskState::Succeeded),
+        (TaskKind::SwitchBack, Phase::Undo, TaskState::Succeeded),
+        (TaskKind::Failover, Phase::Finish, TaskState::Succeeded),
+        (TaskKind::Failover, Phase::Undo, TaskState::RolledBack),
+        (TaskKind::Failover, Phase::Abandon, TaskState::Cancelled),
+    ] {
+        let steps = kind.steps(phase);
+        let mut at = Progress::At(phase, steps[0]);
+        for step in steps {
+            assert_eq!(at, Progress::At(phase, *step));
+            at = at.after(kind, TaskEvent::StepDone).unwrap();
+        }
+        assert_eq!(at.state(), end, "{kind:?} {phase:?}");
+    }
+}
+
+#[test]
+fn a_failure_is_undone_before_the_one_way_point_and_kept_after_it() {
+    for (kind, progress) in every_progress() {
+        let Progress::At(phase, _) = progress else { continue };
+        let next = progress.after(kind, TaskEvent::StepFailed).unwrap();
+        match (kind, phase) {
+            (kind, Phase::Forward) if !matches!(kind, TaskKind::Delete | TaskKind::DeleteGroup) => {
+                assert!(matches!(next, Progress::At(Phase::Undo, _)), "{kind:?} {progress:?}");
+            }
+            _ => assert_eq!(next, Progress::NeedsOperator, "{kind:?} {progress:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_has_ended_takes_no_event() {
+    let events = [
+        TaskEvent::Begun,
+        TaskEvent::StepDone,
+        TaskEvent::StepRetried,
+        TaskEvent::Redo(Step::Place),
+        TaskEvent::StepFailed,
+        TaskEvent::DetachAccepted,
+        TaskEvent::AbandonAccepted,
+    ];
+    for (kind, progress) in every_progress() {
+        for event in events {
+            let next = progress.after(kind, event);
+            match progress {
+                Progress::Ended(_) | Progress::NeedsOperator => assert!(next.is_err()),
+                Progress::Verifying => assert_eq!(
+                    next.is_ok(),
+                    kind == TaskKind::Upgrade
+                        && matches!(event, TaskEvent::DetachAccepted | TaskEvent::AbandonAccepted)
+                ),
+                // It has claimed nothing, so that nothing is to be undone.
+                Progress::Deferred => assert!(next.is_err(), "{event:?}"),
+                Progress::Scheduled => assert_eq!(
+                    next.is_ok(),
+                    event == TaskEvent::Begun || event == TaskEvent::AbandonAccepted && kind.can_cancel()
+                ),
+                Progress::At(phase, _) => {
+                    assert!(event != TaskEvent::DetachAccepted || next.is_err());
+                    assert!(event != TaskEvent::AbandonAccepted || next.is_ok() == phase.can_cancel(kind));
+                }
+            }
+        }
+    }
+}
+
+/// Only what has not begun can be moved, started and withdrawn, and begins like any other then.
+#[test]
+fn what_is_deferred_begins_or_ends_without_a_step() {
+    for (kind, progress) in every_progress() {
+        for (event, next) in [
+            (TaskEvent::Postponed, kind.can_wait().then_some(Progress::Deferred)),
+            (TaskEvent::Started, kind.can_wait().then_some(Progress::Scheduled)),
+            (TaskEvent::Lapsed, Some(Progress::Ended(TaskState::RolledBack))),
+            (TaskEvent::Withdrawn, Some(Progress::Ended(TaskState::Cancelled))),
+        ] {
+            let next = next.filter(|_| progress == Progress::Deferred);
+            assert_eq!(progress.after(kind, event).ok(), next, "{kind:?} {progress:?} {event:?}");
+        }
+    }
+}
+
+/// The one-way point of an upgrade of the same instance is the record of the switch, and nothing else.
+#[test]
+fn the_switch_is_the_one_way_point() {
+    for kind in [TaskKind::UpgradeInPlace, TaskKind::UpgradeTwin] {
+        let examined = Progress::At(Phase::Forward, Step::Examine);
+        let mut at = examined.after(TaskKind::UpgradeAuto, TaskEvent::StrategyFixed(kind)).unwrap();
+        assert_eq!(at, Progress::At(Phase::Forward, kind.steps(Phase::Forward)[0]));
+        while at != Progress::At(Phase::Finish, Step::Admit) {
+            assert!(matches!(
+                at.after(kind, TaskEvent::StepFailed),
+                Ok(Progress::At(Phase::Undo, Step::Reinstate))
+            ));
+            assert!(matches!(
+                at.after(kind, TaskEvent::AbandonAccepted),
+                Ok(Progress::At(Phase::Abandon, Step::Reinstate))
+            ));
+            let last = at;
+            at = at.after(kind, TaskEvent::StepDone).unwrap();
+            assert_eq!(
+                last == Progress::At(Phase::Forward, Step::Switch),
+                at == Progress::At(Phase::Finish, Step::Admit)
+            );
+        }
+        assert_eq!(at.after(kind, TaskEvent::StepFailed), Ok(Progress::NeedsOperator));
+        assert!(at.after(kind, TaskEvent::AbandonAccepted).is_err());
+        for (is_last, step) in [(false, Step::Admit), (false, Step::Reopen), (true, Step::Retire)] {
+            let next = Progress::At(Phase::Finish, step).after(kind, TaskEvent::NextHop);
+            assert_eq!(next.ok(), is_last.then_some(examined), "{step:?}");
+        }
+        assert!(Progress::At(Phase::Forward, Step::Switch).after(kind, TaskEvent::NextHop).is_err());
+        for other in [TaskKind::Upgrade, TaskKind::Create, TaskKind::Delete, TaskKind::UpgradeAuto] {
+            assert!(examined.after(TaskKind::UpgradeAuto, TaskEvent::StrategyFixed(other)).is_err());
+        }
+        assert!(examined.after(TaskKind::Upgrade, TaskEvent::StrategyFixed(kind)).is_err());
+    }
+}
+
+/// The members of a group change roles at the record of a switch; the last leg of an upgrade cannot undo that.
+#[test]
+fn a_change_of_roles_is_the_one_way_point_of_a_group() {
+    for kind in [TaskKind::UpgradeRolling, TaskKind::Failover, TaskKind::SwitchBack] {
+        for step in kind.steps(Phase::Forward) {
+            let at = Progress::At(Phase::Forward, *step);
+            let undone = at.after(kind, TaskEvent::StepFailed);
+            assert_eq!(undone, Ok(Progress::At(Phase::Undo, Step::Reinstate)), "{kind:?} {step:?}");
+            assert_eq!(at.after(kind, TaskEvent::AbandonAccepted).is_ok(), kind != TaskKind::SwitchBack);
+            let next = at.after(kind, TaskEvent::StepDone).unwrap();
+            assert_eq!(*step == Step::Switch, next == Progress::At(Phase::Finish, Step::Admit));
+        }
+        let rejoined = Progress::At(Phase::Finish, Step::Rejoin);
+        assert_eq!(rejoined.after(kind, TaskEvent::StepFailed), Ok(Progress::NeedsOperator));
+        let back = Progress::At(Phase::Forward, Step::Quiet);
+        let next = rejoined.after(kind, TaskEvent::NextHop).ok();
+        assert_eq!(next, (kind == TaskKind::UpgradeRolling).then_some(back), "{kind:?}");
+    }
+}
+
+#[test]
+fn tenants_wait_from_the_hold_to_the_reopening() {
+    let held = |kind: TaskKind, phase: Phase| -> Vec<Step> {
+        kind.steps(phase).iter().copied().filter(|step| kind.holds(phase, *step)).collect()
+    };
+    let (in_place, twin) = (TaskKind::UpgradeInPlace, TaskKind::UpgradeTwin);
+    assert_eq!(
+        held(in_place, Phase::Forward),
+        [Step::Hold, Step::Fence, Step::Stop, Step::Transform, Step::Start, Step::Convert, Step::Switch]
+    );
+    assert_eq!(held(twin, Phase::Forward), [Step::Hold, Step::Fence, Step::Drain, Step::Cut, Step::Switch]);
+    for kind in [in_place, twin] {
+        assert_eq!(held(kind, Phase::Finish), [Step::Admit, Step::Reopen]);
+        assert_eq!(held(kind, Phase::Undo), [Step::Reinstate, Step::Reopen]);
+    }
+    for kind in [TaskKind::UpgradeRolling, TaskKind::SwitchBack, TaskKind::Failover] {
+        let waits = [Step::Hold, Step::Fence, Step::Drain, Step::Cut, Step::Switch];
+        assert_eq!(held(kind, Phase::Forward), waits);
+        assert_eq!(held(kind, Phase::Finish), [Step::Admit, Step::Reopen]);
+        assert_eq!(held(kind, Phase::Undo), [Step::Reinstate, Step::Reopen]);
+    }
+    for phase in Phase::ALL {
+        assert!(held(TaskKind::Upgrade, phase).is_empty(), "a replica's source is never held");
+    }
+}
+
+#[test]
+fn only_a_step_that_was_passed_can_be_done_again() {
+    let at = Progress::At(Phase::Forward, Step::Seed);
+    assert_eq!(
+        at.after(TaskKind::Upgrade, TaskEvent::Redo(Step::Place)),
+        Ok(Progress::At(Phase::Forward, Step::Place))
+    );
+    assert!(at.after(TaskKind::Upgrade, TaskEvent::Redo(Step::Verify)).is_err());
+    assert!(
+        Progress::At(Phase::Detach, Step::Cut)
+            .after(TaskKind::Upgrade, TaskEvent::Redo(Step::Drain))
+            .is_err()
+    );
+}
+
+#[test]
+fn every_word_reads_back() {
+    for it in Step::ALL {
+        assert_eq!(it.as_str().parse(), Ok(it));
+    }
+    for it in TaskState::ALL {
+        assert_eq!(it.as_str().parse(), Ok(it));
+    }
+    for it in TaskKind::ALL {
+        assert_eq!(it.as_str().parse(), Ok(it));
+    }
+    for it in Phase::ALL {
+        assert_eq!(it.as_str().parse(), Ok(it));
+    }
+}
