@@ -77,8 +77,11 @@ pub fn is_of_groups(path: &str) -> bool {
     ROUTES.iter().any(|route| route.path == path)
 }
 
+/// A check of an action's value.
+type Check = fn(&Field<'_>) -> Result<(), Refusal>;
+
 /// The actions of the contract that come later, and the check of each one's value.
-const LATER: [(&str, fn(&Field<'_>) -> Result<(), Refusal>); 7] = [
+const LATER: [(&str, Check); 7] = [
     ("add_replica", |field| field.object().map(drop)),
     ("remove_replica", |field| field.uuid().map(drop)),
     ("resize_volumes", |field| field.required("size")?.size().map(drop)),

@@ -4,21 +4,19 @@
 //! All cells run on simulated servers; a seeded sample of them runs on real engines (`COFFER_TEST_SEED` repeats one);
 //! `make torture` runs all of them there.
 
+mod pairs;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use coffer::cli::demo::client::Client;
 use coffer::domain::switch::Strategy;
 use coffer::domain::task::{Phase, Step, TaskKind};
-use coffer::domain::timing::Timing;
 
-use crate::harness::pair::{Asking, Pair};
 use crate::harness::roles::{Role, Roles};
 use crate::harness::store::Side;
-use crate::harness::world::{
-    SimulatedWriter, World, ask_for_upgrade, ask_to_switch, kill_generation, kill_server, versions,
-};
-use crate::harness::{ask_for_detach, healthy, pair, processes, status, store, wait_for};
+use crate::harness::world::{World, ask_for_upgrade, ask_to_switch, kill_generation, kill_server, versions};
+use crate::harness::{ask_for_detach, healthy, processes, status, store, wait_for};
 use crate::switch;
 
 /// Who is killed.
@@ -89,24 +87,6 @@ const BACK: [(Line, Strategy, Step, bool); 6] = [
     ((TaskKind::UpgradeTwin, Phase::Abandon), Strategy::Twin, Step::Drain, true),
 ];
 
-/// The lines of a group, in the order in which its life walks them.
-const PAIRED: [(Line, bool); 14] = [
-    ((TaskKind::CreateGroup, Phase::Forward), true),
-    ((TaskKind::Failover, Phase::Forward), true),
-    ((TaskKind::Failover, Phase::Finish), true),
-    ((TaskKind::Failover, Phase::Undo), true),
-    ((TaskKind::Failover, Phase::Abandon), true),
-    ((TaskKind::UpgradeRolling, Phase::Undo), true),
-    ((TaskKind::UpgradeRolling, Phase::Abandon), true),
-    ((TaskKind::UpgradeRolling, Phase::Forward), true),
-    ((TaskKind::UpgradeRolling, Phase::Finish), true),
-    ((TaskKind::SwitchBack, Phase::Forward), true),
-    ((TaskKind::SwitchBack, Phase::Finish), true),
-    ((TaskKind::SwitchBack, Phase::Undo), true),
-    ((TaskKind::DeleteGroup, Phase::Forward), true),
-    ((TaskKind::CreateGroup, Phase::Undo), true),
-];
-
 const LIVES: [Life; 13] = [
     Life { name: "kept", walks: &[(CREATED, true), (UPGRADED, true), (DETACHED, true), (DELETED, true)] },
     Life { name: "abandoned", walks: &[(CREATED, false), (UPGRADED, false), (ABANDONED, true)] },
@@ -123,7 +103,7 @@ const LIVES: [Life; 13] = [
     Life { name: "back", walks: &[(CREATED, false), (BACK[3].0, true)] },
     Life { name: "back", walks: &[(CREATED, false), (BACK[4].0, true)] },
     Life { name: "back", walks: &[(CREATED, false), (BACK[5].0, true)] },
-    Life { name: "paired", walks: &PAIRED },
+    Life { name: "paired", walks: &pairs::LINES },
 ];
 
 #[test]
@@ -398,187 +378,6 @@ impl Lived<'_> {
         self.assert_nothing_is_left().await;
     }
 
-    /// A group, in one life: it fails over, and back again from a failover and an upgrade that fail or are cancelled; it is
-    /// upgraded with both changes of roles, and once more with a second one that fails; and it is deleted.
-    async fn paired(&mut self) {
-        let line = |kind: TaskKind, phase: Phase| (kind, phase);
-        let (forward, finish) = (Phase::Forward, Phase::Finish);
-        let (failover, rolling, back) = (TaskKind::Failover, TaskKind::UpgradeRolling, TaskKind::SwitchBack);
-        let created = line(TaskKind::CreateGroup, forward);
-        self.prepare(created);
-        let id = pair::ask(&self.api, "mariadb", "10.1").await;
-        let db = self.roles.db().await;
-        let (primary, standby) = store::members(&db, &id).await;
-        self.walk(created, &primary, &standby).await;
-        let pair = Pair::made(&self.api, &id).await;
-        let writing = SimulatedWriter::at_address(self.roles.url(), &id);
-        let [a, b] = [pair.primary.clone(), pair.standby.clone()];
-
-        for walked in [line(failover, forward), line(failover, finish)] {
-            self.prepare(walked);
-        }
-        self.fail_over(&pair).await;
-        for walked in [line(failover, forward), line(failover, finish)] {
-            self.walk(walked, &a, &b).await;
-        }
-        self.pair_is(&pair, "succeeded", "10.1", ["az2", "az1"]).await;
-
-        for (kind, phase, step, version) in [
-            (failover, Phase::Undo, Step::Switch, "10.1"),
-            (failover, Phase::Abandon, Step::Drain, "10.1"),
-            (rolling, Phase::Undo, Step::Switch, "10.1"),
-            (rolling, Phase::Abandon, Step::Cut, "10.1"),
-        ] {
-            let cancelled = phase == Phase::Abandon;
-            self.let_be(&b, step, if cancelled { "hang" } else { "fail" }).await;
-            self.prepare(line(kind, phase));
-            match kind {
-                TaskKind::Failover => self.fail_over(&pair).await,
-                _rolling => self.upgrade_pair(&pair, "10.4").await,
-            }
-            if cancelled {
-                let task = wait_for("it hangs", Duration::from_secs(120), async || {
-                    let task = pair.task(&self.api).await;
-                    (task["step"] == step.as_str()).then(|| task["id"].as_str().unwrap().to_owned())
-                })
-                .await;
-                self.cancel(&task).await;
-            }
-            self.walk(line(kind, phase), &b, &a).await;
-            let ends = if cancelled { "cancelled" } else { "rolled_back" };
-            self.pair_is(&pair, ends, version, ["az2", "az1"]).await;
-            self.let_all_be().await;
-        }
-
-        let all = [line(rolling, forward), line(rolling, finish), line(back, forward), line(back, finish)];
-        for walked in all {
-            self.prepare(walked);
-        }
-        self.upgrade_pair(&pair, "10.4").await;
-        for walked in all {
-            self.walk(walked, &b, &a).await;
-        }
-        self.pair_is(&pair, "succeeded", "10.4", ["az2", "az1"]).await;
-
-        let db = self.roles.db().await;
-        let expire = "update generations set keep_until = now() where role = 'retired'";
-        db.execute(expire, &[]).await.unwrap();
-        let hold = point(line(rolling, finish), Step::Rejoin, "before");
-        self.roles.arm(&hold);
-        self.prepare(line(back, Phase::Undo));
-        self.upgrade_pair(&pair, "10.4enc").await;
-        self.roles.reached(&hold).await;
-        self.let_be(&a, Step::Switch, "fail").await;
-        self.roles.disarm(&hold);
-        self.walk(line(back, Phase::Undo), &a, &b).await;
-        self.pair_is(&pair, "succeeded", "10.4enc", ["az1", "az2"]).await;
-        let task = pair.ended(&self.api).await;
-        assert!(task["reason"].as_str().unwrap().contains("10.4enc"), "{task}");
-
-        let written = writing.stop().await;
-        self.holds_at(&pair, &written).await;
-        let deleted = line(TaskKind::DeleteGroup, forward);
-        self.prepare(deleted);
-        pair.ask_to_delete(&self.api).await;
-        self.walk(deleted, &a, &b).await;
-        pair.gone(&self.api).await;
-        self.unpaired().await;
-        self.assert_nothing_is_left().await;
-    }
-
-    /// A group whose making fails: it is in ERROR, and holds nothing.
-    async fn unpaired(&mut self) {
-        let unmade = (TaskKind::CreateGroup, Phase::Undo);
-        let hold = point((TaskKind::CreateGroup, Phase::Forward), Step::Place, "before");
-        self.roles.arm(&hold);
-        let id = pair::ask(&self.api, "mariadb", "10.1").await;
-        self.roles.reached(&hold).await;
-        let db = self.roles.db().await;
-        let (primary, standby) = store::members(&db, &id).await;
-        self.let_fail(&primary, Step::Publish).await;
-        self.prepare(unmade);
-        self.roles.disarm(&hold);
-        self.walk(unmade, &primary, &standby).await;
-        let seen = pair::until(&self.api, &id, "ERROR").await;
-        assert!(seen["fault"]["message"].as_str().unwrap().contains("publish"), "{seen}");
-        let pair = Pair { id, primary, standby };
-        pair.delete(&self.api).await;
-    }
-
-    /// Asks for a change of roles; who does not hear of the acceptance finds that the group is busy.
-    async fn fail_over(&self, pair: &Pair) {
-        let asking = Asking::of(self.roles, &self.api);
-        wait_for("the change of roles is accepted", Duration::from_secs(60), async || {
-            asking.fail_over(pair).await.ok()
-        })
-        .await;
-    }
-
-    /// Asks for an upgrade with both changes of roles.
-    async fn upgrade_pair(&self, pair: &Pair, version: &str) {
-        let asking = Asking::of(self.roles, &self.api);
-        wait_for("the upgrade is accepted", Duration::from_secs(60), async || {
-            asking.upgrade(pair, pair::named("mariadb", version), true, Timing::Now).await.ok()
-        })
-        .await;
-    }
-
-    async fn cancel(&self, task: &str) {
-        wait_for("the end is accepted", Duration::from_secs(30), async || {
-            let asked = self.api.post(&format!("/tasks/{task}/cancel"), &serde_json::json!({})).await;
-            asked.is_ok_and(|(status, _)| status == 202).then_some(())
-        })
-        .await;
-    }
-
-    async fn let_all_be(&self) {
-        self.roles.db().await.execute("delete from simulations", &[]).await.unwrap();
-    }
-
-    /// The group's task ended so, both members have that version and are in these zones, and one server takes writes.
-    async fn pair_is(&self, pair: &Pair, ended: &str, version: &str, zones: [&str; 2]) {
-        let task = pair.ended(&self.api).await;
-        assert_eq!(task["state"], ended, "{task}");
-        pair::until(&self.api, &pair.id, "ACTIVE").await;
-        assert_eq!(pair.zones(&self.api).await, zones);
-        let db = self.roles.db().await;
-        let id: uuid::Uuid = pair.id.parse().unwrap();
-        let sql = "select count(*) from instances i join generations g on g.id = i.serving_generation_id \
-                   and g.role = 'serving' and g.version_id = i.running_version_id and g.wanted = 'running' \
-                   and g.read_only = (i.replica_of is not null) \
-                   join datastore_versions v on v.id = g.version_id and v.name = $2 where i.group_id = $1";
-        let serving: i64 = db.query_one(sql, &[&id, &version]).await.unwrap().get(0);
-        assert_eq!(serving, 2, "both members serve {version}");
-        for none in ["holds", "relays", "generations where role = 'candidate'", "task_instances where live"] {
-            assert_eq!(store::count(&db, none).await, 0, "left over: {none}");
-        }
-        wait_for("one server takes writes, and the other one follows it", Duration::from_secs(60), async || {
-            let takes =
-                store::count(&db, "simulated_servers where state = 'running' and not read_only").await;
-            assert!(takes <= 1, "{takes} servers take writes");
-            let follow = "simulated_servers f join simulated_servers s on s.generation_id = f.follows \
-                          where f.state = 'running' and f.read_only and s.state = 'running' and not s.read_only";
-            (takes == 1 && store::count(&db, follow).await == 1).then_some(())
-        })
-        .await;
-    }
-
-    /// What was acknowledged is at the group's primary, once.
-    async fn holds_at(&self, pair: &Pair, written: &[String]) {
-        let db = self.roles.db().await;
-        let id: uuid::Uuid = pair.id.parse().unwrap();
-        let sql = "select w.payload from simulated_writes w join endpoints e \
-                   on e.generation_id = w.generation_id where e.instance_id = $1";
-        let mut found: Vec<String> =
-            db.query(sql, &[&id]).await.unwrap().iter().map(|row| row.get(0)).collect();
-        let all = found.len();
-        found.sort();
-        found.dedup();
-        assert_eq!(found.len(), all, "nothing is there twice");
-        let missing: Vec<_> = written.iter().filter(|it| found.binary_search(it).is_err()).collect();
-        assert!(missing.is_empty(), "acknowledged and not there: {missing:?} of {}", written.len());
-    }
-
     async fn back_to_one(&mut self, mut world: World, writing: crate::harness::world::Writing) {
         healthy(&self.api, &world.id).await;
         let written = writing.stop().await;
@@ -732,35 +531,13 @@ async fn all_cells(runtime: &'static str, victim: Victim) {
     eprintln!("{victim:?} on {runtime}: {} cells, killed {killed} times", cells.len());
 }
 
-/// The cells of a group's tasks. After a step's record and before the next one's is nearly the same for everybody but the
-/// worker, which is killed at both; where the other one is the last of its line it is a cell, too.
-async fn cells_of_groups(victim: Victim) {
-    let of_group = lines().into_iter().filter(|(kind, _)| kind.of_group());
-    let mut cells: BTreeSet<String> = BTreeSet::new();
-    for line in of_group {
-        let all = points(line);
-        let last = all.len() - 1;
-        let counts = |at: usize| victim == Victim::Worker || at.is_multiple_of(2) || at == last;
-        cells.extend(all.into_iter().enumerate().filter(|(at, _)| counts(*at)).map(|(_, point)| point));
-    }
-    let mut roles = Roles::start("simulated").await;
-    let killed = live(&mut roles, false, victim, &cells).await;
-    let expected = match victim {
-        Victim::Worker | Victim::Api | Victim::Endpoint | Victim::Postgres => cells.len(),
-        // Wherever there is such a server that shall run.
-        Victim::Old | Victim::New => 40,
-    };
-    assert!(killed >= expected, "{victim:?} was killed {killed} times, at {expected} cells at least");
-    eprintln!("{victim:?} of groups: {} cells, killed {killed} times", cells.len());
-}
-
 macro_rules! cells {
     ($($name:ident: $victim:ident),* $(,)?) => {
         mod groups {
             use super::*;
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                cells_of_groups(Victim::$victim).await;
+                pairs::cells(Victim::$victim).await;
             })*
         }
         mod simulated {
