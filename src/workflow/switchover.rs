@@ -129,7 +129,10 @@ pub(super) async fn drain(ctx: &StepContext, over: Over) -> Result<Done, StepErr
             }
         }
     };
-    let (reached, last, (theirs, ours)) = tokio::try_join!(waiting, engine.position(&source), described)?;
+    // What does not follow is carried meanwhile: it stands still like the rest.
+    let carried = engine.carry_the_rest(&source, &candidate);
+    let (reached, last, (theirs, ours), ()) =
+        tokio::try_join!(waiting, engine.position(&source), described, carried)?;
     if last != position && !planted(Defect::FenceSkipped) {
         return Err(StepError::Retry(format!(
             "the fenced server went on from {:?} to {:?}",
@@ -143,7 +146,6 @@ pub(super) async fn drain(ctx: &StepContext, over: Over) -> Result<Done, StepErr
             operator: format!("the candidate has not reached {:?} within {} s", position.0, DRAIN.as_secs()),
         });
     }
-    engine.carry_the_rest(&source, &candidate).await?;
     let ours = match ours {
         Some(ours) => ours,
         None => engine.inventory(&candidate).await?,

@@ -43,6 +43,8 @@ pub async fn settle(server: &Server, client: &Client, door: Door) -> Result<(), 
     let doing = "have the server read who may come in";
     client.run(doing, "SELECT pg_reload_conf()").await?;
     let deadline = Instant::now() + PATIENCE;
+    // It takes the server a few milliseconds, and tenants may be waiting.
+    let mut pause = Duration::from_millis(2);
     loop {
         let seen = seen(server).await?;
         if seen == door {
@@ -51,7 +53,8 @@ pub async fn settle(server: &Server, client: &Client, door: Door) -> Result<(), 
         if Instant::now() >= deadline {
             return Err(Error::Unexpected { doing, answer: format!("{seen:?}, not {door:?}") });
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LOOK_EVERY);
     }
 }
 
