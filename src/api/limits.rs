@@ -69,6 +69,7 @@ const TROVE: &[Rate] =
 const RACKSPACE: &[Rate] = &[
     rate("GET", "", 100),
     rate("POST", "/instances/{id}/action", 5),
+    rate("POST", "/ha/{id}/action", 5),
     rate("POST", "/instances", 20),
     rate("DELETE", "/instances/{id}", 20),
     rate("POST", "/instances/{id}/root", 20),
@@ -291,6 +292,7 @@ mod tests {
             (Profile::Trove, "DELETE", None, 200),
             (Profile::Rackspace, "GET", None, 100),
             (Profile::Rackspace, "POST", ACTION, 5),
+            (Profile::Rackspace, "POST", Some("/v1.0/{project}/ha/{id}/action"), 5),
             (Profile::Rackspace, "POST", Some("/v1.0/{project}/instances"), 20),
             (Profile::Rackspace, "DELETE", Some("/v1.0/{project}/instances/{id}"), 20),
             (Profile::Rackspace, "POST", Some("/v1.0/{project}/instances/{id}/users"), 50),

@@ -48,6 +48,9 @@ pub async fn cancel(db: &Db, caller: &Caller, id: TaskId) -> Result<Task, Error>
             }
             Progress::Ended(state) => return Err(too_late(&format!("it has {}", state.as_str())).into()),
             Progress::At(Phase::Undo, _) => return Err(too_late("it is being undone already").into()),
+            Progress::At(Phase::Finish, _) if kind == TaskKind::Failover => {
+                return Err(too_late("it is past its one-way point, and the roles have changed").into());
+            }
             Progress::At(Phase::Finish | Phase::Detach, _) => {
                 return Err(too_late("it is past its one-way point, and the new version serves").into());
             }
@@ -55,6 +58,7 @@ pub async fn cancel(db: &Db, caller: &Caller, id: TaskId) -> Result<Task, Error>
             Progress::At(_, _) | Progress::Scheduled | Progress::Verifying => {
                 let why = match kind {
                     TaskKind::Upgrade => "delete the new instance to abandon this upgrade",
+                    TaskKind::SwitchBack => "it is past its one-way point, and the new version serves",
                     _other => "only upgrades of the same instance can be",
                 };
                 return Err(too_late(why).into());
