@@ -180,12 +180,6 @@ pub trait Engine: Send + Sync {
     /// Stops the server cleanly and waits until its process is gone. Happy when none runs.
     async fn stop(&self, server: &Server) -> Result<(), Error>;
 
-    /// Has a server that follows another stop to follow until its next start, where its own stop would take long
-    /// without the source. Happy with one that follows none.
-    async fn rest(&self, _server: &Server) -> Result<(), Error> {
-        Ok(())
-    }
-
     /// Stops the server, cleanly or not, and deletes everything that the generation holds on its host.
     async fn drop_data(&self, server: &Server) -> Result<(), Error>;
 

@@ -203,30 +203,34 @@ async fn tidy(works: &Works, generation: &Generation) -> Result<bool, String> {
     Ok(true)
 }
 
-/// Stops every server of this host, cleanly where it lets itself be stopped; what shall run is started again by the next worker.
+/// How early a server is stopped: who follows comes before who may be followed. A MariaDB (11.8.9) that is asked to end
+/// while it connects to a source that is gone was seen to take from 15 s to over a minute.
+const fn rank(generation: &Generation) -> u8 {
+    match generation.role {
+        Role::Candidate => 0,
+        _ if generation.read_only => 1,
+        _ => 2,
+    }
+}
+
+/// Stops every server of this host, cleanly where it lets itself be stopped, followers before their sources; what shall
+/// run is started again by the next worker. One that was asked to end ends, whatever becomes of us.
 pub async fn stop_servers(works: &Arc<Works>) {
     let host = works.host.clone();
-    let found = match works.db.read(move |conn| generations::of_host(conn, &host)).await {
+    let mut found = match works.db.read(move |conn| generations::of_host(conn, &host)).await {
         Ok(found) => found,
         Err(error) => {
             tracing::error!(error = %chain(&error), "the host's servers could not be read, so none was stopped");
             return;
         }
     };
-    // While every source is there still.
-    let mut rests = JoinSet::new();
-    for generation in &found {
-        let (works, generation) = (Arc::clone(works), generation.clone());
-        rests.spawn(async move {
-            let _turn = works.turn(generation.id).await;
-            if let Ok((engine, server)) = works.server(&generation)
-                && let Err(error) = engine.rest(&server).await
-            {
-                tracing::debug!(generation.id = %generation.id, error = %chain(&error), "it goes on to follow");
-            }
-        });
+    found.sort_by_key(rank);
+    for wave in found.chunk_by(|a, b| rank(a) == rank(b)) {
+        stop_all(works, wave.to_vec()).await;
     }
-    while rests.join_next().await.is_some() {}
+}
+
+async fn stop_all(works: &Arc<Works>, found: Vec<Generation>) {
     let mut stops = JoinSet::new();
     for generation in found {
         let works = Arc::clone(works);

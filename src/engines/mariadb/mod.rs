@@ -267,21 +267,11 @@ impl Engine for MariaDb {
     }
 
     async fn stop(&self, server: &Server) -> Result<(), Error> {
-        // Whatever comes of it, the server is asked to end next.
-        if let Err(error) = self.rest(server).await {
-            tracing::debug!(generation.id = %server.generation, %error, "replication was not stopped first");
-        }
         server
             .runtime
             .stop_server(server.generation, STOP_PATIENCE, false)
             .await
             .map_err(runtime("stop the server"))
-    }
-
-    /// One that is asked to end while it connects to a source that is gone was seen to take from 15 s to over a minute
-    /// (11.8.9).
-    async fn rest(&self, server: &Server) -> Result<(), Error> {
-        replication::halt(server).await
     }
 
     async fn drop_data(&self, server: &Server) -> Result<(), Error> {

@@ -22,9 +22,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How long stopping replication may take: a big transaction is rolled back first.
 const STOP_PATIENCE: Duration = Duration::from_secs(120);
 
-/// How long it may take before a server is asked to end, which is done whatever comes of it.
-const HALT_PATIENCE: Duration = Duration::from_secs(15);
-
 /// Makes the replication account and has the candidate follow.
 pub async fn follow(source: &Server, candidate: &Server, relay: &RelayAddress) -> Result<(), Error> {
     let Some(tls) = &source.tls else {
@@ -64,14 +61,6 @@ pub async fn follow(source: &Server, candidate: &Server, relay: &RelayAddress) -
     routines::hide(&mut to).await?;
     to.run("start replication", "START SLAVE").await?;
     to.close().await;
-    Ok(())
-}
-
-/// Stops replication until the server's next start, before it is asked to end.
-pub async fn halt(server: &Server) -> Result<(), Error> {
-    let mut client = Client::connect(server).await?.patient(HALT_PATIENCE);
-    client.run("stop replication", "STOP SLAVE").await?;
-    client.close().await;
     Ok(())
 }
 
