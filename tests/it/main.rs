@@ -41,6 +41,7 @@ mod postgres_servers;
 mod postgresql;
 mod postgresql_feed;
 mod postgresql_kill;
+mod proof;
 mod roles;
 mod schemathesis;
 mod seed;

@@ -118,6 +118,13 @@ impl Client {
         self
     }
 
+    /// Has the server quote every name that it prints from now on, so that what it prints can be compared with another's:
+    /// which words are keywords differs from one version to the next. Not for what is carried: a setting that is made
+    /// with names in it is kept as it is printed.
+    pub async fn quote_names(&self) -> Result<(), Error> {
+        self.run("have names quoted", "SET quote_all_identifiers = on").await
+    }
+
     /// Runs statements whose answers do not matter; several are one transaction.
     pub async fn run(&self, doing: &'static str, sql: &str) -> Result<(), Error> {
         match tokio::time::timeout(self.patience, self.client.batch_execute(sql)).await {

@@ -229,6 +229,7 @@ fn shared() -> Vec<(&'static str, String)> {
 /// Reads the lines, sorted; with where each sequence stands, unless the server goes on serving.
 pub async fn read(server: &Server, serving: bool) -> Result<Vec<String>, Error> {
     let client = Client::connect(server).await?.patient(PATIENCE);
+    client.quote_names().await?;
     let mut lines = Vec::new();
     ask(&client, None, shared(), &mut lines).await?;
     let databases = open_databases(&client).await?;
@@ -241,13 +242,14 @@ pub async fn read(server: &Server, serving: bool) -> Result<Vec<String>, Error> 
 
 async fn inside(server: &Server, database: &str, serving: bool) -> Result<Vec<String>, Error> {
     let inside = Client::connect_to(server, database).await?.patient(PATIENCE);
+    inside.quote_names().await?;
     let mut lines = Vec::new();
     ask(&inside, Some(database), questions(), &mut lines).await?;
     let given = match rights::kept(&inside).await? {
         Some(kept) => kept,
         None => rights::read(&inside).await?,
     };
-    lines.extend(rights::lines(&given).into_iter().map(|line| format!("{database}: {line}")));
+    lines.extend(rights::lines(&given).into_iter().map(|line| told(format!("{database}: {line}"))));
     if !serving {
         sequences(&inside, database, &mut lines).await?;
     }
@@ -262,13 +264,20 @@ async fn ask(
 ) -> Result<(), Error> {
     for (kind, sql) in questions {
         for row in client.rows("describe the content", &sql).await? {
-            let values: Vec<String> = row.into_iter().map(Option::unwrap_or_default).collect();
+            let values: Vec<String> = row.into_iter().map(|value| told(value.unwrap_or_default())).collect();
             let place = database.map(|name| format!("{name}: ")).unwrap_or_default();
             lines.push(format!("{place}{kind} {}", values.join("|")));
         }
     }
     Ok(())
 }
+
+/// A value as every version tells it: to some the type `json` is a word of the language, which is not quoted.
+fn told(value: String) -> String {
+    if value.contains(JSON) { value.replace(JSON, "json") } else { value }
+}
+
+const JSON: &str = "\"json\"";
 
 /// Where each sequence stands.
 async fn sequences(inside: &Client, database: &str, lines: &mut Vec<String>) -> Result<(), Error> {

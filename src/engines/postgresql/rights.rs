@@ -164,6 +164,7 @@ fn questions() -> Vec<String> {
 /// Reads owners and rights in the database that the connection is to.
 pub async fn read(inside: &Client) -> Result<Vec<Right>, Error> {
     let doing = "read who may do what";
+    inside.quote_names().await?;
     let mut found = Vec::new();
     for sql in questions() {
         for row in inside.rows(doing, &sql).await? {
