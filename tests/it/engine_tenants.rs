@@ -160,8 +160,8 @@ async fn no_text_of_the_tenants_runs_as_ours() {
     assert!(ENGINE.reached(&candidate, &position, Duration::from_secs(10)).await.unwrap());
     let compared = ENGINE.compare_rows(&source, &candidate, quiet()).await.unwrap();
     assert!(compared.differing.is_empty() && compared.tables >= 4, "{compared:?}");
-    assert!(!accounts(&source).await.iter().any(|name| name == "coffer_look@localhost"));
-    assert!(!accounts(&candidate).await.iter().any(|name| name == "coffer_look@localhost"));
+    assert!(!accounts(&source).await.iter().any(|name| name.starts_with("coffer_look")));
+    assert!(!accounts(&candidate).await.iter().any(|name| name.starts_with("coffer_look")));
     // Nothing of all that has run the tenant's function.
     for server in [&source, &candidate] {
         assert_eq!(text(&mut own(server).await, "SELECT GROUP_CONCAT(who) FROM shop.ran").await, "");
@@ -457,7 +457,7 @@ async fn views_of_packages_and_too_many_definitions_are_refused_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn looks_at_the_same_server_wait_for_each_other() {
+async fn looks_at_the_same_server_leave_each_other_alone() {
     let house = House::new();
     let source = house.started("10.11.0", false).await;
     trapped(&source).await;

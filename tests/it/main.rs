@@ -35,6 +35,7 @@ mod huawei;
 mod kill;
 mod layout;
 mod listing;
+mod mariadb_cases;
 mod matrix;
 mod once;
 mod postgres_servers;

@@ -166,7 +166,7 @@ async fn tables_without_transactions_are_carried_while_they_are_written_to() {
     }
     // Nobody is left waiting, and nobody who may look.
     for server in [&source, &candidate] {
-        assert!(!accounts(server).await.contains(&"coffer_look@localhost".to_owned()));
+        assert!(!accounts(server).await.iter().any(|name| name.starts_with("coffer_look")));
     }
 
     stop.store(true, Ordering::Relaxed);
@@ -315,7 +315,7 @@ async fn a_copy_does_not_keep_writers_waiting_for_a_locked_table() {
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("keeps a table without transactions locked"), "{refused}");
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
-    assert!(!accounts(&source).await.contains(&"coffer_dump@localhost".to_owned()));
+    assert!(!accounts(&source).await.iter().any(|name| name.starts_with("coffer_dump")));
     app.query_drop("UNLOCK TABLES").await.unwrap();
     ENGINE.seed(&source, &candidate, quiet()).await.unwrap();
     assert_eq!(text(&mut own(&candidate).await, "SELECT COUNT(*) FROM shop.free").await, "200");

@@ -15,9 +15,9 @@ pub fn tenant_account(client: &Client) -> String {
         }
         None => String::new(),
     };
-    let helpers = helpers::ALL.map(quoted).join(", ");
+    let helpers = helpers::named("User");
     format!(
-        "NOT (BINARY Host = 'localhost' AND BINARY User IN ('mariadb.sys', '{ACCOUNT}', {helpers})){follower}"
+        "NOT (BINARY Host = 'localhost' AND (BINARY User IN ('mariadb.sys', '{ACCOUNT}') OR {helpers})){follower}"
     )
 }
 

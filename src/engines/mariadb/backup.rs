@@ -19,6 +19,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::domain::tenant::Verifier;
 use crate::engines::mariadb::connection::{Client, client_file_as, name, quoted, scrub};
+use crate::engines::mariadb::helpers::Helper;
 use crate::engines::mariadb::{
     ACCOUNT, DROP_PATIENCE, MariaDb, REPLICATION_ACCOUNT, blockers, content, failed, helpers, layout,
     replication, runtime,
@@ -48,10 +49,11 @@ pub async fn seed(source: &Server, candidate: &Server, size: u64, tell: &Tell) -
     let account = candidate.account.as_deref();
     place.ensure_volume(generation, account).await.map_err(runtime("make the candidate's folder"))?;
 
-    let password = helpers::backup(&mut from).await?;
-    let copied = copy(source, candidate, &password, size, tell).await;
+    let helper = helpers::backup(&mut from).await?;
+    let password = helper.password().clone();
+    let copied = copy(source, candidate, &helper, size, tell).await;
     // Also after an error; a source that died keeps it until the next try.
-    let gone = helpers::drop(&mut from, helpers::DUMP).await;
+    let gone = helper.drop(&mut from).await;
     let position = copied?;
     gone?;
     from.close().await;
@@ -94,7 +96,7 @@ fn with_programs_of(source: &Server, candidate: &Server) -> Result<Layout, Error
 async fn copy(
     source: &Server,
     candidate: &Server,
-    password: &SecretString,
+    helper: &Helper,
     size: u64,
     tell: &Tell,
 ) -> Result<Position, Error> {
@@ -110,7 +112,7 @@ async fn copy(
             format!("--target-dir={}", from.tmp.join("backup").display()),
             format!("--tmpdir={}", from.tmp.display()),
         ],
-        secret: Some(client_file_as(source, helpers::DUMP, password)?),
+        secret: Some(client_file_as(source, helper.user(), helper.password())?),
         ..Job::default()
     };
     let unpack = Job {
@@ -128,11 +130,11 @@ async fn copy(
     let (backed_up, unpacked) = tokio::select! {
         ended = passing => ended.map_err(runtime("copy the files"))?,
         // Dropped, both programs end, and with them their locks.
-        error = kept_waiting(source) => return Err(error),
+        error = kept_waiting(source, helper.user()) => return Err(error),
     };
     // The reader's message comes first: a backup that ends because nobody reads has nothing to say.
-    succeeded("mbstream", &unpacked, candidate, password)?;
-    succeeded("mariadb-backup", &backed_up, source, password)?;
+    succeeded("mbstream", &unpacked, candidate, helper.password())?;
+    succeeded("mariadb-backup", &backed_up, source, helper.password())?;
     let Some(place) = place_in(&backed_up.stderr) else {
         let answer = "the backup program told no position".to_owned();
         return Err(Error::Unexpected { doing: "read the copy's position", answer });
@@ -142,11 +144,11 @@ async fn copy(
 
 /// Resolves when the backup program waits too long for a lock: behind it wait all writers of tables without
 /// transactions, for as long as somebody keeps one locked, or writes to it in one statement.
-async fn kept_waiting(source: &Server) -> Error {
+async fn kept_waiting(source: &Server, user: &str) -> Error {
     let ask = format!(
         "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE BINARY USER={} AND TIME >= {} AND \
          UPPER(INFO) LIKE 'BACKUP %'",
-        quoted(helpers::DUMP),
+        quoted(user),
         LOCK_PATIENCE.as_secs()
     );
     loop {
@@ -278,9 +280,9 @@ async fn close_tables(candidate: &Server) -> Result<(), Error> {
         return Ok(());
     }
     let databases = content::databases(&mut client).await?;
-    let password = helpers::loader(&mut client, &databases).await?;
+    let helper = helpers::loader(&mut client, &databases).await?;
     let checked = async {
-        let mut checking = Client::connect_as(candidate, helpers::LOAD, password).await?.patient(PATIENCE);
+        let mut checking = helper.connect(candidate).await?.patient(PATIENCE);
         checking.without_binlog().await?;
         for table in &plain {
             let table = format!("{}.{}", name(&table.schema), name(&table.name));
@@ -295,7 +297,7 @@ async fn close_tables(candidate: &Server) -> Result<(), Error> {
         Ok(())
     }
     .await;
-    let gone = helpers::drop(&mut client, helpers::LOAD).await;
+    let gone = helper.drop(&mut client).await;
     client.close().await;
     checked.and(gone)
 }

@@ -169,7 +169,7 @@ async fn views(client: &mut Client) -> Result<Vec<Blocker>, Error> {
         .into_iter()
         .map(|row| row.into_iter().flatten().collect::<Vec<_>>().join("."))
         .collect();
-    let denied = format!("'{}'@'localhost' for routine '", helpers::SHOW);
+    let denied = format!("'{}'@'localhost' for routine '", client.user());
     let mut found = Vec::new();
     for row in client.rows("look at the views", &sql).await? {
         let [Some(schema), Some(view)] = row.as_slice() else { continue };

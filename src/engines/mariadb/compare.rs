@@ -44,7 +44,7 @@ pub async fn rows(source: &Server, candidate: &Server, tell: &Tell) -> Result<Co
     let mut to = Client::connect(candidate).await?.patient(PATIENCE);
     let compared = looked_at(source, candidate, &mut from, &mut to, tell).await;
     // Whatever came of it, the candidate follows again, and nobody is left who may look.
-    let gone = (helpers::drop(&mut from, helpers::LOOK).await, helpers::drop(&mut to, helpers::LOOK).await);
+    let gone = (helpers::sweep(&mut from).await, helpers::sweep(&mut to).await);
     to.run("let the candidate follow again", "START SLAVE").await?;
     let compared = compared?;
     gone.0?;
@@ -63,10 +63,10 @@ async fn looked_at(
     tell: &Tell,
 ) -> Result<Comparison, Error> {
     let databases = content::databases(from).await?;
-    let password = helpers::looker(from, &databases).await?;
-    let mut there = Client::connect_as(source, helpers::LOOK, password).await?.patient(PATIENCE);
-    let password = helpers::looker(to, &databases).await?;
-    let mut here = Client::connect_as(candidate, helpers::LOOK, password).await?.patient(PATIENCE);
+    let looker = helpers::looker(from, &databases).await?;
+    let mut there = looker.connect(source).await?.patient(PATIENCE);
+    let looker_here = helpers::looker(to, &databases).await?;
+    let mut here = looker_here.connect(candidate).await?.patient(PATIENCE);
     let compared = async {
         let mut compared = standing_still(&mut there, &mut here, to, tell).await?;
         under_locks(candidate, &mut there, &mut here, to, tell, &mut compared).await?;
@@ -75,7 +75,11 @@ async fn looked_at(
     .await;
     there.close().await;
     here.close().await;
-    compared
+    let gone = (looker.drop(from).await, looker_here.drop(to).await);
+    let compared = compared?;
+    gone.0?;
+    gone.1?;
+    Ok(compared)
 }
 
 /// `from` and `here` look; `to` is our own account on the candidate.

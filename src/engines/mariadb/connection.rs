@@ -32,6 +32,7 @@ pub type BytesRow = Vec<Option<Vec<u8>>>;
 /// A connection of one of our accounts.
 pub struct Client {
     conn: Conn,
+    user: String,
     address: Option<String>,
     password: SecretString,
     patience: Duration,
@@ -66,7 +67,7 @@ impl Client {
             Err(_) => return Err(Error::NoAnswer("connect: timed out".to_owned())),
         };
         let address = server.tls.as_ref().map(|tls| tls.address.clone());
-        let mut client = Self { conn, address, password, patience: PATIENCE };
+        let mut client = Self { conn, user: user.to_owned(), address, password, patience: PATIENCE };
         // The tenant's global settings must not change what our own statements mean.
         client
             .run(
@@ -76,6 +77,11 @@ impl Client {
             )
             .await?;
         Ok(client)
+    }
+
+    /// The account that it is of.
+    pub fn user(&self) -> &str {
+        &self.user
     }
 
     /// The address by which the server is reached from outside, if it has one.

@@ -331,10 +331,10 @@ pub async fn make(candidate: &Server, client: &mut Client, definitions: &[Defini
             Err(error) => return Err(error),
         }
     }
-    let mut maker = helpers::maker(candidate, client).await?;
+    let (helper, mut maker) = helpers::maker(candidate, client).await?;
     let made = make_views(&mut maker, of(&[Kind::View])).await;
     maker.close().await;
-    let gone = helpers::drop(client, helpers::MAKE).await;
+    let gone = helper.drop(client).await;
     made?;
     gone?;
     for function in &functions {

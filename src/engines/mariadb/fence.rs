@@ -32,13 +32,13 @@ const LOG_BYTES: u64 = 64 * 1024;
 /// The condition that holds for a tenant's session, of the columns of the process list. What is not logged in yet is
 /// a tenant's.
 fn of_a_tenant(list: &str) -> String {
-    let ours: Vec<String> =
-        [ACCOUNT, REPLICATION_ACCOUNT].iter().chain(&helpers::ALL).map(|user| quoted(user)).collect();
+    let ours: Vec<String> = [ACCOUNT, REPLICATION_ACCOUNT].iter().map(|user| quoted(user)).collect();
     format!(
-        "{list}.ID <> CONNECTION_ID() AND BINARY {list}.USER NOT IN ({}) \
+        "{list}.ID <> CONNECTION_ID() AND BINARY {list}.USER NOT IN ({}) AND NOT ({list}.HOST = 'localhost' AND {}) \
          AND NOT (BINARY {list}.USER = 'system user' AND {list}.HOST = '') \
          AND NOT (BINARY {list}.USER = 'event_scheduler' AND {list}.COMMAND = 'Daemon')",
-        ours.join(", ")
+        ours.join(", "),
+        helpers::named(&format!("{list}.USER"))
     )
 }
 
@@ -219,8 +219,8 @@ mod tests {
     #[test]
     fn ours_are_not_a_tenants() {
         let condition = of_a_tenant("p");
-        for user in ["coffer", "coffer_repl", "coffer_look"] {
-            assert!(condition.contains(&format!("'{user}'")), "{condition}");
+        for user in ["'coffer'", "'coffer_repl'", "|look|"] {
+            assert!(condition.contains(user), "{condition}");
         }
     }
 }

@@ -11,88 +11,146 @@
 //! the functions are empty (see [`definitions`](super::definitions)).
 //!
 //! # If we die here
-//! The account stays until the next try, which makes it anew with another password, or until the follower is
-//! forgotten or cut off. It can only be used from its own host, with a password that nobody knows any more.
+//! The account stays until the next use of any, which takes off those that nobody is logged in with, or until the
+//! follower is forgotten or cut off. It can only be used from its own host, with a password that nobody knows any more.
+
+use std::collections::HashSet;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::domain::tenant::Verifier;
-use crate::engines::mariadb::connection::{Client, name, quoted};
+use crate::engines::mariadb::connection::{Client, Row, name, quoted};
 use crate::engines::mariadb::content::{self, pattern};
 use crate::engines::mariadb::routines;
 use crate::engines::{Error, Server};
 
-/// The account that a copy logs in with.
-pub const DUMP: &str = "coffer_dump";
+/// What an account of ours is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// A copy logs in with it.
+    Dump,
+    /// A copy is loaded with it.
+    Load,
+    /// A comparison logs in with it.
+    Look,
+    /// It opens definitions.
+    Show,
+    /// It makes a candidate's views.
+    Make,
+}
 
-/// The account that a copy is loaded with.
-pub const LOAD: &str = "coffer_load";
+impl Use {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Dump => "dump",
+            Self::Load => "load",
+            Self::Look => "look",
+            Self::Show => "show",
+            Self::Make => "make",
+        }
+    }
+}
 
-/// The account that a comparison logs in with.
-pub const LOOK: &str = "coffer_look";
+/// An account of ours, for the time of one use. Its name is its own, so that uses never wait for each other, and a
+/// lock of the server's by a name is not needed: any tenant could hold that one.
+pub struct Helper {
+    user: String,
+    password: SecretString,
+}
 
-/// The account that opens definitions.
-pub const SHOW: &str = "coffer_show";
+impl Helper {
+    fn of(what: Use) -> Self {
+        let user = format!("coffer_{}_{:016x}", what.word(), rand::random::<u64>());
+        used().insert(user.clone());
+        Self { user, password: SecretString::from(format!("{:032x}", rand::random::<u128>())) }
+    }
 
-/// The account that makes a candidate's views.
-pub const MAKE: &str = "coffer_make";
+    /// Its name.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
 
-/// All of them.
-pub const ALL: [&str; 5] = [DUMP, LOAD, LOOK, SHOW, MAKE];
+    /// Its password.
+    pub const fn password(&self) -> &SecretString {
+        &self.password
+    }
+
+    /// Connects as this account.
+    pub async fn connect(&self, server: &Server) -> Result<Client, Error> {
+        Client::connect_as(server, &self.user, self.password.clone()).await
+    }
+
+    /// Takes the account off.
+    pub async fn drop(self, client: &mut Client) -> Result<(), Error> {
+        drop_user(client, &self.user).await
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        used().remove(&self.user);
+    }
+}
+
+/// The accounts that this process is about to log in with, or does: no other use takes them off.
+fn used() -> MutexGuard<'static, HashSet<String>> {
+    static USED: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
+    USED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The condition that holds for the name of such an account, of a column that names one. Byte by byte: to most
+/// collations another name is the same. An older service left names without a number.
+pub fn named(column: &str) -> String {
+    format!("BINARY {column} REGEXP BINARY '^coffer_(dump|load|look|show|make)(_[0-9a-f]{{16}})?\\\\z'")
+}
 
 /// How long one statement of the account that opens definitions may take, in seconds: a function of the tenant's may
 /// run in it, with the tenant's rights, and have no end.
 const SHOW_SECONDS: u32 = 120;
 
-/// How long a look waits for another one at the same server, in seconds.
-const SHOW_WAIT: u32 = 15;
-
-/// Makes an account that can read `databases`; gives its password.
-pub async fn reader(client: &mut Client, user: &str, databases: &[String]) -> Result<SecretString, Error> {
-    make(client, user, "BINLOG MONITOR", "SELECT", databases).await
+/// Makes an account that can read `databases`.
+pub async fn reader(client: &mut Client, databases: &[String]) -> Result<Helper, Error> {
+    make(client, Use::Dump, "BINLOG MONITOR", "SELECT", databases).await
 }
 
-/// Makes the account that the backup program logs in with; gives its password. It takes the server's backup locks and
+/// Makes the account that the backup program logs in with. It takes the server's backup locks and
 /// asks which tables are in use, of which it is told only those that it may read: one that it is not told of would be
 /// copied in the middle of a write.
-pub async fn backup(client: &mut Client) -> Result<SecretString, Error> {
-    make(client, DUMP, "RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, SELECT", "SELECT", &[]).await
+pub async fn backup(client: &mut Client) -> Result<Helper, Error> {
+    make(client, Use::Dump, "RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, SELECT", "SELECT", &[]).await
 }
 
-/// Makes the account that compares `databases`; gives its password. What has no snapshot it reads under a lock.
-pub async fn looker(client: &mut Client, databases: &[String]) -> Result<SecretString, Error> {
-    make(client, LOOK, "BINLOG MONITOR", "SELECT, LOCK TABLES", databases).await
+/// Makes the account that compares `databases`. What has no snapshot it reads under a lock.
+pub async fn looker(client: &mut Client, databases: &[String]) -> Result<Helper, Error> {
+    make(client, Use::Look, "BINLOG MONITOR", "SELECT, LOCK TABLES", databases).await
 }
 
 /// Makes the account that can make and fill the tables of `databases` on a candidate, and set its position.
-pub async fn loader(client: &mut Client, databases: &[String]) -> Result<SecretString, Error> {
+pub async fn loader(client: &mut Client, databases: &[String]) -> Result<Helper, Error> {
     let on_all = "BINLOG ADMIN, READ_ONLY ADMIN, REPLICATION SLAVE ADMIN";
     let on_each = "SELECT, INSERT, CREATE, DROP, ALTER, INDEX, REFERENCES, LOCK TABLES";
-    make(client, LOAD, on_all, on_each, databases).await
+    make(client, Use::Load, on_all, on_each, databases).await
 }
 
-/// Connects as the account that can open the tenant's definitions and read about its objects; it can run none. There
-/// is one such look at a server at a time. Ended by [`hide`].
+/// Connects as an account that can open the tenant's definitions and read about its objects; it can run none. Ended by
+/// [`hide`].
 pub async fn show(server: &Server, client: &mut Client) -> Result<Client, Error> {
-    let lock = format!("SELECT GET_LOCK('{SHOW}', {SHOW_WAIT})");
-    if client.value("wait for another look at the server", &lock).await? != "1" {
-        return Err(Error::NoAnswer("another look at the server takes long".to_owned()));
-    }
-    let shown = shown(server, client).await;
+    let databases = content::databases(client).await?;
+    let helper = make(client, Use::Show, "USAGE", "SELECT, SHOW VIEW, TRIGGER, EVENT", &databases).await?;
+    let shown = shown(server, client, &helper).await;
     if shown.is_err() {
-        let _ = hidden(client).await;
+        let _ = helper.drop(client).await;
     }
     shown
 }
 
-async fn shown(server: &Server, client: &mut Client) -> Result<Client, Error> {
-    let databases = content::databases(client).await?;
-    let password = make(client, SHOW, "USAGE", "SELECT, SHOW VIEW, TRIGGER, EVENT", &databases).await?;
+async fn shown(server: &Server, client: &mut Client, helper: &Helper) -> Result<Client, Error> {
     // Whoever can read this table is shown routines.
     let table = routines::table(client).await?;
-    let grant = format!("GRANT SELECT ON {table} TO {}", account(SHOW));
+    let grant = format!("GRANT SELECT ON {table} TO {}", account(&helper.user));
     client.run("let an account be shown routines", &grant).await?;
-    let mut shown = Client::connect_as(server, SHOW, password).await?;
+    let mut shown = helper.connect(server).await?;
     let end = format!("SET SESSION max_statement_time={SHOW_SECONDS}");
     shown.run("limit what a statement may take", &end).await?;
     Ok(shown)
@@ -100,47 +158,62 @@ async fn shown(server: &Server, client: &mut Client) -> Result<Client, Error> {
 
 /// Ends a look, and takes its account off.
 pub async fn hide(client: &mut Client, shown: Client) -> Result<(), Error> {
+    let user = shown.user().to_owned();
     shown.close().await;
-    hidden(client).await
+    drop_user(client, &user).await
 }
 
-async fn hidden(client: &mut Client) -> Result<(), Error> {
-    drop(client, SHOW).await?;
-    client.run("let others look at the server", &format!("DO RELEASE_LOCK('{SHOW}')")).await
-}
-
-/// Takes off what a look that was killed left. One that goes on takes its account off itself.
-pub async fn clear(client: &mut Client) -> Result<(), Error> {
-    let lock = format!("SELECT GET_LOCK('{SHOW}', 0)");
-    if client.value("ask whether somebody looks at the server", &lock).await? == "1" {
-        hidden(client).await?;
+/// Takes off what uses that were killed left: each account that nobody is logged in with, nor about to.
+pub async fn sweep(client: &mut Client) -> Result<(), Error> {
+    let accounts =
+        format!("SELECT User FROM mysql.global_priv WHERE BINARY Host='localhost' AND {}", named("User"));
+    let sessions = format!(
+        "SELECT USER FROM information_schema.PROCESSLIST WHERE HOST='localhost' AND {}",
+        named("USER")
+    );
+    let mut left = first_values(client.rows("look for accounts of ours", &accounts).await?);
+    // In this order: a use is noted here until it is logged in.
+    left.retain(|user| !used().contains(user));
+    if left.is_empty() {
+        return Ok(());
+    }
+    let logged_in = first_values(client.rows("look who is logged in", &sessions).await?);
+    for user in left.iter().filter(|user| !logged_in.contains(user)) {
+        drop_user(client, user).await?;
     }
     Ok(())
 }
 
-/// Connects as the account that can make views in the tenant's databases on a candidate, whoever their definer is.
-pub async fn maker(candidate: &Server, client: &mut Client) -> Result<Client, Error> {
+fn first_values(rows: Vec<Row>) -> Vec<String> {
+    rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect()
+}
+
+/// Connects as the account that can make views in the tenant's databases on a candidate, whoever their definer is;
+/// gives it, too, to be dropped.
+pub async fn maker(candidate: &Server, client: &mut Client) -> Result<(Helper, Client), Error> {
     let databases = content::databases(client).await?;
     let on_all = "BINLOG ADMIN, READ_ONLY ADMIN, SET USER";
-    let password = make(client, MAKE, on_all, "SELECT, CREATE VIEW, SHOW VIEW, EXECUTE", &databases).await?;
-    let mut maker = Client::connect_as(candidate, MAKE, password).await?;
+    let on_each = "SELECT, CREATE VIEW, SHOW VIEW, EXECUTE";
+    let helper = make(client, Use::Make, on_all, on_each, &databases).await?;
+    let mut maker = helper.connect(candidate).await?;
     maker.without_binlog().await?;
-    Ok(maker)
+    Ok((helper, maker))
 }
 
 async fn make(
     client: &mut Client,
-    user: &str,
+    what: Use,
     on_all: &str,
     on_each: &str,
     databases: &[String],
-) -> Result<SecretString, Error> {
-    let password = SecretString::from(format!("{:032x}", rand::random::<u128>()));
-    let account = account(user);
+) -> Result<Helper, Error> {
     client.without_binlog().await?;
+    sweep(client).await?;
+    let helper = Helper::of(what);
+    let account = account(&helper.user);
     let create = format!(
-        "CREATE OR REPLACE USER {account} IDENTIFIED BY PASSWORD {}",
-        quoted(Verifier::native(password.expose_secret()).expose())
+        "CREATE USER {account} IDENTIFIED BY PASSWORD {}",
+        quoted(Verifier::native(helper.password.expose_secret()).expose())
     );
     client.run("make an account of ours", &create).await?;
     let grant = format!("GRANT {on_all} ON *.* TO {account}");
@@ -149,11 +222,10 @@ async fn make(
         let grant = format!("GRANT {on_each} ON {}.* TO {account}", name(&pattern(database)));
         client.run("let an account into a database", &grant).await?;
     }
-    Ok(password)
+    Ok(helper)
 }
 
-/// Takes the account off. Happy when there is none.
-pub async fn drop(client: &mut Client, user: &str) -> Result<(), Error> {
+async fn drop_user(client: &mut Client, user: &str) -> Result<(), Error> {
     client.without_binlog().await?;
     client.run("drop an account of ours", &format!("DROP USER IF EXISTS {}", account(user))).await
 }

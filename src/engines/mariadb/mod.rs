@@ -108,17 +108,17 @@ async fn check_tables(server: &Server) -> Result<(), Error> {
         client.close().await;
         return Ok(());
     }
-    let password = helpers::loader(&mut client, &databases).await?;
+    let helper = helpers::loader(&mut client, &databases).await?;
     let own = ["--defaults-file={secret}", "--check-upgrade", "--auto-repair", "--skip-write-binlog"];
     let mut args: Vec<String> =
         own.iter().chain(&["--databases", "--"]).map(|arg| (*arg).to_owned()).collect();
     args.extend(databases);
     let checked = async {
-        let secret = Some(connection::client_file_as(server, helpers::LOAD, &password)?);
+        let secret = Some(connection::client_file_as(server, helper.user(), helper.password())?);
         run(server, Job { program: "mariadb-check".to_owned(), args, secret, ..Job::default() }).await
     }
     .await;
-    let gone = helpers::drop(&mut client, helpers::LOAD).await;
+    let gone = helper.drop(&mut client).await;
     checked?;
     gone?;
     client.close().await;

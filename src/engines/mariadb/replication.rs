@@ -258,14 +258,7 @@ pub async fn drop_helpers(client: &mut Client) -> Result<(), Error> {
         let drop = format!("DROP USER IF EXISTS {}", account(address));
         client.run("drop the replication account", &drop).await?;
     }
-    for user in helpers::ALL {
-        if user == helpers::SHOW {
-            helpers::clear(client).await?;
-        } else {
-            helpers::drop(client, user).await?;
-        }
-    }
-    Ok(())
+    helpers::sweep(client).await
 }
 
 /// Takes the replication account off, with the threads that it has.

@@ -21,6 +21,7 @@ use secrecy::SecretString;
 
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::mariadb::connection::{Client, client_file_as, name, scrub};
+use crate::engines::mariadb::helpers::Helper;
 use crate::engines::mariadb::{
     accounts, backup, blockers, config, content, definitions, failed, helpers, layout, replication, routines,
     runtime,
@@ -37,9 +38,9 @@ const SEED_PACKET_MB: u64 = 1024;
 const MEGABYTE: u64 = 1024 * 1024;
 
 /// What the two programs log in with.
-struct Passwords {
-    dump: SecretString,
-    load: SecretString,
+struct Helpers {
+    dump: Helper,
+    load: Helper,
 }
 
 /// Copies the content of `source` into `candidate`; gives the position that the copy stands for.
@@ -59,11 +60,7 @@ pub async fn seed(source: &Server, candidate: &Server, tell: &Tell) -> Result<Po
     to.run("raise a limit", &format!("SET GLOBAL max_allowed_packet={}", SEED_PACKET_MB * MEGABYTE)).await?;
     let seen = look(source, &mut from).await?;
     let copied = tables(source, candidate, &mut from, &mut to, &databases, &seen, tell).await;
-    // Also after an error; a source that died keeps it until the next try.
-    let gone = helpers::drop(&mut from, helpers::DUMP).await;
-    helpers::drop(&mut to, helpers::LOAD).await?;
     copied?;
-    gone?;
     to.run("set a limit back", &format!("SET GLOBAL max_allowed_packet={}", config::PACKET_MB * MEGABYTE))
         .await?;
 
@@ -178,7 +175,7 @@ async fn views(from: &mut Client) -> Result<Vec<String>, Error> {
     Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
 }
 
-/// Copies tables and sequences, by accounts made for it that the caller drops.
+/// Copies tables and sequences, by accounts made for it.
 async fn tables(
     source: &Server,
     candidate: &Server,
@@ -193,12 +190,17 @@ async fn tables(
     // With no database, ours is dumped for its position, without its table.
     let ours = [OWN_SCHEMA.to_owned()];
     let databases = if databases.is_empty() { ours.as_slice() } else { databases };
-    let passwords = Passwords {
-        dump: helpers::reader(from, helpers::DUMP, databases).await?,
+    let helpers = Helpers {
+        dump: helpers::reader(from, databases).await?,
         load: helpers::loader(to, databases).await?,
     };
-    let dump = dump(source, &passwords.dump, databases, &left_out)?;
-    copy(source, candidate, dump, seen.size, &passwords, tell).await
+    let dump = dump(source, &helpers.dump, databases, &left_out)?;
+    let copied = copy(source, candidate, dump, seen.size, &helpers, tell).await;
+    // Also after an error; a source that died keeps it until the next try.
+    let gone = (helpers.dump.drop(from).await, helpers.load.drop(to).await);
+    copied?;
+    gone.0?;
+    gone.1
 }
 
 /// Dumps from the one into the other, with the programs of the newer one: older clients stumble on newer dumps.
@@ -207,7 +209,7 @@ async fn copy(
     candidate: &Server,
     dump: Job,
     size: u64,
-    passwords: &Passwords,
+    helpers: &Helpers,
     tell: &Tell,
 ) -> Result<(), Error> {
     let mut from = layout(source)?;
@@ -223,14 +225,14 @@ async fn copy(
         .runtime
         .pipe(
             (source.generation, &from, dump),
-            (candidate.generation, &to, load(candidate, &passwords.load)?),
+            (candidate.generation, &to, load(candidate, &helpers.load)?),
             &progress,
         )
         .await
         .map_err(runtime("copy the content"))?;
     // The loader's message comes first: a dump that ends because nobody reads has nothing to say.
-    succeeded("mariadb", &loaded, candidate, &passwords.load)?;
-    succeeded("mariadb-dump", &dumped, source, &passwords.dump)
+    succeeded("mariadb", &loaded, candidate, helpers.load.password())?;
+    succeeded("mariadb-dump", &dumped, source, helpers.dump.password())
 }
 
 fn succeeded(program: &str, output: &JobOutput, of: &Server, other: &SecretString) -> Result<(), Error> {
@@ -245,12 +247,7 @@ fn succeeded(program: &str, output: &JobOutput, of: &Server, other: &SecretStrin
     }
 }
 
-fn dump(
-    source: &Server,
-    password: &SecretString,
-    databases: &[String],
-    views: &[String],
-) -> Result<Job, Error> {
+fn dump(source: &Server, helper: &Helper, databases: &[String], views: &[String]) -> Result<Job, Error> {
     let mut args: Vec<String> = [
         "--defaults-file={secret}",
         "--default-character-set=utf8mb4",
@@ -276,12 +273,12 @@ fn dump(
     Ok(Job {
         program: "mariadb-dump".to_owned(),
         args,
-        secret: Some(client_file_as(source, helpers::DUMP, password)?),
+        secret: Some(client_file_as(source, helper.user(), helper.password())?),
         ..Job::default()
     })
 }
 
-fn load(candidate: &Server, password: &SecretString) -> Result<Job, Error> {
+fn load(candidate: &Server, helper: &Helper) -> Result<Job, Error> {
     let args = [
         "--defaults-file={secret}",
         "--default-character-set=utf8mb4",
@@ -296,7 +293,7 @@ fn load(candidate: &Server, password: &SecretString) -> Result<Job, Error> {
     Ok(Job {
         program: "mariadb".to_owned(),
         args: args.map(str::to_owned).into(),
-        secret: Some(client_file_as(candidate, helpers::LOAD, password)?),
+        secret: Some(client_file_as(candidate, helper.user(), helper.password())?),
         ..Job::default()
     })
 }
