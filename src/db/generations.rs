@@ -37,6 +37,8 @@ struct Row {
     runtime: String,
     #[diesel(sql_type = Bool)]
     active: bool,
+    #[diesel(sql_type = Text)]
+    defaults_of: String,
     #[diesel(sql_type = BigInt)]
     server_id: i64,
     #[diesel(sql_type = Text)]
@@ -65,11 +67,14 @@ struct Row {
 
 const SELECT: &str = "\
     select g.id, g.instance_id, g.host_id, g.role, g.version_id, v.datastore_id, d.name as datastore, \
-    v.name as version_name, v.version_number, v.engine, v.runtime, v.active, g.server_id, g.service_secret, f.ram_mb, \
+    v.name as version_name, v.version_number, v.engine, v.runtime, v.active, \
+    coalesce(i.defaults_of, i.running_version_number, s.defaults_of, s.running_version_number, v.version_number) \
+    as defaults_of, g.server_id, g.service_secret, f.ram_mb, \
     g.read_only, g.events, i.replica_of is not null as is_replica, g.wanted, c.address, c.certificate, c.key_secret, a.certificate as authority, \
     o.name as account \
     from generations g join datastore_versions v on v.id = g.version_id join datastores d on d.id = v.datastore_id \
     join instances i on i.id = g.instance_id join flavors f on f.id = i.flavor_id \
+    left join instances s on s.id = i.replica_of \
     left join certificates c on c.instance_id = i.id left join authorities a on a.id = c.authority_id \
     left join accounts o on o.instance_id = i.id ";
 
@@ -89,6 +94,7 @@ fn into_domain(row: Row) -> Result<Generation, Error> {
             runtime: row.runtime.parse()?,
             active: row.active,
         },
+        defaults_of: row.defaults_of,
         server_id: u32::try_from(row.server_id)
             .map_err(|_| Error::Broken(format!("server id of generation {}", row.id)))?,
         service_secret: row.service_secret,
@@ -178,6 +184,24 @@ pub fn insert_candidate(
         .execute(conn)
         .map(|_| ())
         .map_err(Error::query("make a candidate"))
+}
+
+/// Keeps for an instance that gets its first server, or another one, whose defaults its applications know: what was
+/// kept before, or the version that it had, or that of the instance that it replicates from; else `number`, its own.
+///
+/// # Errors
+/// The store's.
+pub fn keep_defaults(conn: &mut Conn, instance: InstanceId, number: &str) -> Result<(), Error> {
+    diesel::sql_query(
+        "update instances i set defaults_of = coalesce(i.running_version_number, \
+         (select coalesce(s.defaults_of, s.running_version_number) from instances s where s.id = i.replica_of), $2) \
+         where i.id = $1 and i.defaults_of is null",
+    )
+    .bind::<SqlUuid, _>(instance.0)
+    .bind::<Text, _>(number)
+    .execute(conn)
+    .map(|_| ())
+    .map_err(Error::query("keep an instance's defaults"))
 }
 
 /// Retires the serving generation of an instance: what it holds is kept for so many hours from now.

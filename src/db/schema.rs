@@ -36,6 +36,7 @@ diesel::table! {
         fault_message -> Nullable<Text>, fault_details -> Nullable<Text>, fault_at -> Nullable<Timestamptz>,
         revision -> BigInt, created_at -> Timestamptz, updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>, group_id -> Nullable<Uuid>, zone -> Nullable<Text>,
+        defaults_of -> Nullable<Text>,
     }
 }
 diesel::table! {

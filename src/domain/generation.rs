@@ -54,6 +54,9 @@ pub struct Generation {
     pub role: Role,
     /// The version of its binaries.
     pub version: DatastoreVersion,
+    /// The number of the version whose defaults its instance's applications know: the one that the instance, or the
+    /// one that it replicates from, was made with.
+    pub defaults_of: String,
     /// Unique among all generations.
     pub server_id: u32,
     /// The password of our own account in it, sealed.

@@ -8,6 +8,7 @@
 pub mod mariadb;
 pub mod postgresql;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +67,9 @@ pub struct Settings {
     pub readers: bool,
     /// Whether the server runs its tenants' events.
     pub events: bool,
+    /// The number of the version whose defaults the tenant's applications know. Where another version's are others, and
+    /// an application would meet that, the configuration says what they were.
+    pub defaults_of: String,
 }
 
 /// Where a candidate reaches its source: the task's private relay.
@@ -213,6 +217,12 @@ pub trait Engine: Send + Sync {
 
     /// Brings the system objects to the server's version where that is due; says whether it was.
     async fn convert(&self, server: &Server) -> Result<bool, Error>;
+
+    /// The settings, by the engine's names, that have an older version's default in the server's configuration, since its
+    /// applications were written for that.
+    fn kept_settings(&self, _server: &Server) -> BTreeMap<&'static str, &'static str> {
+        BTreeMap::new()
+    }
 
     /// Whether a candidate reaches its source by a relay of the endpoint's, and not at its private address.
     fn needs_relay(&self) -> bool {

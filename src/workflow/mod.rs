@@ -141,6 +141,7 @@ impl Works {
                 read_only: generation.read_only,
                 readers: generation.read_only && generation.is_replica,
                 events: generation.events,
+                defaults_of: generation.defaults_of.clone(),
             },
             tls: self.tls(generation)?,
         };

@@ -260,6 +260,7 @@ pub fn serve(
         .ok_or_else(|| db::Error::Broken(format!("generation {generation} gave no version")))?;
     let mut instance = instances::lock(conn, instance)?
         .ok_or_else(|| db::Error::Broken(format!("instance {instance} is gone")))?;
+    generations::keep_defaults(conn, instance.id, &number)?;
     generations::set_role(conn, generation, crate::domain::generation::Role::Serving)?;
     generations::record_answer(conn, generation, &number, None)?;
     endpoints::lead(conn, instance.id, Some(generation))?;

@@ -22,12 +22,14 @@
 //! | undo, abandon: reinstate | run again: settings first, then the server. The candidate was never reached by a tenant |
 //! | reopen, drop server, release | run again: happy when there is nothing |
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::db::{self, Conn, endpoints, generations, tasks};
 use crate::domain::generation::Role;
-use crate::domain::ids::InstanceId;
+use crate::domain::ids::{GenerationId, InstanceId};
 use crate::domain::instance::InstanceEvent;
 use crate::domain::switch::{Strategy, SwitchPlan, choose};
 use crate::domain::task::{Phase, Step, Task};
@@ -263,6 +265,15 @@ async fn transform(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepErr
     }
 }
 
+/// What the new server's configuration says otherwise than its version's defaults, for its applications' sake.
+pub(super) async fn kept_settings(
+    ctx: &StepContext,
+    generation: GenerationId,
+) -> Result<BTreeMap<&'static str, &'static str>, StepError> {
+    let (engine, server) = ctx.reach(generation).await?;
+    Ok(engine.kept_settings(&server))
+}
+
 /// Asks the candidate what it is, and whether it holds what the old server held.
 async fn switch(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
     let done = probe(ctx, plan.new).await?;
@@ -276,7 +287,11 @@ async fn switch(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError>
             });
         }
     }
-    let facts = json!({"to_answered": done.answered});
+    let mut facts = json!({"to_answered": done.answered});
+    let kept = kept_settings(ctx, plan.new).await?;
+    if !kept.is_empty() {
+        facts["kept_settings"] = json!(kept);
+    }
     Ok(done.reporting(facts))
 }
 

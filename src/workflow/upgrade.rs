@@ -20,6 +20,8 @@ use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::db::{self, Conn, endpoints, generations};
 use crate::domain::ids::TaskId;
 use crate::domain::instance::InstanceEvent;
@@ -31,6 +33,7 @@ use crate::workflow::chain;
 use crate::workflow::create::{drop_server, foreign, forget, place, probe, start, unroute};
 use crate::workflow::feed::{self, Sides};
 use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve};
+use crate::workflow::switch::kept_settings;
 
 fn sides(plan: &UpgradePlan) -> Sides {
     Sides { source: plan.source_generation, candidate: plan.candidate_generation, at: plan.source }
@@ -163,7 +166,8 @@ async fn verify(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError
     if let Some(answered) = &done.answered {
         done.detail = Some(format!("{compared}; the server answered {answered}"));
     }
-    Ok(done)
+    let kept = kept_settings(ctx, plan.candidate_generation).await?;
+    if kept.is_empty() { Ok(done) } else { Ok(done.reporting(json!({"kept_settings": kept}))) }
 }
 
 /// Where a planted defect keeps positions that are read too early.

@@ -51,7 +51,14 @@ impl House {
             runtime: self.runtime.clone(),
             account: None,
             service_password: SecretString::from(PASSWORD),
-            settings: Settings { server_id, memory_mb: 256, read_only, readers: false, events: !read_only },
+            settings: Settings {
+                server_id,
+                memory_mb: 256,
+                read_only,
+                readers: false,
+                events: !read_only,
+                defaults_of: version.to_owned(),
+            },
             tls: Some(tls()),
         }
     }

@@ -1,5 +1,14 @@
 //! A server's configuration from birth. Tenants cannot change any of it.
+//!
+//! # Decision
+//! An upgraded server keeps the defaults of the version that its applications were written for where their results or
+//! errors depend on them ([`KEPT`]); a new one has its own version's. We compared what servers of 10.11 and 11.8 say of
+//! all their variables under this configuration (a test does so again for the versions that are there). What decides
+//! only about speed (costs and switches of the optimizer, histograms), limits that were none before and are far away
+//! (temporary space of 1 TB), storage, replication's own ways and features that were not there before stays as the new
+//! version has it. Both of those that are kept may become an instance's own choice with configuration groups.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -62,8 +71,41 @@ pub const AUTHORITY: &str = "authority.pem";
 pub const CERTIFICATE: &str = "certificate.pem";
 pub const KEY: &str = "key.pem";
 
-/// The configuration file's text; a server that is `certified` finds the files of its certificate beside it.
-pub fn text(settings: &Settings, certified: bool, layout: &Layout) -> String {
+/// A default that changed, and that applications meet.
+struct Changed {
+    /// The series that has the new one first.
+    since: [u32; 2],
+    /// The variable's name.
+    name: &'static str,
+    /// What every series before has.
+    before: &'static str,
+}
+
+/// All of them.
+const KEPT: [Changed; 2] = [
+    // Which collation a character set has by itself: of a table, a temporary table, a literal, a routine's parameter.
+    // Texts of an old table and of a new one cannot be compared where it changes (error 1267); the server's own
+    // collation, and with it that of a new database, follows it.
+    Changed { since: [11, 5], name: "character_set_collations", before: "" },
+    // Whether a transaction that locks a row which another one has changed since its snapshot ends with error 1020.
+    Changed { since: [11, 6], name: "innodb_snapshot_isolation", before: "OFF" },
+];
+
+/// The first two parts of a version's number.
+fn series(version: &str) -> [u32; 2] {
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    [parts.next().unwrap_or(0), parts.next().unwrap_or(0)]
+}
+
+/// The settings of a server of `version` that keep the defaults of the version `of`, with their values.
+pub fn kept(of: &str, version: &str) -> BTreeMap<&'static str, &'static str> {
+    let changed = |changed: &&Changed| series(of) < changed.since && changed.since <= series(version);
+    KEPT.iter().filter(changed).map(|changed| (changed.name, changed.before)).collect()
+}
+
+/// The configuration file's text for a server of `version`; one that is `certified` finds the files of its certificate
+/// beside it.
+pub fn text(settings: &Settings, version: &str, certified: bool, layout: &Layout) -> String {
     let mut text = String::from("# Written by coffer before every start; changes are lost.\n[mariadbd]\n");
     let mut path = |name: &str, path: &Path| {
         // Quoted, since a number sign begins a comment.
@@ -91,6 +133,9 @@ pub fn text(settings: &Settings, certified: bool, layout: &Layout) -> String {
     let _ = writeln!(text, "event-scheduler={}", switch(settings.events));
     let _ = writeln!(text, "innodb-buffer-pool-size={}M", buffer_pool_mb(settings.memory_mb));
     let _ = writeln!(text, "max-connections={}", client_connections(settings.memory_mb) + OUR_CONNECTIONS);
+    for (name, value) in kept(&settings.defaults_of, version) {
+        let _ = writeln!(text, "{}={value}", name.replace('_', "-"));
+    }
     text
 }
 
@@ -114,11 +159,17 @@ mod tests {
             socket: "/r/x/server.sock".into(),
             root: "/e/mariadb".into(),
         };
-        let settings =
-            Settings { server_id: 7, memory_mb: 512, read_only: true, readers: false, events: false };
-        let plain = text(&settings, false, &layout);
-        assert!(!plain.contains("ssl-"));
-        let text = text(&settings, true, &layout);
+        let settings = Settings {
+            server_id: 7,
+            memory_mb: 512,
+            read_only: true,
+            readers: false,
+            events: false,
+            defaults_of: "10.11.19".to_owned(),
+        };
+        let plain = text(&settings, "10.11.19", false, &layout);
+        assert!(!plain.contains("ssl-") && !plain.contains("snapshot-isolation"));
+        let text = text(&settings, "11.8.9", true, &layout);
         for line in [
             "server-id=7",
             "read-only=ON",
@@ -129,8 +180,27 @@ mod tests {
             "proxy-protocol-networks=localhost",
             "ssl-key=\"/s/config/key.pem\"",
             "socket=\"/r/x/server.sock\"",
+            "character-set-collations=",
+            "innodb-snapshot-isolation=OFF",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_lies_between_both_versions() {
+        let names = |of: &str, version: &str| kept(of, version).into_keys().collect::<Vec<_>>();
+        let both = ["character_set_collations", "innodb_snapshot_isolation"];
+        for (of, version, kept) in [
+            ("10.11.19", "11.8.9", &both[..]),
+            ("10.11.19", "11.5.2", &both[..1]),
+            ("11.5.2", "11.8.9", &both[1..]),
+            ("10.11.3", "10.11.19", &[]),
+            ("11.8.3", "11.8.9", &[]),
+            ("11.8.9", "12.3.1", &[]),
+            ("10.11.0", "11.8.0", &both[..]),
+        ] {
+            assert_eq!(names(of, version), kept, "{of} {version}");
         }
     }
 }

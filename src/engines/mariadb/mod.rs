@@ -36,6 +36,7 @@ mod replication;
 mod routines;
 mod seed;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -208,7 +209,7 @@ async fn apply(client: &mut Client, settings: &Settings) -> Result<(), Error> {
 }
 
 async fn write_config(server: &Server, layout: &Layout) -> Result<(), Error> {
-    let text = config::text(&server.settings, server.tls.is_some(), layout);
+    let text = config::text(&server.settings, &server.version, server.tls.is_some(), layout);
     let mut files = vec![(CONFIG, text.as_str())];
     if let Some(tls) = &server.tls {
         files.extend([
@@ -229,6 +230,10 @@ async fn write_config(server: &Server, layout: &Layout) -> Result<(), Error> {
 impl Engine for MariaDb {
     fn kind(&self) -> EngineKind {
         EngineKind::MariaDb
+    }
+
+    fn kept_settings(&self, server: &Server) -> BTreeMap<&'static str, &'static str> {
+        config::kept(&server.settings.defaults_of, &server.version)
     }
 
     async fn create_data(&self, server: &Server) -> Result<(), Error> {

@@ -6,6 +6,10 @@
 //! holds the password of an `ALTER ROLE`. So statements are never logged, and sessions log from FATAL on and without
 //! details (see [`super::bootstrap`]), where the server's own processes log from LOG on. We gave up the tenant's errors in the
 //! log; a log of its own for the tenant would bring them back.
+//!
+//! An upgraded server has its own version's defaults: we compared `pg_settings` of 15, 17 and 18, and no default that
+//! changed decides about an application's results or errors. What changed is how fast a plan is found or read from disk,
+//! and what was not there before is off, or is how every version before behaved.
 
 use std::fmt::Write;
 use std::path::Path;
