@@ -52,6 +52,9 @@ pub struct HostArgs {
     /// Seconds after which another worker takes the task of one that is gone
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub lease: u64,
+    /// Seconds for which an upgrade waits for clients' sessions that are in its way, before it is rolled back
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub patience: u64,
 }
 
 /// A host, opened.
@@ -68,6 +71,7 @@ pub struct Host {
     pub instance_net: ipnet::Ipv4Net,
     key_file: PathBuf,
     lease: Duration,
+    patience: Duration,
 }
 
 impl Host {
@@ -93,6 +97,7 @@ impl Host {
             runtimes,
             instance_net: args.instance_net,
             lease: Duration::from_secs(args.lease),
+            patience: Duration::from_secs(args.patience),
         })
     }
 
@@ -193,7 +198,9 @@ impl Host {
     ) -> anyhow::Result<Worker> {
         let (slot, number) = take_slot(&self.folders.state)?;
         let drivers = self.register(db).await?;
-        let works = Arc::new(Works::new(db.clone(), sealer, notices, self.id.clone(), drivers, self.lease));
+        let mut works = Works::new(db.clone(), sealer, notices, self.id.clone(), drivers, self.lease);
+        works.quiet = self.patience;
+        let works = Arc::new(works);
         let owner = format!("{}/{number}", self.id);
         let (host, gone) = (self.id.clone(), owner.clone());
         db.transact(move |conn| tasks::release_leases(conn, &host, &gone)).await?;

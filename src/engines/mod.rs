@@ -141,6 +141,9 @@ pub enum Error {
         #[source]
         source: runtimes::Error,
     },
+    /// A tenant's session holds what is needed, for longer than we wait at once. The text names it, for the tenant.
+    #[error("{0}")]
+    HeldUp(String),
     /// The engine answered something that we do not understand.
     #[error("{doing}: unexpected answer {answer:?}")]
     Unexpected {
@@ -290,7 +293,13 @@ pub trait Engine: Send + Sync {
     /// is none.
     async fn forget_follower(&self, source: &Server) -> Result<(), Error>;
 
-    /// A tenant's transaction that has been open for longer than `longer_than`, in words that name its session and
+    /// A tenant's session that would keep a copy or a comparison of the serving `source` waiting now, in words that name
+    /// it, what it holds and since when; `None` when there is none.
+    async fn in_the_way(&self, _source: &Server) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
+
+    /// A tenant's transaction that has been open, or a lock that has been held, for longer than `longer_than`, in words that name its session and
     /// account, never its statements; `None` when there is none. The oldest, where there are several.
     async fn oldest_transaction(
         &self,

@@ -9,7 +9,7 @@ use crate::db::{endpoints, generations, tasks};
 use crate::domain::ids::{GenerationId, InstanceId};
 use crate::domain::task::{Phase, Step};
 use crate::domain::upgrade::unblocked;
-use crate::engines::{Engine, Following, Position, RelayAddress, Server};
+use crate::engines::{self, Engine, Following, Position, RelayAddress, Server};
 use crate::workflow::chain;
 use crate::workflow::step::{Done, StepContext, StepError};
 
@@ -104,11 +104,54 @@ pub async fn seed(ctx: &StepContext, sides: Sides) -> Result<Done, StepError> {
     ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
     let (engine, source) = ctx.reach(sides.source).await?;
     let (_, candidate) = ctx.reach(generation).await?;
-    let position = engine
-        .seed(&source, &candidate, ctx.tell())
-        .await
-        .map_err(|e| StepError::Redo(Step::Place, chain(&e)))?;
+    let began = Instant::now();
+    let position = loop {
+        unhindered(ctx, &*engine, &source, began).await?;
+        match engine.seed(&source, &candidate, ctx.tell()).await {
+            // It is waited for before the next try.
+            Err(engines::Error::HeldUp(who)) if began.elapsed() < ctx.works.quiet => {
+                tracing::info!(task.id = %ctx.task.id, who, "a copy was held up");
+            }
+            Err(engines::Error::HeldUp(who)) => return Err(hindered(ctx, &who)),
+            other => break other.map_err(|e| StepError::Redo(Step::Place, chain(&e)))?,
+        }
+    };
     Ok(Done::told(format!("the copy stands for position {:?}", position.0)))
+}
+
+/// How often it is looked whether a session is still in the way.
+const IN_THE_WAY_LOOK: Duration = Duration::from_millis(500);
+
+/// Waits until no session of the tenant's is in the way of a copy or a comparison, and says for whom it waits.
+async fn unhindered(
+    ctx: &StepContext,
+    engine: &dyn Engine,
+    source: &Server,
+    began: Instant,
+) -> Result<(), StepError> {
+    let tell = ctx.tell();
+    let mut told = None;
+    while let Some(who) = engine.in_the_way(source).await? {
+        if began.elapsed() >= ctx.works.quiet {
+            return Err(hindered(ctx, &who));
+        }
+        if told.as_ref() != Some(&who) {
+            tell(format!("waiting: {who}"));
+            told = Some(who);
+        }
+        tokio::time::sleep(IN_THE_WAY_LOOK).await;
+    }
+    Ok(())
+}
+
+fn hindered(ctx: &StepContext, who: &str) -> StepError {
+    let waited = ctx.works.quiet.as_secs();
+    StepError::RollBack {
+        tenant: format!(
+            "The data could not be read within {waited} s: {who}. End the session or what it holds, and ask again."
+        ),
+        operator: format!("held up for {waited} s: {who}"),
+    }
 }
 
 /// Has the candidate follow.
@@ -214,7 +257,15 @@ pub async fn compare(ctx: &StepContext, sides: Sides) -> Result<String, StepErro
         let ours = engine.inventory_while_serving(&candidate).await?;
         differ = differences(&theirs, &ours);
         if differ.is_empty() {
-            let compared = engine.compare_rows(&source, &candidate, ctx.tell()).await?;
+            let began = Instant::now();
+            let compared = loop {
+                unhindered(ctx, &*engine, &source, began).await?;
+                match engine.compare_rows(&source, &candidate, ctx.tell()).await {
+                    Err(engines::Error::HeldUp(_)) if began.elapsed() < ctx.works.quiet => {}
+                    Err(engines::Error::HeldUp(who)) => return Err(hindered(ctx, &who)),
+                    other => break other?,
+                }
+            };
             if let Some(first) = compared.differing.first() {
                 return Err(StepError::RollBack {
                     tenant: format!("The copy does not hold the rows that the source holds in {first}."),

@@ -39,7 +39,7 @@ use crate::pki;
 use crate::runtimes::Runtime;
 use crate::seal::{self, Sealer};
 
-/// How long an upgrade waits for a moment in which it can hold an instance, unless the operator says otherwise.
+/// How long an upgrade waits for tenants' sessions that are in its way, unless the operator says otherwise.
 pub const QUIET: Duration = Duration::from_secs(600);
 
 /// What workers of one host share.
@@ -56,7 +56,8 @@ pub struct Works {
     pub drivers: HashMap<RuntimeKind, Drivers>,
     /// How long a task's lease lasts. A worker that was killed is replaced after this.
     pub lease: Duration,
-    /// How long an upgrade waits for a moment in which it can hold an instance.
+    /// How long an upgrade waits for sessions of the tenant's: for a moment in which it can hold an instance, and for
+    /// those that keep a copy or a comparison from reading.
     pub quiet: Duration,
     turns: Mutex<HashMap<GenerationId, Arc<tokio::sync::Mutex<()>>>>,
 }

@@ -88,6 +88,7 @@ impl From<engines::Error> for StepError {
             | engines::Error::Program { .. }
             | engines::Error::Runtime { .. }
             | engines::Error::Unexpected { .. } => Self::RetryBriefly(text),
+            engines::Error::HeldUp(_) => Self::Retry(text),
         }
     }
 }

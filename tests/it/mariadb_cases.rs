@@ -299,3 +299,141 @@ async fn each_default_that_changed_was_decided_on() {
         .collect();
     assert!(open.is_empty(), "{open:#?}");
 }
+
+/// What holds an upgrade up is named beforehand: the session, its user, what it holds and since when. Who only holds a
+/// lock by name, or nothing, is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_holds_locks_is_named_beforehand() {
+    let house = House::new();
+    let server = tenant(&house, "10.11.0").await;
+    let target = house.server("11.8.0", true);
+    let mut first = app(&server).await;
+    for sql in [
+        "CREATE TABLE rows_of (id INT PRIMARY KEY, n INT)",
+        "INSERT INTO rows_of VALUES (1, 1)",
+        "CREATE TABLE locked (id INT PRIMARY KEY)",
+        "CREATE TABLE plain (id INT PRIMARY KEY) ENGINE=MyISAM",
+    ] {
+        first.query_drop(sql).await.unwrap();
+    }
+    let idle = app(&server).await;
+    let mut named = app(&server).await;
+    named.query_drop("SELECT GET_LOCK('x', 0)").await.unwrap();
+    let mut locks = app(&server).await;
+    locks.query_drop("LOCK TABLES locked WRITE").await.unwrap();
+    let mut plain = app(&server).await;
+    plain.query_drop("LOCK TABLES plain WRITE").await.unwrap();
+    first.query_drop("BEGIN").await.unwrap();
+    first.query_drop("UPDATE rows_of SET n = 2").await.unwrap();
+    let seen = async |strategy| {
+        let found = ENGINE.pre_check(&server, &target, strategy).await.unwrap();
+        assert!(!found.iter().any(|finding| finding.blocks), "{found:?}");
+        found.into_iter().map(|finding| (finding.object, finding.why)).collect::<Vec<_>>()
+    };
+    crate::engine_servers::until("all three are seen", async || seen(Strategy::Twin).await.len() == 3).await;
+    for strategy in Strategy::ALL {
+        let found = seen(strategy).await;
+        for (conn, holds) in [
+            (&locks, "has locked shop.locked for itself (LOCK TABLES … WRITE) since 20"),
+            (&plain, "has locked shop.plain for itself (LOCK TABLES … WRITE) since 20"),
+            (&first, "has a transaction open since 20"),
+        ] {
+            let object = format!("session {} of 'app'", conn.id());
+            let why = found.iter().find(|(name, _)| *name == object).map(|(_, why)| why.as_str());
+            assert!(why.is_some_and(|why| why.contains(holds)), "{object} {holds}: {found:?}");
+        }
+        assert_eq!(found.len(), 3, "{found:?}");
+    }
+    let words = ENGINE.in_the_way(&server).await.unwrap().unwrap();
+    assert!(words.contains("has locked shop."), "{words}");
+    let words = ENGINE.oldest_transaction(&server, Duration::from_millis(1)).await.unwrap().unwrap();
+    assert!(
+        words.contains(&format!("session {} of 'app' has had a transaction open", first.id())),
+        "{words}"
+    );
+    first.query_drop("ROLLBACK").await.unwrap();
+    locks.query_drop("UNLOCK TABLES").await.unwrap();
+    plain.disconnect().await.unwrap();
+    crate::engine_servers::until("nobody is in the way", async || {
+        ENGINE.oldest_transaction(&server, Duration::from_secs(1)).await.unwrap().is_none()
+    })
+    .await;
+    assert_eq!(ENGINE.in_the_way(&server).await.unwrap(), None);
+    assert!(seen(Strategy::Twin).await.is_empty());
+    // The list of locks is nobody's but ours, and costs little.
+    for table in ["metadata_locks", "threads", "setup_instruments"] {
+        let error = named.query_drop(format!("SELECT * FROM performance_schema.{table}")).await.unwrap_err();
+        assert!(error.to_string().contains("denied"), "{error}");
+    }
+    let memory = "SHOW ENGINE PERFORMANCE_SCHEMA STATUS";
+    let rows: Vec<(String, String, String)> = own(&server).await.query(memory).await.unwrap();
+    let bytes = &rows.iter().find(|(_, name, _)| name == "performance_schema.memory").unwrap().2;
+    assert!(bytes.parse::<u64>().unwrap() < 5_000_000, "{bytes}");
+    idle.disconnect().await.unwrap();
+}
+
+/// The upgrade of an instance says for whom it waits while it waits, goes on when that has ended, and ends with the same
+/// words where it takes too long. The tenant's session is left alone. What its applications know is kept afterwards,
+/// also through a restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgrade_says_whom_it_waits_for() {
+    let house = crate::harness::house::House::start_with(&["--patience", "12"]).await;
+    let api = house.login("coffer").await;
+    let password = crate::harness::password();
+    let id = api.create("orders", "10.11", "shop", "app", &password).await.unwrap();
+    let address = crate::harness::healthy(&api, &id).await;
+    let open = async || {
+        let opts = coffer::cli::demo::shop::opts(&address, "shop", "app", &password);
+        mysql_async::Conn::new(opts).await.unwrap()
+    };
+    let mut first = open().await;
+    first.query_drop("CREATE TABLE t (id INT PRIMARY KEY)").await.unwrap();
+    first.query_drop("LOCK TABLES t WRITE").await.unwrap();
+    let holder = format!("session {} of 'app'", first.id());
+    let body = serde_json::json!({"upgrade": {"datastore_version": "11.8", "strategy": "twin"}});
+    let mut dry = body.clone();
+    dry["upgrade"]["dry_run"] = serde_json::json!(true);
+    let path = format!("/instances/{id}/upgrades");
+    let (code, answer) = api.post(&path, &dry).await.unwrap();
+    assert_eq!(code / 100, 2, "{answer}");
+    assert!(answer.to_string().contains(&holder), "{answer}");
+
+    let (code, answer) = api.post(&path, &body).await.unwrap();
+    assert_eq!(code, 202, "{answer}");
+    let upgrade = crate::switch::ended(&api, &id, Duration::from_secs(120)).await;
+    let task = api.task(upgrade["id"].as_str().unwrap()).await.unwrap();
+    let reason = task["reason"].as_str().unwrap_or_default();
+    assert_eq!(upgrade["state"], "rolled_back", "{task}");
+    assert!(reason.contains(&holder) && reason.contains("has locked shop.t for itself"), "{task}");
+    // It holds what it held.
+    first.query_drop("INSERT INTO t VALUES (1)").await.unwrap();
+
+    let (code, answer) = api.post(&path, &body).await.unwrap();
+    assert_eq!(code, 202, "{answer}");
+    crate::harness::wait_for("the task says for whom it waits", Duration::from_secs(60), async || {
+        let task = api.task(&api.task_of(&id).await.ok()?).await.ok()?;
+        let said = task["steps"].to_string();
+        (said.contains("waiting") && said.contains(&holder)).then_some(())
+    })
+    .await;
+    first.query_drop("UNLOCK TABLES").await.unwrap();
+    let upgrade = crate::switch::ended(&api, &id, Duration::from_secs(240)).await;
+    let task = api.task(upgrade["id"].as_str().unwrap()).await.unwrap();
+    assert_eq!(upgrade["state"], "succeeded", "{task}");
+    let kept = serde_json::json!({"character_set_collations": "", "innodb_snapshot_isolation": "OFF"});
+    assert_eq!(task["report"]["kept_settings"], kept, "{task}");
+    crate::harness::healthy(&api, &id).await;
+    let met = async || text(&mut open().await, MET).await;
+    assert_eq!(met().await, "|utf8mb4_general_ci|OFF");
+    let store = house.store().await;
+    crate::harness::processes::kill(house.engine_pid(&store, &id).await);
+    crate::harness::wait_for("the server is up again", Duration::from_secs(60), async || {
+        let opts = coffer::cli::demo::shop::opts(&address, "shop", "app", &password);
+        let mut conn = mysql_async::Conn::new(opts).await.ok()?;
+        let met: Option<String> = conn.query_first(MET).await.ok()?;
+        (met.as_deref() == Some("|utf8mb4_general_ci|OFF")).then_some(())
+    })
+    .await;
+    drop(first);
+    house.leave_nothing(&api, &[&id]).await;
+}

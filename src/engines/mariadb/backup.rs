@@ -22,7 +22,7 @@ use crate::engines::mariadb::connection::{Client, client_file_as, name, quoted, 
 use crate::engines::mariadb::helpers::Helper;
 use crate::engines::mariadb::{
     ACCOUNT, DROP_PATIENCE, MariaDb, REPLICATION_ACCOUNT, blockers, content, failed, helpers, layout,
-    replication, runtime,
+    replication, runtime, waits,
 };
 use crate::engines::{Engine as _, Error, Position, Server, Tell};
 use crate::runtimes::{Job, JobOutput, Layout, Observed};
@@ -156,9 +156,13 @@ async fn kept_waiting(source: &Server, user: &str) -> Error {
         // A source that cannot be asked ends the program by itself.
         let Ok(mut client) = Client::connect(source).await else { continue };
         let waits = client.value("look for locks that are waited for", &ask).await;
+        let holder = waits::in_the_way(&mut client).await.ok().flatten();
         client.close().await;
         if waits.is_ok_and(|waits| waits != "0") {
-            return Error::NoAnswer(format!(
+            if let Some(holder) = holder {
+                return Error::HeldUp(holder);
+            }
+            return Error::HeldUp(format!(
                 "a session keeps a table without transactions locked, or has written to one for more than {} s",
                 LOCK_PATIENCE.as_secs()
             ));

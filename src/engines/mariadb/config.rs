@@ -57,7 +57,6 @@ sync-relay-log=0
 innodb-flush-log-at-trx-commit=1
 innodb-fast-shutdown=1
 innodb-log-buffer-size=8M
-performance-schema=0
 key-buffer-size=4M
 aria-pagecache-buffer-size=8M
 tmp-table-size=16M
@@ -65,6 +64,55 @@ max-heap-table-size=16M
 table-open-cache=1000
 loose-feedback=OFF
 ";
+
+/// Of the performance schema, who holds which lock of a table's definition, and nothing else: about 3 MB of memory, and
+/// no work for what is not on.
+const LOCKS_LISTED: &str = "\
+performance-schema=1
+performance-schema-instrument='%=OFF'
+performance-schema-instrument='wait/lock/metadata/sql/mdl=ON'
+performance-schema-max-metadata-locks=4096
+performance-schema-accounts-size=0
+performance-schema-hosts-size=0
+performance-schema-users-size=0
+performance-schema-digests-size=0
+performance-schema-max-digest-length=0
+performance-schema-session-connect-attrs-size=0
+performance-schema-setup-actors-size=1
+performance-schema-setup-objects-size=1
+performance-schema-events-stages-history-long-size=0
+performance-schema-events-stages-history-size=0
+performance-schema-events-statements-history-long-size=0
+performance-schema-events-statements-history-size=0
+performance-schema-events-transactions-history-long-size=0
+performance-schema-events-transactions-history-size=0
+performance-schema-events-waits-history-long-size=0
+performance-schema-events-waits-history-size=0
+performance-schema-max-cond-classes=0
+performance-schema-max-cond-instances=0
+performance-schema-max-file-classes=0
+performance-schema-max-file-handles=0
+performance-schema-max-file-instances=0
+performance-schema-max-index-stat=0
+performance-schema-max-memory-classes=0
+performance-schema-max-mutex-classes=0
+performance-schema-max-mutex-instances=0
+performance-schema-max-prepared-statements-instances=0
+performance-schema-max-program-instances=0
+performance-schema-max-rwlock-classes=0
+performance-schema-max-rwlock-instances=0
+performance-schema-max-socket-classes=0
+performance-schema-max-socket-instances=0
+performance-schema-max-stage-classes=0
+performance-schema-max-statement-classes=0
+performance-schema-max-statement-stack=1
+performance-schema-max-table-handles=0
+performance-schema-max-table-instances=0
+performance-schema-max-table-lock-stat=0
+";
+
+/// Threads of the server's own, besides those of connections.
+const OWN_THREADS: u32 = 60;
 
 /// The files beside the configuration that hold the authority's certificate, the server's, and its private key.
 pub const AUTHORITY: &str = "authority.pem";
@@ -132,7 +180,10 @@ pub fn text(settings: &Settings, version: &str, certified: bool, layout: &Layout
     let _ = writeln!(text, "read-only={}", switch(settings.read_only));
     let _ = writeln!(text, "event-scheduler={}", switch(settings.events));
     let _ = writeln!(text, "innodb-buffer-pool-size={}M", buffer_pool_mb(settings.memory_mb));
-    let _ = writeln!(text, "max-connections={}", client_connections(settings.memory_mb) + OUR_CONNECTIONS);
+    let connections = client_connections(settings.memory_mb) + OUR_CONNECTIONS;
+    let _ = writeln!(text, "max-connections={connections}");
+    text.push_str(LOCKS_LISTED);
+    let _ = writeln!(text, "performance-schema-max-thread-instances={}", connections + OWN_THREADS);
     for (name, value) in kept(&settings.defaults_of, version) {
         let _ = writeln!(text, "{}={value}", name.replace('_', "-"));
     }

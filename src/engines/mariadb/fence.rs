@@ -31,7 +31,7 @@ const LOG_BYTES: u64 = 64 * 1024;
 
 /// The condition that holds for a tenant's session, of the columns of the process list. What is not logged in yet is
 /// a tenant's.
-fn of_a_tenant(list: &str) -> String {
+pub fn of_a_tenant(list: &str) -> String {
     let ours: Vec<String> = [ACCOUNT, REPLICATION_ACCOUNT].iter().map(|user| quoted(user)).collect();
     format!(
         "{list}.ID <> CONNECTION_ID() AND BINARY {list}.USER NOT IN ({}) AND NOT ({list}.HOST = 'localhost' AND {}) \

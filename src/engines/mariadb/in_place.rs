@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::domain::question::Finding;
 use crate::domain::switch::Strategy;
 use crate::engines::mariadb::connection::Client;
-use crate::engines::mariadb::{DROP_PATIENCE, backup, layout, runtime};
+use crate::engines::mariadb::{DROP_PATIENCE, backup, layout, runtime, waits};
 use crate::engines::{Engine as _, Error, Server, Tell};
 use crate::runtimes::{CopyRules, Layout};
 
@@ -49,6 +49,7 @@ pub async fn pre_check(
         }
         Strategy::InPlace => found.extend(prepared(&mut client).await?),
     }
+    found.extend(waits::findings(&mut client).await?);
     client.close().await;
     Ok(found)
 }

@@ -35,6 +35,7 @@ mod listing;
 mod replication;
 mod routines;
 mod seed;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -330,7 +331,10 @@ impl Engine for MariaDb {
     /// The candidate must be read-only; what an earlier try left in it is dropped first. An account, a grant, a
     /// view, a routine, a trigger or an event that changes meanwhile is an error: try again.
     async fn seed(&self, source: &Server, candidate: &Server, tell: Tell) -> Result<Position, Error> {
-        seed::seed(source, candidate, &tell).await
+        match seed::seed(source, candidate, &tell).await {
+            Ok(position) => Ok(position),
+            Err(error) => Err(waits::named(source, error).await),
+        }
     }
 
     async fn convert(&self, server: &Server) -> Result<bool, Error> {
@@ -411,7 +415,10 @@ impl Engine for MariaDb {
         candidate: &Server,
         tell: Tell,
     ) -> Result<Comparison, Error> {
-        compare::rows(source, candidate, &tell).await
+        match compare::rows(source, candidate, &tell).await {
+            Ok(compared) => Ok(compared),
+            Err(error) => Err(waits::named(source, error).await),
+        }
     }
 
     async fn resume(&self, candidate: &Server) -> Result<(), Error> {
@@ -437,13 +444,26 @@ impl Engine for MariaDb {
         Ok(())
     }
 
+    async fn in_the_way(&self, source: &Server) -> Result<Option<String>, Error> {
+        let mut client = Client::connect(source).await?;
+        let found = waits::in_the_way(&mut client).await;
+        client.close().await;
+        found
+    }
+
     async fn oldest_transaction(
         &self,
         server: &Server,
         longer_than: Duration,
     ) -> Result<Option<String>, Error> {
         let mut client = Client::connect(server).await?;
-        let found = fence::oldest_transaction(&mut client, longer_than).await;
+        let found = async {
+            match fence::oldest_transaction(&mut client, longer_than).await? {
+                Some(found) => Ok(Some(found)),
+                None => waits::in_the_way(&mut client).await,
+            }
+        }
+        .await;
         client.close().await;
         found
     }
@@ -466,7 +486,10 @@ impl Engine for MariaDb {
         candidate: &Server,
         strategy: Strategy,
     ) -> Result<Vec<Finding>, Error> {
-        in_place::pre_check(source, candidate, strategy).await
+        match in_place::pre_check(source, candidate, strategy).await {
+            Ok(found) => Ok(found),
+            Err(error) => Err(waits::named(source, error).await),
+        }
     }
 
     async fn prepare_in_place(

@@ -204,9 +204,11 @@ fn is_of_the_moment(error: &Error) -> bool {
     match error {
         Error::NoAnswer(_) => true,
         Error::State { state, .. } => matches!(&**state, "57P01" | "57P02" | "57P03" | "53300"),
-        Error::Refused { .. } | Error::Program { .. } | Error::Runtime { .. } | Error::Unexpected { .. } => {
-            false
-        }
+        Error::Refused { .. }
+        | Error::Program { .. }
+        | Error::Runtime { .. }
+        | Error::HeldUp(_)
+        | Error::Unexpected { .. } => false,
     }
 }
 
