@@ -34,6 +34,7 @@ mod fence;
 mod follower;
 mod in_place;
 mod inventory;
+mod late;
 mod listing;
 mod looker;
 mod replication;

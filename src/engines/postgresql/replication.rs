@@ -21,7 +21,7 @@ use crate::engines::postgresql::connection::{Client, name, quoted};
 use crate::engines::postgresql::content::{in_each, open_databases};
 use crate::engines::postgresql::follower::{self, PUBLICATION, SLOT};
 use crate::engines::postgresql::{ACCOUNT, LOOK_EVERY, REPLICATION_ACCOUNT, seed, write_config};
-use crate::engines::postgresql::{door, layout, major, rights};
+use crate::engines::postgresql::{door, late, layout, major, rights};
 use crate::engines::{Error, Following, Position, Server};
 
 /// How long one statement may take that talks to the other side.
@@ -67,6 +67,7 @@ pub async fn follow(source: &Server, candidate: &Server) -> Result<(), Error> {
             quoted(&slot)
         );
         from.rows(doing, &left).await?;
+        late::put_aside(&here).await?;
         let create = format!(
             "CREATE SUBSCRIPTION {PUBLICATION} CONNECTION {} PUBLICATION {PUBLICATION} WITH (slot_name = {}, \
              copy_data = true, streaming = on, synchronous_commit = 'on')",
@@ -256,6 +257,7 @@ pub async fn reached(candidate: &Server, position: &Position, within: Duration) 
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LOOK_EVERY);
         }
+        late::put_back(&inside).await?;
     }
     Ok(true)
 }
