@@ -41,6 +41,7 @@ mod once;
 mod postgres_servers;
 mod postgresql;
 mod postgresql_feed;
+mod postgresql_in_place;
 mod postgresql_kill;
 mod proof;
 mod roles;

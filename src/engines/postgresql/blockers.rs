@@ -5,7 +5,7 @@ use crate::domain::question::Finding;
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::postgresql::connection::Client;
 use crate::engines::postgresql::content::open_databases;
-use crate::engines::postgresql::{check, major};
+use crate::engines::postgresql::{check, expressions, major};
 use crate::engines::{Error, Server};
 
 /// How many of one kind are named.
@@ -58,6 +58,7 @@ pub async fn towards(source: &Server, candidate: &Server) -> Result<Vec<Finding>
     }
     found.extend(find(source).await?);
     found.extend(check::room(source).await?);
+    found.extend(expressions::rows(source, true).await?);
     let client = Client::connect(source).await?.patient(check::PATIENCE);
     for database in open_databases(&client).await? {
         let inside = Client::connect_to(source, &database).await?.patient(check::PATIENCE);

@@ -13,12 +13,16 @@ use crate::domain::question::Finding;
 use crate::engines::postgresql::connection::Client;
 use crate::engines::postgresql::content::TENANT_DATABASE;
 use crate::engines::postgresql::{
-    COPY_SLOT, LOOK_EVERY, anew, bootstrap, cluster, config, control, copy, in_place, layout, major, runtime,
+    COPY_SLOT, LOOK_EVERY, anew, bootstrap, cluster, config, control, copy, expressions, in_place, layout,
+    major, runtime,
 };
 use crate::engines::{Error, Server};
 
 /// How many of one kind are named; a tenant who sees a hundred needs no more.
 const NAMED: usize = 100;
+
+/// From how many MB on what is not logged is told of.
+const LARGE: u64 = 256;
 
 /// How long one question may take: some look at every column.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,6 +55,10 @@ pub async fn in_place(source: &Server, candidate: &Server) -> Result<Vec<Finding
         }
         found.extend(extensions(source, candidate, &inside, &database).await?);
         found.extend(collations(&inside, &database).await?);
+        found.extend(not_logged(&inside, &database).await?);
+    }
+    if major(&source.version) != major(&candidate.version) {
+        found.extend(expressions::rows(source, false).await?);
     }
     if copy::is_foreign(source, candidate).await? {
         found.push(warning(
@@ -263,6 +271,22 @@ async fn collations(inside: &Client, database: &str) -> Result<Option<Finding>, 
             format!("{database}: {count} indexes"),
             "are sorted by a language's rules, which may be others in the new version",
             "they are then built anew before clients come back, which takes time",
+        )
+    }))
+}
+
+/// What is not logged is copied while clients wait.
+async fn not_logged(inside: &Client, database: &str) -> Result<Option<Finding>, Error> {
+    let sql = format!(
+        "SELECT (sum(pg_relation_size(c.oid)) / 1048576)::bigint FROM pg_class c WHERE c.relpersistence = 'u' \
+         HAVING sum(pg_relation_size(c.oid)) / 1048576 >= {LARGE}"
+    );
+    let size = inside.value("measure what is not logged", &sql).await?;
+    Ok(size.map(|size| {
+        warning(
+            format!("{database}: {size} MB of UNLOGGED tables"),
+            "are copied while clients wait, since nothing tells of their changes beforehand",
+            "ALTER TABLE … SET LOGGED, or have fewer rows in them, for a shorter wait",
         )
     }))
 }

@@ -4,14 +4,19 @@
 //! quick first look at every table is taken now, a thorough one in the background once we are done. A worker that dies
 //! leaves that to the server, which looks at a table again when enough of it has changed.
 //!
+//! Looking at a table and building an index run what their owner wrote, so they are done in a session without power, of
+//! an account that is of the owners' roles ([`looker`]). What fails there is the tenant's own function, which fails for the
+//! tenant, too: it is told in our log, and nothing is undone for it. Our own account runs here what evaluates nothing.
+//!
 //! # If we die here
-//! Run again: what is done already is not due.
+//! Run again: what is done already is not due. The account of the session without power stays, with a password that nobody
+//! knows, until the next conversion or comparison, which takes it off first.
 
 use std::time::Duration;
 
 use crate::engines::postgresql::connection::{Client, name, quoted};
 use crate::engines::postgresql::content::TENANT_DATABASE;
-use crate::engines::postgresql::{COPY_ACCOUNT, REPLICATION_ACCOUNT, major};
+use crate::engines::postgresql::{COPY_ACCOUNT, REPLICATION_ACCOUNT, looker, major};
 use crate::engines::{Error, Server};
 
 /// How long one statement may take: an index is built anew, or a table looked at.
@@ -20,39 +25,115 @@ const PATIENCE: Duration = Duration::from_secs(3_600);
 /// The number of the first object that is not the server's own.
 const FIRST_OF_A_TENANT: u32 = 16_384;
 
+/// The number of our own account.
+const OURS: u32 = 10;
+
+/// Sessions without power in a server's databases.
+struct Powerless<'a> {
+    server: &'a Server,
+    password: String,
+}
+
+impl<'a> Powerless<'a> {
+    async fn made(server: &'a Server) -> Result<Self, Error> {
+        Ok(Self { server, password: looker::make(server).await? })
+    }
+
+    async fn connect(&self, database: &str) -> Result<Client, Error> {
+        Ok(looker::connect(self.server, &self.password, database).await?.patient(PATIENCE))
+    }
+}
+
+/// Whether a statement was done. One that the server refuses is the tenant's matter, and is told in our log.
+async fn done(session: &Client, server: &Server, doing: &'static str, sql: &str) -> Result<bool, Error> {
+    match session.run(doing, sql).await {
+        Ok(()) => Ok(true),
+        Err(error @ Error::State { .. }) => {
+            tracing::info!(generation.id = %server.generation, error = %error, "left as it is");
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Updates extensions, builds indexes anew whose order has changed, and looks at tables; says whether something was due.
 pub async fn convert(server: &Server) -> Result<bool, Error> {
     let client = Client::connect(server).await?;
-    let mut due = forget_accounts(&client).await?;
+    let due = forget_accounts(&client).await?;
     let sql = format!("SELECT datname FROM pg_database WHERE {TENANT_DATABASE} AND datallowconn ORDER BY 1");
-    let mut blind = Vec::new();
-    for database in client.column("list the databases", &sql).await? {
-        let inside = Client::connect_to(server, &database).await?.patient(PATIENCE);
-        due |= extensions(&inside).await?;
-        due |= collations(server, &inside, &database).await?;
-        if looks_blind(&inside).await? {
-            inside.run("look at the tables for the first time", "SET default_statistics_target = 1").await?;
-            inside.run("look at the tables for the first time", "ANALYZE").await?;
-            blind.push(database);
-        }
-    }
-    if !blind.is_empty() {
-        due = true;
-        let server = server.clone();
+    let databases = client.column("list the databases", &sql).await?;
+    let powerless = Powerless::made(server).await?;
+    let converted = each(server, &powerless, &databases).await;
+    let blind = match converted {
+        Ok((_, ref blind)) => blind.clone(),
+        Err(_) => Vec::new(),
+    };
+    if blind.is_empty() {
+        looker::drop(server).await?;
+    } else {
+        let (server, password) = (server.clone(), powerless.password);
         tokio::spawn(async move {
-            for database in blind {
-                if let Err(error) = look_well(&server, &database).await {
-                    tracing::info!(generation.id = %server.generation, error = %error, "statistics are left to the server");
-                }
+            if let Err(error) = look_well(&server, password, &blind).await {
+                tracing::info!(generation.id = %server.generation, error = %error, "statistics are left to the server");
             }
         });
     }
-    Ok(due)
+    converted.map(|(was_due, _)| due || was_due)
 }
 
-async fn look_well(server: &Server, database: &str) -> Result<(), Error> {
-    let inside = Client::connect_to(server, database).await?.patient(PATIENCE);
-    inside.run("look at the tables", "ANALYZE").await
+/// Does in each database what is due; says whether something was, and which databases have no statistics yet.
+async fn each(
+    server: &Server,
+    powerless: &Powerless<'_>,
+    databases: &[String],
+) -> Result<(bool, Vec<String>), Error> {
+    let (mut due, mut blind) = (false, Vec::new());
+    for database in databases {
+        let inside = Client::connect_to(server, database).await?.patient(PATIENCE);
+        due |= extensions(server, &inside, powerless, database).await?;
+        due |= collations(server, &inside, powerless, database).await?;
+        if looks_blind(&inside).await? {
+            look(server, &inside, powerless, database, true).await?;
+            blind.push(database.clone());
+        }
+    }
+    Ok((due || !blind.is_empty(), blind))
+}
+
+/// Looks at every table of a tenant's: quickly for the first time, or thoroughly.
+async fn look(
+    server: &Server,
+    inside: &Client,
+    powerless: &Powerless<'_>,
+    database: &str,
+    quickly: bool,
+) -> Result<(), Error> {
+    let doing = "look at a table";
+    let kinds = if quickly { "'r', 'm'" } else { "'r', 'm', 'p'" };
+    let sql = format!(
+        "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ({kinds}) \
+         AND c.oid >= {FIRST_OF_A_TENANT} AND c.relowner <> {OURS} AND c.relpersistence <> 't' ORDER BY c.oid"
+    );
+    let session = powerless.connect(database).await?;
+    if quickly {
+        session.run(doing, "SET default_statistics_target = 1").await?;
+    }
+    for row in inside.rows("list the tables", &sql).await? {
+        let mut row = row.into_iter().flatten();
+        let (Some(schema), Some(table)) = (row.next(), row.next()) else { continue };
+        let sql = format!("ANALYZE {}.{}", name(&schema), name(&table));
+        done(&session, server, doing, &sql).await?;
+    }
+    Ok(())
+}
+
+async fn look_well(server: &Server, password: String, databases: &[String]) -> Result<(), Error> {
+    let powerless = Powerless { server, password };
+    for database in databases {
+        let inside = Client::connect_to(server, database).await?;
+        look(server, &inside, &powerless, database, false).await?;
+    }
+    looker::drop(server).await
 }
 
 /// Takes off the accounts by which the data was copied, or followed its source: they came along with it.
@@ -69,19 +150,40 @@ async fn forget_accounts(client: &Client) -> Result<bool, Error> {
     Ok(due)
 }
 
-/// Updates what extensions the server has newer.
-async fn extensions(inside: &Client) -> Result<bool, Error> {
-    let sql = "SELECT name FROM pg_available_extensions WHERE installed_version IS NOT NULL \
-               AND default_version <> installed_version ORDER BY 1";
-    let due = inside.column("look for newer extensions", sql).await?;
-    for extension in &due {
-        inside.run("update an extension", &format!("ALTER EXTENSION {} UPDATE", name(extension))).await?;
+/// Updates what extensions the server has newer. One that a tenant made is updated as a tenant would: its script runs with
+/// the rights that the server gives it.
+async fn extensions(
+    server: &Server,
+    inside: &Client,
+    powerless: &Powerless<'_>,
+    database: &str,
+) -> Result<bool, Error> {
+    let doing = "update an extension";
+    let sql = format!(
+        "SELECT a.name, e.extowner = {OURS} FROM pg_available_extensions a JOIN pg_extension e ON e.extname = a.name \
+         WHERE a.default_version <> a.installed_version ORDER BY 1"
+    );
+    let due = inside.rows("look for newer extensions", &sql).await?;
+    for row in &due {
+        let mut row = row.iter().flatten();
+        let (Some(extension), Some(is_ours)) = (row.next(), row.next()) else { continue };
+        let sql = format!("ALTER EXTENSION {} UPDATE", name(extension));
+        if is_ours == "t" {
+            inside.run(doing, &sql).await?;
+        } else {
+            done(&powerless.connect(database).await?, server, doing, &sql).await?;
+        }
     }
     Ok(!due.is_empty())
 }
 
 /// Builds the indexes anew whose texts another library sorts otherwise, and notes by which they are sorted now.
-async fn collations(server: &Server, inside: &Client, database: &str) -> Result<bool, Error> {
+async fn collations(
+    server: &Server,
+    inside: &Client,
+    powerless: &Powerless<'_>,
+    database: &str,
+) -> Result<bool, Error> {
     let doing = "look for collations that have changed";
     let changed = "SELECT c.oid, n.nspname, c.collname FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace \
                    WHERE c.collversion IS NOT NULL AND c.collversion <> pg_collation_actual_version(c.oid)";
@@ -104,21 +206,29 @@ async fn collations(server: &Server, inside: &Client, database: &str) -> Result<
     }
     let touched = format!(
         "SELECT n.nspname, c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
-         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'i' \
+         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'i' AND c.relowner <> {OURS} \
          AND i.indcollation::oid[] && ARRAY[{}]::oid[] ORDER BY 1, 2",
         of.join(", ")
     );
+    let session = powerless.connect(database).await?;
+    let mut all = true;
     for row in inside.rows("look for indexes that are sorted otherwise", &touched).await? {
         let mut row = row.into_iter().flatten();
         let (Some(schema), Some(index)) = (row.next(), row.next()) else { continue };
         let sql = format!("REINDEX INDEX {}.{}", name(&schema), name(&index));
-        inside.run("build an index anew", &sql).await?;
+        all &= done(&session, server, "build an index anew", &sql).await?;
+    }
+    if !all {
+        // The server goes on to warn of it.
+        return Ok(true);
     }
     for row in &changed {
         let mut row = row.iter().flatten().skip(1);
         let (Some(schema), Some(collation)) = (row.next(), row.next()) else { continue };
         let sql = format!("ALTER COLLATION {}.{} REFRESH VERSION", name(schema), name(collation));
-        inside.run("note a collation's version", &sql).await?;
+        // Nobody but us makes anything in the server's own schema.
+        let by = if schema == "pg_catalog" { inside } else { &session };
+        done(by, server, "note a collation's version", &sql).await?;
     }
     if own {
         let sql = format!("ALTER DATABASE {} REFRESH COLLATION VERSION", name(database));

@@ -19,9 +19,10 @@ use crate::engines::postgresql::config::{self, Door};
 use crate::engines::postgresql::connection::{Client, name, quoted};
 use crate::engines::postgresql::content::in_each;
 use crate::engines::postgresql::control::{self, Control, FOLLOWING};
+use crate::engines::postgresql::disarm::{self, Aside};
 use crate::engines::postgresql::{
     COPY_ACCOUNT, COPY_SLOT, LOOK_EVERY, anew, ask_to_end, bootstrap, cluster, door, failed, layout, major,
-    run, runtime, until_it_answers,
+    run, runtime, unlogged, until_it_answers,
 };
 use crate::engines::{Error, Server, Settings, Tell};
 use crate::runtimes::{Job, Layout};
@@ -233,8 +234,14 @@ pub async fn reached(copy: &Client, position: &str, within: Duration) -> Result<
     Ok(())
 }
 
-/// Has the copy have all that its source ended with, and makes it a server of its own that is stopped as one.
-pub async fn finish(source: &Server, candidate: &Server, end: &Control) -> Result<(), Error> {
+/// Has the copy have all that its source ended with, and makes it a server of its own that is stopped as one. What
+/// `pg_upgrade` may evaluate is put `aside`, where it will run.
+pub async fn finish(
+    source: &Server,
+    candidate: &Server,
+    end: &Control,
+    aside: Option<&Aside>,
+) -> Result<(), Error> {
     let client = resume(source, candidate).await?;
     let doing = "have the copy reach its source's end";
     let deadline = Instant::now() + CATCH_UP;
@@ -268,7 +275,11 @@ pub async fn finish(source: &Server, candidate: &Server, end: &Control) -> Resul
         }
         tokio::time::sleep(LOOK_EVERY / 25).await;
     }
-    end_as_server(source, candidate, client, end).await
+    let not_logged = unlogged::paths(&standby(source, candidate), &client).await?;
+    end_as_server(source, candidate, client, end, aside).await?;
+    let old = as_source(source, candidate)?;
+    let folders = (&*cluster(&layout(source)?), &*folder(&old));
+    unlogged::carry(candidate, &old, folders, &not_logged).await
 }
 
 /// Takes out of the copy, which is a server of its own now, what the target could not read, and stops it as one.
@@ -277,10 +288,15 @@ async fn end_as_server(
     candidate: &Server,
     client: Client,
     end: &Control,
+    aside: Option<&Aside>,
 ) -> Result<(), Error> {
     let doing = "stop the copy as a server of its own";
     let old = as_source(source, candidate)?;
     let copy = standby(source, candidate);
+    if let Some(aside) = aside {
+        disarm::disarm(&copy, &client, aside).await?;
+    }
+    // After that: the tables that it made have columns, too.
     if !knows(candidate, ATTRIBUTE_VERSION).await? {
         forget_attribute_versions(&copy, &client).await?;
     }
@@ -304,8 +320,14 @@ pub async fn is_ready(source: &Server, candidate: &Server, end: &Control) -> boo
     }
 }
 
-/// Copies the stopped source's files once more: what there was is used up, or gone. Slow, and within the hold.
-pub async fn again(source: &Server, candidate: &Server, end: &Control) -> Result<(), Error> {
+/// Copies the stopped source's files once more: what there was is used up, or gone. Slow, and within the hold. What is not
+/// logged is among them, and stays, since the copy starts as a server that was stopped cleanly.
+pub async fn again(
+    source: &Server,
+    candidate: &Server,
+    end: &Control,
+    aside: Option<&Aside>,
+) -> Result<(), Error> {
     anew(candidate).await?;
     let (old, theirs) = (as_source(source, candidate)?, layout(source)?);
     let args = ["--archive", "--reflink=auto", "--"].map(str::to_owned).to_vec();
@@ -313,7 +335,7 @@ pub async fn again(source: &Server, candidate: &Server, end: &Control) -> Result
     let job = Job { program: "/bin/cp".to_owned(), args: [args, paths.to_vec()].concat(), ..Job::default() };
     run(candidate, &old, job).await?;
     let client = resume(source, candidate).await?;
-    end_as_server(source, candidate, client, end).await?;
+    end_as_server(source, candidate, client, end, aside).await?;
     if major(&source.version) != major(&candidate.version) {
         bootstrap::make(candidate, &layout(candidate)?, end.checksums).await?;
     }
@@ -338,6 +360,8 @@ pub async fn is_foreign(source: &Server, candidate: &Server) -> Result<bool, Err
     Ok(!knows(candidate, ATTRIBUTE_VERSION).await? && knows(source, ATTRIBUTE_VERSION).await?)
 }
 
+/// A composite type keeps it: no program reads it there, and a value in a default that was made by it could not be read
+/// without it.
 async fn forget_attribute_versions(copy: &Server, client: &Client) -> Result<(), Error> {
     let doing = "take what the target does not know out of the copy";
     // The template, too: it is carried like any other.
@@ -348,7 +372,8 @@ async fn forget_attribute_versions(copy: &Server, client: &Client) -> Result<(),
         let sql = format!(
             "UPDATE pg_attribute SET attoptions = nullif(ARRAY(SELECT o FROM unnest(attoptions) o \
              WHERE o !~ '^{ATTRIBUTE_VERSION}='), '{{}}') WHERE attoptions IS NOT NULL \
-             AND EXISTS (SELECT 1 FROM unnest(attoptions) o WHERE o ~ '^{ATTRIBUTE_VERSION}=')"
+             AND EXISTS (SELECT 1 FROM unnest(attoptions) o WHERE o ~ '^{ATTRIBUTE_VERSION}=') \
+             AND NOT EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = attrelid AND c.relkind = 'c')"
         );
         inside.run(doing, &sql).await
     };

@@ -4,15 +4,16 @@
 //! `pg_upgrade` links the copy's files into the new cluster, which is why the copy is made in the candidate's own folder
 //! and goes afterwards. It starts both versions itself, in turn, on a socket in the candidate's socket folder, and comes
 //! in as the instance's account, by `peer`: by rules in the clusters' own folders, which are read for that run only
-//! (ours lie elsewhere).
+//! (ours lie elsewhere). What a tenant wrote is harmless while it runs, and put back afterwards ([`disarm`]).
 //!
 //! # If we die here
 //! A copy that has been made a server of its own is used up: the next try copies the stopped server's files again.
 
 use crate::engines::postgresql::config;
-use crate::engines::postgresql::connection::hide_verifiers;
+use crate::engines::postgresql::connection::{Client, hide_verifiers};
+use crate::engines::postgresql::disarm::{self, Aside};
 use crate::engines::postgresql::{ACCOUNT, cluster, control, copy, last_lines, layout, major, run, runtime};
-use crate::engines::{Error, Server, Tell};
+use crate::engines::{Engine as _, Error, Server, Tell};
 use crate::runtimes::{Job, JobOutput, Layout};
 
 /// The rules for one run, in the candidate's folder of configuration.
@@ -22,7 +23,7 @@ const NAMES: &str = "upgrade_ident.conf";
 /// How many databases `pg_upgrade` takes at one time, at most.
 const JOBS: usize = 4;
 
-/// Makes the candidate's cluster of the source's data. The candidate's server does not run afterwards.
+/// Makes the candidate's cluster of the source's data. After a conversion the candidate's server runs, fenced.
 pub async fn convert(source: &Server, candidate: &Server, tell: &Tell) -> Result<String, Error> {
     let theirs = layout(source)?;
     let end = control::read(source, &theirs, &cluster(&theirs)).await?;
@@ -30,23 +31,30 @@ pub async fn convert(source: &Server, candidate: &Server, tell: &Tell) -> Result
         let answer = end.state;
         return Err(Error::Unexpected { doing: "look whether the old server was stopped cleanly", answer });
     }
+    let ours = layout(candidate)?;
+    let aside = (major(&source.version) != major(&candidate.version)).then(Aside::drawn);
     let how = if copy::is_ready(source, candidate, &end).await {
         tell("the copy takes what is left".to_owned());
-        copy::finish(source, candidate, &end).await?;
+        copy::finish(source, candidate, &end, aside.as_ref()).await?;
         "the copy"
     } else {
         tell("there is no copy that can be used, the stopped server's files are copied".to_owned());
-        copy::again(source, candidate, &end).await?;
+        copy::again(source, candidate, &end, aside.as_ref()).await?;
         "another copy"
     };
-    let ours = layout(candidate)?;
-    if major(&source.version) == major(&candidate.version) {
+    if let Some(aside) = aside {
+        tell("pg_upgrade".to_owned());
+        upgrade(source, candidate, &ours).await?;
+        tell("definitions and settings are put back".to_owned());
+        super::Postgresql.start(candidate).await?;
+        disarm::put_back(candidate, &Client::connect(candidate).await?, &aside).await?;
+    } else {
         let paths = [copy::folder(&ours), cluster(&ours)].map(|path| path.to_string_lossy().into_owned());
         let args = [vec!["--no-target-directory".to_owned(), "--".to_owned()], paths.to_vec()].concat();
         run(candidate, &ours, Job { program: "/bin/mv".to_owned(), args, ..Job::default() }).await?;
-    } else {
-        tell("pg_upgrade".to_owned());
-        upgrade(source, candidate, &ours).await?;
+        // pg_upgrade has all files on disk when it ends; here it is asked for.
+        let args = vec![format!("--pgdata={}", cluster(&ours).display()), "--sync-only".to_owned()];
+        run(candidate, &ours, Job { program: "initdb".to_owned(), args, ..Job::default() }).await?;
     }
     Ok(format!("{how} of the server that ended at {} was converted", end.checkpoint))
 }
@@ -90,11 +98,14 @@ pub async fn program(candidate: &Server, ours: &Layout, args: Vec<String>) -> Re
 pub async fn refused(candidate: &Server, ours: &Layout, output: &JobOutput) -> Error {
     let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
     if let Some(file) = named_file(&said, &cluster(ours)) {
-        // A log says why in a line before the statement; a list of what is in the way has no such line.
-        let errors = ("/bin/grep", vec!["--max-count=5", "--ignore-case", "-E", "error|fatal"]);
-        let end = ("/usr/bin/tail", vec!["--bytes=600"]);
-        for (program, args) in [errors, end] {
-            let args = args.into_iter().chain(["--", &file]).map(str::to_owned).collect();
+        // A log says why in a line before the statement, not always the one that is named: one that fails ends the others. A
+        // list of what is in the way has no such line.
+        let folder = file.rsplit_once('/').map_or(&*file, |(folder, _)| folder);
+        let server = ("/bin/grep", vec!["-rhE", "--max-count=3", "error: .*ERROR:"], folder);
+        let errors = ("/bin/grep", vec!["--max-count=5", "--ignore-case", "-E", "error|fatal"], &*file);
+        let end = ("/usr/bin/tail", vec!["--bytes=600"], &*file);
+        for (program, args, of) in [server, errors, end] {
+            let args = args.into_iter().chain(["--", of]).map(str::to_owned).collect();
             let job = Job { program: program.to_owned(), args, ..Job::default() };
             if let Ok(output) = run(candidate, ours, job).await {
                 said.push_str("\nit says: ");

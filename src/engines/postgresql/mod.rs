@@ -29,7 +29,9 @@ mod content;
 mod control;
 mod convert;
 mod copy;
+mod disarm;
 mod door;
+mod expressions;
 mod fence;
 mod follower;
 mod in_place;
@@ -41,6 +43,8 @@ mod replication;
 mod rights;
 mod roles;
 mod seed;
+mod system;
+mod unlogged;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
