@@ -144,6 +144,16 @@ pub enum Error {
     /// A tenant's session holds what is needed, for longer than we wait at once. The text names it, for the tenant.
     #[error("{0}")]
     HeldUp(String),
+    /// One of the tenant's objects is in the way; another try would meet it again.
+    #[error("{object} {why}: {remedy}")]
+    Object {
+        /// The object: `shop.carts` for example.
+        object: String,
+        /// Why it is in the way.
+        why: String,
+        /// What the tenant can do.
+        remedy: String,
+    },
     /// The engine answered something that we do not understand.
     #[error("{doing}: unexpected answer {answer:?}")]
     Unexpected {
@@ -214,8 +224,9 @@ pub trait Engine: Send + Sync {
 
     /// Copies the content of `source`, which goes on serving, into the empty `candidate`: databases with routines,
     /// events, triggers and views, users and grants. Gives the position that the copy stands for. An error also when
-    /// accounts or definitions changed, or something appeared that cannot be carried, while it was made. The candidate's
-    /// server runs afterwards; meanwhile it may be stopped and its folder made anew.
+    /// accounts or definitions changed, or something appeared that cannot be carried, while it was made; one that another
+    /// try would meet again names its object ([`Error::Object`]). The candidate's server runs afterwards; meanwhile it
+    /// may be stopped and its folder made anew.
     async fn seed(&self, source: &Server, candidate: &Server, tell: Tell) -> Result<Position, Error>;
 
     /// Brings the system objects to the server's version where that is due; says whether it was.

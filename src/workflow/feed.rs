@@ -113,6 +113,8 @@ pub async fn seed(ctx: &StepContext, sides: Sides) -> Result<Done, StepError> {
                 tracing::info!(task.id = %ctx.task.id, who, "a copy was held up");
             }
             Err(engines::Error::HeldUp(who)) => return Err(hindered(ctx, &who)),
+            // Another try would meet it again.
+            Err(error @ engines::Error::Object { .. }) => return Err(error.into()),
             other => break other.map_err(|e| StepError::Redo(Step::Place, chain(&e)))?,
         }
     };

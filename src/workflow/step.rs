@@ -83,6 +83,8 @@ impl From<engines::Error> for StepError {
             engines::Error::State { ref state, .. } if matches!(&**state, "53300" | "57P01" | "57P03") => {
                 Self::Retry(text)
             }
+            // The tenant can do something about it, and nobody else.
+            engines::Error::Object { .. } => Self::RollBack { tenant: text.clone(), operator: text },
             engines::Error::Refused { .. }
             | engines::Error::State { .. }
             | engines::Error::Program { .. }

@@ -168,6 +168,8 @@ async fn what_cannot_be_copied_is_named() {
         "CREATE TABLE sheet (id INT NOT NULL) ENGINE=CSV",
         "CREATE SEQUENCE s ENGINE=Aria",
         "CREATE TABLE history (id INT) WITH SYSTEM VERSIONING",
+        "CREATE TABLE numbered (id INT PRIMARY KEY, a BIGINT UNSIGNED AS ROW START, b BIGINT UNSIGNED AS ROW END, \
+         PERIOD FOR SYSTEM_TIME (a, b)) WITH SYSTEM VERSIONING",
         "CREATE TABLE base (id INT)",
         "CREATE VIEW broken AS SELECT id FROM base",
         "DROP TABLE base",
@@ -193,17 +195,7 @@ async fn what_cannot_be_copied_is_named() {
     let objects: Vec<&str> = found.iter().map(|blocker| blocker.object.as_str()).collect();
     assert_eq!(
         objects,
-        [
-            "shop.fleeting",
-            "shop.history",
-            "shop.sheet",
-            "cöffer.carts",
-            "shop.carts",
-            "shop.broken",
-            "shop.Base_1",
-            "shop.mixed_Ã¼",
-            "transaction left"
-        ]
+        ["shop.fleeting", "shop.sheet", "shop.numbered", "cöffer.carts", "shop.carts", "transaction left"]
     );
     for blocker in &found {
         eprintln!("{blocker}");
@@ -451,18 +443,20 @@ async fn a_source_that_dies_during_the_copy_is_copied_again() {
     let mut conn = own(&source).await;
     conn.query_drop("USE shop").await.unwrap();
     conn.query_drop("CREATE TABLE shop.big (id INT PRIMARY KEY, pad CHAR(200) NOT NULL)").await.unwrap();
-    conn.query_drop("INSERT INTO shop.big SELECT seq, REPEAT('x', 200) FROM seq_1_to_200000").await.unwrap();
+    conn.query_drop("INSERT INTO shop.big SELECT seq, REPEAT('x', 200) FROM seq_1_to_600000").await.unwrap();
     drop(conn);
+    let told = Arc::new(AtomicBool::new(false));
+    let tell: Tell = {
+        let told = Arc::clone(&told);
+        Arc::new(move |line| {
+            told.store(told.load(Ordering::Relaxed) || line.contains(" of about "), Ordering::Relaxed)
+        })
+    };
     let copy = {
         let (source, candidate) = (source.clone(), candidate.clone());
-        tokio::spawn(async move { ENGINE.seed(&source, &candidate, quiet()).await })
+        tokio::spawn(async move { ENGINE.seed(&source, &candidate, tell).await })
     };
-    let mut conn = own(&candidate).await;
-    until("the copy is in the middle", async || {
-        let seen: Result<Option<i64>, _> = conn.query_first("SELECT 1 FROM shop.big LIMIT 1").await;
-        seen.is_ok_and(|row| row.is_some())
-    })
-    .await;
+    until("the copy is in the middle", async || told.load(Ordering::Relaxed)).await;
     let pids = processes(&format!("--defaults-file={}", house.state(&source).display()));
     kill(pids[0]);
     let error = copy.await.unwrap().unwrap_err();
@@ -470,7 +464,7 @@ async fn a_source_that_dies_during_the_copy_is_copied_again() {
     ENGINE.start(&source).await.unwrap();
     let begun = Instant::now();
     ENGINE.seed(&source, &candidate, quiet()).await.unwrap();
-    eprintln!("seed of 40 MB {:?}", begun.elapsed());
+    eprintln!("seed of 150 MB {:?}", begun.elapsed());
     for server in [&source, &candidate] {
         assert!(!accounts(server).await.iter().any(|name| name.starts_with("coffer_")));
     }

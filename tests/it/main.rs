@@ -36,6 +36,7 @@ mod kill;
 mod layout;
 mod listing;
 mod mariadb_cases;
+mod mariadb_copy;
 mod matrix;
 mod once;
 mod postgres_servers;

@@ -1,6 +1,7 @@
-//! The tenant's users and roles with their grants, read as the statements that make them again.
+//! The tenant's users and roles with their grants.
 //!
-//! What is read holds verifiers: it goes to a server and nowhere else. Not [`Debug`], so that it is never printed.
+//! What is read holds verifiers: it goes to a server or into a hash and nowhere else. Not [`Debug`], so that it is never
+//! printed.
 
 use crate::engines::Error;
 use crate::engines::mariadb::connection::{Client, name, quoted};
@@ -24,86 +25,66 @@ pub fn tenant_account(client: &Client) -> String {
 /// The role that everyone has, from 10.11 on; it exists without being made.
 const PUBLIC: &str = "PUBLIC";
 
-/// A user or a role.
-#[derive(Clone, PartialEq, Eq)]
+/// A user's or a role's name.
+pub struct Name {
+    /// As a statement has it: a quoted `user`@`host`, or a role.
+    pub account: String,
+    /// Whether it is a role.
+    pub role: bool,
+}
+
+/// A user or a role, with what it may do.
 pub struct Account {
     /// The statement's name for it: a quoted `user`@`host`, or a role.
     pub name: String,
-    /// Whether it is a role.
-    pub role: bool,
-    /// The statement that makes it, or makes it anew; `None` for `PUBLIC`.
-    pub create: Option<String>,
     /// The statements that give it its rights, roles and default role, sorted.
     pub grants: Vec<String>,
 }
 
-/// Every account of the tenant's, roles first.
-pub async fn read(client: &mut Client) -> Result<Vec<Account>, Error> {
+/// The names of the tenant's accounts, roles first, as the server keeps them.
+async fn list(client: &mut Client) -> Result<Vec<(String, String, bool)>, Error> {
     let sql = format!(
         "SELECT User, Host, IFNULL(JSON_VALUE(Priv, '$.is_role'), 0) IN ('1', 'true') FROM mysql.global_priv \
          WHERE {} ORDER BY 3 DESC, 1, 2",
         tenant_account(client)
     );
+    let listed = client.rows("list the accounts", &sql).await?.into_iter().filter_map(|row| {
+        let mut values = row.into_iter().flatten();
+        Some((values.next()?, values.next()?, values.next()? == "1"))
+    });
+    Ok(listed.collect())
+}
+
+/// The name as a statement has it.
+fn named(user: &str, host: &str, role: bool) -> String {
+    match role {
+        true if user == PUBLIC => PUBLIC.to_owned(),
+        true => name(user),
+        false => format!("{}@{}", name(user), name(host)),
+    }
+}
+
+/// The names of the tenant's accounts, roles first; `PUBLIC` is not among them, which everybody has.
+pub async fn names(client: &mut Client) -> Result<Vec<Name>, Error> {
+    let listed = list(client).await?.into_iter().filter(|(user, _, role)| !(*role && user == PUBLIC));
+    Ok(listed.map(|(user, host, role)| Name { account: named(&user, &host, role), role }).collect())
+}
+
+/// Every account of the tenant's, roles first.
+pub async fn read(client: &mut Client) -> Result<Vec<Account>, Error> {
     let mut accounts = Vec::new();
-    for row in client.rows("list the accounts", &sql).await? {
-        let [Some(user), Some(host), Some(role)] = row.as_slice() else { continue };
-        let role = role == "1";
-        let account = if role { name(user) } else { format!("{}@{}", name(user), name(host)) };
-        let create = if !role {
-            let show = format!("SHOW CREATE USER {account}");
-            let create = client.value("read an account", &show).await?;
-            let Some(rest) = create.strip_prefix("CREATE USER ") else {
-                // The answer is not told: it holds a verifier.
-                let answer = "not a CREATE USER".to_owned();
-                return Err(Error::Unexpected { doing: "read an account", answer });
-            };
-            Some(format!("CREATE OR REPLACE USER {rest}"))
-        } else if user == PUBLIC {
-            None
-        } else {
-            Some(format!("CREATE OR REPLACE ROLE {account}"))
-        };
-        let target = if role && user == PUBLIC { PUBLIC } else { account.as_str() };
-        let show = format!("SHOW GRANTS FOR {target}");
+    for (user, host, role) in list(client).await? {
+        let account = named(&user, &host, role);
+        let show = format!("SHOW GRANTS FOR {account}");
         let rows = client.rows("read an account's grants", &show).await?;
         let mut grants: Vec<String> =
             rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect();
         // Columns come in no order, and a server may change it from one answer to the next.
         grants.iter_mut().for_each(|grant| *grant = with_sorted_columns(grant));
-        // A default role can only be set once the role is granted.
-        grants.sort_by_key(|grant| (grant.starts_with("SET DEFAULT ROLE"), grant.clone()));
-        accounts.push(Account { name: account, role, create, grants });
+        grants.sort();
+        accounts.push(Account { name: account, grants });
     }
     Ok(accounts)
-}
-
-/// Makes the accounts, as they are but without rights.
-pub async fn create(client: &mut Client, accounts: &[Account]) -> Result<(), Error> {
-    for create in accounts.iter().filter_map(|account| account.create.as_ref()) {
-        client.run_one("make an account", create.as_bytes()).await?;
-    }
-    Ok(())
-}
-
-/// Gives the accounts their rights; what these are on must be there.
-pub async fn grant(client: &mut Client, accounts: &[Account]) -> Result<(), Error> {
-    for grant in accounts.iter().flat_map(|account| &account.grants) {
-        client.run_one("grant an account its rights", grant.as_bytes()).await?;
-    }
-    Ok(())
-}
-
-/// Removes every account of the tenant's.
-pub async fn drop_all(client: &mut Client) -> Result<(), Error> {
-    for account in read(client).await? {
-        let drop = match (account.role, &account.create) {
-            (_, None) => "REVOKE ALL PRIVILEGES, GRANT OPTION FROM PUBLIC".to_owned(),
-            (true, _) => format!("DROP ROLE IF EXISTS {}", account.name),
-            (false, _) => format!("DROP USER IF EXISTS {}", account.name),
-        };
-        client.run("drop an account", &drop).await?;
-    }
-    Ok(())
 }
 
 /// A grant with the columns inside each pair of parentheses in order; what is quoted stays as it is.

@@ -1,5 +1,8 @@
-//! The physical copy: the source's files, at one position, into the candidate's folder. For content with tables that
-//! know no transactions (MyISAM, Aria), of which no snapshot can be read.
+//! The copy of the source's content, at one position, into a candidate: of its files, while it serves.
+//!
+//! No text can stand for all that a table holds: a FLOAT is printed with six digits, rows may break their own CHECK, a
+//! default may name a sequence of another database, old rows of a versioned table are in no dump. Files hold all of it,
+//! bit by bit, and to copy them runs nothing of the tenant's.
 //!
 //! The backup program of the *old* version reads the source's files beside its running server, under the server's own
 //! backup locks, and streams them; it also makes the copy whole (`--prepare`), so that the new version opens what the
@@ -8,7 +11,8 @@
 //! go on.
 //!
 //! Everything comes along, the system tables too. Of those the candidate gets what is its own: the service account's
-//! password, the server id of its events; the source's helpers and its history go.
+//! password, the server id of its events; the source's helpers and its history go. What the new version would not take
+//! of the definitions is tried before, on the candidate while it is empty: see [`rehearsal`].
 //!
 //! # If we die here
 //! The candidate's folder is worth nothing until the position was given back: the next try makes it anew.
@@ -17,12 +21,14 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::domain::question::Finding;
 use crate::domain::tenant::Verifier;
 use crate::engines::mariadb::connection::{Client, client_file_as, name, quoted, scrub};
+use crate::engines::mariadb::content::Described;
 use crate::engines::mariadb::helpers::Helper;
 use crate::engines::mariadb::{
-    ACCOUNT, DROP_PATIENCE, MariaDb, REPLICATION_ACCOUNT, blockers, content, failed, helpers, layout,
-    replication, runtime, waits,
+    ACCOUNT, DROP_PATIENCE, MariaDb, REPLICATION_ACCOUNT, accounts, blockers, content, failed, helpers,
+    layout, rehearsal, replication, runtime, waits,
 };
 use crate::engines::{Engine as _, Error, Position, Server, Tell};
 use crate::runtimes::{Job, JobOutput, Layout, Observed};
@@ -35,27 +41,49 @@ const MEGABYTE: u64 = 1024 * 1024;
 /// How long the source's writers may be kept waiting for a lock.
 const LOCK_PATIENCE: Duration = Duration::from_secs(15);
 
+/// How often the program reads on in the redo log, in milliseconds.
+const LOG_COPY_MS: u32 = 100;
+
 /// Memory for making the copy whole, in MB: as much as a small server has.
 const PREPARE_MB: u32 = 64;
 
 /// Copies the files of `source` into `candidate`, whose server is stopped and whose folder is made anew; gives the
 /// position that the copy stands for. The candidate's server runs afterwards, with converted system tables.
-pub async fn seed(source: &Server, candidate: &Server, size: u64, tell: &Tell) -> Result<Position, Error> {
+pub async fn seed(source: &Server, candidate: &Server, tell: &Tell) -> Result<Position, Error> {
     let mut from = Client::connect(source).await?.patient(PATIENCE);
-    only_a_candidate(source, candidate).await?;
+    if only_a_candidate(source, candidate).await? {
+        tell("trying the definitions on the new version".to_owned());
+        refuse(rehearsal::on_a_candidate(source, candidate).await?)?;
+    }
+    let size =
+        source.runtime.used_bytes(source.generation).await.map_err(runtime("measure the server's data"))?;
     let (place, generation) = (&candidate.runtime, candidate.generation);
     place.stop_server(generation, DROP_PATIENCE, true).await.map_err(runtime("stop the candidate"))?;
     place.drop_volume(generation).await.map_err(runtime("empty the candidate's folder"))?;
     let account = candidate.account.as_deref();
     place.ensure_volume(generation, account).await.map_err(runtime("make the candidate's folder"))?;
 
+    let before = content::described(&mut from).await?;
     let helper = helpers::backup(&mut from).await?;
     let password = helper.password().clone();
     let copied = copy(source, candidate, &helper, size, tell).await;
     // Also after an error; a source that died keeps it until the next try.
     let gone = helper.drop(&mut from).await;
-    let position = copied?;
+    // What came meanwhile is in the copy or will be replicated, neither of which it can be; or it is why there is none.
+    let found =
+        blockers::find(source, &mut from).await.map(|found| found.into_iter().map(Finding::from).collect());
+    let position = match (copied, found) {
+        (Ok(position), found) => {
+            refuse(found?)?;
+            position
+        }
+        (Err(error), found) => {
+            refuse(found.unwrap_or_default())?;
+            return Err(error);
+        }
+    };
     gone?;
+    let after = content::described(&mut from).await?;
     from.close().await;
 
     tell("making the copy whole".to_owned());
@@ -63,19 +91,44 @@ pub async fn seed(source: &Server, candidate: &Server, size: u64, tell: &Tell) -
         candidate.runtime.run(generation, &with_programs_of(source, candidate)?, prepare(candidate)?).await;
     succeeded("mariadb-backup", &whole.map_err(runtime("make the copy whole"))?, candidate, &password)?;
     take_over(source, candidate, Some(&position), tell).await?;
+    keep_defaults(candidate, before.into_iter().filter(|database| after.contains(database))).await?;
     tracing::info!(source = %source.generation, candidate = %generation, position = position.0, "files copied");
     Ok(position)
 }
 
+/// Gives the candidate the databases whose options are in no file: with another version, they have other defaults.
+async fn keep_defaults(candidate: &Server, databases: impl Iterator<Item = Described>) -> Result<(), Error> {
+    let mut to = Client::connect(candidate).await?.patient(PATIENCE);
+    to.without_binlog().await?;
+    let there = content::described(&mut to).await?;
+    for database in databases.filter(|database| !there.contains(database)) {
+        let make = if there.iter().any(|other| other.name == database.name) { "ALTER" } else { "CREATE" };
+        to.run("keep a database's defaults", &format!("{make} DATABASE {}", database.options())).await?;
+    }
+    to.close().await;
+    Ok(())
+}
+
+/// The error that names the first finding that blocks.
+fn refuse(found: Vec<Finding>) -> Result<(), Error> {
+    match found.into_iter().find(|finding| finding.blocks) {
+        Some(Finding { object, why, remedy, .. }) => Err(Error::Object { object, why, remedy }),
+        None => Ok(()),
+    }
+}
+
 /// Whoever took the one for the other would lose everything here. One that an earlier try left stopped is none that
-/// serves.
-async fn only_a_candidate(source: &Server, candidate: &Server) -> Result<(), Error> {
+/// serves. Says whether it runs and is empty.
+async fn only_a_candidate(source: &Server, candidate: &Server) -> Result<bool, Error> {
     let observed = candidate.runtime.observe(candidate.generation).await;
+    let mut is_empty = false;
     let is_fenced = match observed.map_err(runtime("look whether the candidate runs"))? {
         Observed::Stopped => true,
         Observed::Running => {
             let mut to = Client::connect(candidate).await?;
             let read_only = to.value("look whether it is a candidate", "SELECT @@GLOBAL.read_only").await?;
+            is_empty =
+                content::databases(&mut to).await?.is_empty() && accounts::names(&mut to).await?.is_empty();
             to.close().await;
             matches!(read_only.as_str(), "1" | "ON")
         }
@@ -84,7 +137,7 @@ async fn only_a_candidate(source: &Server, candidate: &Server) -> Result<(), Err
         let answer = "the candidate is not read-only: it may be in service".to_owned();
         return Err(Error::Unexpected { doing: "look whether it is a candidate", answer });
     }
-    Ok(())
+    Ok(is_empty)
 }
 
 /// The candidate's files, and the source's programs.
@@ -108,6 +161,8 @@ async fn copy(
             "--defaults-file={secret}".to_owned(),
             "--backup".to_owned(),
             "--stream=mbstream".to_owned(),
+            // The redo log is a ring: the program must not fall behind writers.
+            format!("--log-copy-interval={LOG_COPY_MS}"),
             format!("--datadir={}", from.data.display()),
             format!("--target-dir={}", from.tmp.join("backup").display()),
             format!("--tmpdir={}", from.tmp.display()),
@@ -142,8 +197,9 @@ async fn copy(
     position_at(source, &place).await
 }
 
-/// Resolves when the backup program waits too long for a lock: behind it wait all writers of tables without
-/// transactions, for as long as somebody keeps one locked, or writes to it in one statement.
+/// Resolves when the backup program waits too long for a lock: behind it wait all who change a table's definition and
+/// all writers of tables without transactions, for as long as somebody keeps one locked, or writes to it in one
+/// statement.
 async fn kept_waiting(source: &Server, user: &str) -> Error {
     let ask = format!(
         "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE BINARY USER={} AND TIME >= {} AND \
@@ -163,7 +219,7 @@ async fn kept_waiting(source: &Server, user: &str) -> Error {
                 return Error::HeldUp(holder);
             }
             return Error::HeldUp(format!(
-                "a session keeps a table without transactions locked, or has written to one for more than {} s",
+                "a session keeps a table locked, or has written to one without transactions for more than {} s",
                 LOCK_PATIENCE.as_secs()
             ));
         }

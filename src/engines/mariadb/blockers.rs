@@ -3,16 +3,17 @@
 //! A table without transactions (MyISAM, Aria) is carried when each of its rows can be told by a key. A replica that
 //! dies between a row and its note of having applied it applies it again: with a key that is seen, or changes nothing.
 //! Other engines stay: what they hold is lost with a restart (MEMORY), lies elsewhere (FEDERATED, CONNECT, MERGE) or has
-//! no key (CSV, ARCHIVE).
+//! no key (CSV, ARCHIVE). A table whose old rows are told by numbers of transactions stays, too: a server that follows
+//! counts its own.
 
 use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::domain::question::Blocker;
-use crate::engines::mariadb::connection::{Client, name};
+use crate::domain::question::{Blocker, Finding};
+use crate::engines::mariadb::connection::Client;
 use crate::engines::mariadb::content::tenant_schema;
-use crate::engines::mariadb::{definitions, helpers};
+use crate::engines::mariadb::helpers;
 use crate::engines::{Error, Server};
 
 /// How long one question may take: some open every table.
@@ -35,11 +36,8 @@ pub async fn find(server: &Server, client: &mut Client) -> Result<Vec<Blocker>, 
 /// Those that are found by opening the tenant's objects: see [`helpers`].
 async fn opened(client: &mut Client) -> Result<Vec<Blocker>, Error> {
     let mut found = tables(client).await?;
+    found.extend(by_transaction(client).await?);
     found.extend(without_key(client).await?);
-    found.extend(views(client).await?);
-    found.extend(mistaken(client).await?);
-    found.extend(mixed_texts(client).await?);
-    found.extend(definitions::too_much(client).await?);
     Ok(found)
 }
 
@@ -59,7 +57,8 @@ pub struct Plain {
 pub async fn without_transactions(client: &mut Client) -> Result<Vec<Plain>, Error> {
     let sql = format!(
         "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE, TABLE_TYPE FROM information_schema.TABLES WHERE {} \
-         AND TABLE_TYPE IN ('BASE TABLE', 'SEQUENCE') AND ENGINE IN ('MyISAM', 'Aria') ORDER BY 1, 2",
+         AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED', 'SEQUENCE') AND ENGINE IN ('MyISAM', 'Aria') \
+         ORDER BY 1, 2",
         tenant_schema("TABLE_SCHEMA")
     );
     let rows = client.rows("list the tables without transactions", &sql).await?;
@@ -125,7 +124,7 @@ async fn tables(client: &mut Client) -> Result<Vec<Blocker>, Error> {
             &format!(
                 "SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME), IFNULL(ENGINE, ''), TABLE_TYPE \
                  FROM information_schema.TABLES WHERE {} AND TABLE_TYPE NOT IN ('VIEW', 'SYSTEM VIEW') \
-                 AND (ENGINE IS NULL OR ENGINE NOT IN ('InnoDB', 'MyISAM', 'Aria') OR TABLE_TYPE = 'SYSTEM VERSIONED') \
+                 AND (ENGINE IS NULL OR ENGINE NOT IN ('InnoDB', 'MyISAM', 'Aria')) \
                  ORDER BY 1 LIMIT {NAMED}",
                 tenant_schema("TABLE_SCHEMA")
             ),
@@ -136,10 +135,6 @@ async fn tables(client: &mut Client) -> Result<Vec<Blocker>, Error> {
         let (object, engine, kind) = (values.next()?, values.next()?, values.next()?);
         let (why, remedy) = match (engine.as_str(), kind.as_str()) {
             ("", _) => ("cannot be opened".to_owned(), "repair or drop it".to_owned()),
-            (_, "SYSTEM VERSIONED") => (
-                "keeps old rows (system versioning), which a copy would lose".to_owned(),
-                format!("drop its history with ALTER TABLE {object} DROP SYSTEM VERSIONING"),
-            ),
             (engine, "SEQUENCE") => (
                 format!("is a sequence of {engine}, which a copy of a serving server cannot carry"),
                 "make it again with ENGINE=InnoDB".to_owned(),
@@ -154,112 +149,45 @@ async fn tables(client: &mut Client) -> Result<Vec<Blocker>, Error> {
     Ok(rows.into_iter().filter_map(blocker).collect())
 }
 
-/// Views that cannot be read cannot be made again. Whether one that calls a function can be is seen when it is made, as
-/// the functions are not ours to run; functions of a package are there only then, and cannot be stood in for.
-async fn views(client: &mut Client) -> Result<Vec<Blocker>, Error> {
+/// Versioned tables whose periods are numbers of transactions.
+async fn by_transaction(client: &mut Client) -> Result<Vec<Blocker>, Error> {
     let sql = format!(
-        "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.VIEWS WHERE {}",
+        "SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.COLUMNS WHERE {} \
+         AND GENERATION_EXPRESSION='ROW START' AND DATA_TYPE='bigint' ORDER BY 1 LIMIT {NAMED}",
         tenant_schema("TABLE_SCHEMA")
     );
-    let packages =
-        format!("SELECT db, name FROM mysql.proc WHERE {} AND type='PACKAGE'", tenant_schema("db"));
-    let packages: HashSet<String> = client
-        .rows("list the packages", &packages)
-        .await?
-        .into_iter()
-        .map(|row| row.into_iter().flatten().collect::<Vec<_>>().join("."))
-        .collect();
-    let denied = format!("'{}'@'localhost' for routine '", client.user());
-    let mut found = Vec::new();
-    for row in client.rows("look at the views", &sql).await? {
-        let [Some(schema), Some(view)] = row.as_slice() else { continue };
-        let fields = format!("SHOW FIELDS FROM {}.{}", name(schema), name(view));
-        match client.run("look at a view", &fields).await {
-            Ok(()) => {}
-            Err(Error::Refused { code: 1370, message, .. }) if message.contains(&denied) => {
-                let routine = message.split_once(&denied).and_then(|(_, rest)| rest.strip_suffix('\''));
-                if routine.is_some_and(|routine| packages.contains(routine)) {
-                    found.push(Blocker {
-                        object: format!("{schema}.{view}"),
-                        why: "is a view that calls a function of a package".to_owned(),
-                        remedy: "have it call a function that is in no package, or drop it".to_owned(),
-                    });
-                }
-            }
-            Err(Error::Refused { code, message, .. }) => {
-                found.push(Blocker {
-                    object: format!("{schema}.{view}"),
-                    why: format!("is a view that cannot be read ({code}: {message})"),
-                    remedy: "mend or drop it".to_owned(),
-                });
-            }
-            Err(error) => return Err(error),
-        }
-        if found.len() >= NAMED {
-            break;
-        }
-    }
-    Ok(found)
-}
-
-/// Names that the dump program takes for a view's, by its own idea of equal names; it would leave the table out.
-async fn mistaken(client: &mut Client) -> Result<Vec<Blocker>, Error> {
-    let list = |what: &str| {
-        format!(
-            "SELECT CONVERT(CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) USING utf8mb4) COLLATE utf8mb4_general_ci AS n FROM information_schema.TABLES \
-             WHERE {} AND TABLE_TYPE {what}",
-            tenant_schema("TABLE_SCHEMA")
-        )
-    };
-    let sql = format!(
-        "SELECT DISTINCT t.n FROM ({}) t JOIN ({}) v ON t.n = v.n LIMIT {NAMED}",
-        list("<> 'VIEW'"),
-        list("= 'VIEW'")
-    );
     let blocker = |row: Vec<Option<String>>| Blocker {
         object: row.into_iter().next().flatten().unwrap_or_default(),
-        why: "is a table with nearly the name of a view, which a copy takes for it".to_owned(),
-        remedy: "give one of them another name".to_owned(),
+        why: "keeps old rows by numbers of transactions, which are others on a server that follows"
+            .to_owned(),
+        remedy: "upgrade in place, or keep them by time: ROW START and ROW END as TIMESTAMP(6)".to_owned(),
     };
-    let rows = client.rows("look for names that are nearly the same", &sql).await?;
+    let rows = client.rows("look for tables versioned by transactions", &sql).await?;
     Ok(rows.into_iter().map(blocker).collect())
 }
 
-/// A server keeps a routine's text in the character set of the client that made it, and its name, definer and comment
-/// in another: what it shows of it is text in neither.
-async fn mixed_texts(client: &mut Client) -> Result<Vec<Blocker>, Error> {
-    let one = |list: &str, schema: &str, name: &str, texts: &str| {
-        format!(
-            "SELECT {schema} AS s, {name} AS n FROM {list} WHERE {} AND {texts} <> CONVERT({texts} USING ascii) \
-             AND CHARACTER_SET_CLIENT NOT IN ('utf8', 'utf8mb3', 'utf8mb4')",
-            tenant_schema(schema)
-        )
-    };
+/// What a restart empties, as each upgrade in place has one: worth a word, and no more.
+pub async fn lost_with_a_restart(server: &Server, client: &mut Client) -> Result<Vec<Finding>, Error> {
     let sql = format!(
-        "SELECT CONCAT(s, '.', n) FROM ({} UNION ALL {}) x ORDER BY 1 LIMIT {NAMED}",
-        one(
-            "information_schema.ROUTINES",
-            "ROUTINE_SCHEMA",
-            "ROUTINE_NAME",
-            "CONCAT(ROUTINE_NAME, DEFINER, ROUTINE_COMMENT)"
-        ),
-        one(
-            "information_schema.EVENTS",
-            "EVENT_SCHEMA",
-            "EVENT_NAME",
-            "CONCAT(EVENT_NAME, DEFINER, EVENT_COMMENT)"
-        ),
+        "SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.TABLES WHERE {} AND ENGINE='MEMORY' \
+         ORDER BY 1 LIMIT {NAMED}",
+        tenant_schema("TABLE_SCHEMA")
     );
-    let blocker = |row: Vec<Option<String>>| Blocker {
+    let mut shown = helpers::show(server, client).await?.patient(PATIENCE);
+    let rows = shown.rows("look for tables in memory", &sql).await;
+    let gone = helpers::hide(client, shown).await;
+    let rows = rows?;
+    gone?;
+    let finding = |row: Vec<Option<String>>| Finding {
+        blocks: false,
         object: row.into_iter().next().flatten().unwrap_or_default(),
-        why: "was made in another character set than that of its name, definer or comment".to_owned(),
-        remedy: "make it again after SET NAMES utf8mb4".to_owned(),
+        why: "is a table of MEMORY, whose rows go with the server's stop, as with each restart".to_owned(),
+        remedy: "fill it again afterwards, or ALTER TABLE it to ENGINE=InnoDB".to_owned(),
     };
-    let rows = client.rows("look for texts in two character sets", &sql).await?;
-    Ok(rows.into_iter().map(blocker).collect())
+    Ok(rows.into_iter().map(finding).collect())
 }
 
-/// They are in no dump, and their end would be replicated without their beginning.
+/// They are in no copy that a server opens for the first time as another, and their end would be replicated without their beginning.
 async fn prepared_transactions(client: &mut Client) -> Result<Vec<Blocker>, Error> {
     let rows = client.rows("look for prepared transactions", "XA RECOVER").await?;
     let blocker = |row: Vec<Option<String>>| Blocker {

@@ -31,6 +31,41 @@ pub async fn databases(client: &mut Client) -> Result<Vec<String>, Error> {
     Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
 }
 
+/// A database of the tenant's, with what its tables have by default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// Its name.
+    pub name: String,
+    character_set: String,
+    collation: String,
+}
+
+impl Described {
+    /// The end of the statement that makes or alters it.
+    pub fn options(&self) -> String {
+        format!(
+            "{} CHARACTER SET {} COLLATE {}",
+            name(&self.name),
+            quoted(&self.character_set),
+            quoted(&self.collation)
+        )
+    }
+}
+
+/// The tenant's databases, each with its defaults.
+pub async fn described(client: &mut Client) -> Result<Vec<Described>, Error> {
+    let condition = tenant_schema("SCHEMA_NAME");
+    let sql = format!(
+        "SELECT SCHEMA_NAME, DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA \
+         WHERE {condition} ORDER BY 1"
+    );
+    let described = |row: Vec<Option<String>>| {
+        let mut values = row.into_iter().flatten();
+        Some(Described { name: values.next()?, character_set: values.next()?, collation: values.next()? })
+    };
+    Ok(client.rows("describe the databases", &sql).await?.into_iter().filter_map(described).collect())
+}
+
 /// Makes the databases and users that are not there yet. These statements are the tenant's content: they go into the
 /// binary log.
 pub async fn create(client: &mut Client, databases: &[NewDatabase], users: &[NewUser]) -> Result<(), Error> {

@@ -1,16 +1,19 @@
-//! Views, routines, triggers and events: read as they are, and made again one by one.
+//! Views, routines, triggers and events: read as they are, and tried one by one on an empty server of another version.
 //!
 //! Their texts are the tenant's, who chooses every byte of them. No program splits them into statements: each text
-//! goes to the server as a statement to be prepared ([`Client::run_one`]), which is exactly one or none. The bytes are read as they are stored and parsed in the character set that the object has.
+//! goes to the server as a statement to be prepared ([`Client::run_one`]), which is exactly one or none. The bytes are
+//! read as they are stored and parsed in the character set that the object has.
 //!
 //! To read or to make a view runs what it calls, as far as the server wants to know its result: `ROUND(1.5, f())` has
 //! as many digits as `f` says. So they are read by an account that can run nothing ([`helpers::show`]), which is told
-//! the texts all the same. They are made while each function only gives back NULL: the same head, our own body. Then
-//! the functions are made as they are, and no view is opened any more, except to read again what was made.
+//! the texts all the same. They are made while each function only gives back NULL: the same head, our own body. The
+//! functions themselves are made before, and are gone by then.
+//!
+//! # If we die here
+//! Nothing of the source has changed. The empty server is dropped by whoever tries again.
 
 use sha2::{Digest as _, Sha256};
 
-use crate::domain::question::Blocker;
 use crate::engines::mariadb::connection::{BytesRow, Client, name, quoted};
 use crate::engines::mariadb::content::tenant_schema;
 use crate::engines::mariadb::helpers;
@@ -84,89 +87,74 @@ pub struct Definition {
 }
 
 impl Definition {
-    fn label(&self) -> String {
-        format!("{} {}.{}", self.kind.word(), self.schema, self.name)
+    /// The object as a tenant names it: `function shop.len`.
+    pub fn label(&self) -> String {
+        label(self.kind, &self.schema, &self.name)
     }
 
-    /// Whether `other`, on another server, is this one. A view's text is each server's own.
-    fn is(&self, other: &Self) -> bool {
-        let text = self.kind == Kind::View || self.text == other.text;
-        text && (self.kind, &self.schema, &self.name, &self.sql_mode)
-            == (other.kind, &other.schema, &other.name, &other.sql_mode)
-            && (&self.character_set, &self.collation, &self.database_collation, &self.time_zone)
-                == (&other.character_set, &other.collation, &other.database_collation, &other.time_zone)
+    /// The view's schema and name, if it is one.
+    pub fn as_view(&self) -> Option<(&str, &str)> {
+        (self.kind == Kind::View).then_some((self.schema.as_str(), self.name.as_str()))
+    }
+
+    const fn is_routine(&self) -> bool {
+        matches!(self.kind, Kind::Function | Kind::Package | Kind::PackageBody | Kind::Procedure)
     }
 }
 
-/// Whether there is more of them than can be held.
-pub async fn too_much(client: &mut Client) -> Result<Option<Blocker>, Error> {
-    let sql = format!(
-        "SELECT CONCAT(s, '.', n), b, SUM(b) OVER () FROM (\
-         SELECT db AS s, name AS n, OCTET_LENGTH(body) + OCTET_LENGTH(param_list) + OCTET_LENGTH(comment) AS b \
-         FROM mysql.proc WHERE {} UNION ALL \
-         SELECT TABLE_SCHEMA, TABLE_NAME, OCTET_LENGTH(VIEW_DEFINITION) FROM information_schema.VIEWS WHERE {} \
-         UNION ALL \
-         SELECT TRIGGER_SCHEMA, TRIGGER_NAME, OCTET_LENGTH(ACTION_STATEMENT) FROM information_schema.TRIGGERS \
-         WHERE {} UNION ALL \
-         SELECT EVENT_SCHEMA, EVENT_NAME, OCTET_LENGTH(EVENT_DEFINITION) FROM information_schema.EVENTS WHERE {}\
-         ) x ORDER BY b DESC LIMIT 1",
-        tenant_schema("db"),
-        tenant_schema("TABLE_SCHEMA"),
-        tenant_schema("TRIGGER_SCHEMA"),
-        tenant_schema("EVENT_SCHEMA"),
-    );
-    let Some(row) = client.row("measure the definitions", &sql).await? else { return Ok(None) };
-    let [Some(object), Some(bytes), Some(all)] = row.as_slice() else { return Ok(None) };
-    let megabytes = |bytes: &str| bytes.parse::<usize>().unwrap_or(usize::MAX).div_ceil(MEGABYTE);
-    if megabytes(all) <= LIMIT / MEGABYTE {
-        return Ok(None);
-    }
-    Ok(Some(Blocker {
-        object: object.clone(),
-        why: format!(
-            "is the largest, with {} MB, of views, routines, triggers and events whose texts have {} MB together; \
-             a copy carries {} MB",
-            megabytes(bytes),
-            megabytes(all),
-            LIMIT / MEGABYTE
-        ),
-        remedy: "shorten or drop some of them".to_owned(),
-    }))
+fn label(kind: Kind, schema: &str, name: &str) -> String {
+    format!("{} {schema}.{name}", kind.word().to_ascii_lowercase())
 }
 
-/// Every definition of the tenant's, in the order in which they can be made. The client is one that can run nothing:
-/// see [`helpers::show`].
-pub async fn read(client: &mut Client) -> Result<Vec<Definition>, Error> {
-    read_all(client, true).await
+/// What there is, as far as it can be told.
+#[derive(Default)]
+pub struct Read {
+    /// In the order in which they are listed: routines, views, triggers, events.
+    pub definitions: Vec<Definition>,
+    /// Objects whose text cannot be told, each with the reason.
+    pub untold: Vec<(String, String)>,
 }
 
-/// Without their texts, views are not opened.
-async fn read_all(client: &mut Client, with_views: bool) -> Result<Vec<Definition>, Error> {
+/// Every definition of the tenant's. The client is one that can run nothing: see [`helpers::show`].
+pub async fn read(client: &mut Client) -> Result<Read, Error> {
     client.run("read texts as they are", "SET SESSION character_set_results=binary").await?;
-    let mut definitions = Vec::new();
+    let mut read = Read::default();
     let mut left = LIMIT;
-    let mut listed = list(client).await?;
-    if !with_views {
-        listed.retain(|listed| listed.kind != Kind::View);
-        definitions.extend(views_unopened(client).await?);
-    }
-    for Listed { kind, schema, name: object, made, body } in listed {
+    for Listed { kind, schema, name: object, made, body } in list(client).await? {
+        let label = label(kind, &schema, &object);
         client.run("choose a database", &format!("USE {}", name(&schema))).await?;
         let show = format!("SHOW CREATE {} {}.{}", kind.word(), name(&schema), name(&object));
-        let rows = client.bytes("read a definition", &show).await;
-        // Also a function of the tenant's may have failed, with its own rights.
-        let rows = rows.map_err(|error| named(error, &format!("{} {schema}.{object}", kind.word())))?;
-        let row = rows.into_iter().next().unwrap_or_default();
-        let definition = definition(kind, schema, object, made, body.as_ref(), &row)?;
+        let row = match client.bytes("read a definition", &show).await {
+            Ok(rows) => rows.into_iter().next().unwrap_or_default(),
+            // It is broken, or is gone by now.
+            Err(Error::Refused { code, message, .. }) => {
+                read.untold.push((label, format!("{code}: {message}")));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let definition = match definition(kind, schema, object, made, body.as_ref(), &row) {
+            Ok(definition) => definition,
+            Err(Error::Unexpected { answer, .. }) => {
+                read.untold.push((label, answer));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let bytes = definition.text.len() + definition.empty.as_ref().map_or(0, Vec::len);
-        left = left.checked_sub(bytes).ok_or_else(|| Error::Unexpected {
-            doing: "read the definitions",
-            answer: format!("more than {} MB, with {}", LIMIT / MEGABYTE, definition.label()),
-        })?;
-        definitions.push(definition);
+        match left.checked_sub(bytes) {
+            Some(rest) => {
+                left = rest;
+                read.definitions.push(definition);
+            }
+            None => {
+                let why = format!("the texts have more than {} MB together", LIMIT / MEGABYTE);
+                read.untold.push((label, why));
+            }
+        }
     }
     client.run("read texts in our character set", "SET SESSION character_set_results=utf8mb4").await?;
-    Ok(definitions)
+    Ok(read)
 }
 
 /// An object before its text is read.
@@ -282,7 +270,7 @@ fn definition(
     body: Option<&Body>,
     row: &BytesRow,
 ) -> Result<Definition, Error> {
-    let label = || format!("{} {schema}.{object}", kind.word());
+    let label = || label(kind, &schema, &object);
     let (sql_mode, time_zone, text, character_set, collation, database_collation) = kind.places();
     let cell = |at: usize| row.get(at).and_then(Option::as_deref);
     let word = |at: usize| words(cell(at), &label());
@@ -294,7 +282,7 @@ fn definition(
     let head = shown.get(..head.map_or(shown.len(), |at| at + quoted_name.len())).unwrap_or_default();
     let one_set = matches!(kind, Kind::Trigger | Kind::View) || word(character_set)?.starts_with("utf8");
     if !one_set && !head.is_ascii() {
-        let answer = format!("{}: a name in another character set than its text", label());
+        let answer = "its name is in another character set than its text".to_owned();
         return Err(Error::Unexpected { doing: "read a definition", answer });
     }
     let sql_mode = sql_mode.map(word).transpose()?.unwrap_or_default();
@@ -316,106 +304,101 @@ fn definition(
     })
 }
 
-/// Makes them on a candidate that has none of them. Tables must be there. The session is as it was afterwards, unless
-/// there is an error.
-pub async fn make(candidate: &Server, client: &mut Client, definitions: &[Definition]) -> Result<(), Error> {
-    let of = |kinds: &[Kind]| -> Vec<&Definition> {
-        definitions.iter().filter(|definition| kinds.contains(&definition.kind)).collect()
-    };
-    let functions = of(&[Kind::Function]);
-    for function in &functions {
-        let Some(text) = function.empty.clone() else { continue };
-        match make_one(client, &Definition { text, ..(*function).clone() }).await {
-            // Then no view can be made that calls it, and that one is named.
-            Ok(()) | Err(Error::Unexpected { .. }) => {}
-            Err(error) => return Err(error),
+/// What a server refused.
+pub struct Refused<'a> {
+    /// The definition.
+    pub of: &'a Definition,
+    /// The server's number.
+    pub code: u16,
+    /// Its text.
+    pub message: String,
+}
+
+/// Makes each routine and event on a server that has none of the tenant's objects but the databases, as it is, and
+/// drops what can be called: no view may meet it.
+pub async fn try_without_tables<'a>(
+    client: &mut Client,
+    definitions: &'a [Definition],
+) -> Result<Vec<Refused<'a>>, Error> {
+    let mut refused = Vec::new();
+    let routines = definitions.iter().filter(|definition| definition.is_routine());
+    for definition in routines.clone() {
+        refused.extend(try_one(client, definition, &definition.text).await?);
+    }
+    // Older versions know packages in this mode only.
+    client.run("drop routines in their mode", "SET SESSION sql_mode='ORACLE'").await?;
+    for Definition { kind, schema, name: object, .. } in
+        routines.filter(|routine| routine.kind != Kind::PackageBody)
+    {
+        let drop = format!("DROP {} IF EXISTS {}.{}", kind.word(), name(schema), name(object));
+        client.run("drop a routine", &drop).await?;
+    }
+    client.run("leave the routines' mode", "SET SESSION sql_mode=''").await?;
+    for definition in definitions.iter().filter(|definition| definition.kind == Kind::Event) {
+        refused.extend(try_one(client, definition, &definition.text).await?);
+    }
+    Ok(refused)
+}
+
+/// Makes each view and trigger on a server that has the tables, and no routine. Functions are there meanwhile that do
+/// nothing.
+pub async fn try_with_tables<'a>(
+    candidate: &Server,
+    client: &mut Client,
+    definitions: &'a [Definition],
+) -> Result<Vec<Refused<'a>>, Error> {
+    for function in definitions.iter().filter(|definition| definition.kind == Kind::Function) {
+        // Without it no view can be made that calls it. It was refused as it is, too, and named then.
+        if let Some(empty) = &function.empty {
+            try_one(client, function, empty).await?;
         }
     }
     let (helper, mut maker) = helpers::maker(candidate, client).await?;
-    let made = make_views(&mut maker, of(&[Kind::View])).await;
+    let views = definitions.iter().filter(|definition| definition.kind == Kind::View).collect();
+    let made = try_views(&mut maker, views).await;
     maker.close().await;
     let gone = helper.drop(client).await;
-    made?;
+    let mut refused = made?;
     gone?;
-    for function in &functions {
-        let drop = format!("DROP FUNCTION IF EXISTS {}.{}", name(&function.schema), name(&function.name));
-        client.run("drop an empty function", &drop).await?;
+    for definition in definitions.iter().filter(|definition| definition.kind == Kind::Trigger) {
+        refused.extend(try_one(client, definition, &definition.text).await?);
     }
-    for definition in of(&[Kind::Function, Kind::Package, Kind::PackageBody, Kind::Procedure]) {
-        make_one(client, definition).await?;
-    }
-    for definition in of(&[Kind::Trigger, Kind::Event]) {
-        make_one(client, definition).await?;
-    }
-    Ok(())
+    Ok(refused)
 }
 
-async fn make_views(client: &mut Client, mut views: Vec<&Definition>) -> Result<(), Error> {
+async fn try_views<'a>(
+    client: &mut Client,
+    mut views: Vec<&'a Definition>,
+) -> Result<Vec<Refused<'a>>, Error> {
     // A view may read one that comes later: again, as long as there are some that can be made.
-    while !views.is_empty() {
-        let (before, mut refused, mut left) = (views.len(), None, Vec::new());
+    loop {
+        let before = views.len();
+        let mut refused = Vec::new();
         for view in views {
-            match make_one(client, view).await {
-                Ok(()) => {}
-                Err(error @ Error::Unexpected { .. }) => {
-                    refused.get_or_insert(error);
-                    left.push(view);
-                }
-                Err(error) => return Err(error),
-            }
+            refused.extend(try_one(client, view, &view.text).await?);
         }
-        match refused {
-            Some(error) if left.len() == before => return Err(error),
-            _ => views = left,
+        if refused.is_empty() || refused.len() == before {
+            return Ok(refused);
         }
+        views = refused.into_iter().map(|refused| refused.of).collect();
     }
-    Ok(())
 }
 
-/// What is told of views without opening them: a function that writes could not even begin to on a candidate.
-async fn views_unopened(client: &mut Client) -> Result<Vec<Definition>, Error> {
-    let sql = format!(
-        "SELECT TABLE_SCHEMA, TABLE_NAME, CHARACTER_SET_CLIENT, COLLATION_CONNECTION \
-         FROM information_schema.VIEWS WHERE {}",
-        tenant_schema("TABLE_SCHEMA")
-    );
-    let mut views = Vec::new();
-    for row in client.bytes("list the views", &sql).await? {
-        let [schema, view, character_set, collation] = row.as_slice() else { continue };
-        views.push(Definition {
-            kind: Kind::View,
-            schema: words(schema.as_deref(), "a schema")?,
-            name: words(view.as_deref(), "a name")?,
-            sql_mode: String::new(),
-            character_set: words(character_set.as_deref(), "a character set")?,
-            collation: words(collation.as_deref(), "a collation")?,
-            database_collation: None,
-            time_zone: None,
-            made: None,
-            text: Vec::new(),
-            empty: None,
-        });
+async fn try_one<'a>(
+    client: &mut Client,
+    definition: &'a Definition,
+    text: &[u8],
+) -> Result<Option<Refused<'a>>, Error> {
+    match make_one(client, definition, text).await {
+        Ok(()) => Ok(None),
+        Err(Error::Refused { code, message, .. }) => Ok(Some(Refused { of: definition, code, message })),
+        // What a server does not survive, or has no end, is named.
+        Err(Error::NoAnswer(why)) => Err(Error::NoAnswer(format!("{}: {why}", definition.label()))),
+        Err(error) => Err(error),
     }
-    Ok(views)
 }
 
-/// Looks that each one came out as it was read, and that there is no other. The client is as that of [`read`].
-pub async fn check(client: &mut Client, definitions: &[Definition]) -> Result<(), Error> {
-    let made = read_all(client, false).await?;
-    for definition in definitions {
-        if !made.iter().any(|other| definition.is(other)) {
-            let answer = format!("{} came out as another", definition.label());
-            return Err(Error::Unexpected { doing: "make a definition", answer });
-        }
-    }
-    if made.len() != definitions.len() {
-        let answer = format!("{} definitions instead of {}", made.len(), definitions.len());
-        return Err(Error::Unexpected { doing: "make the definitions", answer });
-    }
-    Ok(())
-}
-
-async fn make_one(client: &mut Client, definition: &Definition) -> Result<(), Error> {
+async fn make_one(client: &mut Client, definition: &Definition, text: &[u8]) -> Result<(), Error> {
     let database = name(&definition.schema);
     client.run("choose a database", &format!("USE {database}")).await?;
     // A routine keeps the collation that its database had when it was made.
@@ -435,7 +418,7 @@ async fn make_one(client: &mut Client, definition: &Definition) -> Result<(), Er
     );
     let mut result = client.run("enter a definition's session", &session).await;
     if result.is_ok() {
-        result = client.run_one("make a definition", &definition.text).await;
+        result = client.run_one("make a definition", text).await;
     }
     client
         .run(
@@ -447,17 +430,7 @@ async fn make_one(client: &mut Client, definition: &Definition) -> Result<(), Er
     if other.is_some() {
         client.run("give a database its collation back", &alter(&collation)).await?;
     }
-    result.map_err(|error| named(error, &definition.label()))
-}
-
-/// What the server refused, with the object that it refused it for.
-fn named(error: Error, label: &str) -> Error {
-    match error {
-        Error::Refused { doing, code, message } => {
-            Error::Unexpected { doing, answer: format!("{label}: {code}: {message}") }
-        }
-        other => other,
-    }
+    result
 }
 
 /// Digits and a point, and nothing else.

@@ -6,7 +6,7 @@
 //! our own account: for the time of a look, a copy or a comparison there is another, which can read the tenant's
 //! databases and run nothing (no EXECUTE).
 //!
-//! What loads a copy has no more rights either than tables need: no text of the tenant's could give itself any. What
+//! What makes tables has no more rights either than tables need: no text of the tenant's could give itself any. What
 //! makes the views is the one that can run functions, since no view of one can be made without; it is there only while
 //! the functions are empty (see [`definitions`](super::definitions)).
 //!
@@ -30,13 +30,13 @@ use crate::engines::{Error, Server};
 pub enum Use {
     /// A copy logs in with it.
     Dump,
-    /// A copy is loaded with it.
+    /// It makes tables on an empty server, and mends them on a candidate.
     Load,
     /// A comparison logs in with it.
     Look,
     /// It opens definitions.
     Show,
-    /// It makes a candidate's views.
+    /// It makes views on an empty server.
     Make,
 }
 
@@ -109,11 +109,6 @@ pub fn named(column: &str) -> String {
 /// run in it, with the tenant's rights, and have no end.
 const SHOW_SECONDS: u32 = 120;
 
-/// Makes an account that can read `databases`.
-pub async fn reader(client: &mut Client, databases: &[String]) -> Result<Helper, Error> {
-    make(client, Use::Dump, "BINLOG MONITOR", "SELECT", databases).await
-}
-
 /// Makes the account that the backup program logs in with. It takes the server's backup locks and
 /// asks which tables are in use, of which it is told only those that it may read: one that it is not told of would be
 /// copied in the middle of a write.
@@ -126,9 +121,9 @@ pub async fn looker(client: &mut Client, databases: &[String]) -> Result<Helper,
     make(client, Use::Look, "BINLOG MONITOR", "SELECT, LOCK TABLES", databases).await
 }
 
-/// Makes the account that can make and fill the tables of `databases` on a candidate, and set its position.
+/// Makes the account that can make, check and mend the tables of `databases` on a candidate.
 pub async fn loader(client: &mut Client, databases: &[String]) -> Result<Helper, Error> {
-    let on_all = "BINLOG ADMIN, READ_ONLY ADMIN, REPLICATION SLAVE ADMIN";
+    let on_all = "BINLOG ADMIN, READ_ONLY ADMIN";
     let on_each = "SELECT, INSERT, CREATE, DROP, ALTER, INDEX, REFERENCES, LOCK TABLES";
     make(client, Use::Load, on_all, on_each, databases).await
 }
@@ -188,7 +183,7 @@ fn first_values(rows: Vec<Row>) -> Vec<String> {
     rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect()
 }
 
-/// Connects as the account that can make views in the tenant's databases on a candidate, whoever their definer is;
+/// Connects as the account that can make views in the tenant's databases on an empty server, whoever their definer is;
 /// gives it, too, to be dropped.
 pub async fn maker(candidate: &Server, client: &mut Client) -> Result<(Helper, Client), Error> {
     let databases = content::databases(client).await?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::domain::question::Finding;
 use crate::domain::switch::Strategy;
 use crate::engines::mariadb::connection::Client;
-use crate::engines::mariadb::{DROP_PATIENCE, backup, layout, runtime, waits};
+use crate::engines::mariadb::{DROP_PATIENCE, backup, blockers, layout, rehearsal, runtime, waits};
 use crate::engines::{Engine as _, Error, Server, Tell};
 use crate::runtimes::{CopyRules, Layout};
 
@@ -47,10 +47,14 @@ pub async fn pre_check(
         Strategy::Twin => {
             found.extend(MariaDb.replica_blockers(source).await?.into_iter().map(Finding::from));
         }
-        Strategy::InPlace => found.extend(prepared(&mut client).await?),
+        Strategy::InPlace => {
+            found.extend(prepared(&mut client).await?);
+            found.extend(blockers::lost_with_a_restart(source, &mut client).await?);
+        }
     }
     found.extend(waits::findings(&mut client).await?);
     client.close().await;
+    found.extend(rehearsal::findings(source, candidate).await?);
     Ok(found)
 }
 

@@ -16,7 +16,7 @@
 //!
 //! # If we die here
 //! Every method looks first at what is there. What could not be told apart from a half-made thing is made again from
-//! nothing: the data folder by [`bootstrap`], the candidate's content by [`seed`].
+//! nothing: the data folder by [`bootstrap`], the candidate's content by [`backup`].
 
 mod accounts;
 mod backup;
@@ -32,9 +32,9 @@ mod helpers;
 mod in_place;
 mod inventory;
 mod listing;
+mod rehearsal;
 mod replication;
 mod routines;
-mod seed;
 mod waits;
 
 use std::collections::BTreeMap;
@@ -328,10 +328,9 @@ impl Engine for MariaDb {
         Ok(found)
     }
 
-    /// The candidate must be read-only; what an earlier try left in it is dropped first. An account, a grant, a
-    /// view, a routine, a trigger or an event that changes meanwhile is an error: try again.
+    /// The candidate must be read-only; what an earlier try left in it is dropped first.
     async fn seed(&self, source: &Server, candidate: &Server, tell: Tell) -> Result<Position, Error> {
-        match seed::seed(source, candidate, &tell).await {
+        match backup::seed(source, candidate, &tell).await {
             Ok(position) => Ok(position),
             Err(error) => Err(waits::named(source, error).await),
         }

@@ -213,6 +213,7 @@ fn is_of_the_moment(error: &Error) -> bool {
         | Error::Program { .. }
         | Error::Runtime { .. }
         | Error::HeldUp(_)
+        | Error::Object { .. }
         | Error::Unexpected { .. } => false,
     }
 }
