@@ -196,6 +196,10 @@ impl Host {
         notices: Notices,
         stop: &watch::Receiver<bool>,
     ) -> anyhow::Result<Worker> {
+        // Servers are found by their processes: who sees others cannot look after the same ones.
+        if self.runtimes.contains(&RuntimeKind::Process) {
+            refuse_another_namespace(&self.folders.state)?;
+        }
         let (slot, number) = take_slot(&self.folders.state)?;
         let drivers = self.register(db).await?;
         let mut works = Works::new(db.clone(), sealer, notices, self.id.clone(), drivers, self.lease);
@@ -243,6 +247,38 @@ impl Worker {
     }
 }
 
+/// What a worker says of itself in its slot.
+fn slot_line() -> anyhow::Result<String> {
+    Ok(format!("pid {} in {}", std::process::id(), pid_namespace()?))
+}
+
+/// The PID namespace of this process, as the kernel names it: `pid:[4026531836]`.
+fn pid_namespace() -> anyhow::Result<String> {
+    let link = std::fs::read_link("/proc/self/ns/pid").context("find this process's PID namespace")?;
+    Ok(link.to_string_lossy().into_owned())
+}
+
+/// Says so where a worker of another PID namespace serves this state folder.
+fn refuse_another_namespace(state: &Path) -> anyhow::Result<()> {
+    let own = pid_namespace()?;
+    for number in 0..SLOTS {
+        let path = state.join(format!("worker-{number}.lock"));
+        let Some(line) = Lock::holder(&path).context("a worker's slot")? else { continue };
+        // A worker of an older build does not tell.
+        if let Some((_, theirs)) = line.split_once(" in ")
+            && theirs != own
+        {
+            bail!(
+                "another worker serves {} from another PID namespace ({line}; this one is in {own}): neither sees the \
+                 servers that the other has started. Run all workers of a state folder in one PID namespace, one \
+                 container for example, or give this one a --state-dir of its own",
+                state.display()
+            );
+        }
+    }
+    Ok(())
+}
+
 /// The first slot that no live worker of this host holds.
 fn take_slot(state: &Path) -> anyhow::Result<(Lock, usize)> {
     for number in 0..SLOTS {
@@ -250,7 +286,7 @@ fn take_slot(state: &Path) -> anyhow::Result<(Lock, usize)> {
         let patience = if number == 0 { Duration::from_millis(200) } else { Duration::ZERO };
         let path = state.join(format!("worker-{number}.lock"));
         if let Tried::Held(mut lock) = Lock::hold_within(&path, patience).context("a worker's slot")? {
-            lock.write(&format!("pid {}", std::process::id()))?;
+            lock.write(&slot_line()?)?;
             return Ok((lock, number));
         }
     }
@@ -300,6 +336,22 @@ fn host_id(state: &Path) -> anyhow::Result<HostId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_worker_of_another_pid_namespace_is_refused_while_it_lives() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("worker-3.lock");
+        let Tried::Held(mut theirs) = Lock::try_hold(&path).unwrap() else { panic!("nobody has it") };
+        for line in ["pid 7", &slot_line().unwrap()] {
+            theirs.write(line).unwrap();
+            refuse_another_namespace(folder.path()).unwrap();
+        }
+        theirs.write("pid 7 in pid:[1]").unwrap();
+        let refused = refuse_another_namespace(folder.path()).unwrap_err().to_string();
+        assert!(refused.contains("pid 7 in pid:[1]") && refused.contains("--state-dir"), "{refused}");
+        drop(theirs);
+        refuse_another_namespace(folder.path()).unwrap();
+    }
 
     #[test]
     fn each_worker_has_a_slot_and_a_free_one_is_taken_again() {

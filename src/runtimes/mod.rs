@@ -138,6 +138,15 @@ pub enum Error {
         /// How long we waited.
         seconds: u64,
     },
+    /// A server holds the generation's data where this process does not see it.
+    #[error(
+        "the server of generation {generation} runs already, in another PID namespace than this worker: it holds the \
+         server's lock. Run every worker of a state folder in one PID namespace, or stop the other worker and its servers first"
+    )]
+    RunsElsewhere {
+        /// Whose.
+        generation: GenerationId,
+    },
     /// The caller's own account has no name on this host.
     #[error("the user id {0} has no account in /etc/passwd")]
     Nameless(u32),

@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub fn end(volumes: &Volumes, generation: GenerationId) -> Result<(), Error> {
     let Some(owner) = volumes.owner(generation)? else { return Ok(()) };
     let Ok(data) = volumes.folder(generation).join("data").canonicalize() else { return Ok(()) };
-    let engines = volumes.engines().canonicalize().unwrap_or_else(|_| volumes.engines().to_owned());
+    let engines = volumes.programs();
     let is_left = |pid: i32| {
         std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|at| at.starts_with(&data))
             && runs_as(pid, owner)

@@ -6,6 +6,7 @@
 //! ```text
 //! <state>/generations/<uuid>/           the caller's, 0710, group: the server's account's
 //!     lock                              held while a server is started, stopped or its volume dropped
+//!     running                           held by a server and its shim for as long as either lives
 //!     server.json                       pid, start time and boot id of the server that was started last
 //!     exit.json                         how it ended
 //!     shim.json                         pid, start time and boot id of its parent
@@ -30,6 +31,7 @@
 mod accounts;
 mod jobs;
 mod leftovers;
+mod logs;
 mod memory;
 mod mirror;
 mod records;
@@ -241,7 +243,7 @@ impl Runtime for ProcessRuntime {
                 volumes.remove_sockets(generation)?;
                 return Ok(None);
             };
-            if servers::find(volumes, generation)?.is_some() {
+            if servers::runs(volumes, generation)? {
                 return Err(Error::InUse);
             }
             Ok(Some(lock))
@@ -310,8 +312,13 @@ impl Runtime for ProcessRuntime {
 
     async fn observe(&self, generation: GenerationId) -> Result<Observed, Error> {
         self.on_volumes(move |volumes| {
-            let found = servers::find(volumes, generation)?;
-            Ok(if found.is_some() { Observed::Running } else { Observed::Stopped })
+            if !servers::runs(volumes, generation)? {
+                return Ok(Observed::Stopped);
+            }
+            if let Err(error) = volumes.turn_log(generation) {
+                tracing::debug!(generation = %generation, %error, "a server's log was not turned");
+            }
+            Ok(Observed::Running)
         })
         .await
     }

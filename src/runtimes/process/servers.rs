@@ -1,7 +1,14 @@
 //! Server processes: started once, found again, stopped.
 //!
-//! A server is known by pid, start time and boot id, which its start record holds. A number alone says nothing: pids
-//! are given out again.
+//! A server is known by pid, start time, boot id and PID namespace, which its start record holds. A number alone says
+//! nothing: pids are given out again, and each namespace has its own.
+//!
+//! # The running lock
+//! A server and its shim hold a lock on the file `running` beside the data for as long as either lives: they inherit one
+//! open file, and the kernel gives the lock back with the last of them. It is tried before every start. A worker in
+//! another PID namespace does not see the processes, but it sees the lock: to it such a server *runs elsewhere*, is
+//! observed as running, and is neither started again, stopped nor dropped. A server that was started by an older build
+//! holds no lock, and is known by its record alone.
 //!
 //! # If we die here
 //! A server is started by a shim ([`shim`](super::shim)), which goes on without us. Between the start and its record
@@ -15,7 +22,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +51,9 @@ const SHIM_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a shim may take to record a server's end.
 const EXIT_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long what still holds a server's lock may take to end, when no server is found.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How often a program of the engines' is looked at again that has no environment: it gets it within its exec.
 const LOOKS: u32 = 100;
 
@@ -54,6 +64,9 @@ pub struct Process {
     /// Field 22 of `/proc/<pid>/stat`: clock ticks since the boot.
     start_time: u64,
     boot_id: String,
+    /// The PID namespace in which it has that number; records of older builds do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
 }
 
 /// What `/proc/<pid>/stat` says.
@@ -92,12 +105,22 @@ fn boot_id() -> Result<String, Error> {
         .map_err(Error::io("read the boot's id"))
 }
 
+/// Our PID namespace, as the kernel names it.
+fn namespace() -> Option<String> {
+    Some(std::fs::read_link("/proc/self/ns/pid").ok()?.to_string_lossy().into_owned())
+}
+
 impl Process {
+    /// Whether its number is one of our own PID namespace.
+    fn is_of_ours(&self) -> bool {
+        self.namespace.is_none() || self.namespace == namespace()
+    }
+
     /// The process that now has this number.
     pub fn of(pid: i32) -> std::io::Result<Self> {
         let stat = Stat::of(pid).ok_or(std::io::ErrorKind::NotFound)?;
         let boot_id = boot_id().map_err(std::io::Error::other)?;
-        Ok(Self { pid, start_time: stat.start_time, boot_id })
+        Ok(Self { pid, start_time: stat.start_time, boot_id, namespace: namespace() })
     }
 
     /// This one.
@@ -126,12 +149,33 @@ pub fn find(volumes: &Volumes, generation: GenerationId) -> Result<Option<Proces
     let boot_id = boot_id()?;
     if let Some(process) = volumes.recorded_server(generation)?
         && process.boot_id == boot_id
+        && process.is_of_ours()
         && process.is_there()
         && runs_as(process.pid, owner)
     {
         return Ok(Some(process));
     }
-    search(generation, owner, volumes.engines(), &boot_id)
+    search(generation, owner, &volumes.programs(), &boot_id)
+}
+
+/// Whether the generation's server runs where we do not see its process: its lock is held, and its records are of
+/// another PID namespace. The caller has not found it here.
+pub fn runs_elsewhere(volumes: &Volumes, generation: GenerationId) -> Result<bool, Error> {
+    let records = [volumes.recorded_server(generation)?, volumes.recorded_shim(generation)?];
+    Ok(records.into_iter().flatten().any(|process| !process.is_of_ours())
+        && volumes.is_running(generation)?)
+}
+
+/// Whether the generation's server runs, here or elsewhere.
+pub fn runs(volumes: &Volumes, generation: GenerationId) -> Result<bool, Error> {
+    Ok(find(volumes, generation)?.is_some() || runs_elsewhere(volumes, generation)?)
+}
+
+fn refuse_elsewhere(volumes: &Volumes, generation: GenerationId) -> Result<(), Error> {
+    match runs_elsewhere(volumes, generation)? {
+        true => Err(Error::RunsElsewhere { generation }),
+        false => Ok(()),
+    }
 }
 
 /// Whether the process runs as that account and as no other.
@@ -140,12 +184,13 @@ pub fn runs_as(pid: i32, owner: u32) -> bool {
 }
 
 /// Whether the process runs a program of the engines', also one that was replaced meanwhile.
-pub fn is_of(pid: i32, engines: &Path) -> bool {
-    std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program.starts_with(engines))
+pub fn is_of(pid: i32, engines: &[PathBuf]) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/exe"))
+        .is_ok_and(|program| engines.iter().any(|folder| program.starts_with(folder)))
 }
 
 /// A process's environment. In the middle of its exec, when it has let go of the lock, it has none for a moment.
-fn environment(pid: i32, engines: &Path) -> Option<Vec<u8>> {
+fn environment(pid: i32, engines: &[PathBuf]) -> Option<Vec<u8>> {
     for _ in 0..LOOKS {
         let found = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
         if !found.is_empty() || !is_of(pid, engines) {
@@ -161,21 +206,20 @@ fn environment(pid: i32, engines: &Path) -> Option<Vec<u8>> {
 fn search(
     generation: GenerationId,
     owner: u32,
-    engines: &Path,
+    engines: &[PathBuf],
     boot_id: &str,
 ) -> Result<Option<Process>, Error> {
     let mark = format!("{MARK}={generation}");
-    let engines = engines.canonicalize().unwrap_or_else(|_| engines.to_owned());
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").map_err(Error::io("read /proc"))? {
         let Some(pid) = entry.ok().and_then(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) else {
             continue;
         };
-        let Some(environment) = environment(pid, &engines) else { continue };
+        let Some(environment) = environment(pid, engines) else { continue };
         if !environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()) {
             continue;
         }
-        if !runs_as(pid, owner) || !is_of(pid, &engines) {
+        if !runs_as(pid, owner) || !is_of(pid, engines) {
             continue;
         }
         if let Some(stat) = Stat::of(pid).filter(|stat| stat.lives() && stat.session == pid) {
@@ -183,7 +227,12 @@ fn search(
         }
     }
     let server = eldest(&found);
-    Ok(server.map(|(pid, start_time)| Process { pid, start_time, boot_id: boot_id.to_owned() }))
+    Ok(server.map(|(pid, start_time)| Process {
+        pid,
+        start_time,
+        boot_id: boot_id.to_owned(),
+        namespace: namespace(),
+    }))
 }
 
 /// The server among processes that all look like it: its children may have sessions of their own, and may outlive it
@@ -210,7 +259,7 @@ pub async fn ensure(
         match find(&place, generation)? {
             // It may have been started by someone who died before it was recorded.
             Some(server) => place.record_server(generation, &server).map(|()| None),
-            None => Ok(Some(lock)),
+            None => refuse_elsewhere(&place, generation).map(|()| Some(lock)),
         }
     });
     let Some(lock) = lock.await? else { return Ok(()) };
@@ -219,9 +268,13 @@ pub async fn ensure(
     let (program, args) = (program.to_owned(), args.to_vec());
     blocking(move || {
         leftovers::end(&place, generation)?;
+        // Before anything of the data's or beside it is touched.
+        let Some(running) = place.hold_running(generation, LOCK_PATIENCE)? else {
+            return Err(Error::RunsElsewhere { generation });
+        };
         place.ensure_sockets(generation)?;
         place.empty_tmp(generation)?;
-        start(&place, generation, &layout, &program, args, &lock)
+        start(&place, generation, &layout, (&program, args), (&lock, running))
     })
     .await
 }
@@ -231,9 +284,8 @@ fn start(
     volumes: &Arc<Volumes>,
     generation: GenerationId,
     layout: &Layout,
-    program: &str,
-    args: Vec<String>,
-    lock: &Lock,
+    (program, args): (&str, Vec<String>),
+    (lock, running): (&Lock, OwnedFd),
 ) -> Result<(), Error> {
     let doing = || format!("start {program}");
     let log = volumes.open_log(generation)?;
@@ -246,6 +298,7 @@ fn start(
         args,
         account: volumes.account(generation)?,
         lock: lock.as_raw_fd(),
+        running: running.as_raw_fd(),
     };
     let request = serde_json::to_vec(&request).map_err(|error| Error::io(doing())(error.into()))?;
     let folder = volumes.folder(generation);
@@ -264,8 +317,9 @@ fn start(
     #[expect(unsafe_code, reason = "runs between fork and exec: two system calls, no allocation, no lock")]
     unsafe {
         command.pre_exec(move || {
-            // Only this child keeps the lock: others that are started meanwhile see it close.
+            // Only this child keeps the locks: others that are started meanwhile see them close.
             rustix::io::fcntl_setfd(&lock, FdFlags::empty())?;
+            rustix::io::fcntl_setfd(&running, FdFlags::empty())?;
             rustix::process::setsid().map(drop).map_err(Into::into)
         });
     }
@@ -354,7 +408,10 @@ pub async fn stop(
         let volumes = Arc::clone(volumes);
         blocking(move || {
             let Some(lock) = volumes.lock(generation)? else { return Ok(None) };
-            Ok(find(&volumes, generation)?.map(|process| (lock, process)))
+            match find(&volumes, generation)? {
+                Some(process) => Ok(Some((lock, process))),
+                None => refuse_elsewhere(&volumes, generation).map(|()| None),
+            }
         })
     };
     match found.await? {
@@ -373,7 +430,7 @@ pub async fn stop(
 pub async fn last_exit(volumes: &Arc<Volumes>, generation: GenerationId) -> Result<Option<Exit>, Error> {
     let runs = async || {
         let volumes = Arc::clone(volumes);
-        blocking(move || Ok(find(&volumes, generation)?.is_some())).await
+        blocking(move || self::runs(&volumes, generation)).await
     };
     if runs().await? {
         return Ok(None);
@@ -391,7 +448,8 @@ async fn shim_left(volumes: &Arc<Volumes>, generation: GenerationId) -> Result<O
         blocking(move || volumes.recorded_shim(generation))
     };
     let boot_id = boot_id()?;
-    let Some(shim) = recorded.await?.filter(|shim| shim.boot_id == boot_id) else { return Ok(None) };
+    let ours = |shim: &Process| shim.boot_id == boot_id && shim.is_of_ours();
+    let Some(shim) = recorded.await?.filter(ours) else { return Ok(None) };
     let Some(watched) = Watched::new(&shim)? else { return Ok(None) };
     Ok(if watched.ends_within(EXIT_PATIENCE).await { None } else { Some(watched) })
 }
@@ -492,7 +550,7 @@ mod tests {
     fn a_process_with_another_start_time_is_a_stranger() {
         let pid = i32::try_from(std::process::id()).unwrap();
         let start_time = Stat::of(pid).unwrap().start_time;
-        let me = Process { pid, start_time, boot_id: boot_id().unwrap() };
+        let me = Process { pid, start_time, boot_id: boot_id().unwrap(), namespace: namespace() };
         assert!(me.is_there());
         assert!(!Process { start_time: start_time + 1, ..me }.is_there());
     }

@@ -8,8 +8,13 @@
 //! # The lock
 //! It inherits the generation's lock from the worker, and keeps it until the server is recorded; so does the process
 //! that it forks, until that has become the server. Nobody else can therefore look for a server while one is on its
-//! way. From then on it needs no lock: its records name the server that they are about, and nobody starts another
-//! before it is gone.
+//! way. From then on it does not need that one: its records name the server that they are about, and nobody starts
+//! another before it is gone. Of a second lock, the server's own, shim and server keep one open file for as long as they
+//! live ([`servers`](super::servers)).
+//!
+//! # The log
+//! The server writes its log itself, so that a shim's death costs no line and no server ever waits for us. The shim sees
+//! to it that it stays short; see [`logs`].
 //!
 //! # If we die here
 //! By kill -9, at any line; the names are the points at which the tests do it.
@@ -39,7 +44,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
-use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
@@ -49,6 +54,7 @@ use rustix::io::FdFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::GenerationId;
+use crate::runtimes::process::logs;
 use crate::runtimes::process::records::Start;
 use crate::runtimes::process::servers::{MARK, Process};
 
@@ -68,6 +74,8 @@ pub struct Request {
     pub account: Option<(u32, u32)>,
     /// The number by which it inherits the generation's lock.
     pub lock: i32,
+    /// The number by which it inherits the server's own lock, for itself and for the server.
+    pub running: i32,
 }
 
 /// What it answers.
@@ -94,7 +102,7 @@ pub fn run(folder: &Path) -> ExitCode {
     let _ = rustix::thread::set_name(c"coffer-shim");
     let asked = std::io::stdin().lock().take(LONGEST_REQUEST);
     let asked = heard(asked).and_then(|request| {
-        only_ours(request.lock)?;
+        only_ours(request.lock, request.running)?;
         let socket = std::io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from)?;
         Ok((request, socket))
     });
@@ -110,7 +118,7 @@ pub fn run(folder: &Path) -> ExitCode {
         let _ = serde_json::to_vec(answer).map(|text| socket.write_all(&text));
         let _ = socket.shutdown(Shutdown::Both);
     };
-    let (mut child, server, recorded, running) = match start(folder, request) {
+    let (mut child, server, recorded, ending, _running) = match start(folder, request) {
         Ok(started) => started,
         Err((doing, error)) => {
             answer(&failed(doing, &error));
@@ -121,9 +129,10 @@ pub fn run(folder: &Path) -> ExitCode {
         Ok(()) => answer(&Answer::Started { pid: server.pid() }),
         Err(error) => answer(&failed("write the start record".to_owned(), &error)),
     }
+    logs::keep_short(Path::new("."), &child);
     let ended = child.wait();
     point("ended");
-    let told = ended.and_then(|status| running.ended(status.code(), status.signal()));
+    let told = ended.and_then(|status| ending.ended(status.code(), status.signal()));
     match told {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -144,18 +153,20 @@ fn failed(doing: String, error: &std::io::Error) -> Answer {
     Answer::Failed { doing, errno: error.raw_os_error(), why: error.to_string() }
 }
 
-type Started = (Child, Process, std::io::Result<()>, super::records::Running);
+type Started = (Child, Process, std::io::Result<()>, super::records::Running, OwnedFd);
 
-/// Starts the server and records it; gives back the lock.
+/// Starts the server and records it; gives back the generation's lock and keeps the server's own.
 fn start(folder: &Path, request: Request) -> Result<Started, Failure> {
-    let Request { generation, program, args, account, lock } = request;
+    let Request { generation, program, args, account, lock, running } = request;
     #[expect(
         unsafe_code,
-        reason = "the worker has left this descriptor open for us, and nobody else uses it"
+        reason = "the worker has left these descriptors open for us, and nobody else uses them"
     )]
-    let lock = unsafe { OwnedFd::from_raw_fd(lock) };
-    rustix::io::fcntl_setfd(&lock, FdFlags::CLOEXEC)
-        .map_err(|error| ("keep the generation's lock".to_owned(), error.into()))?;
+    let [lock, running] = unsafe { [lock, running].map(|number| OwnedFd::from_raw_fd(number)) };
+    for each in [&lock, &running] {
+        rustix::io::fcntl_setfd(each, FdFlags::CLOEXEC)
+            .map_err(|error| ("keep the generation's lock".to_owned(), error.into()))?;
+    }
     let me = Process::own().map_err(doing("look at the shim's process"))?;
     let records = Start::begin(folder, &me).map_err(doing("make room for the server's records"))?;
     point("cleared");
@@ -178,7 +189,10 @@ fn start(folder: &Path, request: Request) -> Result<Started, Failure> {
         reason = "runs between fork and exec, in a process of one thread: a few system calls"
     )]
     unsafe {
-        command.pre_exec(|| {
+        let inherited = running.as_raw_fd();
+        command.pre_exec(move || {
+            // The server has its lock for as long as it lives, also when we do not.
+            rustix::io::fcntl_setfd(BorrowedFd::borrow_raw(inherited), FdFlags::empty())?;
             point("forking");
             super::jobs::confine()?;
             rustix::process::setsid().map(drop).map_err(Into::into)
@@ -189,20 +203,20 @@ fn start(folder: &Path, request: Request) -> Result<Started, Failure> {
     // Our child, not waited for: its number is its own until then.
     let pid = i32::try_from(child.id()).unwrap_or_default();
     let server = Process::of(pid).map_err(doing("look at the new process"))?;
-    let (recorded, running) = records.started(&server);
+    let (recorded, ending) = records.started(&server);
     point("recorded");
     drop(lock);
-    Ok((child, server, recorded, running))
+    Ok((child, server, recorded, ending, running))
 }
 
 /// Closes what whoever started the worker had left open in it: a shim outlives them, and would keep their locks and
 /// pipes for as long as its server lives.
-fn only_ours(lock: i32) -> std::io::Result<()> {
+fn only_ours(lock: i32, running: i32) -> std::io::Result<()> {
     let mut foreign = Vec::new();
     for entry in std::fs::read_dir("/proc/self/fd")? {
         let number = entry?.file_name().to_string_lossy().parse::<i32>().unwrap_or_default();
-        // The standard ones and the lock are ours.
-        if number > 2 && number != lock {
+        // The standard ones and the locks are ours.
+        if number > 2 && number != lock && number != running {
             foreign.push(number);
         }
     }

@@ -2,16 +2,17 @@
 //!
 //! All of it blocks: call it from a blocking thread.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::domain::datastore::EngineKind;
 use crate::domain::ids::GenerationId;
-use crate::runtimes::process::{Config, accounts};
+use crate::runtimes::process::{Config, accounts, logs};
 use crate::runtimes::{Error, Layout};
 
 /// The longest socket path that we take; the kernel's own end is 107.
@@ -19,6 +20,12 @@ const SOCKET_PATH_MAX: usize = 100;
 
 /// The name of the account that a generation was made for, in a file beside the data.
 const WISH: &str = "account";
+
+/// The file that a server and its shim hold locked.
+const RUNNING: &str = "running";
+
+/// How often a lock that is held is tried.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The folders of all generations.
 pub struct Volumes {
@@ -69,9 +76,12 @@ impl Volumes {
         }
     }
 
-    /// Where the engines' programs lie.
-    pub fn engines(&self) -> &Path {
-        &self.config.engines_dir
+    /// Where the engines' programs lie, as the kernel names it: the folder, and where its roots are links, their ends.
+    pub fn programs(&self) -> Vec<PathBuf> {
+        let folder = &self.config.engines_dir;
+        let roots = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let links = roots.map(|root| root.path()).filter(|root| root.is_symlink());
+        std::iter::once(folder.clone()).chain(links).filter_map(|path| path.canonicalize().ok()).collect()
     }
 
     /// The program that is a server's parent.
@@ -305,6 +315,50 @@ impl Volumes {
         }
     }
 
+    fn open_running(&self, generation: GenerationId, create: bool) -> std::io::Result<File> {
+        OpenOptions::new()
+            .create(create)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(no_follow())
+            .open(self.folder(generation).join(RUNNING))
+    }
+
+    /// Takes the lock that a server holds for as long as it runs, within `patience`; `None` when another has it. The
+    /// caller holds the generation's lock.
+    pub fn hold_running(
+        &self,
+        generation: GenerationId,
+        patience: Duration,
+    ) -> Result<Option<OwnedFd>, Error> {
+        let file = self.open_running(generation, true).map_err(Error::io("open the server's lock"))?;
+        let end = Instant::now() + patience;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(file.into())),
+                Err(TryLockError::WouldBlock) if Instant::now() < end => pause(),
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(Error::io("take the server's lock")(error)),
+            }
+        }
+    }
+
+    /// Whether a server, or its shim, holds its lock, wherever that runs.
+    pub fn is_running(&self, generation: GenerationId) -> Result<bool, Error> {
+        let file = match self.open_running(generation, false) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(Error::io("open the server's lock")(error)),
+        };
+        // Shared, so that two who look do not take each other for a server.
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(Error::io("try the server's lock")(error)),
+        }
+    }
+
     /// Removes the socket folder.
     pub fn remove_sockets(&self, generation: GenerationId) -> Result<(), Error> {
         remove(&self.socket_folder(generation))
@@ -372,19 +426,16 @@ impl Volumes {
         Ok(file)
     }
 
-    /// The log's last `bytes` bytes.
+    /// The log's last `bytes` bytes, also where it was turned meanwhile.
     pub fn log_end(&self, generation: GenerationId, bytes: u64) -> Result<String, Error> {
-        let doing = "read the server's log";
-        let mut file = match File::open(self.folder(generation).join("log/server.log")) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(String::new()),
-            Err(error) => return Err(Error::io(doing)(error)),
-        };
-        let length = file.metadata().map_err(Error::io(doing))?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(bytes))).map_err(Error::io(doing))?;
-        let mut end = Vec::new();
-        file.take(bytes).read_to_end(&mut end).map_err(Error::io(doing))?;
+        let end = logs::end(&self.folder(generation), bytes).map_err(Error::io("read the server's log"))?;
         Ok(String::from_utf8_lossy(&end).into_owned())
+    }
+
+    /// Turns the log where it has become too long: a shim does that, and one that was killed, or is of an older build,
+    /// does not.
+    pub fn turn_log(&self, generation: GenerationId) -> Result<(), Error> {
+        logs::turn(&self.folder(generation)).map(drop).map_err(Error::io("turn the server's log"))
     }
 
     /// Bytes that are free to us where volumes lie.
@@ -532,6 +583,14 @@ fn last_part(path: &Path) -> String {
 fn last_parts(path: &Path) -> String {
     let parent = path.parent().map(last_part).unwrap_or_default();
     format!("{parent}/{}", last_part(path))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a lock tells nobody that it ends; on a blocking thread, with a deadline"
+)]
+fn pause() {
+    std::thread::sleep(PAUSE);
 }
 
 #[cfg(test)]
