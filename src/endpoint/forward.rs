@@ -1,5 +1,6 @@
 //! One connection: to the server, the header that says who comes where the server takes one, the client's first word,
-//! and then every byte both ways. What passes is never looked at.
+//! and then every byte both ways. What passes is never looked at. Where the client speaks first, it is heard before a
+//! server is asked; see [`room`](super::room) for those that say nothing.
 //!
 //! While its address is held, a new connection waits here; one that has passed the gate is counted until it has ended,
 //! so that who cuts them can tell when none is left. A connection ends, too, when its address leads to another server:
@@ -18,8 +19,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::SocketPath;
-use super::greeting::{self, Unheard};
+use super::greeting;
 use super::private;
+use super::room::{Room, Visit};
 use crate::db::routes::Hold;
 use crate::domain::datastore::Protocol;
 use crate::domain::ids::GenerationId;
@@ -99,16 +101,27 @@ pub(super) struct Way {
     pub(super) protocol: Protocol,
     pub(super) wait_for_server: Duration,
     pub(super) wait_for_client: Duration,
-    pub(super) unheard: Unheard,
+    pub(super) room: Room,
 }
 
 /// Forwards one connection until both sides have ended it, or one broke it.
-pub(super) async fn forward(mut client: TcpStream, from: SocketAddr, way: Way) {
+pub(super) async fn forward(client: TcpStream, from: SocketAddr, way: Way) {
     let _counted = Connection::begin();
+    let (mut visit, over) = way.room.enter(from.ip());
+    tokio::select! {
+        () = guide(client, from, &way, &mut visit) => {}
+        () = over.ready() => {
+            tracing::debug!(client = %from, "a connection that says nothing gave way");
+            metrics::endpoint_refused("said_nothing");
+        }
+    }
+}
+
+async fn guide(mut client: TcpStream, from: SocketAddr, way: &Way, visit: &mut Visit) {
     if let Err(error) = prepare(&client) {
         tracing::debug!(error = %error, "a connection without its options");
     }
-    let (_pass, generation) = match admit(&way, &client).await {
+    let (_pass, generation) = match admit(way, &client).await {
         Admission::Passed(pass, generation) => (pass, generation),
         Admission::NotNow => {
             tracing::debug!(client = %from, "a connection was told to come again");
@@ -122,7 +135,7 @@ pub(super) async fn forward(mut client: TcpStream, from: SocketAddr, way: Way) {
         Admission::Gone => return,
     };
     tokio::select! {
-        () = talk(client, from, &way, generation) => {}
+        () = talk(client, from, way, generation, visit) => {}
         // What it would say now would go to a server that serves no more.
         () = severed(way.leads_to.clone(), generation) => {
             tracing::debug!(client = %from, generation.id = %generation, "a connection was cut");
@@ -168,7 +181,27 @@ async fn severed(mut leads: watch::Receiver<Leads>, generation: GenerationId) {
     }
 }
 
-async fn talk(mut client: TcpStream, from: SocketAddr, way: &Way, generation: GenerationId) {
+async fn talk(
+    mut client: TcpStream,
+    from: SocketAddr,
+    way: &Way,
+    generation: GenerationId,
+    visit: &mut Visit,
+) {
+    let opening = match way.protocol {
+        Protocol::Mysql => None,
+        Protocol::Postgresql => match in_time(way, greeting::first_packet(&mut client)).await {
+            Ok(opening) => {
+                visit.heard();
+                Some(opening)
+            }
+            Err(error) => return refuse(client, from, &error).await,
+        },
+    };
+    tokio::select! {
+        () = visit.seat() => {}
+        gone = is_gone(&client) => if gone { return },
+    }
     let mut server = match reach(way, generation, &client).await {
         Ok(server) => server,
         Err(error) => {
@@ -177,52 +210,55 @@ async fn talk(mut client: TcpStream, from: SocketAddr, way: &Way, generation: Ge
             return;
         }
     };
-    match greet(&mut client, from, &mut *server, way).await {
-        Ok(()) => {}
-        Err(error) => {
-            tracing::debug!(client = %from, error = %error, "a connection ended before it began");
-            metrics::endpoint_refused(match error.kind() {
-                io::ErrorKind::ConnectionAborted => "first_packet",
-                io::ErrorKind::TimedOut => "said_nothing",
-                _other => "broken",
-            });
-            if error.kind() == io::ErrorKind::ConnectionAborted {
-                linger(client).await;
-            }
-            return;
-        }
+    visit.reached();
+    let begun = match opening {
+        Some(opening) => server.write_all(&opening).await,
+        None => in_time(way, greet(&mut client, from, &mut *server, way, visit)).await,
+    };
+    match begun {
+        Ok(()) => visit.heard(),
+        Err(error) => return refuse(client, from, &error).await,
     }
     // Half-closes are passed on. A reset is how many clients end: not worth a line.
     let _ = copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER).await;
 }
 
-/// Says who comes, and lets the client's first word pass if it is one.
+/// For as long as a client may take to say its first word.
+async fn in_time<T>(way: &Way, first: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    match tokio::time::timeout(way.wait_for_client, first).await {
+        Ok(heard) => heard,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// Ends a connection that did not begin.
+async fn refuse(client: TcpStream, from: SocketAddr, error: &io::Error) {
+    tracing::debug!(client = %from, error = %error, "a connection ended before it began");
+    metrics::endpoint_refused(match error.kind() {
+        io::ErrorKind::ConnectionAborted => "first_packet",
+        io::ErrorKind::TimedOut => "said_nothing",
+        _other => "broken",
+    });
+    if error.kind() == io::ErrorKind::ConnectionAborted {
+        linger(client).await;
+    }
+}
+
+/// Says to a server that speaks first who comes, and lets the client's first word pass if it is one.
 async fn greet(
     client: &mut TcpStream,
     from: SocketAddr,
     server: &mut dyn Stream,
     way: &Way,
+    visit: &Visit,
 ) -> io::Result<()> {
     let at = client.local_addr()?;
     let source = match way.presents {
         Presents::Client => from,
         Presents::Itself => SocketAddr::new(at.ip(), from.port()),
     };
-    let first = async {
-        match way.protocol {
-            Protocol::Mysql => {
-                server.write_all(greeting::header(source, at).as_bytes()).await?;
-                greeting::first_word(client, server).await
-            }
-            Protocol::Postgresql => greeting::first_packet(client, server).await,
-        }
-    };
-    let mut turn = way.unheard.enter();
-    tokio::select! {
-        heard = first => heard,
-        () = tokio::time::sleep(way.wait_for_client) => Err(io::ErrorKind::TimedOut.into()),
-        () = turn.is_over() => Err(io::Error::other("too many clients say nothing")),
-    }
+    server.write_all(greeting::header(source, at).as_bytes()).await?;
+    greeting::first_word(client, server, || visit.greeted()).await
 }
 
 /// Lets a client read the server's last word: closed while it speaks itself, its system would throw that away.

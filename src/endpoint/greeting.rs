@@ -13,15 +13,11 @@
 //!
 //! PostgreSQL takes no header, and its client speaks first: a packet that opens a session, asks for TLS, or cancels.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 
 use crate::domain::datastore::Protocol;
 
@@ -70,10 +66,12 @@ fn not_now_of_mysql() -> Vec<u8> {
     packet
 }
 
-/// Passes the client's first four bytes on if they begin a login, and until then what the server says.
+/// Passes the client's first four bytes on if they begin a login, and until then what the server says; `greeted` hears
+/// that it has said something.
 pub(super) async fn first_word(
     client: &mut TcpStream,
     server: &mut (impl AsyncRead + AsyncWrite + Unpin + ?Sized),
+    greeted: impl Fn(),
 ) -> io::Result<()> {
     let mut head = [0; HEAD];
     let mut heard = 0;
@@ -87,7 +85,10 @@ pub(super) async fn first_word(
             read = server.read(&mut said) => match read? {
                 // It has said why: too many connections, for example.
                 0 => return Err(io::ErrorKind::ConnectionAborted.into()),
-                length => client.write_all(&said[..length]).await?,
+                length => {
+                    client.write_all(&said[..length]).await?;
+                    greeted();
+                }
             },
         }
     }
@@ -97,30 +98,19 @@ pub(super) async fn first_word(
     server.write_all(&head).await
 }
 
-/// Passes the first eight bytes of a client of PostgreSQL's on if they begin what such a client says first. The server
-/// says nothing before.
-pub(super) async fn first_packet(
-    client: &mut TcpStream,
-    server: &mut (impl AsyncRead + AsyncWrite + Unpin + ?Sized),
-) -> io::Result<()> {
+/// The first eight bytes of a client of PostgreSQL's, if they begin what such a client says first. The server says
+/// nothing before, so none is needed yet.
+pub(super) async fn first_packet(client: &mut TcpStream) -> io::Result<[u8; OPENING]> {
     let mut head = [0; OPENING];
-    let mut none = [0; 1];
-    tokio::select! {
-        read = client.read_exact(&mut head) => read.map(drop)?,
-        // It has ended: it is shutting down.
-        read = server.read(&mut none) => return match read? {
-            0 => Err(io::ErrorKind::ConnectionAborted.into()),
-            _said => Err(io::Error::other("the server spoke before its client")),
-        },
-    }
+    client.read_exact(&mut head).await?;
     if !opens(head) {
         return Err(io::Error::other("the client's first packet opens no session"));
     }
-    server.write_all(&head).await
+    Ok(head)
 }
 
 /// A packet's length, and what it is.
-const OPENING: usize = 8;
+pub(super) const OPENING: usize = 8;
 
 /// The longest that opens a session, as the server has it.
 const LONGEST_OPENING: u32 = 10_000;
@@ -141,64 +131,6 @@ fn opens([a, b, c, d, e, f, g, h]: [u8; OPENING]) -> bool {
 fn begins_a_login([low, middle, high, number]: [u8; HEAD]) -> bool {
     let length = usize::from(low) | usize::from(middle) << 8 | usize::from(high) << 16;
     number == 1 && length <= LONGEST
-}
-
-/// The connections of a listener whose client has said nothing yet. Where all places are taken, the oldest of them
-/// gives way, so that silent clients do not keep others out.
-#[derive(Clone, Default)]
-pub(super) struct Unheard(Arc<Mutex<Waiting>>);
-
-#[derive(Default)]
-struct Waiting {
-    next: u64,
-    oldest_first: VecDeque<(u64, Instant, oneshot::Sender<()>)>,
-}
-
-/// A connection's place among those; given back when dropped.
-pub(super) struct Turn {
-    number: u64,
-    over: oneshot::Receiver<()>,
-    unheard: Unheard,
-}
-
-impl Unheard {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn enter(&self) -> Turn {
-        let (end, over) = oneshot::channel();
-        let mut waiting = self.waiting();
-        let number = waiting.next;
-        waiting.next += 1;
-        waiting.oldest_first.push_back((number, Instant::now(), end));
-        Turn { number, over, unheard: self.clone() }
-    }
-
-    /// Ends the one that has been silent longest, if that is as long as `patience`.
-    pub(super) fn end_oldest(&self, patience: Duration) {
-        let mut waiting = self.waiting();
-        if waiting.oldest_first.front().is_some_and(|(_, since, _)| since.elapsed() >= patience)
-            && let Some((_, _, oldest)) = waiting.oldest_first.pop_front()
-        {
-            // Gone at this moment is what we want.
-            let _ = oldest.send(());
-        }
-    }
-}
-
-impl Turn {
-    /// Ready when another needs the place.
-    pub(super) async fn is_over(&mut self) {
-        // The sender is kept until then.
-        let _ = (&mut self.over).await;
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.unheard.waiting().oldest_first.retain(|(number, _, _)| *number != self.number);
-    }
 }
 
 #[cfg(test)]
@@ -263,23 +195,5 @@ mod tests {
             let [e, f, g, h] = code.to_be_bytes();
             assert_eq!(opens([a, b, c, d, e, f, g, h]), passes, "{length} {code}");
         }
-    }
-
-    #[tokio::test]
-    async fn the_longest_silent_one_gives_way() {
-        let unheard = Unheard::default();
-        let left = || unheard.waiting().oldest_first.len();
-        let (heard, mut oldest, mut newest) = (unheard.enter(), unheard.enter(), unheard.enter());
-        drop(heard);
-        unheard.end_oldest(Duration::from_secs(60));
-        assert_eq!(left(), 2, "none was silent for so long");
-        unheard.end_oldest(Duration::ZERO);
-        oldest.is_over().await;
-        drop(oldest);
-        assert_eq!(left(), 1);
-        assert!(newest.over.try_recv().is_err());
-        drop(newest);
-        unheard.end_oldest(Duration::ZERO);
-        assert_eq!(left(), 0);
     }
 }

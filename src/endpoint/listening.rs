@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::SocketPath;
 use super::forward::{self, Leads, Passed, Presents, Way};
-use super::greeting::Unheard;
+use super::room::Room;
 use crate::domain::datastore::Protocol;
 use crate::telemetry::metrics;
 
@@ -22,8 +22,11 @@ const BACKLOG: u32 = 1_024;
 /// The pause after a failed accept (no more open files, usually); it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// How long a client may be silent when others wait for its place.
-const SILENCE: Duration = Duration::from_secs(1);
+/// How often those who wait for a place are looked after.
+const TICK: Duration = Duration::from_millis(20);
+/// The places are the room's matter. Connections beyond it, and beyond what the room lets wait, are on their way out:
+/// as many of them may be open as there are places, and these.
+const SPARE: usize = 128;
 /// A trouble that lasts is told this often.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
@@ -74,7 +77,7 @@ impl Listening {
             protocol,
             wait_for_server: limits.wait_for_server,
             wait_for_client: limits.wait_for_client,
-            unheard: Unheard::default(),
+            room: Room::new(limits.connections),
         };
         let task = tokio::spawn(accept(listener, address, way, limits.connections, stopped));
         Ok(Self { address, leads, passed, stop, task })
@@ -115,18 +118,17 @@ async fn accept(
     let mut trouble = Told::default();
     let mut full = Told::default();
     loop {
-        if open.len() >= most {
-            way.unheard.end_oldest(SILENCE);
-            if full.is_due() {
-                metrics::endpoint_full();
-                tracing::warn!(address = %address, connections = most, "full, further connections wait");
-            }
+        if way.room.is_full() && full.is_due() {
+            metrics::endpoint_full();
+            tracing::warn!(address = %address, connections = most, "full, further connections wait");
         }
+        let waiting = way.room.has_waiting();
         tokio::select! {
             _ = stopped.changed() => break,
-            () = tokio::time::sleep(SILENCE / 4), if open.len() >= most => {}
+            () = tokio::time::sleep(TICK), if waiting => way.room.settle(),
+            () = way.room.begins_to_wait(), if !waiting => {}
             Some(_ended) = open.join_next() => {}
-            accepted = listener.accept(), if open.len() < most => match accepted {
+            accepted = listener.accept(), if open.len() < most.saturating_mul(3) + SPARE => match accepted {
                 Ok((client, from)) => {
                     pause = FIRST_PAUSE;
                     open.spawn(forward::forward(client, from, way.clone()));

@@ -20,6 +20,7 @@ mod greeting;
 mod listening;
 mod memory;
 mod private;
+mod room;
 mod switchboard;
 #[cfg(test)]
 mod tests;
@@ -53,8 +54,7 @@ pub struct Config {
     pub state_file: PathBuf,
     /// How often it looks without being woken, and tries again what could not be bound.
     pub poll: Duration,
-    /// How many connections one instance may have at once at most, whatever its row says; more wait in the system's
-    /// queue.
+    /// How many connections one instance may have at once at most, whatever its row says; more wait.
     pub connections_per_instance: usize,
     /// How long a new connection waits for a server that does not answer on its socket.
     pub wait_for_server: Duration,

@@ -434,7 +434,7 @@ async fn clients_wait_for_a_server_that_restarts_and_for_a_free_place() {
     assert_eq!(&patient.read_u8().await.expect("what was sent while waiting arrives"), &b'P');
 
     let third = tokio::spawn(greeted(address));
-    // The third waits in the system's queue; it is served when a place is free.
+    // The third waits; it is served when a place is free.
     tokio::task::yield_now().await;
     assert!(!third.is_finished());
     drop(first);

@@ -52,6 +52,7 @@ mod seed;
 mod server_logs;
 mod shim;
 mod signatures;
+mod silence;
 mod stuck;
 mod switch;
 mod telemetry;
