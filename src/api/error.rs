@@ -14,10 +14,16 @@ use serde_json::json;
 
 use crate::api::links::zoned;
 use crate::domain::refusal::{Kind, Refusal};
+use crate::telemetry::limiter::Limiter;
 use crate::{auth, commands, db};
 
 /// How long a client is told to wait when the service cannot answer, in seconds.
 const RETRY_SECONDS: u32 = 5;
+
+thread_local! {
+    /// Requests that are turned away, which may be anybody's and as many as come: of each thread that takes requests.
+    static TURNED_AWAY: Limiter = const { Limiter::new(std::time::Duration::from_secs(1)) };
+}
 
 /// In whose words a fault is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +162,7 @@ impl Fault {
         }
     }
 
-    /// Writes the request's log line, in its span. Only a 500 is an error that a human must look at; what clients do
+    /// Writes the request's log line, in its span. Of what anybody can cause, one line a second and thread. Only a 500 is an error that a human must look at; what clients do
     /// wrong is seen at the level debug.
     pub fn log(&self) {
         let (status, name) = self.row();
@@ -164,7 +170,10 @@ impl Fault {
         match self {
             Self::Broken(_) => tracing::error!(status, cause, "a request failed"),
             // A store that is away comes back, and clients are told to wait for it.
-            Self::Away(_) | Self::Busy(_) => tracing::warn!(status, cause, "a request was turned away"),
+            Self::Away(_) | Self::Busy(_) => match TURNED_AWAY.with(Limiter::pass) {
+                Some(left_out) => tracing::warn!(status, cause, left_out, "a request was turned away"),
+                None => tracing::debug!(status, cause, "a request was turned away"),
+            },
             Self::BadRequest(_)
             | Self::Unauthorized
             | Self::Forbidden(_)

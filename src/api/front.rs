@@ -5,6 +5,9 @@
 //! URI, 405, 413 and 415 for the body, and then the handler: 400, 403 by role, 404 for the instance, and what the
 //! command decides.
 //!
+//! A body is read once nothing stands against the request any more, so whoever is refused sends it for nothing; what is
+//! not read of it then is [`bodies`]' matter.
+//!
 //! A panic in a handler is a 500 with a body, like any other trouble of ours.
 
 use std::panic::AssertUnwindSafe;
@@ -23,33 +26,35 @@ use crate::api::links::{Base, unescape};
 use crate::api::{ApiState, alibaba, ha, huawei, mgmt, routes};
 use crate::auth;
 use crate::domain::policy::allow;
-use crate::telemetry::metrics;
+use crate::telemetry::{bodies, metrics};
 
 /// How long a body may take to come.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How much of a body that is too large is still read, so that the client reads our answer and no reset.
-const DRAIN: usize = 16 * 1024 * 1024;
-
 /// Takes a request and gives its answer, always.
-pub async fn front(request: HttpRequest, payload: Payload) -> HttpResponse {
-    if let Some(state) = request.app_data::<Data<ApiState>>().filter(|_| alibaba::is_meant(&request)) {
+pub async fn front(request: HttpRequest, mut payload: Payload) -> HttpResponse {
+    let answer = answer(&request, &mut payload).await;
+    bodies::finish(answer, payload, LARGEST_BODY).await
+}
+
+async fn answer(request: &HttpRequest, payload: &mut Payload) -> HttpResponse {
+    if let Some(state) = request.app_data::<Data<ApiState>>().filter(|_| alibaba::is_meant(request)) {
         let body = tokio::time::timeout(BODY_PATIENCE, collect(payload)).await;
         let body = body.ok().and_then(Result::ok).flatten();
-        let answer = AssertUnwindSafe(alibaba::serve(state.clone(), &request, body)).catch_unwind().await;
-        return answer.unwrap_or_else(|_| alibaba::broken(&request));
+        let answer = AssertUnwindSafe(alibaba::serve(state.clone(), request, body)).catch_unwind().await;
+        return answer.unwrap_or_else(|_| alibaba::broken(request));
     }
-    if let Some(state) = request.app_data::<Data<ApiState>>().filter(|_| huawei::is_meant(&request)) {
+    if let Some(state) = request.app_data::<Data<ApiState>>().filter(|_| huawei::is_meant(request)) {
         let body = tokio::time::timeout(BODY_PATIENCE, collect(payload)).await;
         let body = body.ok().and_then(Result::ok).flatten();
-        let answer = AssertUnwindSafe(huawei::serve(state.clone(), &request, body)).catch_unwind().await;
+        let answer = AssertUnwindSafe(huawei::serve(state.clone(), request, body)).catch_unwind().await;
         return answer.unwrap_or_else(|_| huawei::broken());
     }
     let began = Instant::now();
     let request_id = format!("req-{}", Uuid::new_v4());
     let method = request.method().as_str().to_owned();
     let path = request.uri().path().to_owned();
-    let base = Base::of(&request);
+    let base = Base::of(request);
     let is_identity = path == "/identity" || path.starts_with("/identity/");
     let form = if is_identity { Form::Keystone } else { Form::Trove };
     let state = request.app_data::<Data<ApiState>>().cloned();
@@ -67,7 +72,6 @@ pub async fn front(request: HttpRequest, payload: Payload) -> HttpResponse {
     let answered = match state {
         Some(state) => {
             let work = async {
-                let body = read_body(&request, payload).await;
                 let call = Call {
                     state,
                     base,
@@ -75,16 +79,17 @@ pub async fn front(request: HttpRequest, payload: Payload) -> HttpResponse {
                     path,
                     params: Vec::new(),
                     query: pairs(request.query_string()),
-                    token: header(&request, "x-auth-token"),
-                    subject: header(&request, "x-subject-token"),
+                    token: header(request, "x-auth-token"),
+                    subject: header(request, "x-subject-token"),
                     keys: request
                         .headers()
                         .get_all("idempotency-key")
                         .map(|value| value.as_bytes().to_vec())
                         .collect(),
-                    body,
+                    // It is read once the request may have one: see `dispatch`.
+                    body: Body::Empty,
                 };
-                dispatch(call, &segments, matching).await
+                dispatch(call, &segments, matching, (request, payload)).await
             };
             AssertUnwindSafe(work)
                 .catch_unwind()
@@ -177,6 +182,7 @@ async fn dispatch(
     mut call: Call,
     segments: &[Option<String>],
     matching: Match,
+    (request, payload): (&HttpRequest, &mut Payload),
 ) -> Result<HttpResponse, Fault> {
     let first = segments.first().and_then(Option::as_deref);
     if !matching.serves_in_maintenance() && first != Some("identity") {
@@ -211,6 +217,7 @@ async fn dispatch(
         Match::OtherMethods(_, allowed) => return Err(Fault::MethodNotAllowed(allowed)),
         Match::Nothing => return Err(Fault::no_such_uri()),
     };
+    call.body = read_body(request, payload).await;
     if matches!(call.method.as_str(), "POST" | "PUT" | "PATCH") {
         match call.body {
             Body::Empty | Body::Json(_) => {}
@@ -248,7 +255,7 @@ fn pairs(query: &str) -> Vec<(String, String)> {
     Query::<Vec<(String, String)>>::from_query(query).map(Query::into_inner).unwrap_or_default()
 }
 
-async fn read_body(request: &HttpRequest, payload: Payload) -> Body {
+async fn read_body(request: &HttpRequest, payload: &mut Payload) -> Body {
     let bytes = match tokio::time::timeout(BODY_PATIENCE, collect(payload)).await {
         Ok(Ok(Some(bytes))) => bytes,
         Ok(Ok(None)) => return Body::TooLarge,
@@ -264,20 +271,17 @@ async fn read_body(request: &HttpRequest, payload: Payload) -> Body {
     }
 }
 
-/// The whole body; `None` when it is larger than [`LARGEST_BODY`].
-async fn collect(mut payload: Payload) -> Result<Option<Bytes>, ()> {
+/// The whole body; `None` when it is larger than [`LARGEST_BODY`], of which no more is read.
+async fn collect(payload: &mut Payload) -> Result<Option<Bytes>, ()> {
     let mut kept = BytesMut::new();
-    let mut seen = 0_usize;
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| ())?;
-        seen = seen.saturating_add(chunk.len());
-        if seen <= LARGEST_BODY {
-            kept.extend_from_slice(&chunk);
-        } else if seen > DRAIN {
-            break;
+        if kept.len() + chunk.len() > LARGEST_BODY {
+            return Ok(None);
         }
+        kept.extend_from_slice(&chunk);
     }
-    Ok((seen <= LARGEST_BODY).then(|| kept.freeze()))
+    Ok(Some(kept.freeze()))
 }
 
 fn is_json(content_type: &str) -> bool {

@@ -143,6 +143,8 @@ pub async fn serve(
     .client_request_timeout(Duration::from_secs(10))
     // Longer than a client polls: one that sends just as we close its idle connection sees a broken request.
     .keep_alive(Duration::from_secs(75))
+    // A body that nobody reads ends its connection at once: what may be read of it is our matter.
+    .client_disconnect_timeout(Duration::ZERO)
     .shutdown_timeout(STOP_SECONDS)
     .disable_signals()
     .listen(listener)?

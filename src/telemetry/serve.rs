@@ -5,12 +5,12 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use actix_web::dev::Server;
-use actix_web::http::StatusCode;
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use futures::future::BoxFuture;
 use serde::Serialize;
 
-use crate::telemetry::metrics;
+use crate::telemetry::{bodies, metrics};
 
 /// The type of Prometheus's text format.
 pub const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -81,28 +81,26 @@ pub fn own() -> Render {
 pub fn server(listener: TcpListener, look: Look, render: Render) -> std::io::Result<Server> {
     Ok(HttpServer::new(move || {
         let (look, render) = (Arc::clone(&look), Arc::clone(&render));
-        App::new()
-            .route(
-                "/healthz",
-                web::get().to(|| async { HttpResponse::Ok().content_type("text/plain").body("OK") }),
-            )
-            .route(
-                "/readyz",
-                web::get().to(move || {
-                    let look = Arc::clone(&look);
-                    async move { look().await.respond() }
-                }),
-            )
-            .route(
-                "/metrics",
-                web::get().to(move || {
-                    let render = Arc::clone(&render);
-                    async move { HttpResponse::Ok().content_type(TEXT).body(render().await) }
-                }),
-            )
+        App::new().default_service(web::to(move |request: HttpRequest, payload: web::Payload| {
+            let (look, render) = (Arc::clone(&look), Arc::clone(&render));
+            async move { bodies::finish(answer(&request, &look, &render).await, payload, 0).await }
+        }))
     })
+    // A body that nobody reads ends its connection: see `bodies`.
+    .client_disconnect_timeout(std::time::Duration::ZERO)
     .workers(1)
     .disable_signals()
     .listen(listener)?
     .run())
+}
+
+async fn answer(request: &HttpRequest, look: &Look, render: &Render) -> HttpResponse {
+    let known = ["/healthz", "/readyz", "/metrics"].contains(&request.path());
+    match (request.method(), request.path()) {
+        (&Method::GET, "/healthz") => HttpResponse::Ok().content_type("text/plain").body("OK"),
+        (&Method::GET, "/readyz") => look().await.respond(),
+        (&Method::GET, "/metrics") => HttpResponse::Ok().content_type(TEXT).body(render().await),
+        _ if known => HttpResponse::MethodNotAllowed().finish(),
+        _ => HttpResponse::NotFound().finish(),
+    }
 }
