@@ -1,6 +1,6 @@
 # The commands of a working day. The same ones run by hand and in CI.
 .POSIX:
-.PHONY: help engines build demo test torture fuzz bench lint
+.PHONY: help engines build demo test torture fuzz bench lint fresh
 
 help:
 	@echo 'make demo      set up, build, and show an upgrade of a real database on this machine'
@@ -9,6 +9,7 @@ help:
 	@echo 'make fuzz      the readers of signatures, parameters and bodies, with 20,000 cases each (PROPTEST_CASES)'
 	@echo 'make bench     what requests cost, and how long clients wait for upgrades (a release build, then half an hour)'
 	@echo 'make lint      formatting and clippy, as CI checks them'
+	@echo 'make fresh     make demo and make test from a clean clone in a bare Debian 12, as root (FRESH="demo" for one of them)'
 	@echo 'make build     set up and build target/debug/coffer'
 	@echo 'make engines   fetch the database engines and make the system accounts, nothing else'
 
@@ -36,3 +37,6 @@ bench:
 
 lint:
 	@bash .make/lint
+
+fresh:
+	@bash .make/fresh $(FRESH)

@@ -24,3 +24,9 @@ engine_roots="mariadb-10.11 mariadb-11.8 postgresql-15 postgresql-17 postgresql-
 # Older builds of two series, apart from the engines: only the tests of minor steps look at them.
 builds=$cache/builds
 build_roots="mariadb-10.11@release postgresql-15@release"
+# What set-up installs. With what they depend on and what every Debian has (essential, or of priority `required`), this is
+# all that our programs and tests may run: tests/it/machine.rs holds it.
+# gcc and libpq link the binary; patchelf makes engines run from their folder; the rest fetches and unpacks.
+build_packages="ca-certificates gcc libc6-dev libpq-dev make patchelf util-linux"
+test_packages="python3 python3-venv"
+bench_packages="wrk"

@@ -9,16 +9,14 @@ use tokio::time::Instant;
 
 use super::*;
 
+#[path = "../../tests/it/harness/view.rs"]
+mod view;
+
 /// A state folder that the store's account can pass, and a short run folder.
 pub(crate) fn place() -> (TempDir, Config) {
     let place = tempfile::Builder::new().prefix("coffer-st").tempdir_in("/tmp").expect("a folder");
     std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o711)).expect("chmod");
-    let engines = std::env::var_os("COFFER_ENGINES").map(PathBuf::from).unwrap_or_else(|| {
-        match (rustix::process::geteuid().is_root(), std::env::var_os("HOME")) {
-            (false, Some(home)) => PathBuf::from(home).join(".cache/coffer/engines"),
-            _root => PathBuf::from("/var/cache/coffer/engines"),
-        }
-    });
+    let engines = view::place("COFFER_ENGINES", "engines");
     let run = place.path().join("run");
     let accounts = crate::cli::accounts::Accounts::find().expect("`make engines` was not run");
     let config = crate::cli::accounts::store_config(place.path(), &engines, &run, accounts.as_ref())

@@ -1,7 +1,6 @@
 //! The front door while its store is away, and after.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use coffer::cli::accounts::{Accounts, store_config};
@@ -17,7 +16,7 @@ const MEMBER: &str = "member@1234";
 async fn own_store() -> (tempfile::TempDir, Store, coffer::store::Config) {
     let place = tempfile::Builder::new().prefix("coffer-aw").tempdir_in("/tmp").unwrap();
     std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
-    let engines = std::env::var_os("COFFER_ENGINES").map(PathBuf::from).expect("COFFER_ENGINES is set");
+    let engines = crate::harness::roles::engines();
     let accounts = Accounts::find().unwrap();
     let config = store_config(place.path(), &engines, &place.path().join("run"), accounts.as_ref()).unwrap();
     let store = Store::start(&config).await.unwrap();

@@ -1,6 +1,6 @@
 //! The PostgreSQL engine on the process runtime, with real servers.
 //!
-//! Needs the engines of the set-up (`COFFER_ENGINES`, else `/var/cache/coffer/engines`) and, as root, its accounts.
+//! Needs the engines of the set-up (`harness::view`) and, as root, its accounts.
 //! Leaves no process and no folder behind, also when it fails.
 
 use std::sync::Arc;
@@ -195,7 +195,7 @@ async fn tenants_have_their_databases_and_nothing_more() {
         // A replication connection has no rule that lets it in.
         let replicating = tokio::process::Command::new(format!(
             "{}/postgresql-{}/bin/psql",
-            std::env::var("COFFER_ENGINES").unwrap_or_else(|_| "/var/cache/coffer/engines".to_owned()),
+            crate::harness::roles::engines().display(),
             &version[..2]
         ))
         .env("PGPASSWORD", "app's wörd")
@@ -577,10 +577,10 @@ async fn a_look_names_what_is_in_the_way() {
     );
     assert!(!house.state(&candidate).exists(), "the look left something");
     // Backwards is no upgrade.
-    let older = house.server("13.0", true);
+    let (newer, older) = (started(&house, "17.0").await, house.server("15.0", true));
     assert!(
         ENGINE
-            .pre_check(&source, &older, Strategy::InPlace)
+            .pre_check(&newer, &older, Strategy::InPlace)
             .await
             .unwrap()
             .iter()

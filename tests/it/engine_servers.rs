@@ -89,10 +89,10 @@ pub fn tls() -> Tls {
 }
 
 pub fn config(folder: &Path) -> Config {
-    let engines = std::env::var_os("COFFER_ENGINES").unwrap_or_else(|| "/var/cache/coffer/engines".into());
+    let engines = crate::harness::roles::engines();
     let accounts = coffer::cli::accounts::Accounts::find().unwrap();
     let (state, run) = (folder.join("state"), folder.join("run"));
-    let config = coffer::cli::accounts::runtime_config(&state, Path::new(&engines), &run, accounts.as_ref());
+    let config = coffer::cli::accounts::runtime_config(&state, &engines, &run, accounts.as_ref());
     Config { shim: env!("CARGO_BIN_EXE_coffer").into(), ..config }
 }
 

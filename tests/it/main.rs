@@ -36,6 +36,7 @@ mod huawei;
 mod kill;
 mod layout;
 mod listing;
+mod machine;
 mod mariadb_cases;
 mod mariadb_copy;
 mod matrix;

@@ -36,14 +36,14 @@ async fn login(
 
 /// What the newest client of the engines' folder prints, or why it failed.
 async fn psql(connection: &str, password: &SecretString, sql: &str) -> Result<String, String> {
-    let engines = std::env::var("COFFER_ENGINES").unwrap_or_else(|_| "/var/cache/coffer/engines".to_owned());
-    let output = tokio::process::Command::new(format!("{engines}/postgresql-18/bin/psql"))
-        .env("PGPASSWORD", password.expose_secret())
-        .args(["--no-psqlrc", "--tuples-only", "--no-align", "-c", sql, "-d", connection])
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .unwrap();
+    let output =
+        tokio::process::Command::new(crate::harness::roles::engines().join("postgresql-18/bin/psql"))
+            .env("PGPASSWORD", password.expose_secret())
+            .args(["--no-psqlrc", "--tuples-only", "--no-align", "-c", sql, "-d", connection])
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .unwrap();
     match output.status.success() {
         true => Ok(String::from_utf8(output.stdout).unwrap().trim().to_owned()),
         false => Err(String::from_utf8(output.stderr).unwrap()),

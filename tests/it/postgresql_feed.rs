@@ -1,6 +1,6 @@
 //! A PostgreSQL candidate that is fed by its source while that serves, with real servers.
 //!
-//! Needs the engines of the set-up (`COFFER_ENGINES`, else `/var/cache/coffer/engines`) and, as root, its accounts.
+//! Needs the engines of the set-up (`harness::view`) and, as root, its accounts.
 //! Leaves no process and no folder behind, also when it fails.
 
 use std::sync::Arc;

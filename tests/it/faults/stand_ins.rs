@@ -60,7 +60,8 @@ impl StandIns {
             open(made, mode);
         }
         for root in roots {
-            let (from, to) = (engines().join(root), own.join(root));
+            // Where the files lie, and not the link to them: what is renamed below must be our own.
+            let (from, to) = (engines().join(root).canonicalize().unwrap(), own.join(root));
             let copied = ["--archive --link", "--archive"].iter().any(|how| {
                 let _ = std::fs::remove_dir_all(&to);
                 let done = Command::new("cp").args(how.split(' ')).arg("--").args([&from, &to]).output();

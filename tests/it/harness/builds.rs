@@ -47,10 +47,8 @@ impl Builds {
 /// Where the older build lies: beside the engines, or where set-up keeps it for the tests.
 fn older_build(engine: &str, series: &str) -> Result<PathBuf, String> {
     let (root, newest) = (format!("{engine}-{series}@release"), format!("{engine}-{series}"));
-    let apart = std::env::var_os("COFFER_TEST_BUILDS").map(PathBuf::from);
-    let folders = [Some(engines()), apart];
-    let Some(older) = folders.into_iter().flatten().map(|folder| folder.join(&root)).find(|at| at.is_dir())
-    else {
+    let folders = [engines(), super::view::place("COFFER_TEST_BUILDS", "builds")];
+    let Some(older) = folders.into_iter().map(|folder| folder.join(&root)).find(|at| at.is_dir()) else {
         return Err(format!("no older build of {engine} {series} is fetched"));
     };
     let version = |root: &Path| std::fs::read_to_string(root.join("VERSION")).unwrap_or_default();

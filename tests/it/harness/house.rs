@@ -366,10 +366,7 @@ fn spawn(folder: &Path, state: &Path, net: &str, more: &[String], build: &Build,
 
 /// Tells a role where its engines are.
 fn engines(command: &mut Command, build: &Build) {
-    let everybodys = || std::env::var_os("COFFER_ENGINES").map(PathBuf::from);
-    if let Some(engines) = build.engines.clone().or_else(everybodys) {
-        command.arg("--engines").arg(engines);
-    }
+    command.arg("--engines").arg(build.engines.clone().unwrap_or_else(super::roles::engines));
 }
 
 /// A network of 127/8 that no other test on this machine has; held by a name that ends with the process.

@@ -10,6 +10,7 @@ pub mod rpc;
 pub mod sdks;
 pub mod store;
 pub mod vendors;
+pub mod view;
 pub mod world;
 
 use std::path::PathBuf;

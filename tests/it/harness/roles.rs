@@ -289,8 +289,5 @@ impl Drop for Roles {
 
 /// The engines that the tests run on.
 pub fn engines() -> PathBuf {
-    std::env::var_os("COFFER_ENGINES").map_or_else(
-        || coffer::cli::state::default_engines(rustix::process::geteuid().is_root()).unwrap(),
-        PathBuf::from,
-    )
+    super::view::place("COFFER_ENGINES", "engines")
 }
