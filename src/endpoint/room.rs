@@ -256,6 +256,7 @@ impl State {
             && self
                 .guests
                 .get(&number)
+                .filter(|guest| !matches!(guest.stage, Stage::Leaves))
                 .is_some_and(|guest| guest.end.is_none() || self.address(guest.from).seated < silent)
     }
 
@@ -466,6 +467,13 @@ mod tests {
         let mut came: Vec<_> = (0..11).map(|_| room.enter(CROWDING)).collect();
         assert!(is_over(came.remove(0).1).await);
         assert!(!is_over(came.remove(0).1).await);
-        assert!(!is_over(room.enter(OTHER).1).await);
+        let (mut other, over) = room.enter(OTHER);
+        // Told to go and not gone yet, it takes no place.
+        room.state().close_oldest(OTHER);
+        assert!(!is_seated(&mut other).await);
+        assert!(is_over(over).await);
+        drop((other, came));
+        let state = room.state();
+        assert_eq!((state.taken, state.waiting, state.leaving, state.guests.len()), (0, 0, 0, 0));
     }
 }

@@ -140,8 +140,9 @@ pub enum Error {
     },
     /// A server holds the generation's data where this process does not see it.
     #[error(
-        "the server of generation {generation} runs already, in another PID namespace than this worker: it holds the \
-         server's lock. Run every worker of a state folder in one PID namespace, or stop the other worker and its servers first"
+        "the server of generation {generation} runs already where this worker does not see its process, in another PID \
+         namespace for example: it holds the server's lock. Run every worker of a state folder in one PID namespace, as \
+         in one container, or stop the other worker and its servers first"
     )]
     RunsElsewhere {
         /// Whose.
