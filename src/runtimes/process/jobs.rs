@@ -3,7 +3,8 @@
 //! # If we die here
 //! A job dies with us: the kernel kills it when the *thread* that started it ends. Jobs are therefore started from
 //! one thread that lives as long as the runtime; a thread of tokio's pool may end when it is idle. A job whose future
-//! is dropped is killed, too.
+//! is dropped is killed, too, and with it all that it has started in its process group; so is one that lasts for longer
+//! than [`LONGEST`]. Who knows how long its job may take drops it earlier.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::MemfdFlags;
 use rustix::io::FdFlags;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -29,6 +30,9 @@ const STDOUT_MOST: u64 = 64 * 1024 * 1024;
 
 /// How long no byte may move between two jobs.
 const STALLED: Duration = Duration::from_secs(600);
+
+/// How long any job may take: a copy of the largest volume takes hours.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// How often a pipe tells how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(500);
@@ -94,8 +98,40 @@ pub struct Beside<'a> {
 /// A job that was started.
 struct Started {
     child: Child,
+    group: Group,
     program: String,
     input: Vec<u8>,
+}
+
+/// The process group of a job that has not ended: killed with the value.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+    }
+
+    /// The job has ended by itself.
+    fn has_ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // Gone already is what we want.
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+/// Ends what takes too long.
+async fn in_time<T>(doing: &str, job: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    match tokio::time::timeout(LONGEST, job).await {
+        Ok(ended) => ended,
+        Err(_) => Err(Error::io(format!("run {doing} to its end"))(std::io::ErrorKind::TimedOut.into())),
+    }
 }
 
 async fn start(
@@ -142,7 +178,7 @@ async fn start(
         });
     }
     let child = spawner.spawn(command).await.map_err(Error::io(doing()))?;
-    Ok(Started { child, program: job.program, input: job.input })
+    Ok(Started { group: Group::of(&child), child, program: job.program, input: job.input })
 }
 
 /// An argument with the secret's path. Only an option's whole value is replaced: other arguments may be a tenant's
@@ -177,19 +213,23 @@ pub async fn run(
     beside: Beside<'_>,
     job: Job,
 ) -> Result<JobOutput, Error> {
-    let Started { mut child, program, input } = start(spawner, beside, job, false).await?;
+    // Dropped before its end, the group is killed.
+    let Started { group, mut child, program, input } = start(spawner, beside, job, false).await?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let stdout = async { whole(stdout).await.map_err(Error::io(format!("read what {program} prints"))) };
-    // Dropped after an error, the child is killed.
-    let ((), stdout, stderr, status) = tokio::try_join!(
-        async {
-            feed(stdin, input).await;
-            Ok(())
-        },
-        stdout,
-        async { Ok(end_of(stderr).await) },
-        async { Ok(child.wait().await) },
-    )?;
+    let all = async {
+        tokio::try_join!(
+            async {
+                feed(stdin, input).await;
+                Ok(())
+            },
+            stdout,
+            async { Ok(end_of(stderr).await) },
+            async { Ok(child.wait().await) },
+        )
+    };
+    let ((), stdout, stderr, status) = in_time(&program, all).await?;
+    group.has_ended();
     finish(generation, program, status, stdout, stderr)
 }
 
@@ -206,6 +246,7 @@ pub async fn pipe(
         (from.child.stdin.take(), from.child.stdout.take(), from.child.stderr.take());
     let (to_in, to_out, to_err) = (to.child.stdin.take(), to.child.stdout.take(), to.child.stderr.take());
     let (mut from_child, mut to_child) = (from.child, to.child);
+    let groups = [from.group, to.group];
     let both = async {
         tokio::try_join!(
             async {
@@ -226,10 +267,11 @@ pub async fn pipe(
         }
     };
     let ((), from_err, from_status, to_out, to_err, to_status) = tokio::select! {
-        ended = both => ended?,
+        ended = in_time(&from.program, both) => ended?,
         // Dropped, both are killed.
         () = passing => return Err(Error::io("copy: nothing moved for too long")(std::io::ErrorKind::TimedOut.into())),
     };
+    groups.into_iter().for_each(Group::has_ended);
     let from = finish(from_generation, from.program, from_status, Vec::new(), from_err)?;
     let to = finish(to_generation, to.program, to_status, to_out, to_err)?;
     Ok((from, to))
@@ -328,5 +370,42 @@ mod tests {
         let error = whole(Some(tokio::io::repeat(b'x'))).await.unwrap_err();
         assert_eq!(error.to_string(), "it is more than 64 MB");
         assert_eq!(whole(Some(&b"short"[..])).await.unwrap(), b"short");
+    }
+
+    /// Also what it has started itself, which would go on beside the data of whoever comes next.
+    #[tokio::test]
+    async fn a_job_that_is_dropped_takes_its_group_along() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let layout = Layout {
+            data: at("data"),
+            tmp: folder.path().to_owned(),
+            config: at("config"),
+            log: at("log"),
+            socket: at("socket"),
+            root: at("root"),
+        };
+        let spawner = Spawner::new().unwrap();
+        let script = "sleep 600 & echo $! > child.new; mv child.new child; wait".to_owned();
+        let job =
+            Job { program: "/bin/sh".to_owned(), args: vec!["-c".to_owned(), script], ..Job::default() };
+        let generation = GenerationId(uuid::Uuid::now_v7());
+        let running = run(&spawner, generation, Beside { account: None, layout: &layout }, job);
+        let started = async {
+            while !at("child").exists() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            ended = running => panic!("{ended:?}"),
+            () = started => {}
+            () = tokio::time::sleep(Duration::from_secs(30)) => panic!("it does not start"),
+        }
+        let child: i32 = std::fs::read_to_string(at("child")).unwrap().trim().parse().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while super::super::servers::lives(child) {
+            assert!(Instant::now() < deadline, "it lives on");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }
