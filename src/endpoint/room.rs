@@ -7,7 +7,9 @@
 //!
 //! - one address has a quarter of the places at most for guests that say nothing; further ones wait without a server;
 //! - where somebody waits, the guest of that address that has been silent longest gives way: after [`SILENCE`], or after
-//!   [`CROWDED`] where the address has a crowd of them, which no honest client's handshake takes;
+//!   [`CROWDED`] where the address has a crowd of guests of which none has spoken for so long. A pool that opens all its
+//!   connections at once is a crowd, too, but one that speaks;
+//! - of a crowd that does not speak, those that have waited for so long are closed, too: they would only take their turn;
 //! - an address with few guests is served before one with many, and of a crowd the newest is served first: whoever has
 //!   waited is silent, most likely, and an honest client that comes now has not been yet;
 //! - an address has as many guests as the instance has places at most, and all together somewhat more: beyond that the
@@ -25,8 +27,8 @@ use tokio::sync::{Notify, oneshot};
 /// How long a client may be silent when another waits for its place.
 pub(super) const SILENCE: Duration = Duration::from_secs(1);
 
-/// The same of an address that has a crowd of such clients, once the server has spoken to it.
-const CROWDED: Duration = Duration::from_millis(100);
+/// The same of an address that has a crowd of such clients, none of which speaks, once the server has spoken to it.
+const CROWDED: Duration = Duration::from_millis(500);
 
 /// More guests of one address than this are a crowd.
 const CROWD: usize = 16;
@@ -68,6 +70,15 @@ struct State {
 struct Address {
     guests: usize,
     seated: usize,
+    /// When one of them has spoken last.
+    heard: Option<Instant>,
+}
+
+impl Address {
+    /// Whether it has many guests of which none has spoken for a while.
+    fn is_silent_crowd(&self, now: Instant) -> bool {
+        self.guests > CROWD && self.heard.is_none_or(|heard| now.saturating_duration_since(heard) >= CROWDED)
+    }
 }
 
 struct Guest {
@@ -79,8 +90,8 @@ struct Guest {
 enum Stage {
     /// It has asked for no place yet.
     Came,
-    /// It wants a place.
-    Waits(oneshot::Sender<()>),
+    /// It wants a place, since then.
+    Waits(oneshot::Sender<()>, Instant),
     /// It has one: since when its server is reached, and whether that has spoken.
     Sits(Option<Instant>, bool),
     /// It was told to go.
@@ -217,6 +228,7 @@ impl Visit {
     pub(super) fn heard(&mut self) {
         self.heard = true;
         let mut state = self.room.state();
+        state.spoke(self.number);
         if self.seated {
             state.forget(self.number);
             drop(state);
@@ -264,7 +276,7 @@ impl State {
         if let Some(guest) = self.guests.get_mut(&number)
             && !matches!(guest.stage, Stage::Leaves)
         {
-            guest.stage = Stage::Waits(seat);
+            guest.stage = Stage::Waits(seat, Instant::now());
             self.waiting += 1;
         }
     }
@@ -275,7 +287,7 @@ impl State {
         let before = std::mem::replace(&mut guest.stage, Stage::Sits(None, heard));
         self.taken += 1;
         self.addresses.entry(guest.from).or_default().seated += 1;
-        if let Stage::Waits(seat) = before {
+        if let Stage::Waits(seat, _) = before {
             self.waiting -= 1;
             // One that is gone gives it back when it is dropped.
             let _ = seat.send(());
@@ -286,7 +298,7 @@ impl State {
     fn forget(&mut self, number: u64) -> Option<Stage> {
         let guest = self.guests.remove(&number)?;
         match guest.stage {
-            Stage::Waits(_) => self.waiting -= 1,
+            Stage::Waits(..) => self.waiting -= 1,
             Stage::Leaves => self.leaving -= 1,
             Stage::Came | Stage::Sits(..) => {}
         }
@@ -307,7 +319,7 @@ impl State {
         let Some(guest) = self.guests.get_mut(&number) else { return };
         let Some(end) = guest.end.take() else { return };
         match std::mem::replace(&mut guest.stage, Stage::Leaves) {
-            Stage::Waits(_) => self.waiting -= 1,
+            Stage::Waits(..) => self.waiting -= 1,
             Stage::Sits(..) => {
                 if let Some(address) = self.addresses.get_mut(&guest.from) {
                     address.seated -= 1;
@@ -319,10 +331,36 @@ impl State {
         let _ = end.send(());
     }
 
+    fn spoke(&mut self, number: u64) {
+        if let Some(guest) = self.guests.get(&number)
+            && let Some(address) = self.addresses.get_mut(&guest.from)
+        {
+            address.heard = Some(Instant::now());
+        }
+    }
+
+    /// Closes those that have waited for long in a crowd of which none speaks, but for the newest.
+    fn thin_out(&mut self, now: Instant) {
+        let mut kept: HashMap<IpAddr, usize> = HashMap::new();
+        let mut closed = Vec::new();
+        for (number, guest) in self.guests.iter().rev() {
+            let Stage::Waits(_, since) = guest.stage else { continue };
+            if guest.end.is_none() || !self.address(guest.from).is_silent_crowd(now) {
+                continue;
+            }
+            let kept = kept.entry(guest.from).or_default();
+            *kept += 1;
+            if *kept > CROWD && now.saturating_duration_since(since) >= CROWDED {
+                closed.push(*number);
+            }
+        }
+        closed.into_iter().for_each(|number| self.tell_to_go(number));
+    }
+
     /// Closes the oldest guest of the address that has no place.
     fn close_oldest(&mut self, from: IpAddr) {
         let waits = |guest: &Guest| {
-            guest.from == from && guest.end.is_some() && matches!(guest.stage, Stage::Came | Stage::Waits(_))
+            guest.from == from && guest.end.is_some() && matches!(guest.stage, Stage::Came | Stage::Waits(..))
         };
         let oldest = self.guests.iter().find(|(_, guest)| waits(guest)).map(|(number, _)| *number);
         if let Some(number) = oldest {
@@ -331,10 +369,11 @@ impl State {
     }
 
     fn settle(&mut self, most: usize, silent: usize, now: Instant) {
+        self.thin_out(now);
         // Of each address, those that wait, the oldest first.
         let mut waits: HashMap<IpAddr, std::collections::VecDeque<u64>> = HashMap::new();
         for (number, guest) in &self.guests {
-            if matches!(guest.stage, Stage::Waits(_)) {
+            if matches!(guest.stage, Stage::Waits(..)) {
                 waits.entry(guest.from).or_default().push_back(*number);
             }
         }
@@ -370,7 +409,7 @@ impl State {
                 .map(|(from, _)| *from),
         };
         let Some(whose) = whose else { return false };
-        let crowd = self.address(whose).guests > CROWD;
+        let crowd = self.address(whose).is_silent_crowd(now);
         let silent = |guest: &Guest| match guest.stage {
             Stage::Sits(Some(since), greeted) if guest.from == whose && guest.end.is_some() => {
                 let patience = if greeted && crowd { CROWDED } else { SILENCE };
@@ -445,6 +484,29 @@ mod tests {
         assert!(!is_over(over).await, "one for one");
         drop(oldest);
         assert!(is_seated(&mut newest).await);
+    }
+
+    #[tokio::test]
+    async fn a_crowd_that_speaks_is_left_in_peace_and_one_that_does_not_is_thinned_out() {
+        let room = Room::new(80);
+        let mut crowd = crowd(&room, 20).await;
+        let mut waiting = Vec::new();
+        for _ in 0..30 {
+            let (mut visit, over) = room.enter(CROWDING);
+            assert!(tokio::time::timeout(Duration::from_millis(1), visit.seat()).await.is_err());
+            waiting.push((visit, over));
+        }
+        tokio::time::sleep(CROWDED).await;
+        crowd[0].0.heard();
+        room.settle();
+        assert_eq!(room.state().leaving, 0, "one has just spoken");
+        tokio::time::sleep(CROWDED).await;
+        room.settle();
+        let state = room.state();
+        assert!(state.waiting <= CROWD && state.leaving > 0, "{} of {}", state.waiting, state.guests.len());
+        drop(state);
+        let (_, over) = waiting.remove(0);
+        assert!(is_over(over).await);
     }
 
     #[tokio::test]

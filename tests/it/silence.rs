@@ -19,7 +19,7 @@ const SILENT: usize = 2_000;
 const RATIO: f64 = 8.0;
 
 /// What a login takes at least, in seconds, as far as a ratio goes: below it is the scheduler's.
-const LEAST: f64 = 0.01;
+const LEAST: f64 = 0.03;
 
 async fn connect(from: Ipv4Addr, to: SocketAddr) -> std::io::Result<tokio::net::TcpStream> {
     let socket = TcpSocket::new_v4()?;
