@@ -289,7 +289,7 @@ async fn described(server: &Server) -> Vec<String> {
     for sql in [
         "SELECT p.oid::regprocedure, pg_get_userbyid(p.proowner), p.proacl, p.proconfig, l.lanname, p.prosrc, p.probin, \
          p.prosecdef, p.proleakproof, p.proisstrict, p.provolatile, p.proparallel, p.procost, p.prorows, \
-         CASE WHEN p.prokind <> 'a' THEN pg_get_functiondef(p.oid) END, obj_description(p.oid, 'pg_proc') \
+         CASE WHEN p.prokind <> 'a' AND l.lanname <> 'c' THEN pg_get_functiondef(p.oid) END, obj_description(p.oid, 'pg_proc') \
          FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang WHERE p.pronamespace = 'public'::regnamespace ORDER BY 1::text",
         "SELECT k.contypid::regtype, k.conname, k.convalidated, pg_get_constraintdef(k.oid), obj_description(k.oid, 'pg_constraint') \
          FROM pg_constraint k WHERE k.contypid >= 16384 AND k.contype = 'c' ORDER BY 1::text, 2",
@@ -300,7 +300,7 @@ async fn described(server: &Server) -> Vec<String> {
         "SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid), pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid), d.deptype \
          FROM pg_depend d JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND p.pronamespace = 'public'::regnamespace \
          UNION SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid), pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid), d.deptype \
-         FROM pg_depend d JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND d.objid = k.oid AND k.contypid >= 16384 ORDER BY 1, 2",
+         FROM pg_depend d JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND d.objid = k.oid AND k.contypid >= 16384 AND k.contype = 'c' ORDER BY 1, 2",
         "SELECT nspname, pg_get_userbyid(nspowner), nspacl FROM pg_namespace WHERE nspname !~ '^pg_(toast|temp)' ORDER BY 1",
     ] {
         found.extend(rows(&inside, sql).await);
