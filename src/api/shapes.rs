@@ -183,6 +183,9 @@ struct UpgradeAsked {
     #[schema(required = false, minimum = 0, maximum = 2160)]
     keep_hours: Option<u32>,
     #[schema(required = false)]
+    keep_retired: Option<bool>,
+    /// Taken, without effect.
+    #[schema(required = false)]
     drop_retired: Option<bool>,
     #[schema(required = false)]
     window: Option<bool>,

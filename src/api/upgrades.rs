@@ -17,7 +17,7 @@ use crate::api::trove::instances::load;
 use crate::api::windows::{utc, when};
 use crate::commands::switches::{DryRun, SwitchRequest};
 use crate::db::known::Catalogue;
-use crate::db::switches::Around;
+use crate::db::switches::{Around, REPLACES, replaces};
 use crate::db::{self, instances, tasks};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::DatastoreVersion;
@@ -93,6 +93,9 @@ pub struct UpgradeView {
     /// When it is too late to begin, in UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_after: Option<String>,
+    /// What an earlier upgrade keeps, and that it goes after the cut-over, where there is something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaces: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -115,6 +118,9 @@ pub struct DryRunView {
     /// When it would begin, in UTC, where it is not to begin at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     starts: Option<String>,
+    /// What an earlier upgrade keeps, and that it would go after the cut-over, where there is something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaces: Option<Value>,
     findings: Vec<FindingView>,
 }
 
@@ -205,6 +211,7 @@ impl UpgradeView {
             when: later(task),
             starts: task.starts.map(utc),
             not_after: not_after(task),
+            replaces: task.report.get(REPLACES).cloned(),
             reason: task.reason.clone(),
         })
     }
@@ -259,6 +266,7 @@ impl From<&DryRun> for DryRunView {
                 several => several.iter().map(DatastoreVersion::title).collect(),
             },
             starts: seen.starts.map(utc),
+            replaces: seen.replaces.as_ref().map(replaces),
             findings: seen
                 .looked
                 .iter()
@@ -325,6 +333,7 @@ fn parse(body: &Map<String, Value>, now: DateTime<Utc>) -> Result<Asked, Fault> 
         "window",
         "idempotency_key",
         "keep_hours",
+        "keep_retired",
         "drop_retired",
     ])?;
     let strategy = match upgrade.optional("strategy")? {
@@ -345,6 +354,8 @@ fn parse(body: &Map<String, Value>, now: DateTime<Utc>) -> Result<Asked, Fault> 
         Some(field) => field.boolean(),
         None => Ok(false),
     };
+    // It was asked for before, and is what is done now.
+    flag("drop_retired")?;
     Ok(Asked {
         datastore_type: match upgrade.optional("datastore_type")? {
             Some(field) => Some(field.words(255)?.to_owned()),
@@ -357,7 +368,7 @@ fn parse(body: &Map<String, Value>, now: DateTime<Utc>) -> Result<Asked, Fault> 
                 Some(field) => u32::try_from(field.integer(0, MOST_KEEP_HOURS.into())?).unwrap_or(KEEP_HOURS),
                 None => KEEP_HOURS,
             },
-            drop_retired: flag("drop_retired")?,
+            keep_retired: flag("keep_retired")?,
         },
         dry_run: flag("dry_run")?,
         timing: when(&upgrade, now)?,
@@ -550,12 +561,12 @@ mod tests {
         );
         let all =
             parsed(json!({"datastore_version": "17", "datastore_type": "postgresql", "strategy": "in_place",
-            "dry_run": true, "keep_hours": 0, "drop_retired": true}))
+            "dry_run": true, "keep_hours": 0, "keep_retired": true, "drop_retired": true}))
             .unwrap();
         assert!(all.dry_run);
         assert_eq!(
             all.wishes,
-            Wishes { strategy: Some(Strategy::InPlace), keep_hours: 0, drop_retired: true }
+            Wishes { strategy: Some(Strategy::InPlace), keep_hours: 0, keep_retired: true }
         );
         assert_eq!(
             parsed(json!({"datastore_version": "1", "strategy": "auto"})).unwrap().wishes.strategy,

@@ -34,8 +34,11 @@ pub struct Args {
     /// Hours that the old server's data is kept [default: 24]
     #[arg(long, value_parser = clap::value_parser!(u32).range(0..=i64::from(MOST_KEEP_HOURS)))]
     keep_hours: Option<u32>,
-    /// Let what an earlier upgrade keeps go
+    /// Refuse it while an earlier upgrade's old server is kept, in place of taking its place after the cut-over
     #[arg(long)]
+    keep_retired: bool,
+    /// Taken, without effect: an earlier upgrade's old server goes after the cut-over
+    #[arg(long, hide = true)]
     drop_retired: bool,
     /// Begin in the instance's window: the one that is open, else the next
     #[arg(long, conflicts_with = "at")]
@@ -86,7 +89,7 @@ async fn run(args: &Args, login: &Login) -> anyhow::Result<bool> {
     let id = find(&client, &args.instance).await?;
     let mut upgrade = json!({
         "datastore_version": args.target, "strategy": args.strategy, "dry_run": args.dry_run,
-        "drop_retired": args.drop_retired,
+        "keep_retired": args.keep_retired, "drop_retired": args.drop_retired,
     });
     if let Some(hours) = args.keep_hours {
         upgrade["keep_hours"] = hours.into();
@@ -113,6 +116,7 @@ async fn run(args: &Args, login: &Login) -> anyhow::Result<bool> {
             if let Some(starts) = upgrade["starts"].as_str() {
                 println!("begins at {starts}");
             }
+            replaces(upgrade);
             if !args.watch {
                 return Ok(true);
             }
@@ -168,6 +172,18 @@ fn way(upgrade: &Value) -> Option<String> {
     Some(format!("in {} hops, by way of {}", hops.len(), between.join(" and ")))
 }
 
+/// Prints what an earlier upgrade keeps, where there is something.
+fn replaces(upgrade: &Value) {
+    if let Some(kept) = upgrade.get("replaces") {
+        println!(
+            "keeps {} until {}: {}",
+            text(&kept["version"]),
+            text(&kept["kept_until"]),
+            text(&kept["why"])
+        );
+    }
+}
+
 /// Prints what an upgrade would meet; whether it could be done.
 fn foretell(seen: &Value) -> bool {
     println!("{} to {}", text(&seen["from"]), text(&seen["to"]));
@@ -187,6 +203,7 @@ fn foretell(seen: &Value) -> bool {
     if let Some(starts) = seen["starts"].as_str() {
         println!("would begin at {starts}");
     }
+    replaces(seen);
     let possible = seen["possible"] == true;
     println!("{}: {}", if possible { "possible" } else { "not possible" }, text(&seen["why"]));
     possible

@@ -150,7 +150,7 @@ impl Commands {
 
     /// Accepts an upgrade of a group, and gives the group with the upgrade's task. The order of the answers is api-ref's:
     /// 400 for an unknown datastore or version, 403, 404, 501 for a datastore without upgrades of groups, 422 for the
-    /// state, 400 for a pair without a path, 422 for an earlier upgrade's old servers that are kept.
+    /// state, 400 for a pair without a path.
     ///
     /// # Errors
     /// The refusal, or the store's error.
@@ -422,7 +422,7 @@ fn upgrade(
         None => newest_of(&catalogue, &group)?,
     };
     let starts = starts(conn, &group, request.timing)?;
-    let members = rolling::way(around.known(&group, starts), &target)?;
+    let members = rolling::way(around.known(&group), &target)?;
     if !catalogue.runs(&group.host, &target) {
         return Err(Refusal::Unavailable(format!("The group's host cannot run {}.", target.title())).into());
     }

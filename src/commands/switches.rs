@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::commands::instances::{note, visible};
 use crate::commands::{Commands, Error, once};
+use crate::db::generations::Kept;
 use crate::db::known::{self, Catalogue};
 use crate::db::once::Marked;
 use crate::db::switches::{self, Accept, Around};
@@ -53,6 +54,8 @@ pub struct DryRun {
     pub looked: Looked,
     /// When it would begin; at once for `None`.
     pub starts: Option<DateTime<Utc>>,
+    /// What an earlier upgrade keeps, whose place the server that serves now would take.
+    pub replaces: Option<Kept>,
 }
 
 /// What an acceptance makes; the same however often it is tried.
@@ -78,7 +81,8 @@ enum Accepted {
 impl Commands {
     /// Accepts an upgrade of the same instance and gives its task; `None` when the instance has that version already,
     /// and nothing is done. The order of the answers is api-ref's: 404, 403, 400 or 404 for the version, 422 for the
-    /// state, 400 for a pair without a path, 422 for replicas and for an earlier upgrade's old server that is kept.
+    /// state, 400 for a pair without a path, 422 for replicas, and for an earlier upgrade's old server that is
+    /// to stay.
     ///
     /// # Errors
     /// The refusal, or the store's error.
@@ -166,16 +170,17 @@ impl Commands {
                 }
                 let starts = starts(conn, &instance, request.timing)?;
                 let hops = decide(conn, &instance, &target, &request, starts)?;
-                Ok::<_, Error>((instance, target, hops, starts))
+                let kept = Around::read(conn, id)?.kept_at(starts).cloned();
+                Ok::<_, Error>((instance, target, hops, starts, kept))
             })
             .await;
-        let (instance, to, hops, starts) = decided?;
+        let (instance, to, hops, starts, replaces) = decided?;
         let first = hops.first().ok_or_else(|| Error::Inconsistent("a way without a hop".to_owned()))?;
         let look = Look { number: first.to.number.clone(), strategies: first.allowed.clone() };
         let about = serde_json::to_value(look).map_err(|e| Error::Inconsistent(e.to_string()))?;
         let looked = self.ask_about(&instance, QuestionKind::PreCheck, about).await?;
         let stops = hops.into_iter().map(|hop| hop.to).collect();
-        Ok(DryRun { from: instance.shown_version().clone(), to, stops, looked, starts })
+        Ok(DryRun { from: instance.shown_version().clone(), to, stops, looked, starts, replaces })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::domain::ids::TaskId;
 use crate::domain::instance::{Fault, Instance, InstanceEvent};
 use crate::domain::policy::{Rule, allow};
 use crate::domain::refusal::Refusal;
-use crate::domain::task::{Phase, Progress, StepRecord, Task, TaskEvent, TaskKind, TaskState};
+use crate::domain::task::{Phase, Plan, Progress, StepRecord, Task, TaskEvent, TaskKind, TaskState};
 use crate::domain::timing::Timing;
 
 /// Has a task end before its one-way point: its steps are undone. `Ok` also when that was asked before.
@@ -238,7 +238,7 @@ const KEPT_HOURS: u32 = 24;
 
 /// Ends a stuck upgrade of the same instance as it stands: an operator says which server serves, and it must be so by the
 /// service's records. Hold, relay and claims go; the server that serves shall run and take writes, and the other one's
-/// data is kept.
+/// data is kept, unless an earlier upgrade's old server is kept still.
 ///
 /// # Errors
 /// A refusal: 403 by role, 404, 422 for what is not stuck, is no such upgrade, or is not as was said.
@@ -252,12 +252,18 @@ pub async fn resolve(db: &Db, caller: &Caller, id: TaskId, said: &str) -> Result
             .ok_or_else(|| Refusal::Blocked(format!("Task {id}: its instance is gone.")))?;
         let serving = instance.running.as_ref().map(|running| running.generation);
         let end = crate::domain::resolve::decide(&task, serving, &said)?;
+        // An instance keeps one: where an earlier upgrade's old server is kept still, the candidate, which no tenant has
+        // reached, is not kept beside it; its host deletes it. What an earlier hop of this upgrade kept is another thing.
         let earlier = generations::retired(conn, subject)?.filter(|kept| kept.id != end.other);
-        if let Some(earlier) = earlier {
+        let is_own = |kept: &generations::Kept| match &task.plan {
+            Plan::Switch(plan) => plan.passed.iter().any(|hop| hop.old == kept.id),
+            _other => false,
+        };
+        if let Some(own) = earlier.as_ref().filter(|kept| is_own(kept)) {
             return Err(Refusal::Blocked(format!(
-                "Task {id}: the instance keeps the server {} of an earlier upgrade, and one more cannot be kept: mend \
+                "Task {id}: the instance keeps the server {} of an earlier hop, and one more cannot be kept: mend \
                  what stands in the way, and retry.",
-                earlier.id
+                own.id
             ))
             .into());
         }
@@ -266,7 +272,9 @@ pub async fn resolve(db: &Db, caller: &Caller, id: TaskId, said: &str) -> Result
         // The other one first: at no time may both of them take writes.
         generations::set_settings(conn, end.other, true, false)?;
         generations::set_wanted(conn, end.other, false)?;
-        generations::keep_at_least(conn, end.other, KEPT_HOURS)?;
+        if earlier.is_none() {
+            generations::keep_at_least(conn, end.other, KEPT_HOURS)?;
+        }
         generations::set_settings(conn, end.serving, false, true)?;
         generations::set_wanted(conn, end.serving, true)?;
         instance.state = instance.state.after(InstanceEvent::UpgradeEnded).map_err(|e| {

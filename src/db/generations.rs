@@ -219,8 +219,9 @@ pub fn retire(conn: &mut Conn, id: GenerationId, keep_hours: u32) -> Result<(), 
     .map_err(Error::query("retire a generation"))
 }
 
-/// Takes the serving generation of an instance back as its task's own: it was left between two hops, and is not kept.
-/// Another one serves when this ends, which `serve` makes so in between: an instance has one of each at most.
+/// Takes a generation of an instance back as its task's own: the serving one that was left between two hops, or the
+/// retired one whose place another takes. Another one serves when this ends, which `serve` makes so in between: an
+/// instance has one of each role at most.
 ///
 /// # Errors
 /// The store's.
@@ -239,6 +240,8 @@ pub fn leave(
 pub struct Kept {
     /// Its id.
     pub id: GenerationId,
+    /// What it ran, `mariadb 10.11` for example.
+    pub title: String,
     /// Until when.
     pub until: DateTime<Utc>,
     /// Whether that is over.
@@ -256,6 +259,8 @@ pub fn retired(conn: &mut Conn, instance: InstanceId) -> Result<Option<Kept>, Er
     struct KeptRow {
         #[diesel(sql_type = SqlUuid)]
         id: Uuid,
+        #[diesel(sql_type = Text)]
+        title: String,
         #[diesel(sql_type = Timestamptz)]
         keep_until: DateTime<Utc>,
         #[diesel(sql_type = Bool)]
@@ -264,8 +269,9 @@ pub fn retired(conn: &mut Conn, instance: InstanceId) -> Result<Option<Kept>, Er
         used_bytes: Option<i64>,
     }
     let found: Option<KeptRow> = diesel::sql_query(
-        "select id, keep_until, keep_until <= now() as is_over, used_bytes from generations \
-         where instance_id = $1 and role = 'retired'",
+        "select g.id, d.name || ' ' || v.name as title, g.keep_until, g.keep_until <= now() as is_over, g.used_bytes \
+         from generations g join datastore_versions v on v.id = g.version_id join datastores d on d.id = v.datastore_id \
+         where g.instance_id = $1 and g.role = 'retired'",
     )
     .bind::<SqlUuid, _>(instance.0)
     .get_result(conn)
@@ -273,6 +279,7 @@ pub fn retired(conn: &mut Conn, instance: InstanceId) -> Result<Option<Kept>, Er
     .map_err(Error::query("look for a retired generation"))?;
     Ok(found.map(|row| Kept {
         id: GenerationId(row.id),
+        title: row.title,
         until: row.keep_until,
         is_over: row.is_over,
         used_bytes: row.used_bytes,
@@ -335,13 +342,15 @@ pub fn standing(conn: &mut Conn, instance: InstanceId) -> Result<Vec<Standing>, 
         .collect()
 }
 
-/// The retired generations of `host` whose time is over and whose instance no task has claimed.
+/// The generations of `host` whose data may go: the retired ones whose time is over, and candidates that an ended task
+/// left. None of an instance that a task has claimed.
 ///
 /// # Errors
 /// The store's.
 pub fn expired(conn: &mut Conn, host: &HostId) -> Result<Vec<Generation>, Error> {
     diesel::sql_query(format!(
-        "{SELECT} where g.host_id = $1 and g.role = 'retired' and g.keep_until <= now() and not exists \
+        "{SELECT} where g.host_id = $1 and (g.role = 'retired' and g.keep_until <= now() or g.role = 'candidate') \
+         and i.serving_generation_id is distinct from g.id and not exists \
          (select from task_instances t where t.instance_id = g.instance_id and t.live)"
     ))
     .bind::<Text, _>(&host.0)

@@ -12,7 +12,7 @@ use crate::db::known::{self, Catalogue};
 use crate::db::tasks::Claim;
 use crate::db::{Conn, Error, events, generations, groups, instances, tasks};
 use crate::domain::group::{Group, GroupEvent};
-use crate::domain::ids::{GenerationId, InstanceId, TaskId};
+use crate::domain::ids::{GenerationId, TaskId};
 use crate::domain::instance::InstanceEvent;
 use crate::domain::refusal::Refusal;
 use crate::domain::rolling::{self, FailoverPlan, Known, RollingPlan, Side};
@@ -25,8 +25,6 @@ pub struct Around {
     pub busy: bool,
     /// The upgrade that is accepted for later.
     pub planned: Option<TaskId>,
-    /// The member that keeps the old server of an earlier upgrade longest, and until when.
-    pub kept: Option<(InstanceId, DateTime<Utc>)>,
     /// Versions, matrix, and what the hosts can run.
     pub catalogue: Arc<Catalogue>,
 }
@@ -37,26 +35,17 @@ impl Around {
     /// # Errors
     /// The store's.
     pub fn read(conn: &mut Conn, group: &Group) -> Result<Self, Error> {
-        let mut around = Self { busy: false, planned: None, kept: None, catalogue: known::now(conn)? };
+        let mut around = Self { busy: false, planned: None, catalogue: known::now(conn)? };
         for member in &group.members {
             around.busy |= tasks::is_claimed(conn, member.id)?;
             around.planned = around.planned.or(tasks::planned(conn, member.id)?);
-            let kept = generations::retired(conn, member.id)?.filter(|kept| !kept.is_over);
-            let kept = kept.map(|kept| (member.id, kept.until));
-            around.kept = around.kept.into_iter().chain(kept).max_by_key(|(_, until)| *until);
         }
         Ok(around)
     }
 
-    /// The same for the domain, for an upgrade that begins at `starts`; at once for `None`.
-    pub fn known<'a>(&'a self, group: &'a Group, starts: Option<DateTime<Utc>>) -> Known<'a> {
-        Known {
-            group,
-            busy: self.busy,
-            planned: self.planned,
-            retired: self.kept.filter(|(_, until)| starts.is_none_or(|starts| *until > starts)),
-            paths: &self.catalogue.paths,
-        }
+    /// The same for the domain.
+    pub fn known<'a>(&'a self, group: &'a Group) -> Known<'a> {
+        Known { group, busy: self.busy, planned: self.planned, paths: &self.catalogue.paths }
     }
 }
 
@@ -199,8 +188,7 @@ pub fn lock(conn: &mut Conn, plan: &RollingPlan) -> Result<Option<Group>, Error>
     groups::lock(conn, plan.group)
 }
 
-/// Whether an upgrade that was accepted for later could begin at `starts`, at once for `None`, as far as can be known
-/// now; its plan as it would begin.
+/// Whether an upgrade that was accepted for later could begin, as far as can be known now; its plan as it would begin.
 ///
 /// # Errors
 /// The store's.
@@ -208,7 +196,6 @@ pub fn look_again(
     conn: &mut Conn,
     group: &Group,
     plan: &RollingPlan,
-    starts: Option<DateTime<Utc>>,
 ) -> Result<Result<RollingPlan, Refusal>, Error> {
     let around = Around::read(conn, group)?;
     let target = around
@@ -216,7 +203,7 @@ pub fn look_again(
         .version(plan.to)
         .cloned()
         .ok_or_else(|| Error::Broken(format!("the version {} is gone", plan.to)))?;
-    let again = rolling::again(plan, around.known(group, starts), &target);
+    let again = rolling::again(plan, around.known(group), &target);
     Ok(again.and_then(|plan| {
         if around.catalogue.runs(&group.host, &target) {
             Ok(plan)
@@ -238,7 +225,7 @@ pub fn start(
     plan: &RollingPlan,
     actor: &str,
 ) -> Result<Result<(), Refusal>, Error> {
-    let plan = match look_again(conn, group, plan, None)? {
+    let plan = match look_again(conn, group, plan)? {
         Ok(plan) => plan,
         Err(refusal) => return Ok(Err(refusal)),
     };

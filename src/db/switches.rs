@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
+use crate::db::generations::Kept;
 use crate::db::known::{self, Catalogue};
 use crate::db::tasks::Claim;
 use crate::db::{Conn, Error, events, generations, groups, instances, rollings, tasks, windows};
@@ -26,6 +27,9 @@ const BUSY: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 /// The key of a task's report under which it tells which windows it has missed, and why.
 pub const MISSED: &str = "missed_windows";
 
+/// The key of a task's report under which it tells what an earlier upgrade keeps, whose place it takes.
+pub const REPLACES: &str = "replaces";
+
 /// Why an upgrade that was due was not begun in time.
 const TAKEN: &str = "another task had the instance";
 const NOBODY: &str = "the service did not run, or had no worker free";
@@ -36,8 +40,8 @@ pub struct Around {
     pub busy: bool,
     /// The upgrade that is accepted for later.
     pub planned: Option<TaskId>,
-    /// Until when an earlier upgrade's old server is kept.
-    pub kept_until: Option<DateTime<Utc>>,
+    /// The old server that an earlier upgrade keeps.
+    pub kept: Option<Kept>,
     /// Versions, matrix, and what the hosts can run.
     pub catalogue: Arc<Catalogue>,
 }
@@ -51,9 +55,7 @@ impl Around {
         Ok(Self {
             busy: tasks::is_claimed(conn, instance)?,
             planned: tasks::planned(conn, instance)?,
-            kept_until: generations::retired(conn, instance)?
-                .filter(|kept| !kept.is_over)
-                .map(|kept| kept.until),
+            kept: generations::retired(conn, instance)?.filter(|kept| !kept.is_over),
             catalogue: known::now(conn)?,
         })
     }
@@ -64,9 +66,14 @@ impl Around {
             instance,
             busy: self.busy,
             planned: self.planned,
-            retired_until: self.kept_until.filter(|until| starts.is_none_or(|starts| *until > starts)),
+            retired_until: self.kept_at(starts).map(|kept| kept.until),
             paths: &self.catalogue.paths,
         }
+    }
+
+    /// What an earlier upgrade keeps still at `starts`, now for `None`: an upgrade that begins then takes its place.
+    pub fn kept_at(&self, starts: Option<DateTime<Utc>>) -> Option<&Kept> {
+        self.kept.as_ref().filter(|kept| starts.is_none_or(|starts| kept.until > starts))
     }
 
     /// Whether the instance's host can run the version.
@@ -130,6 +137,10 @@ pub fn accept(conn: &mut Conn, instance: &mut Instance, accept: Accept<'_>) -> R
     if starts.is_none() {
         upgrading(conn, instance)?;
     }
+    let around = Around::read(conn, instance.id)?;
+    if let Some(kept) = around.kept_at(starts) {
+        tasks::report(conn, task, &json!({ REPLACES: replaces(kept) }))?;
+    }
     let data = match starts {
         None => json!({}),
         Some(starts) => json!({"when": timing.as_str(), "starts": starts}),
@@ -137,6 +148,15 @@ pub fn accept(conn: &mut Conn, instance: &mut Instance, accept: Accept<'_>) -> R
     note(conn, instance, task, actor, "upgrade_accepted", data)?;
     Ok(true)
 }
+
+/// What an upgrade says of what an earlier one keeps.
+pub fn replaces(kept: &Kept) -> serde_json::Value {
+    json!({"version": kept.title, "kept_until": rfc3339(kept.until), "used_bytes": kept.used_bytes, "why": REPLACED})
+}
+
+/// Until when it is kept, since a new upgrade begins.
+const REPLACED: &str = "An instance keeps one old server. This one is kept until the new version serves, and is deleted \
+                        then: the server that serves now takes its place.";
 
 fn upgrading(conn: &mut Conn, instance: &mut Instance) -> Result<(), Error> {
     instance.state =
@@ -202,7 +222,7 @@ pub fn look_again(
         return Ok(planned(conn, instance, task, starts)?.map(|_| ()));
     };
     match groups::find(conn, plan.group)? {
-        Some(group) => Ok(rollings::look_again(conn, &group, plan, starts)?.map(|_| ())),
+        Some(group) => Ok(rollings::look_again(conn, &group, plan)?.map(|_| ())),
         None => Ok(Err(Refusal::NotFound { what: plan.group.to_string() })),
     }
 }
@@ -251,6 +271,13 @@ pub fn start(
     generations::insert_candidate(conn, plan.new, instance.id, &instance.host, plan.to, &first)?;
     let next =
         task.progress.after(task.kind(), TaskEvent::Started).map_err(|e| Error::Broken(e.to_string()))?;
+    // What is kept may have changed since it was accepted.
+    let mut report = task.report.as_object().cloned().unwrap_or_default();
+    report.remove(REPLACES);
+    if let Some(kept) = generations::retired(conn, instance.id)? {
+        report.insert(REPLACES.to_owned(), replaces(&kept));
+    }
+    tasks::set_report(conn, task.id, &report.into())?;
     let begun = Task { plan: Plan::Switch(plan), secrets: sealed(&secrets)?, ..task.clone() };
     tasks::replan(conn, &begun)?;
     tasks::claim(conn, task.id)?;

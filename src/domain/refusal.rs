@@ -99,7 +99,7 @@ pub enum Refusal {
         /// The strategy that was asked for, where one was.
         strategy: Option<&'static str>,
     },
-    /// The old server of an earlier upgrade is kept still.
+    /// The old server of an earlier upgrade is kept still, and the request has it stay.
     KeepsRetired {
         /// The instance.
         id: InstanceId,
@@ -236,7 +236,9 @@ impl fmt::Display for Refusal {
             }
             Self::KeepsRetired { id, until } => write!(
                 f,
-                "Instance {id} keeps the old server of its last upgrade until {}: wait, or say drop_retired.",
+                "Instance {id} keeps the old server of its last upgrade until {}, and keep_retired has it stay: ask \
+                 POST /instances/{id}/upgrades after that time, or without keep_retired, and the new upgrade's old \
+                 server takes its place after the cut-over.",
                 until.format("%Y-%m-%dT%H:%M:%SZ")
             ),
             Self::UpgradePlanned { id, task } => write!(

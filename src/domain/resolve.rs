@@ -99,7 +99,7 @@ mod tests {
             strategy: None,
             why: None,
             keep_hours: 24,
-            drop_retired: false,
+            keep_retired: false,
             passed: Vec::new(),
             rest: Vec::new(),
         };

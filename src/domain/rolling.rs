@@ -119,8 +119,6 @@ pub struct Known<'a> {
     pub busy: bool,
     /// The upgrade that is accepted for later, where one is.
     pub planned: Option<TaskId>,
-    /// The member that keeps the old server of an earlier upgrade still when this one begins, and until when.
-    pub retired: Option<(InstanceId, chrono::DateTime<chrono::Utc>)>,
     /// The matrix.
     pub paths: &'a [Path],
 }
@@ -128,13 +126,13 @@ pub struct Known<'a> {
 /// The members of a group that may be upgraded to `target`, the primary in front, with what they run.
 ///
 /// # Errors
-/// The refusal to give: 422 for a group that is not free, or keeps an earlier upgrade's old servers; 400 for a target to
-/// which no row of the matrix leads that is open to groups.
+/// The refusal to give: 422 for a group that is not free; 400 for a target to which no row of the matrix leads that is
+/// open to groups.
 pub fn way<'a>(
     known: Known<'a>,
     target: &DatastoreVersion,
 ) -> Result<[(&'a Instance, &'a Running); 2], Refusal> {
-    let Known { group, busy, planned, retired, paths } = known;
+    let Known { group, busy, planned, paths } = known;
     let (primary, standby) = free(group, busy)?;
     if let Some(task) = planned {
         return Err(Refusal::UpgradePlanned { id: primary.id, task });
@@ -147,10 +145,7 @@ pub fn way<'a>(
     if !leads(running.version.id) || follower.version.id != running.version.id {
         return Err(Refusal::NoRolling { from: running.version.title(), to: target.title() });
     }
-    match retired {
-        Some((id, until)) => Err(Refusal::KeepsRetired { id, until }),
-        None => Ok([(primary, running), (standby, follower)]),
-    }
+    Ok([(primary, running), (standby, follower)])
 }
 
 /// What an acceptance makes: the servers that take the places of the primary's and of the standby's.

@@ -72,8 +72,8 @@ pub const KEEP_HOURS: u32 = 24;
 /// The longest that it is kept: 90 days.
 pub const MOST_KEEP_HOURS: u32 = 24 * 90;
 
-/// The form of plans that are made now: 2 has hops.
-pub const FORM: u32 = 2;
+/// The form of plans that are made now: 2 has hops; 3 takes the place of what an earlier upgrade keeps.
+pub const FORM: u32 = 3;
 
 /// A hop that is to come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,9 +127,10 @@ pub struct SwitchPlan {
     pub why: Option<String>,
     /// Hours that the old server's data is kept after the switch.
     pub keep_hours: u32,
-    /// Whether the data that an earlier upgrade kept may go.
-    pub drop_retired: bool,
-    /// The hops that are done, the first one in front; form 1 knows none.
+    /// Whether what an earlier upgrade keeps stays: then the upgrade does not begin while there is something.
+    #[serde(default)]
+    pub keep_retired: bool,
+    /// The hops that are done, the first one in front; form 1 has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub passed: Vec<PassedHop>,
     /// The hops that come after this one, in order.
@@ -165,7 +166,7 @@ impl SwitchPlan {
             strategy: None,
             why: None,
             keep_hours: wishes.keep_hours,
-            drop_retired: wishes.drop_retired,
+            keep_retired: wishes.keep_retired,
             passed: Vec::new(),
             rest: rest.collect(),
         })
@@ -216,7 +217,7 @@ impl SwitchPlan {
             strategy: None,
             why: None,
             keep_hours: self.keep_hours,
-            drop_retired: self.drop_retired,
+            keep_retired: self.keep_retired,
             passed,
             rest: rest.to_vec(),
         })
@@ -230,13 +231,13 @@ pub struct Wishes {
     pub strategy: Option<Strategy>,
     /// Hours that the old server's data is kept.
     pub keep_hours: u32,
-    /// Whether the data that an earlier upgrade kept may go.
-    pub drop_retired: bool,
+    /// Whether what an earlier upgrade keeps stays: then this one is refused while there is something.
+    pub keep_retired: bool,
 }
 
 impl Default for Wishes {
     fn default() -> Self {
-        Self { strategy: None, keep_hours: KEEP_HOURS, drop_retired: false }
+        Self { strategy: None, keep_hours: KEEP_HOURS, keep_retired: false }
     }
 }
 
@@ -258,8 +259,8 @@ pub struct Known<'a> {
 /// The hops by which the instance may go to `target`, one at least.
 ///
 /// # Errors
-/// The refusal to give: 422 for an instance that is not free, has replicas, or keeps an earlier upgrade's old server;
-/// 400 for a target to which no way leads.
+/// The refusal to give: 422 for an instance that is not free or has replicas, or that keeps an earlier upgrade's old
+/// server where that is to stay; 400 for a target to which no way leads.
 pub fn ways(
     known: Known<'_>,
     target: &DatastoreVersion,
@@ -279,7 +280,7 @@ pub fn ways(
             to: target.title(),
             strategy: wishes.strategy.map(Strategy::as_str),
         })?;
-    alone(instance, retired_until, wishes.drop_retired)?;
+    alone(instance, retired_until, wishes.keep_retired)?;
     Ok(found)
 }
 
@@ -287,13 +288,13 @@ pub fn ways(
 fn alone(
     instance: &Instance,
     retired_until: Option<DateTime<Utc>>,
-    drop_retired: bool,
+    keep_retired: bool,
 ) -> Result<(), Refusal> {
     if instance.replica_of.is_some() || !instance.replicas.is_empty() {
         return Err(Refusal::Replicating(instance.id));
     }
     match retired_until {
-        Some(until) if !drop_retired => Err(Refusal::KeepsRetired { id: instance.id, until }),
+        Some(until) if keep_retired => Err(Refusal::KeepsRetired { id: instance.id, until }),
         Some(_) | None => Ok(()),
     }
 }
@@ -335,7 +336,7 @@ pub fn again(
         }
         (from, from_title) = (to, title.clone());
     }
-    alone(instance, retired_until, plan.drop_retired)?;
+    alone(instance, retired_until, plan.keep_retired)?;
     Ok(plan)
 }
 
@@ -516,7 +517,7 @@ mod tests {
     /// What was accepted by is looked at again when an upgrade begins: what has changed is told, and nothing else is.
     #[test]
     fn what_was_true_is_looked_at_again() {
-        let mut plan = SwitchPlan { form: FORM, drop_retired: false, strategy: None, ..form_1() };
+        let mut plan = SwitchPlan { form: FORM, keep_retired: true, strategy: None, ..form_1() };
         plan.rest = vec![next_hop(6, "postgresql 17")];
         let both = [Way::InPlace, Way::Twin];
         let rows = || vec![path(4, version(5, "15"), &both), path(5, version(6, "17"), &both)];
@@ -569,7 +570,7 @@ mod tests {
         ] {
             assert!(text.contains(words), "{words}: {text}");
         }
-        plan.drop_retired = true;
+        plan.keep_retired = false;
         let (instance, paths) = (instance(), rows());
         let known = Known {
             instance: &instance,
@@ -578,7 +579,7 @@ mod tests {
             retired_until: Some(until),
             paths: &paths,
         };
-        assert!(again(&plan, known, &|_| true).is_ok(), "what is kept may go");
+        assert!(again(&plan, known, &|_| true).is_ok(), "what is kept makes room");
     }
 
     #[test]

@@ -2,12 +2,12 @@
 //!
 //! Between two hops the instance serves the version between and stays claimed. The record of a hop's `retire` has the
 //! next hop begin in the same transaction: if we die before it, `retire` runs again; after it, the next hop is looked at.
-//! The first old server is the one that is kept; each later one is its task's own from its switch on, and goes with its
-//! `retire`.
+//! The first old server is the one that is kept, in place of what an earlier upgrade kept; that one and each later one are
+//! the task's own from the switch on, and go with its `retire`.
 
 use serde_json::{Value, json};
 
-use crate::db::switches::MISSED;
+use crate::db::switches::{MISSED, REPLACES};
 use crate::db::{self, Conn, generations, instances, tasks};
 use crate::domain::generation::Role;
 use crate::domain::switch::SwitchPlan;
@@ -15,6 +15,9 @@ use crate::domain::task::{Plan, Task};
 
 /// What a hop reports, which the next one reports anew.
 const HOPS: &str = "hops";
+
+/// What is the whole task's to report, and no hop's.
+const OWN: [&str; 2] = [MISSED, REPLACES];
 
 /// Whether the instance keeps a server already, which an earlier hop left: then this hop's old one is not kept.
 ///
@@ -48,8 +51,10 @@ pub fn begin(conn: &mut Conn, task: &mut Task, plan: &SwitchPlan, next: SwitchPl
     generations::insert_candidate(conn, next.new, next.instance, &instance.host, next.to, secret)?;
     let facts = passed(conn, task, plan)?;
     let mut report = json!({HOPS: facts});
-    if let Some(missed) = task.report.get(MISSED) {
-        report[MISSED] = missed.clone();
+    for own in OWN {
+        if let Some(told) = task.report.get(own) {
+            report[own] = told.clone();
+        }
     }
     tasks::set_report(conn, task.id, &report)?;
     task.redos = 0;
@@ -82,8 +87,9 @@ fn passed(conn: &mut Conn, task: &Task, plan: &SwitchPlan) -> Result<Vec<Value>,
         Some(Value::Array(hops)) => hops,
         _none => Vec::new(),
     };
-    // That is the task's own.
-    facts.remove(MISSED);
+    for own in OWN {
+        facts.remove(own);
+    }
     facts.insert("from".to_owned(), json!(plan.from_title));
     facts.insert("to".to_owned(), json!(plan.to_title));
     hops.push(Value::Object(facts));

@@ -11,7 +11,7 @@
 //! | quiet, hold, fence, drain, cut | as in [`switch`](crate::workflow::switch) |
 //! | switch | run again: it asks; its record has the members change roles and leads the group's address, whole or not at all. **This is the one-way point** |
 //! | admit, reopen | as in [`switch`](crate::workflow::switch) |
-//! | rejoin | run again: it waits, compares and asks; its record has the new server take the old primary's place, or begins the second change of roles |
+//! | rejoin | run again: it waits, compares and asks, and what earlier upgrades kept goes; its record has the new server take the old primary's place, or begins the second change of roles |
 //! | undo, abandon: reinstate, reopen | as in [`switch`](crate::workflow::switch) |
 //! | restore | run again: the standby's old server is started and follows; its record gives it its place back |
 //! | drop server | run again: happy when there is nothing |
@@ -53,10 +53,7 @@ pub async fn upgrade(
             stop(ctx, plan.primary.old).await?;
             rebuild(ctx, plan.group, plan.standby.new, plan.primary.new).await
         }
-        Step::Rebuild => {
-            drop_expired(ctx, plan).await?;
-            rebuild(ctx, plan.group, plan.primary.old, plan.standby.new).await
-        }
+        Step::Rebuild => rebuild(ctx, plan.group, plan.primary.old, plan.standby.new).await,
         Step::Verify => verify(ctx, plan.group, plan.primary.old, plan.standby.new).await,
         Step::Renew => {
             let done = probe(ctx, plan.standby.new).await?;
@@ -65,6 +62,7 @@ pub async fn upgrade(
         }
         Step::Rejoin => {
             let told = verify(ctx, plan.group, plan.standby.new, plan.primary.new).await?;
+            drop_earlier(ctx, plan).await?;
             let done = probe(ctx, plan.primary.new).await?;
             Ok(Done { goes_on: plan.second_switch, detail: told.detail, ..done })
         }
@@ -150,11 +148,11 @@ async fn examine(ctx: &StepContext, plan: &RollingPlan) -> Result<Done, StepErro
     Ok(Done::told(format!("the primary answered {number}, and the standby follows")).reporting(facts))
 }
 
-/// Deletes what earlier upgrades kept and whose time is over: a member keeps one at most.
-async fn drop_expired(ctx: &StepContext, plan: &RollingPlan) -> Result<(), StepError> {
-    for Side { member, .. } in [plan.standby, plan.primary] {
+/// Deletes what earlier upgrades kept: a member keeps one at most, and this upgrade's old servers take their places.
+async fn drop_earlier(ctx: &StepContext, plan: &RollingPlan) -> Result<(), StepError> {
+    for Side { member, old, .. } in [plan.standby, plan.primary] {
         let kept = ctx.works.db.read(move |conn| generations::retired(conn, member)).await?;
-        if let Some(kept) = kept.filter(|kept| kept.is_over) {
+        if let Some(kept) = kept.filter(|kept| kept.id != old) {
             drop_server(ctx, kept.id).await?;
             ctx.write(move |conn| generations::set_role(conn, kept.id, Role::Dropped)).await?;
         }
@@ -257,8 +255,9 @@ pub fn commit_upgrade(
     let members = [plan.primary.member, plan.standby.member];
     match (phase, step) {
         (Phase::Forward, Step::Renew) => {
-            generations::retire(conn, plan.standby.old, plan.keep_hours)?;
-            serve(conn, plan.standby.member, plan.standby.new, done)
+            // The task's own until the one-way point is passed: what an earlier upgrade kept is kept so long.
+            let Side { member, old, new } = plan.standby;
+            generations::leave(conn, old, |conn| serve(conn, member, new, done))
         }
         (Phase::Forward, Step::Switch) => {
             // The one-way point: roles and route, in one transaction with the record.
@@ -269,6 +268,7 @@ pub fn commit_upgrade(
         }
         (Phase::Finish, Step::Rejoin) => {
             endpoints::close_relay(conn, task.id)?;
+            generations::retire(conn, plan.standby.old, plan.keep_hours)?;
             generations::retire(conn, plan.primary.old, plan.keep_hours)?;
             serve(conn, plan.primary.member, plan.primary.new, done)?;
             if let Some(kept) = generations::retired(conn, plan.primary.member)? {
@@ -284,7 +284,7 @@ pub fn commit_upgrade(
         }
         (Phase::Undo | Phase::Abandon, Step::Restore) => {
             let old = generations::find(conn, plan.standby.old)?;
-            if old.is_some_and(|old| old.role == Role::Retired) {
+            if old.is_some_and(|old| old.role != Role::Serving) {
                 let (member, old) = (plan.standby.member, plan.standby.old);
                 generations::leave(conn, plan.standby.new, |conn| serve(conn, member, old, done))?;
             }

@@ -2,7 +2,9 @@
 //! held for a moment, and its address leads to the candidate from then on. In place, the candidate's data is made of the
 //! old server's while it is stopped; as a twin, it was fed by replication and has everything already.
 //!
-//! The old server's folder is never written to by the candidate's making, and is kept after the switch. Until the
+//! The old server's folder is never written to by the candidate's making, and is kept after the switch. It takes the place
+//! of what an earlier upgrade kept: that is the task's own from the record of `switch` on, and its data goes with
+//! `retire`, so that until the new version serves there is always a way back. Until the
 //! record of `switch` the old server is the truth: the way back has it serve again first, and clears away afterwards.
 //!
 //! | step | if we die before, in or after it |
@@ -18,7 +20,7 @@
 //! | switch | run again: it asks; its record makes the candidate serve, with version and route, whole or not at all. **This is the one-way point** |
 //! | admit | run again: settings first, then the server; both generations may not be written to before it, one after it |
 //! | reopen | run again: the hold is a row and is there or not |
-//! | retire | run again: happy when the old server is stopped, and where another one is kept, gone. Its record begins the next hop, with the hop's candidate, whole or not at all |
+//! | retire | run again: what an earlier upgrade kept goes, data first, then the row's role; happy when the old server is stopped, and where another one is kept, gone. Its record begins the next hop, with the hop's candidate, whole or not at all |
 //! | undo, abandon: reinstate | run again: settings first, then the server. The candidate was never reached by a tenant |
 //! | reopen, drop server, release | run again: happy when there is nothing |
 
@@ -28,7 +30,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::db::{self, Conn, endpoints, generations, tasks};
-use crate::domain::generation::Role;
+use crate::domain::generation::{Generation, Role};
 use crate::domain::ids::{GenerationId, InstanceId};
 use crate::domain::instance::InstanceEvent;
 use crate::domain::switch::{Strategy, SwitchPlan, choose};
@@ -65,7 +67,6 @@ async fn work(ctx: &StepContext, plan: &SwitchPlan, phase: Phase, step: Step) ->
         Step::Examine => examine(ctx, plan).await,
         Step::Ready => ready(ctx, plan).await,
         Step::Place => {
-            drop_retired(ctx, plan).await?;
             feed::source_answers(ctx, sides(plan)).await?;
             place(ctx, plan.new).await
         }
@@ -134,8 +135,15 @@ pub fn commit(
             if hops::keeps_another(conn, plan)? {
                 generations::leave(conn, plan.old, |conn| serve(conn, plan.instance, plan.new, done))?;
             } else {
-                generations::retire(conn, plan.old, plan.keep_hours)?;
-                serve(conn, plan.instance, plan.new, done)?;
+                let served = |conn: &mut Conn| {
+                    generations::retire(conn, plan.old, plan.keep_hours)?;
+                    serve(conn, plan.instance, plan.new, done)
+                };
+                match generations::retired(conn, plan.instance)? {
+                    // It is the task's own from here on, and goes with `retire`.
+                    Some(earlier) => generations::leave(conn, earlier.id, served)?,
+                    None => served(conn)?,
+                }
             }
             if let Some(kept) = generations::retired(conn, plan.instance)? {
                 let until = kept.until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
@@ -193,20 +201,19 @@ async fn examine(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError
     Ok(done)
 }
 
-/// Deletes what an earlier upgrade kept, where the request said that it may go: an instance keeps one at most.
-async fn drop_retired(ctx: &StepContext, plan: &SwitchPlan) -> Result<(), StepError> {
+/// Deletes what an earlier upgrade kept, whose place the old server took with the record of the switch. Gives whether
+/// there was something.
+async fn drop_earlier(ctx: &StepContext, plan: &SwitchPlan) -> Result<bool, StepError> {
     let instance = plan.instance;
-    let kept = ctx.works.db.read(move |conn| generations::retired(conn, instance)).await?;
-    // What an earlier hop kept was made since, and stays.
-    let is_ours = |id| plan.passed.iter().any(|hop| hop.old == id);
-    let may_go = |kept: &generations::Kept| kept.is_over || plan.drop_retired && !is_ours(kept.id);
-    let Some(kept) = kept.filter(may_go) else { return Ok(()) };
-    drop_server(ctx, kept.id).await?;
-    ctx.write(move |conn| generations::set_role(conn, kept.id, Role::Dropped)).await
+    let all = ctx.works.db.read(move |conn| generations::of_instance(conn, instance)).await?;
+    let is_earlier = |it: &&Generation| it.role == Role::Candidate && ![plan.old, plan.new].contains(&it.id);
+    let Some(earlier) = all.iter().find(is_earlier).map(|it| it.id) else { return Ok(false) };
+    drop_server(ctx, earlier).await?;
+    ctx.write(move |conn| generations::set_role(conn, earlier, Role::Dropped)).await?;
+    Ok(true)
 }
 
 async fn ready(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
-    drop_retired(ctx, plan).await?;
     let generation = plan.new;
     let _turn = ctx.works.turn(generation).await;
     ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
@@ -302,6 +309,7 @@ async fn admit(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> 
 
 /// Stops the old server, which is kept; what the upgrade left in it goes while it still answers.
 async fn retire(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
+    let replaced = drop_earlier(ctx, plan).await?;
     let generation = plan.old;
     let _turn = ctx.works.turn(generation).await;
     let (engine, old) = ctx.reach(generation).await?;
@@ -325,7 +333,8 @@ async fn retire(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError>
         ctx.works.forget_turn(generation);
         "the server between two hops is gone".to_owned()
     } else {
-        format!("the old server is stopped, and kept for {} h", plan.keep_hours)
+        let instead = if replaced { " in place of an earlier upgrade's, which is gone" } else { "" };
+        format!("the old server is stopped, and kept for {} h{instead}", plan.keep_hours)
     };
     Ok(Done { goes_on: !plan.rest.is_empty(), ..Done::told(told) })
 }
@@ -347,7 +356,8 @@ async fn release(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError
     }
 }
 
-/// What is left of retired generations whose time is over goes: their data, then their rows' role.
+/// What is left of retired generations whose time is over goes, and of candidates that an ended task left: their data,
+/// then their rows' role.
 ///
 /// # Errors
 /// The store's; a server that cannot be dropped is tried again at the next look.
@@ -364,10 +374,10 @@ pub async fn drop_expired(works: &crate::workflow::Works) -> Result<(), db::Erro
             Ok(()) => {
                 works.db.transact(move |conn| generations::set_role(conn, id, Role::Dropped)).await?;
                 works.forget_turn(id);
-                tracing::info!(generation.id = %id, instance.id = %instance, "a retired server's time was over");
+                tracing::info!(generation.id = %id, instance.id = %instance, "the data of a server that is not kept any more is gone");
             }
             Err(error) => {
-                tracing::warn!(generation.id = %id, error, "a retired server could not be deleted");
+                tracing::warn!(generation.id = %id, error, "the data of a server that is not kept any more could not be deleted");
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::harness::{delete, healthy};
 use crate::switch::ended;
 
 /// The version that is a build of the series but not its newest.
-async fn older(api: &Client, datastore: &str, series: &str) -> String {
+pub async fn older(api: &Client, datastore: &str, series: &str) -> String {
     let (_, seen) = api.read(&format!("/datastores/{datastore}/versions")).await.unwrap();
     let names: Vec<&str> =
         seen["versions"].as_array().unwrap().iter().filter_map(|version| version["name"].as_str()).collect();

@@ -18,7 +18,7 @@ use crate::stuck::admin;
 use crate::switch::{assert_written, ended, simulated};
 
 /// Makes the simulated matrix a line, each of its rows open to the strategies: whatever else is there is closed.
-async fn line(roles: &Roles, line: &[(&str, &str, &[Strategy])]) {
+pub async fn line(roles: &Roles, line: &[(&str, &str, &[Strategy])]) {
     let db = roles.db().await;
     db.execute("update upgrade_paths set enabled = false", &[]).await.unwrap();
     for (from, to, strategies) in line {

@@ -48,6 +48,7 @@ mod postgresql_feed;
 mod postgresql_in_place;
 mod postgresql_kill;
 mod proof;
+mod retired;
 mod roles;
 mod schemathesis;
 mod seed;

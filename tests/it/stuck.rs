@@ -115,14 +115,14 @@ async fn an_operator_ends_what_is_stuck_as_it_stands() {
         let (again, told) = admin(&roles, &["resolve", task, "--serving", serving]);
         assert!(!again && told.contains("not needs_operator"), "{what}: {told}");
 
-        // What is kept may go, and an upgrade goes its way.
+        // The next upgrade takes the place of what is kept.
         manager.put(&simulation, &json!({"steps": {}})).await.unwrap();
         if serving == "old" {
             let upgrades = format!("/instances/{id}/upgrades");
-            let mut body = json!({"upgrade": {"datastore_version": "10.4"}});
+            let mut body = json!({"upgrade": {"datastore_version": "10.4", "keep_retired": true}});
             let (code, answer) = api.post(&upgrades, &body).await.unwrap();
             assert_eq!(code, 422, "{what}: {answer}");
-            body["upgrade"]["drop_retired"] = true.into();
+            body["upgrade"]["keep_retired"] = false.into();
             assert_eq!(api.post(&upgrades, &body).await.unwrap().0, 202, "{what}");
             assert_eq!(ended(&api, &id, Duration::from_secs(60)).await["state"], "succeeded", "{what}");
             healthy(&api, &id).await;
