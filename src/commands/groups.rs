@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::commands::instances::{MAX_VOLUME_GB, resolve_version};
+use crate::commands::instances::{MAX_VOLUME_GB, give_up, resolve_version};
 use crate::commands::quotas::reserve;
 use crate::commands::{Commands, Error, once};
 use crate::db::groups::{self, New, NewMember};
@@ -13,7 +13,7 @@ use crate::db::rollings::{self, Accept, Around};
 use crate::db::{self, Conn, events, generations, hosts, instances, tasks, windows};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::{DatastoreVersion, RuntimeKind};
-use crate::domain::group::{Group, GroupEvent, free, spread, zones};
+use crate::domain::group::{Group, GroupEvent, GroupState, free, spread, zones};
 use crate::domain::ids::{FlavorId, GenerationId, GroupId, InstanceId, TaskId};
 use crate::domain::instance::InstanceEvent;
 use crate::domain::matrix::Way;
@@ -136,7 +136,8 @@ impl Commands {
         Ok(group)
     }
 
-    /// Accepts the deletion of a group and its members. `Ok` also for one that is being deleted.
+    /// Accepts the deletion of a group and its members; for one that is being made it is the end of that. `Ok` also for
+    /// one that is being deleted.
     ///
     /// # Errors
     /// A refusal: 404, 403 by role, 422 for a busy one.
@@ -335,19 +336,28 @@ fn create(
 /// The least memory of a member: what a server that replicates needs.
 const LEAST_RAM_MB: i32 = 1024;
 
-fn delete(conn: &mut Conn, caller: &Caller, id: GroupId, task: TaskId) -> Result<(), Error> {
+/// Accepts the deletion of a group.
+///
+/// # Errors
+/// A refusal: 403 by role, 404, 422 for a busy one; the store's.
+pub(super) fn delete(conn: &mut Conn, caller: &Caller, id: GroupId, task: TaskId) -> Result<(), Error> {
     allow(caller, Rule::InstanceDelete)?;
     let mut group = visible(groups::lock(conn, id)?, caller, id)?;
     let not_ready = || Refusal::GroupNotReady { id, state: group.state.ha_state() };
-    if group.state == crate::domain::group::GroupState::Deleting {
+    if group.state == GroupState::Deleting {
         return Ok(());
     }
-    for member in &group.members {
-        if tasks::is_claimed(conn, member.id)? {
+    let next = group.state.after(GroupEvent::DeleteAccepted).map_err(|_| not_ready())?;
+    for member in group.members.clone() {
+        let Some(live) = tasks::lock_live(conn, member.id)? else { continue };
+        if group.state != GroupState::Building {
             return Err(not_ready().into());
         }
+        // Its making is ended, and takes away what is there.
+        give_up(conn, &live).map_err(|_| not_ready())??;
+        doomed(conn, &mut group, next)?;
+        return note(conn, caller, &group, Some(live.id), "group_delete_accepted");
     }
-    let next = group.state.after(GroupEvent::DeleteAccepted).map_err(|_| not_ready())?;
     withdraw_planned(conn, caller, &group)?;
     let mut held = Vec::new();
     for member in &group.members {
@@ -371,14 +381,19 @@ fn delete(conn: &mut Conn, caller: &Caller, id: GroupId, task: TaskId) -> Result
     if !tasks::insert(conn, &new)? {
         return Err(not_ready().into());
     }
-    for member in group.members.clone() {
-        let mut member = member;
-        member.state = member.state.after(InstanceEvent::DeleteAccepted).map_err(|_| not_ready())?;
+    doomed(conn, &mut group, next)?;
+    note(conn, caller, &group, Some(task), "group_delete_accepted")
+}
+
+/// Says of a group and its members that they are being deleted.
+fn doomed(conn: &mut Conn, group: &mut Group, next: GroupState) -> Result<(), Error> {
+    let not_ready = Refusal::GroupNotReady { id: group.id, state: group.state.ha_state() };
+    for mut member in group.members.clone() {
+        member.state = member.state.after(InstanceEvent::DeleteAccepted).map_err(|_| not_ready.clone())?;
         instances::save(conn, &member)?;
     }
     group.state = next;
-    groups::save(conn, &group)?;
-    note(conn, caller, &group, Some(task), "group_delete_accepted")
+    Ok(groups::save(conn, group)?)
 }
 
 /// Ends the upgrade that is planned for a group which is deleted.

@@ -22,7 +22,7 @@ use crate::domain::policy::{Rule, allow};
 use crate::domain::question::{CaughtUp, QuestionKind};
 use crate::domain::quota::{Quota, Usage};
 use crate::domain::refusal::Refusal;
-use crate::domain::task::{CreatePlan, DeletePlan, Plan, Progress, Task, TaskEvent};
+use crate::domain::task::{CreatePlan, DeletePlan, IllegalTaskEvent, Phase, Plan, Progress, Task, TaskEvent};
 use crate::domain::tenant::{NewDatabase, NewUser};
 use crate::domain::timing::Timing;
 use crate::domain::upgrade::not_ready;
@@ -188,66 +188,15 @@ impl Commands {
             .await
     }
 
-    /// Accepts the deletion of an instance. For the new side of an upgrade that waits for the customer's decision it
-    /// is an event of the upgrade: it is abandoned.
+    /// Accepts the deletion of an instance. For one that is being made it is the end of that, and for the new side of
+    /// an upgrade before its detach it is an event of the upgrade: it is abandoned.
     ///
     /// # Errors
     /// A refusal: 404, 403 by role and for a source with replicas, 422 for a busy one.
     pub async fn delete_instance(&self, caller: &Caller, id: InstanceId) -> Result<(), Error> {
         let caller = caller.clone();
         let delete = TaskId(Uuid::now_v7());
-        let task = self
-            .db
-            .transact(move |conn| {
-                let mut instance = visible(instances::lock(conn, id)?, &caller, id)?;
-                allow(&caller, Rule::InstanceDelete)?;
-                instance.alone()?;
-                if !instance.replicas.is_empty() {
-                    return Err(Refusal::HasReplicas.into());
-                }
-                if instance.state == InstanceState::Deleting {
-                    return Ok(None);
-                }
-                let live = tasks::lock_live(conn, id)?;
-                let task = match live {
-                    Some(task) if instance.state == InstanceState::VerifyUpgrade => {
-                        decide(conn, &task, TaskEvent::AbandonAccepted, &instance)?;
-                        task.id
-                    }
-                    Some(_) => return Err(not_ready(&instance).into()),
-                    None => {
-                        withdraw_planned(conn, &caller, &instance)?;
-                        windows::drop_own(conn, id)?;
-                        policies::drop_own(conn, id)?;
-                        let held = generations::of_instance(conn, id)?;
-                        let plan = Plan::Delete(DeletePlan {
-                            form: 1,
-                            instance: id,
-                            generations: held.iter().map(|generation| generation.id).collect(),
-                        });
-                        insert_task(
-                            conn,
-                            &tasks::New {
-                                id: delete,
-                                project: &instance.project,
-                                host: &instance.host,
-                                plan: &plan,
-                                secrets: None,
-                                claims: &[(id, tasks::Claim::Subject)],
-                                timing: Timing::Now,
-                                starts: None,
-                            },
-                        )?;
-                        delete
-                    }
-                };
-                instance.state =
-                    instance.state.after(InstanceEvent::DeleteAccepted).map_err(|_| not_ready(&instance))?;
-                instances::save(conn, &instance)?;
-                note(conn, &caller, &instance, Some(task), "delete_accepted")?;
-                Ok::<_, Error>(Some(task))
-            })
-            .await?;
+        let task = self.db.transact(move |conn| accept_deletion(conn, &caller, id, delete)).await?;
         if let Some(task) = task {
             tracing::info!(task.id = %task, instance.id = %id, "deletion accepted");
         }
@@ -303,6 +252,71 @@ impl Commands {
         tracing::info!(task.id = %task, instance.id = %id, "detach accepted");
         Ok(())
     }
+}
+
+/// Decides and writes the deletion of an instance, with `delete` as the id of a task of its own where it needs one; gives
+/// the task that takes it away, and none where that was accepted before.
+///
+/// # Errors
+/// A refusal: 404, 403 by role and for a source with replicas, 422 for a busy one; the store's.
+pub(super) fn accept_deletion(
+    conn: &mut Conn,
+    caller: &Caller,
+    id: InstanceId,
+    delete: TaskId,
+) -> Result<Option<TaskId>, Error> {
+    let mut instance = visible(instances::lock(conn, id)?, caller, id)?;
+    allow(caller, Rule::InstanceDelete)?;
+    instance.alone()?;
+    if !instance.replicas.is_empty() {
+        return Err(Refusal::HasReplicas.into());
+    }
+    if instance.state == InstanceState::Deleting {
+        return Ok(None);
+    }
+    let live = tasks::lock_live(conn, id)?;
+    let task = match live {
+        Some(task) if instance.state == InstanceState::VerifyUpgrade => {
+            decide(conn, &task, TaskEvent::AbandonAccepted, &instance)?;
+            task.id
+        }
+        Some(task) if instance.state == InstanceState::Building => {
+            give_up(conn, &task).map_err(|_| not_ready(&instance))??;
+            windows::drop_own(conn, id)?;
+            policies::drop_own(conn, id)?;
+            task.id
+        }
+        Some(_) => return Err(not_ready(&instance).into()),
+        None => {
+            withdraw_planned(conn, caller, &instance)?;
+            windows::drop_own(conn, id)?;
+            policies::drop_own(conn, id)?;
+            let held = generations::of_instance(conn, id)?;
+            let plan = Plan::Delete(DeletePlan {
+                form: 1,
+                instance: id,
+                generations: held.iter().map(|generation| generation.id).collect(),
+            });
+            insert_task(
+                conn,
+                &tasks::New {
+                    id: delete,
+                    project: &instance.project,
+                    host: &instance.host,
+                    plan: &plan,
+                    secrets: None,
+                    claims: &[(id, tasks::Claim::Subject)],
+                    timing: Timing::Now,
+                    starts: None,
+                },
+            )?;
+            delete
+        }
+    };
+    instance.state = instance.state.after(InstanceEvent::DeleteAccepted).map_err(|_| not_ready(&instance))?;
+    instances::save(conn, &instance)?;
+    note(conn, caller, &instance, Some(task), "delete_accepted")?;
+    Ok(Some(task))
 }
 
 /// A creation: what was asked for, and the ids of what it makes, the same however often it is tried.
@@ -442,6 +456,28 @@ fn decide(conn: &mut Conn, task: &Task, event: TaskEvent, instance: &Instance) -
     let next: Progress = task.progress.after(task.kind(), event).map_err(|_| not_ready(instance))?;
     tasks::advance(conn, task, next, std::time::Duration::ZERO)?;
     Ok(())
+}
+
+/// Ends a task that is making what its customer deletes, whatever it is at. The caller has locked the task.
+///
+/// # Errors
+/// That it is at something which can no longer be given up; within, the store's.
+pub(super) fn give_up(conn: &mut Conn, task: &Task) -> Result<Result<(), db::Error>, IllegalTaskEvent> {
+    match task.progress {
+        // Its worker drops the step in flight, and whoever claims the task next does not take it up again.
+        Progress::At(phase, _) if phase.can_cancel(task.kind()) => Ok(tasks::ask_to_cancel(conn, task.id)),
+        // It is on its way out already, and ends with nothing left.
+        Progress::At(Phase::Undo | Phase::Abandon, _) => Ok(Ok(())),
+        Progress::At(..)
+        | Progress::Scheduled
+        | Progress::Verifying
+        | Progress::NeedsOperator
+        | Progress::Deferred
+        | Progress::Ended(_) => {
+            let next = task.progress.after(task.kind(), TaskEvent::AbandonAccepted)?;
+            Ok(tasks::advance(conn, task, next, std::time::Duration::ZERO))
+        }
+    }
 }
 
 /// Ends the upgrade that is planned for an instance which is deleted.

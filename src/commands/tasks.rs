@@ -6,8 +6,9 @@ use crate::db::{
     Conn, Db, endpoints, events, generations, groups, instances, switches, task_steps, tasks, windows,
 };
 use crate::domain::caller::Caller;
-use crate::domain::ids::TaskId;
-use crate::domain::instance::{Fault, Instance, InstanceEvent};
+use crate::domain::group::GroupState;
+use crate::domain::ids::{GroupId, InstanceId, TaskId};
+use crate::domain::instance::{Fault, Instance, InstanceEvent, InstanceState};
 use crate::domain::policy::{Rule, allow};
 use crate::domain::refusal::Refusal;
 use crate::domain::task::{Phase, Plan, Progress, StepRecord, Task, TaskEvent, TaskKind, TaskState};
@@ -17,19 +18,31 @@ use crate::domain::timing::Timing;
 ///
 /// # Errors
 /// A refusal: 403 by role, 404, 409 for one that is past that point, has ended, or is not of a kind that can be ended.
+///
+/// To end a creation is to delete what it makes.
 pub async fn cancel(db: &Db, caller: &Caller, id: TaskId) -> Result<Task, Error> {
     allow(caller, Rule::InstanceUpdate)?;
     let caller = caller.clone();
+    let delete = TaskId(uuid::Uuid::now_v7());
     db.transact(move |conn| {
-        let mut task = tasks::lock(conn, id)?
-            .filter(|task| caller.sees(&task.project))
-            .ok_or_else(|| Refusal::NotFound { what: id.to_string() })?;
+        let missing = || Refusal::NotFound { what: id.to_string() };
+        let seen = tasks::find(conn, id)?.filter(|task| caller.sees(&task.project)).ok_or_else(missing)?;
+        // What it makes is locked first, as whoever deletes it does.
+        let is_made = match &seen.plan {
+            Plan::Create(plan) => delete_unmade(conn, &caller, plan.instance, delete)?,
+            Plan::MakeGroup(plan) => delete_unmade_group(conn, &caller, plan.group, delete)?,
+            _other => false,
+        };
+        if is_made {
+            return tasks::find(conn, id)?.ok_or_else(|| missing().into());
+        }
+        let mut task = tasks::lock(conn, id)?.ok_or_else(missing)?;
         let kind = task.kind();
         let too_late =
             |why: &str| Refusal::TooLate { what: format!("Task {id} cannot be cancelled: {why}.") };
         match task.progress {
             Progress::At(Phase::Abandon, _) => return Ok(task),
-            Progress::At(phase, _) if phase.can_cancel(kind) => {
+            Progress::At(phase, _) if phase.can_cancel(kind) && !kind.makes() => {
                 tasks::ask_to_cancel(conn, id)?;
                 task.cancel_asked = true;
             }
@@ -59,7 +72,7 @@ pub async fn cancel(db: &Db, caller: &Caller, id: TaskId) -> Result<Task, Error>
                 let why = match kind {
                     TaskKind::Upgrade => "delete the new instance to abandon this upgrade",
                     TaskKind::SwitchBack => "it is past its one-way point, and the new version serves",
-                    _other => "only upgrades of the same instance can be",
+                    _other => "only creations, and upgrades of the same instance, can be",
                 };
                 return Err(too_late(why).into());
             }
@@ -78,6 +91,24 @@ pub async fn cancel(db: &Db, caller: &Caller, id: TaskId) -> Result<Task, Error>
         Ok(task)
     })
     .await
+}
+
+/// Deletes an instance that is being made; whether it is on its way out.
+fn delete_unmade(conn: &mut Conn, caller: &Caller, id: InstanceId, task: TaskId) -> Result<bool, Error> {
+    let state = instances::lock(conn, id)?.map(|instance| instance.state);
+    if state == Some(InstanceState::Building) {
+        super::instances::accept_deletion(conn, caller, id, task)?;
+    }
+    Ok(matches!(state, Some(InstanceState::Building | InstanceState::Deleting)))
+}
+
+/// The same of a group.
+fn delete_unmade_group(conn: &mut Conn, caller: &Caller, id: GroupId, task: TaskId) -> Result<bool, Error> {
+    let state = groups::lock(conn, id)?.map(|group| group.state);
+    if state == Some(GroupState::Building) {
+        super::groups::delete(conn, caller, id, task)?;
+    }
+    Ok(matches!(state, Some(GroupState::Building | GroupState::Deleting)))
 }
 
 /// An upgrade that was accepted for later with its instance, both locked, in the order in which everybody locks them.

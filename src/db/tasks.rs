@@ -418,11 +418,14 @@ pub fn renew(conn: &mut Conn, task: TaskId, lease: i64, by: Duration) -> Result<
 /// # Errors
 /// The store's.
 pub fn ask_to_cancel(conn: &mut Conn, task: TaskId) -> Result<(), Error> {
-    diesel::update(tasks::table.find(task.0))
-        .set(tasks::cancel_asked.eq(true))
-        .execute(conn)
-        .map(|_| ())
-        .map_err(Error::query("ask a task to end"))
+    // A step that waits to be tried again is not waited for.
+    diesel::sql_query(
+        "update tasks set cancel_asked = true, not_before = least(not_before, now()) where id = $1",
+    )
+    .bind::<SqlUuid, _>(task.0)
+    .execute(conn)
+    .map(|_| ())
+    .map_err(Error::query("ask a task to end"))
 }
 
 /// Writes what a step decided into the task's plan, and with it the task's kind. The caller has locked the task.

@@ -108,7 +108,7 @@ impl GroupState {
             (Self::Active, E::UpgradeAccepted) => Self::Upgrading,
             (Self::Active, E::FailoverAccepted) => Self::FailingOver,
             (Self::Upgrading | Self::FailingOver, E::Ended) => Self::Active,
-            (Self::Active | Self::Error, E::DeleteAccepted) => Self::Deleting,
+            (Self::Building | Self::Active | Self::Error, E::DeleteAccepted) => Self::Deleting,
             (Self::Deleting, E::Deleted) => Self::Deleted,
             (state, event) => return Err(IllegalGroupEvent { state, event }),
         };
@@ -297,6 +297,7 @@ mod tests {
             cells,
             "Building Built Active\n\
              Building BuildFailed Error\n\
+             Building DeleteAccepted Deleting\n\
              Active UpgradeAccepted Upgrading\n\
              Active FailoverAccepted FailingOver\n\
              Active DeleteAccepted Deleting\n\

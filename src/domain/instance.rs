@@ -94,7 +94,9 @@ impl InstanceState {
             (Self::VerifyUpgrade, E::DetachAccepted) => Self::Detaching,
             (Self::Detaching, E::Detached) => Self::Active,
             (Self::FeedingUpgrade | Self::VerifyUpgrade | Self::Upgrading, E::UpgradeEnded) => Self::Active,
-            (Self::Active | Self::VerifyUpgrade | Self::Error, E::DeleteAccepted) => Self::Deleting,
+            (Self::Building | Self::Active | Self::VerifyUpgrade | Self::Error, E::DeleteAccepted) => {
+                Self::Deleting
+            }
             (Self::Deleting, E::Deleted) => Self::Deleted,
             (state, event) => return Err(IllegalInstanceEvent { state, event }),
         };
@@ -280,6 +282,7 @@ mod tests {
             "Building Built Active\n\
              Building BuildFailed Error\n\
              Building CaughtUp VerifyUpgrade\n\
+             Building DeleteAccepted Deleting\n\
              Active UpgradeAccepted FeedingUpgrade\n\
              Active SwitchAccepted Upgrading\n\
              Active DeleteAccepted Deleting\n\

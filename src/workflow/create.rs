@@ -7,7 +7,10 @@
 //! | prepare | run again: what is there is left alone |
 //! | publish | run again: asking changes nothing; the record makes it serve, whole or not at all |
 //! | open | run again: it only waits |
-//! | undo: unroute, drop server | run again: happy when there is nothing |
+//! | undo, abandon: unroute, drop server | run again: happy when there is nothing; the last record says what the instance is, in error or gone |
+//!
+//! Who deletes it while it is being made ends the task: the step in flight is dropped with its record, and the abandon
+//! takes away what is there. Where the making was being undone already, the undo ends with the instance gone.
 
 use secrecy::ExposeSecret;
 
@@ -20,7 +23,7 @@ use crate::domain::tenant::NewUser;
 use crate::engines;
 use crate::testing::{Defect, planted};
 use crate::workflow::chain;
-use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve};
+use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve, unmade};
 
 /// Runs a step's work.
 ///
@@ -80,11 +83,7 @@ pub fn commit(
         (_, Step::Open) => happen(conn, plan.instance, InstanceEvent::Built, |_| {}),
         (_, Step::DropServer) => {
             forget(conn, plan.instance, plan.generation)?;
-            let fault = fault_of(task, "creation");
-            happen(conn, plan.instance, InstanceEvent::BuildFailed, |instance| {
-                instance.running = None;
-                instance.fault = Some(fault);
-            })
+            unmade(conn, plan.instance, fault_of(task, "creation"))
         }
         (_, _) => Ok(()),
     }

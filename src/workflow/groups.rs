@@ -6,11 +6,11 @@
 //! | replicate | run again: the standby's content is copied anew, and it follows |
 //! | publish | run again: asking changes nothing; the record makes both serve, and leads the group's address, whole or not at all |
 //! | open | run again: it only waits |
-//! | unroute, drop server | run again: happy when there is nothing |
+//! | unroute, drop server | run again: happy when there is nothing; the last record says what the group is, in error or gone |
 
 use crate::db::{self, Conn, endpoints, generations, groups};
 use crate::domain::generation::Role;
-use crate::domain::group::GroupEvent;
+use crate::domain::group::{GroupEvent, GroupState};
 use crate::domain::ids::{GenerationId, InstanceId};
 use crate::domain::instance::InstanceEvent;
 use crate::domain::rolling::{MakePlan, UnmakePlan};
@@ -109,15 +109,26 @@ pub fn commit_made(
         Step::DropServer => {
             endpoints::close_relay(conn, task.id)?;
             let fault = fault_of(task, "creation");
-            for (member, generation) in members {
+            let is_deleted =
+                groups::find(conn, plan.group)?.is_some_and(|it| it.state == GroupState::Deleting);
+            // The standby first: a primary that is gone is followed by nobody.
+            for (member, generation) in members.into_iter().rev() {
                 generations::set_role(conn, generation, Role::Dropped)?;
-                let fault = fault.clone();
-                happen(conn, member, InstanceEvent::BuildFailed, |instance| {
-                    instance.running = None;
-                    instance.fault = Some(fault);
-                })?;
+                // Whoever deletes the group deletes its members.
+                if is_deleted {
+                    happen(conn, member, InstanceEvent::Deleted, |instance| instance.running = None)?;
+                } else {
+                    let fault = fault.clone();
+                    happen(conn, member, InstanceEvent::BuildFailed, |instance| {
+                        instance.running = None;
+                        instance.fault = Some(fault);
+                    })?;
+                }
             }
             endpoints::remove(conn, plan.group.address())?;
+            if is_deleted {
+                return groups::happen(conn, plan.group, GroupEvent::Deleted, |_| {});
+            }
             groups::happen(conn, plan.group, GroupEvent::BuildFailed, |group| group.fault = Some(fault))
         }
         _other => Ok(()),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::db::notices::Channel;
 use crate::db::{self, Conn, endpoints, generations, instances, task_steps, tasks};
 use crate::domain::ids::{GenerationId, InstanceId};
-use crate::domain::instance::{Fault, Instance, InstanceEvent, Running};
+use crate::domain::instance::{Fault, Instance, InstanceEvent, InstanceState, Running};
 use crate::domain::switch::Strategy;
 use crate::domain::task::{Phase, Plan, Step, Task};
 use crate::engines::{self, Engine, Server, Tell};
@@ -242,6 +242,26 @@ pub fn happen(
     instance.state = instance.state.after(event).map_err(|e| db::Error::Broken(e.to_string()))?;
     change(&mut instance);
     instances::save(conn, &instance)
+}
+
+/// Says of an instance whose making ended, and of which nothing is left, what it is: in error, with the reason, or gone
+/// where it was deleted meanwhile.
+///
+/// # Errors
+/// The store's.
+pub fn unmade(conn: &mut Conn, id: InstanceId, fault: Fault) -> Result<(), db::Error> {
+    let found = instances::find(conn, id)?;
+    if found.is_some_and(|it| it.state == InstanceState::Deleting) {
+        return happen(conn, id, InstanceEvent::Deleted, |it| {
+            it.running = None;
+            it.replica_of = None;
+        });
+    }
+    happen(conn, id, InstanceEvent::BuildFailed, |it| {
+        it.running = None;
+        it.replica_of = None;
+        it.fault = Some(fault);
+    })
 }
 
 /// Makes a generation the serving one of its instance: generation, version and route in one transaction, after its

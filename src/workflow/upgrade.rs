@@ -32,7 +32,7 @@ use crate::testing::{Defect, planted};
 use crate::workflow::chain;
 use crate::workflow::create::{drop_server, foreign, forget, place, probe, start, unroute};
 use crate::workflow::feed::{self, Sides};
-use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve};
+use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve, unmade};
 use crate::workflow::switch::kept_settings;
 
 fn sides(plan: &UpgradePlan) -> Sides {
@@ -138,10 +138,7 @@ pub fn commit(
         (Phase::Undo, Step::Release) => {
             endpoints::close_relay(conn, task.id)?;
             let fault = fault_of(task, "upgrade");
-            happen(conn, plan.candidate, InstanceEvent::BuildFailed, |new| {
-                new.replica_of = None;
-                new.fault = Some(fault);
-            })?;
+            unmade(conn, plan.candidate, fault)?;
             happen(conn, plan.source, InstanceEvent::UpgradeEnded, |_| {})
         }
         (Phase::Abandon, Step::Release) => {

@@ -107,6 +107,9 @@ async fn run_task(works: Arc<Works>, mut task: Task) {
         let moved = match task.progress {
             Progress::Deferred => take_up(&works, &task).await,
             Progress::Scheduled => begin(&works, &task).await,
+            Progress::At(phase, _) if task.cancel_asked && phase.can_cancel(task.kind()) => {
+                abandon(&works, &task).await
+            }
             Progress::At(phase, step) => run_step(&works, &task, phase, step).await,
             Progress::Verifying | Progress::NeedsOperator | Progress::Ended(_) => return,
         };
@@ -162,6 +165,20 @@ async fn take_up(works: &Works, task: &Task) -> Result<Option<Task>, db::Error> 
     }
     testing::pause(|| point("after")).await;
     Ok(None)
+}
+
+/// Ends a task as its customer asked, between two tries of a step: nothing more is tried.
+async fn abandon(works: &Works, task: &Task) -> Result<Option<Task>, db::Error> {
+    let next = advance(task, TaskEvent::AbandonAccepted)?;
+    let (task, lease) = (task.clone(), works.lease);
+    works
+        .db
+        .transact(move |conn| {
+            tasks::guard_place(conn, &task, lease)?;
+            tasks::advance(conn, &task, next, Duration::ZERO)?;
+            tasks::find(conn, task.id)
+        })
+        .await
 }
 
 async fn begin(works: &Works, task: &Task) -> Result<Option<Task>, db::Error> {

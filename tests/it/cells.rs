@@ -18,6 +18,7 @@ use crate::harness::store::Side;
 use crate::harness::world::{World, ask_for_upgrade, ask_to_switch, kill_generation, kill_server, versions};
 use crate::harness::{ask_for_detach, healthy, processes, status, store, wait_for};
 use crate::switch;
+use crate::unwanted;
 
 /// Who is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +65,7 @@ struct Life {
 
 const CREATED: Line = (TaskKind::Create, Phase::Forward);
 const UNMADE: Line = (TaskKind::Create, Phase::Undo);
+const UNWANTED: Line = (TaskKind::Create, Phase::Abandon);
 const DELETED: Line = (TaskKind::Delete, Phase::Forward);
 const UPGRADED: Line = (TaskKind::Upgrade, Phase::Forward);
 const DETACHED: Line = (TaskKind::Upgrade, Phase::Detach);
@@ -87,11 +89,12 @@ const BACK: [(Line, Strategy, Step, bool); 6] = [
     ((TaskKind::UpgradeTwin, Phase::Abandon), Strategy::Twin, Step::Drain, true),
 ];
 
-const LIVES: [Life; 13] = [
+const LIVES: [Life; 14] = [
     Life { name: "kept", walks: &[(CREATED, true), (UPGRADED, true), (DETACHED, true), (DELETED, true)] },
     Life { name: "abandoned", walks: &[(CREATED, false), (UPGRADED, false), (ABANDONED, true)] },
     Life { name: "undone", walks: &[(CREATED, false), (UNDONE, true)] },
     Life { name: "unmade", walks: &[(UNMADE, true)] },
+    Life { name: "unwanted", walks: &[(UNWANTED, true)] },
     Life {
         name: "converted",
         walks: &[(CREATED, false), (EXAMINED, true), (CONVERTED, true), (CONVERTED_ON, true)],
@@ -299,6 +302,30 @@ impl Lived<'_> {
         self.assert_nothing_is_left().await;
     }
 
+    /// A creation that hangs and is deleted: nothing is left.
+    async fn unwanted(&mut self) {
+        let hold = point(CREATED, Step::Place, "before");
+        self.roles.arm(&hold);
+        let world = World::ask(&self.api, self.real).await;
+        self.roles.reached(&hold).await;
+        self.let_be(&world.id, Step::Publish, "hang").await;
+        self.prepare(UNWANTED);
+        self.roles.disarm(&hold);
+        let id = world.id.clone();
+        let task = unwanted::making(&self.api, &id).await;
+        wait_for("it hangs", Duration::from_secs(120), async || {
+            (self.api.task(&task).await.ok()?["step"] == Step::Publish.as_str()).then_some(())
+        })
+        .await;
+        self.api.delete(&id).await.unwrap();
+        self.walk(UNWANTED, &id, &id).await;
+        wait_for("it is gone", Duration::from_secs(120), async || {
+            self.api.read(&format!("/instances/{id}")).await.ok().filter(|(status, _)| *status == 404)
+        })
+        .await;
+        self.assert_nothing_is_left().await;
+    }
+
     /// The same instance, upgraded by the strategy: it holds everything, at its address.
     async fn switched(&mut self, strategy: Strategy) {
         let world = self.create(false).await;
@@ -500,6 +527,7 @@ async fn live(roles: &mut Roles, real: bool, victim: Victim, cells: &BTreeSet<St
             "kept" => lived.kept().await,
             "abandoned" => lived.abandoned().await,
             "undone" => lived.undone().await,
+            "unwanted" => lived.unwanted().await,
             "converted" => lived.switched(Strategy::InPlace).await,
             "fed" => lived.switched(Strategy::Twin).await,
             "back" => {
@@ -600,7 +628,7 @@ pub fn seed() -> u64 {
 async fn sample(victims: &[Victim]) {
     let mut dice = Dice::new(seed());
     let way: Vec<String> = [CREATED, UPGRADED, DETACHED].into_iter().flat_map(points).collect();
-    let back: Vec<String> = [ABANDONED, UNDONE, UNMADE].into_iter().flat_map(points).collect();
+    let back: Vec<String> = [ABANDONED, UNDONE, UNMADE, UNWANTED].into_iter().flat_map(points).collect();
     let mut roles = Roles::start("process").await;
     let mut run = 0;
     let lines = [EXAMINED, CONVERTED, CONVERTED_ON, FED, FED_ON];

@@ -60,6 +60,7 @@ mod stuck;
 mod switch;
 mod telemetry;
 mod terminal;
+mod unwanted;
 mod upgrade;
 mod watch;
 mod windows;

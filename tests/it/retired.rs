@@ -65,7 +65,7 @@ async fn what_is_kept_goes_after_the_cutover_and_not_before() {
             let text = seen.to_string();
             assert_eq!(status, 422, "{text}");
             assert!(
-                text.contains("POST /instances/{id}/upgrades") && text.contains("keep_retired"),
+                text.contains(&format!("POST /instances/{id}/upgrades")) && text.contains("keep_retired"),
                 "{text}"
             );
         }

@@ -92,7 +92,7 @@ pub enum TaskEvent {
     StepFailed,
     /// The customer decided for the new side.
     DetachAccepted,
-    /// The customer decided against the new side, or for an end before the one-way point.
+    /// The customer decided against the new side or deleted what is being made, or for an end before the one-way point.
     AbandonAccepted,
     /// The look at the server is done and recorded, and the task is of this kind from now on.
     StrategyFixed(TaskKind),
@@ -164,11 +164,15 @@ impl Progress {
             (Self::At(phase, _), TaskEvent::StepFailed) if phase.can_undo(kind) => begin(Phase::Undo),
             (Self::At(_, _), TaskEvent::StepFailed) => Ok(Self::NeedsOperator),
             (Self::Verifying, TaskEvent::DetachAccepted) => begin(Phase::Detach),
-            (Self::Verifying, TaskEvent::AbandonAccepted) if !kind.switches() => begin(Phase::Abandon),
+            (Self::Verifying, TaskEvent::AbandonAccepted) if kind == TaskKind::Upgrade => {
+                begin(Phase::Abandon)
+            }
             (Self::Scheduled, TaskEvent::AbandonAccepted) if kind.can_cancel() => begin(Phase::Abandon),
             (Self::At(phase, _), TaskEvent::AbandonAccepted) if phase.can_cancel(kind) => {
                 begin(Phase::Abandon)
             }
+            // What could not be made and not be taken away either: whoever deletes it has that tried again.
+            (Self::NeedsOperator, TaskEvent::AbandonAccepted) if kind.makes() => begin(Phase::Abandon),
             (Self::NeedsOperator, TaskEvent::OperatorRetried(phase, step))
                 if !phase.can_undo(kind) && kind.steps(phase).contains(&step) =>
             {

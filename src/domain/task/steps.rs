@@ -36,7 +36,7 @@ pub enum Phase {
     Forward,
     /// After the accepted detach: an upgrade's one-way point.
     Detach,
-    /// After the accepted deletion of the upgrade's new side.
+    /// After the accepted deletion of what the task makes, or a customer's end of it before its one-way point.
     Abandon,
     /// Back to what was.
     Undo,
@@ -144,7 +144,7 @@ impl TaskKind {
             (Self::Create, Phase::Forward) => {
                 &[Step::Place, Step::Start, Step::Prepare, Step::Publish, Step::Open]
             }
-            (Self::Create, Phase::Undo) => &[Step::Unroute, Step::DropServer],
+            (Self::Create, Phase::Abandon | Phase::Undo) => &[Step::Unroute, Step::DropServer],
             (Self::Delete, Phase::Forward) => &[Step::Unroute, Step::DropServer],
             (Self::Upgrade, Phase::Forward) => &[
                 Step::Examine,
@@ -197,7 +197,7 @@ impl TaskKind {
             (Self::CreateGroup, Phase::Forward) => {
                 &[Step::Place, Step::Start, Step::Replicate, Step::Publish, Step::Open]
             }
-            (Self::CreateGroup, Phase::Undo) => &[Step::Unroute, Step::DropServer],
+            (Self::CreateGroup, Phase::Abandon | Phase::Undo) => &[Step::Unroute, Step::DropServer],
             (Self::DeleteGroup, Phase::Forward) => &[Step::Unroute, Step::DropServer],
             (Self::UpgradeRolling, Phase::Forward) => &[
                 Step::Examine,
@@ -222,7 +222,7 @@ impl TaskKind {
             (Self::SwitchBack | Self::Failover, Phase::Undo) | (Self::Failover, Phase::Abandon) => {
                 &[Step::Reinstate, Step::Reopen, Step::Restore]
             }
-            (Self::Create | Self::CreateGroup, Phase::Detach | Phase::Abandon | Phase::Finish)
+            (Self::Create | Self::CreateGroup, Phase::Detach | Phase::Finish)
             | (
                 Self::Delete | Self::DeleteGroup,
                 Phase::Detach | Phase::Abandon | Phase::Undo | Phase::Finish,
@@ -278,7 +278,12 @@ impl TaskKind {
 
     /// Whether its customer can end it before its one-way point: what follows an upgrade is past the upgrade's.
     pub const fn can_cancel(self) -> bool {
-        self.switches() && !matches!(self, Self::SwitchBack)
+        self.makes() || self.switches() && !matches!(self, Self::SwitchBack)
+    }
+
+    /// Whether it makes an instance, or a group: who deletes that while it is being made ends the task.
+    pub const fn makes(self) -> bool {
+        matches!(self, Self::Create | Self::CreateGroup | Self::Upgrade)
     }
 
     /// What the task goes on as after its last step, where it goes on.

@@ -20,6 +20,7 @@ fn a_line_of_steps_ends_as_its_phase_says() {
     for (kind, phase, end) in [
         (TaskKind::Create, Phase::Forward, TaskState::Succeeded),
         (TaskKind::Create, Phase::Undo, TaskState::RolledBack),
+        (TaskKind::Create, Phase::Abandon, TaskState::Cancelled),
         (TaskKind::Delete, Phase::Forward, TaskState::Succeeded),
         (TaskKind::Upgrade, Phase::Forward, TaskState::Verifying),
         (TaskKind::Upgrade, Phase::Detach, TaskState::Succeeded),
@@ -33,6 +34,7 @@ fn a_line_of_steps_ends_as_its_phase_says() {
         (TaskKind::UpgradeTwin, Phase::Abandon, TaskState::Cancelled),
         (TaskKind::CreateGroup, Phase::Forward, TaskState::Succeeded),
         (TaskKind::CreateGroup, Phase::Undo, TaskState::RolledBack),
+        (TaskKind::CreateGroup, Phase::Abandon, TaskState::Cancelled),
         (TaskKind::DeleteGroup, Phase::Forward, TaskState::Succeeded),
         (TaskKind::UpgradeRolling, Phase::Finish, TaskState::Succeeded),
         (TaskKind::UpgradeRolling, Phase::Undo, TaskState::RolledBack),
@@ -82,7 +84,11 @@ fn what_has_ended_takes_no_event() {
         for event in events {
             let next = progress.after(kind, event);
             match progress {
-                Progress::Ended(_) | Progress::NeedsOperator => assert!(next.is_err()),
+                Progress::Ended(_) => assert!(next.is_err()),
+                // What is being made can always be deleted.
+                Progress::NeedsOperator => {
+                    assert_eq!(next.is_ok(), kind.makes() && event == TaskEvent::AbandonAccepted);
+                }
                 Progress::Verifying => assert_eq!(
                     next.is_ok(),
                     kind == TaskKind::Upgrade

@@ -11,9 +11,10 @@ use crate::harness::pair::{Asking, Pair};
 use crate::harness::roles::Roles;
 use crate::harness::world::SimulatedWriter;
 use crate::harness::{pair, store, wait_for};
+use crate::unwanted;
 
 /// The lines of a group, in the order in which its life walks them.
-pub const LINES: [(Line, bool); 14] = [
+pub const LINES: [(Line, bool); 15] = [
     ((TaskKind::CreateGroup, Phase::Forward), true),
     ((TaskKind::Failover, Phase::Forward), true),
     ((TaskKind::Failover, Phase::Finish), true),
@@ -28,6 +29,7 @@ pub const LINES: [(Line, bool); 14] = [
     ((TaskKind::SwitchBack, Phase::Undo), true),
     ((TaskKind::DeleteGroup, Phase::Forward), true),
     ((TaskKind::CreateGroup, Phase::Undo), true),
+    ((TaskKind::CreateGroup, Phase::Abandon), true),
 ];
 
 impl Lived<'_> {
@@ -110,6 +112,9 @@ impl Lived<'_> {
         if !self.cells_of((TaskKind::CreateGroup, Phase::Undo)).is_empty() {
             self.unpaired().await;
         }
+        if !self.cells_of((TaskKind::CreateGroup, Phase::Abandon)).is_empty() {
+            self.unwanted_pair().await;
+        }
         self.assert_nothing_is_left().await;
     }
 
@@ -151,6 +156,29 @@ impl Lived<'_> {
         assert!(seen["fault"]["message"].as_str().unwrap().contains("publish"), "{seen}");
         let pair = Pair { id, primary, standby };
         pair.delete(&self.api).await;
+    }
+
+    /// A group whose making hangs and which is deleted: nothing is left.
+    async fn unwanted_pair(&mut self) {
+        let unwanted = (TaskKind::CreateGroup, Phase::Abandon);
+        let hold = point((TaskKind::CreateGroup, Phase::Forward), Step::Place, "before");
+        self.roles.arm(&hold);
+        let id = pair::ask(&self.api, "mariadb", "10.1").await;
+        self.roles.reached(&hold).await;
+        let db = self.roles.db().await;
+        let (primary, standby) = store::members(&db, &id).await;
+        self.let_be(&primary, Step::Publish, "hang").await;
+        self.prepare(unwanted);
+        self.roles.disarm(&hold);
+        let task = unwanted::making(&self.api, &primary).await;
+        wait_for("it hangs", Duration::from_secs(120), async || {
+            (self.api.task(&task).await.ok()?["step"] == Step::Publish.as_str()).then_some(())
+        })
+        .await;
+        let pair = Pair { id, primary: primary.clone(), standby: standby.clone() };
+        pair.ask_to_delete(&self.api).await;
+        self.walk(unwanted, &primary, &standby).await;
+        pair.gone(&self.api).await;
     }
 
     /// Asks for a change of roles; who does not hear of the acceptance finds that the group is busy.
