@@ -437,3 +437,72 @@ async fn an_upgrade_says_whom_it_waits_for() {
     drop(first);
     house.leave_nothing(&api, &[&id]).await;
 }
+
+/// What lies about in a data folder and troubles nobody troubles no upgrade: it is named, and the upgrade works. A table
+/// that has lost its file is named as what stands in the way, beforehand.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_about_in_a_data_folder_is_named() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let house = House::new();
+    let source = tenant(&house, "10.11.0").await;
+    let mut first = app(&source).await;
+    for sql in [
+        "CREATE TABLE t (id INT PRIMARY KEY)",
+        "INSERT INTO t VALUES (1), (2)",
+        "CREATE TABLE gone (id INT PRIMARY KEY)",
+    ] {
+        first.query_drop(sql).await.unwrap();
+    }
+    first.disconnect().await.unwrap();
+    ENGINE.stop_clean(&source).await.unwrap();
+    let data = house.state(&source).join("data");
+    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&data).unwrap());
+    std::fs::remove_file(data.join("shop/gone.ibd")).unwrap();
+    std::fs::copy(data.join("shop/t.frm"), data.join("shop/orphan.frm")).unwrap();
+    std::fs::copy(data.join("shop/t.ibd"), data.join("shop/#sql-ib99.ibd")).unwrap();
+    for folder in ["lost+found", "shop~", ".git"] {
+        std::fs::create_dir(data.join(folder)).unwrap();
+        std::fs::write(data.join(folder).join("note.txt"), "x").unwrap();
+    }
+    for path in ["shop/orphan.frm", "shop/#sql-ib99.ibd", "shop~", "shop~/note.txt", ".git", ".git/note.txt"]
+    {
+        std::os::unix::fs::chown(data.join(path), Some(owner), Some(owner)).unwrap();
+    }
+    // As a file system makes it: nobody but root reads it.
+    std::fs::set_permissions(data.join("lost+found"), std::fs::Permissions::from_mode(0o700)).unwrap();
+    ENGINE.start(&source).await.unwrap();
+
+    let mut target = house.server("11.8.0", false);
+    target.settings.defaults_of = "10.11.0".to_owned();
+    let look = async |strategy| ENGINE.pre_check(&source, &target, strategy).await.unwrap();
+    for strategy in Strategy::ALL {
+        let found = look(strategy).await;
+        let blocking: Vec<&str> =
+            found.iter().filter(|finding| finding.blocks).map(|finding| finding.object.as_str()).collect();
+        assert_eq!(blocking, ["shop.gone"], "{found:?}");
+    }
+    let mut first = app(&source).await;
+    let _ = first.query_drop("DROP TABLE gone").await;
+    first.disconnect().await.unwrap();
+    for strategy in Strategy::ALL {
+        let found = look(strategy).await;
+        let named: Vec<(&str, bool)> =
+            found.iter().map(|finding| (finding.object.as_str(), finding.blocks)).collect();
+        for object in ["shop.orphan", "folder lost+found", "folder shop~", "folder .git"] {
+            assert!(named.contains(&(object, false)), "{object}: {found:?}");
+        }
+        assert!(named.iter().all(|(_, blocks)| !blocks), "{found:?}");
+    }
+    let databases: Vec<String> =
+        ENGINE.databases(&source).await.unwrap().into_iter().map(|database| database.name).collect();
+    assert_eq!(databases, ["shop"]);
+
+    let before = ENGINE.inventory(&source).await.unwrap();
+    ENGINE.prepare_in_place(&source, &target, crate::engine_servers::quiet()).await.unwrap();
+    ENGINE.stop_clean(&source).await.unwrap();
+    ENGINE.convert_in_place(&source, &target, crate::engine_servers::quiet()).await.unwrap();
+    assert_eq!(ENGINE.inventory(&target).await.unwrap(), before);
+    let mut after = app(&target).await;
+    assert_eq!(text(&mut after, "SELECT COUNT(*) FROM t").await, "2");
+    assert!(after.query_drop("SELECT * FROM orphan").await.is_err(), "as before");
+}

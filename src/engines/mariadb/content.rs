@@ -4,11 +4,16 @@ use crate::domain::tenant::{NewDatabase, NewUser, OWN_SCHEMA};
 use crate::engines::Error;
 use crate::engines::mariadb::connection::{Client, name, quoted};
 
+/// What the server puts before the name of a folder in its data folder that is no database's: `lost+found`, an editor's
+/// backup.
+pub const NO_DATABASE: &str = "#mysql50#";
+
 /// The condition that holds for the tenant's own schemas, of a column that names one. Byte by byte: to most collations
-/// `cöffer` is `coffer`.
+/// `cöffer` is `coffer`. A folder that is no database is not among them.
 pub fn tenant_schema(column: &str) -> String {
     format!(
-        "BINARY {column} NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys', '{OWN_SCHEMA}')"
+        "BINARY {column} NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys', '{OWN_SCHEMA}') \
+         AND LEFT({column}, 9) <> '{NO_DATABASE}'"
     )
 }
 

@@ -11,7 +11,9 @@ use std::time::Duration;
 use crate::domain::question::Finding;
 use crate::domain::switch::Strategy;
 use crate::engines::mariadb::connection::Client;
-use crate::engines::mariadb::{DROP_PATIENCE, backup, blockers, layout, rehearsal, runtime, waits};
+use crate::engines::mariadb::{
+    DROP_PATIENCE, backup, blockers, layout, leftovers, rehearsal, runtime, waits,
+};
 use crate::engines::{Engine as _, Error, Server, Tell};
 use crate::runtimes::{CopyRules, Layout};
 
@@ -52,9 +54,11 @@ pub async fn pre_check(
             found.extend(blockers::lost_with_a_restart(source, &mut client).await?);
         }
     }
+    found.extend(leftovers::findings(source, &mut client).await?);
+    found.extend(rehearsal::findings(source, candidate).await?);
+    // Last: who is still at it now has been so for the time of this look.
     found.extend(waits::findings(&mut client).await?);
     client.close().await;
-    found.extend(rehearsal::findings(source, candidate).await?);
     Ok(found)
 }
 

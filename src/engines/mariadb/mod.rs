@@ -31,6 +31,7 @@ mod fence;
 mod helpers;
 mod in_place;
 mod inventory;
+mod leftovers;
 mod listing;
 mod rehearsal;
 mod replication;

@@ -148,9 +148,14 @@ impl Mirror {
         Ok(did)
     }
 
-    /// What is there to copy: what goes while we look is not.
+    /// What is there to copy: what goes while we look is not, nor what is another account's and closed to the server's,
+    /// such as a file system's `lost+found`: it is none of the server's data.
     fn walk(&self) -> io::Result<Tree> {
         let mut tree = Tree::default();
+        let owner = doing("look at a folder", &self.from, std::fs::metadata(&self.from))?.uid();
+        let is_closed = |facts: &std::fs::Metadata, opened: io::Result<()>| {
+            facts.uid() != owner && opened.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+        };
         let mut folders = vec![PathBuf::new()];
         while let Some(folder) = folders.pop() {
             let at = self.from.join(&folder);
@@ -160,6 +165,9 @@ impl Mirror {
                 let path = folder.join(entry.file_name());
                 let Some(facts) = there(entry.metadata())? else { continue };
                 if facts.is_dir() {
+                    if is_closed(&facts, std::fs::read_dir(entry.path()).map(drop)) {
+                        continue;
+                    }
                     tree.folders.insert(path.clone(), facts.mode());
                     folders.push(path);
                 } else if facts.is_symlink() {
@@ -167,6 +175,9 @@ impl Mirror {
                         tree.links.insert(path, target);
                     }
                 } else if facts.is_file() && !self.leaves_out(&path) {
+                    if is_closed(&facts, File::open(entry.path()).map(drop)) {
+                        continue;
+                    }
                     tree.files.insert(path, Facts::of(&facts));
                 }
             }
