@@ -38,7 +38,8 @@ pub fn is_reserved_user(name: &str) -> bool {
 
 /// Why a new database cannot have this name, if it cannot.
 pub fn wrong_database(name: &str) -> Option<&'static str> {
-    if is_reserved_database(name) || is_one_of(name, &WORDS) {
+    // One of an older instance's that begins like ours is the tenant's all the same.
+    if is_reserved_database(name) || is_one_of(name, &WORDS) || begins_with_one_of(name, &[OWN_SCHEMA]) {
         return Some("is reserved");
     }
     wrong_name(name)
@@ -82,7 +83,7 @@ mod tests {
             ("postgres", false, false),
             ("Template1", false, true),
             ("coffer", false, false),
-            ("coffer_x", true, false),
+            ("coffer_x", false, false),
             ("PG_monitor", true, false),
             ("root", true, false),
             ("all", false, false),

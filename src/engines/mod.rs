@@ -282,6 +282,12 @@ pub trait Engine: Send + Sync {
         Ok(())
     }
 
+    /// Puts back on a candidate that only reads what its tenants could change there all the same, where the engine cannot
+    /// refuse it: gives a line for each thing, in words for them.
+    async fn level(&self, _source: &Server, _candidate: &Server) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
+
     /// Compares every row of the tenant's tables on both sides at one position of the source, which goes on serving.
     /// The candidate stands still meanwhile and follows again afterwards, also when an error is returned; after a
     /// kill, the next call lets it follow.

@@ -123,6 +123,7 @@ async fn ask(works: &Works, question: &Question) -> Result<serde_json::Value, St
             if !reached || engine.replicates_definitions() {
                 return told(reached, None);
             }
+            crate::workflow::upgrade::level(works, task.id, (&*engine, &source, &server)).await?;
             let (theirs, ours) = tokio::try_join!(
                 engine.inventory_while_serving(&source),
                 engine.inventory_while_serving(&server)

@@ -22,18 +22,18 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::db::{self, Conn, endpoints, generations};
+use crate::db::{self, Conn, endpoints, generations, tasks};
 use crate::domain::ids::TaskId;
 use crate::domain::instance::InstanceEvent;
 use crate::domain::task::{Phase, Step, Task};
 use crate::domain::upgrade::UpgradePlan;
-use crate::engines::Position;
+use crate::engines::{Engine, Position, Server};
 use crate::testing::{Defect, planted};
-use crate::workflow::chain;
 use crate::workflow::create::{drop_server, foreign, forget, place, probe, start, unroute};
 use crate::workflow::feed::{self, Sides};
 use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve, unmade};
 use crate::workflow::switch::kept_settings;
+use crate::workflow::{Works, chain};
 
 fn sides(plan: &UpgradePlan) -> Sides {
     Sides { source: plan.source_generation, candidate: plan.candidate_generation, at: plan.source }
@@ -192,12 +192,30 @@ async fn drain(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError>
     }
 }
 
+/// Has the new side be what it follows where its tenants could change it all the same, and reports what was put back.
+///
+/// # Errors
+/// Why it is not, in words for the operator.
+pub async fn level(
+    works: &Works,
+    task: TaskId,
+    (engine, source, candidate): (&dyn Engine, &Server, &Server),
+) -> Result<(), String> {
+    let lines = engine.level(source, candidate).await.map_err(|e| chain(&e))?;
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let reported = works.db.transact(move |conn| tasks::report(conn, task, &json!({"put_back": lines})));
+    reported.await.map_err(|e| chain(&e))
+}
+
 async fn cut(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
     let generation = plan.candidate_generation;
     let _turn = ctx.works.turn(generation).await;
     ctx.write(move |conn| generations::set_settings(conn, generation, false, true)).await?;
     let (engine, candidate) = ctx.reach(generation).await?;
     let (_, source) = ctx.reach(plan.source_generation).await?;
+    level(&ctx.works, ctx.task.id, (&*engine, &source, &candidate)).await.map_err(StepError::Retry)?;
     engine.cut(&candidate, Some(&source)).await?;
     Ok(Done::default())
 }

@@ -69,7 +69,7 @@ async fn postgresql_is_a_datastore_like_another() {
 
     // What cannot be made is refused at the door, by its field, and nothing is made.
     let long = "x".repeat(64);
-    for name in ["postgres", "template1", "coffer", "", &long] {
+    for name in ["postgres", "template1", "coffer", "coffer_x", "", &long] {
         let body = body("never", "17", &json!([{"name": name}]), &json!([]));
         refused(&api, &body, "instance['databases'][0]['name']").await;
     }

@@ -177,7 +177,8 @@ async fn a_twin(from: &str, to: &str) {
     }
     let us = own(&source, "shop").await;
     let left = "SELECT rolname FROM pg_roles WHERE rolname ~ '^coffer_' UNION ALL SELECT slot_name FROM pg_replication_slots \
-                UNION ALL SELECT pubname FROM pg_publication UNION ALL SELECT nspname FROM pg_namespace WHERE nspname = 'coffer'";
+                UNION ALL SELECT pubname FROM pg_publication UNION ALL SELECT c.relname FROM pg_class c \
+                JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'coffer'";
     assert_eq!(rows(&us, left).await, ["theirs"]);
     let here = own(&open, "shop").await;
     assert_eq!(rows(&here, left).await, ["theirs"]);

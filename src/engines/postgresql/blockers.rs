@@ -30,7 +30,6 @@ pub async fn find(source: &Server) -> Result<Vec<Finding>, Error> {
     }
     let client = Client::connect(source).await?.patient(check::PATIENCE);
     found.extend(check::cluster_wide(&client).await?);
-    found.extend(check::settings(&client).await?);
     let databases = open_databases(&client).await?;
     if databases.len() > DATABASES {
         let why = format!("has {} databases, and {DATABASES} can be followed", databases.len());
@@ -99,6 +98,33 @@ fn questions() -> Vec<Asked> {
             ),
             "has no key by which replication finds a row",
             "give it a PRIMARY KEY, or ALTER TABLE … REPLICA IDENTITY FULL",
+        ),
+        (
+            "SELECT 'database ' || d.datname FROM pg_database d WHERE d.datname = current_database() AND d.datconnlimit >= 0 \
+             AND d.datconnlimit < 8 + (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid \
+             AND a.backend_type = 'client backend')"
+                .to_owned(),
+            "takes so few connections that a copy cannot come in",
+            "ALTER DATABASE … CONNECTION LIMIT to at least 8 more, or upgrade in place",
+        ),
+        (
+            format!(
+                "WITH RECURSIVE wrong(oid) AS (SELECT t.oid FROM pg_type t WHERE t.typtype = 'b' AND t.typcategory <> 'A' \
+                 AND NOT EXISTS (SELECT 1 FROM pg_opclass o JOIN pg_am m ON m.oid = o.opcmethod WHERE o.opcdefault \
+                 AND m.amname IN ('btree', 'hash') AND (o.opcintype = t.oid OR EXISTS (SELECT 1 FROM pg_cast k \
+                 WHERE k.castsource = t.oid AND k.casttarget = o.opcintype AND k.castmethod = 'b' AND k.castcontext = 'i'))) \
+                 UNION SELECT next.oid FROM wrong JOIN LATERAL ( \
+                 SELECT t.oid FROM pg_type t WHERE t.typbasetype = wrong.oid OR (t.typelem = wrong.oid AND t.typcategory = 'A') \
+                 UNION ALL SELECT y.oid FROM pg_class r JOIN pg_attribute f ON f.attrelid = r.oid JOIN pg_type y ON y.typrelid = r.oid \
+                 WHERE f.atttypid = wrong.oid AND f.attnum > 0 AND NOT f.attisdropped) next ON true) \
+                 SELECT 'column ' || {named} || '.' || a.attname || ' (' || format_type(a.atttypid, a.atttypmod) || ')' \
+                 FROM {relations} JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+                 WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND c.relreplident = 'f' AND {relation} \
+                 AND a.attgenerated = '' AND a.atttypid IN (SELECT oid FROM wrong) AND NOT EXISTS (SELECT 1 FROM pg_index i \
+                 WHERE i.indrelid = c.oid AND i.indisprimary AND i.indimmediate AND i.indisvalid) ORDER BY 1"
+            ),
+            "has a type whose values cannot be compared, and its table has REPLICA IDENTITY FULL: replication would not find a row",
+            "give the table a PRIMARY KEY, change the column's type (json to jsonb), or upgrade in place",
         ),
         (
             format!(

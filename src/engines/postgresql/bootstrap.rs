@@ -2,7 +2,7 @@
 
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::postgresql::connection::{Client, OWN_DATABASE, name};
-use crate::engines::postgresql::{ACCOUNT, cluster, major, run};
+use crate::engines::postgresql::{ACCOUNT, cluster, major, own, run};
 use crate::engines::{Error, Server};
 use crate::runtimes::{Job, Layout};
 
@@ -41,13 +41,12 @@ pub async fn own(client: &Client) -> Result<(), Error> {
     if client.is_there(doing, &probe).await? {
         return Ok(());
     }
+    own::ensure(client).await?;
     // One transaction: the probe is there when all is.
     let sql = format!(
         "REVOKE ALL ON DATABASE {own}, template1 FROM PUBLIC; \
          ALTER ROLE ALL SET log_min_messages = 'fatal'; \
          ALTER ROLE ALL SET log_error_verbosity = 'terse'; \
-         CREATE SCHEMA IF NOT EXISTS {OWN_SCHEMA}; \
-         REVOKE ALL ON SCHEMA {OWN_SCHEMA} FROM PUBLIC; \
          CREATE TABLE {OWN_SCHEMA}.probe (id integer PRIMARY KEY, word text NOT NULL)",
         own = name(OWN_DATABASE),
     );

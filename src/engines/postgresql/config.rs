@@ -17,7 +17,10 @@ use std::path::Path;
 use crate::domain::flavor::client_connections;
 use crate::domain::generation::private_address;
 use crate::engines::Server;
-use crate::engines::postgresql::{ACCOUNT, COPY_ACCOUNT, LOOK_ACCOUNT, REPLICATION_ACCOUNT, cluster};
+use crate::engines::postgresql::{
+    ACCOUNT, APPLY_ACCOUNT, COPY_ACCOUNT, DUMP_ACCOUNT, LOOK_ACCOUNT, READ_ACCOUNT, REPLICATION_ACCOUNT,
+    cluster,
+};
 use crate::runtimes::Layout;
 
 /// Connections beyond the tenant's: the endpoint lets fewer through, so that we and a replica always get in.
@@ -134,20 +137,32 @@ pub enum Door {
 
 /// Who may come in, first match. Our own account only by the socket, and only as whom [`names`] says; by TCP tenants,
 /// who are neither our accounts nor come to the server's own databases, and what copies or follows the server, which is
-/// there for a task's life only, with a random password.
+/// there for a task's life only, with a random password. The one as which changes are taken never comes in.
 pub fn rules(door: Door) -> String {
+    rules_with(door, &[])
+}
+
+/// The same while keepers make what is theirs: by the socket alone, each as whom [`names_with`] says.
+pub fn rules_with(door: Door, keepers: &[String]) -> String {
     let tenants = match door {
         Door::Open => "scram-sha-256",
         Door::Fenced => "reject",
     };
+    let each = |before: &str, after: &str| -> String {
+        keepers.iter().map(|keeper| format!("{before} \"{keeper}\" {after}\n")).collect()
+    };
+    let (by_socket, by_address) =
+        (each("local all", &format!("peer map={MAP}")), each("host all", "all reject"));
     format!(
         "# Written by coffer; changes are lost.\n\
          local all \"{ACCOUNT}\" peer map={MAP}\n\
+         {by_socket}\
          local all all reject\n\
+         {by_address}\
          host replication \"{COPY_ACCOUNT}\" 127.0.0.0/8 scram-sha-256\n\
-         host all \"{ACCOUNT}\",\"{COPY_ACCOUNT}\" all reject\n\
+         host all \"{ACCOUNT}\",\"{COPY_ACCOUNT}\",\"{APPLY_ACCOUNT}\" all reject\n\
          host \"postgres\",\"template0\",\"template1\" all all reject\n\
-         host all \"{REPLICATION_ACCOUNT}\",\"{LOOK_ACCOUNT}\" 127.0.0.0/8 scram-sha-256\n\
+         host all \"{REPLICATION_ACCOUNT}\",\"{LOOK_ACCOUNT}\",\"{DUMP_ACCOUNT}\",\"{READ_ACCOUNT}\" 127.0.0.0/8 scram-sha-256\n\
          host all all 127.0.0.0/8 {tenants}\n"
     )
 }
@@ -164,6 +179,15 @@ pub fn names(visitors: &[&str]) -> String {
     let mut text = String::from("# Written by coffer; changes are lost.\n");
     for visitor in visitors {
         let _ = writeln!(text, "{MAP} \"{visitor}\" \"{ACCOUNT}\"");
+    }
+    text
+}
+
+/// The same, and which account of the host is which keeper.
+pub fn names_with(visitors: &[&str], program: &str, keepers: &[String]) -> String {
+    let mut text = names(visitors);
+    for keeper in keepers {
+        let _ = writeln!(text, "{MAP} \"{program}\" \"{keeper}\"");
     }
     text
 }
@@ -193,5 +217,20 @@ mod tests {
             assert!(lines.last().unwrap().ends_with(last));
             assert!(!rules.contains("trust"));
         }
+    }
+
+    #[test]
+    fn a_keeper_comes_by_the_socket_alone() {
+        let keepers = ["coffer_keeper_1".to_owned()];
+        let rules = rules_with(Door::Open, &keepers);
+        let of_it: Vec<&str> = rules.lines().filter(|line| line.contains("coffer_keeper_1")).collect();
+        assert_eq!(
+            of_it,
+            ["local all \"coffer_keeper_1\" peer map=coffer", "host all \"coffer_keeper_1\" all reject"]
+        );
+        assert_eq!(
+            names_with(&["me"], "it", &keepers).lines().skip(1).collect::<Vec<_>>(),
+            ["coffer \"me\" \"coffer\"", "coffer \"it\" \"coffer_keeper_1\""]
+        );
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::{StreamExt as _, TryStreamExt as _};
 use secrecy::SecretString;
 use tokio::task::JoinHandle;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
 
 use crate::engines::postgresql::{ACCOUNT, layout, major};
@@ -37,7 +38,8 @@ const OPTIONS: &str = "-c search_path=pg_catalog -c standard_conforming_strings=
                        -c row_security=off -c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c bytea_output=hex \
                        -c extra_float_digits=3 -c check_function_bodies=off -c synchronous_commit=on \
                        -c default_tablespace= -c temp_tablespaces= -c local_preload_libraries= -c vacuum_cost_delay=0 \
-                       -c quote_all_identifiers=off -c application_name=coffer";
+                       -c quote_all_identifiers=off -c client_min_messages=warning -c array_nulls=on -c transform_null_equals=off \
+                       -c default_table_access_method=heap -c role=none -c application_name=coffer";
 
 /// The same of what only servers from a major version on know.
 const LATER_OPTIONS: [(u32, &str); 2] =
@@ -129,6 +131,20 @@ impl Client {
     pub async fn run(&self, doing: &'static str, sql: &str) -> Result<(), Error> {
         match tokio::time::timeout(self.patience, self.client.batch_execute(sql)).await {
             Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(told(doing, &error)),
+            Err(_) => Err(Error::NoAnswer(format!("{doing}: timed out"))),
+        }
+    }
+
+    /// Runs a statement with values that are no part of its text.
+    pub async fn run_with(
+        &self,
+        doing: &'static str,
+        sql: &str,
+        values: &[&(dyn ToSql + Sync)],
+    ) -> Result<(), Error> {
+        match tokio::time::timeout(self.patience, self.client.execute(sql, values)).await {
+            Ok(Ok(_rows)) => Ok(()),
             Ok(Err(error)) => Err(told(doing, &error)),
             Err(_) => Err(Error::NoAnswer(format!("{doing}: timed out"))),
         }

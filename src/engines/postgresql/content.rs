@@ -9,7 +9,7 @@ use futures::{TryStreamExt as _, stream};
 
 use crate::domain::tenant::{NewDatabase, NewUser, OWN_SCHEMA};
 use crate::engines::postgresql::connection::{Client, name, quoted};
-use crate::engines::postgresql::{ACCOUNT, major};
+use crate::engines::postgresql::{ACCOUNT, major, own};
 use crate::engines::{Error, Server};
 
 /// What a tenant's user is, and what it is not.
@@ -56,6 +56,8 @@ pub async fn create(
     }
     for database in databases {
         make_database(client, database).await?;
+        // Before it is anybody's.
+        own::ensure(&Client::connect_to(server, &database.name).await?).await?;
         let of_it: Vec<&str> = users
             .iter()
             .filter(|user| user.databases.contains(&database.name))

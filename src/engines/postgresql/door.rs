@@ -38,6 +38,20 @@ pub async fn write(server: &Server, door: Door) -> Result<(), Error> {
     Ok(())
 }
 
+/// Writes the rules by which keepers come in, too, whose program runs as the account `program`.
+pub async fn write_for(server: &Server, door: Door, program: &str, keepers: &[String]) -> Result<(), Error> {
+    let doing = "write who may come in";
+    let visitor = server.runtime.visitor().await.map_err(runtime(doing))?;
+    let texts = [
+        (config::NAMES, config::names_with(&[&visitor], program, keepers)),
+        (config::RULES, config::rules_with(door, keepers)),
+    ];
+    for (file, text) in texts {
+        server.runtime.write_config(server.generation, file, &text).await.map_err(runtime(doing))?;
+    }
+    Ok(())
+}
+
 /// Has the server read what [`write`] wrote, and waits until a stranger sees it.
 pub async fn settle(server: &Server, client: &Client, door: Door) -> Result<(), Error> {
     let doing = "have the server read who may come in";
@@ -56,6 +70,22 @@ pub async fn settle(server: &Server, client: &Client, door: Door) -> Result<(), 
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LOOK_EVERY);
     }
+}
+
+/// Has the server read what was written, and waits until it has: a connection that is made then says since when it holds.
+pub async fn reload(server: &Server, client: &Client) -> Result<(), Error> {
+    let doing = "have the server read who may come in";
+    let since = "SELECT pg_conf_load_time()";
+    let before = Client::connect(server).await?.value(doing, since).await?;
+    client.run(doing, "SELECT pg_reload_conf()").await?;
+    let deadline = Instant::now() + PATIENCE;
+    while Client::connect(server).await?.value(doing, since).await? == before {
+        if Instant::now() >= deadline {
+            return Err(Error::NoAnswer(format!("{doing}: not in time")));
+        }
+        tokio::time::sleep(LOOK_EVERY / 5).await;
+    }
+    Ok(())
 }
 
 /// What a stranger sees that comes as the endpoint's clients do.

@@ -13,9 +13,11 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::engines::postgresql::config::Door;
-use crate::engines::postgresql::connection::{Client, name};
+use crate::engines::postgresql::connection::Client;
 use crate::engines::postgresql::content::{TENANT_DATABASE, tenant_role};
-use crate::engines::postgresql::{LOOK_EVERY, Postgresql, cluster, control, door, layout, write_config};
+use crate::engines::postgresql::{
+    LOOK_EVERY, Postgresql, cluster, control, door, layout, sequences, write_config,
+};
 use crate::engines::{Engine as _, Error, Server, Settings};
 use crate::runtimes::Observed;
 
@@ -122,18 +124,7 @@ async fn settle_sequences(server: &Server) -> Result<(), Error> {
     );
     for database in client.column(doing, &sql).await? {
         let inside = Client::connect_to(server, &database).await?;
-        let sql = "SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-                   WHERE c.relkind = 'S' AND c.relpersistence <> 't' ORDER BY 1";
-        for row in inside.rows(doing, sql).await? {
-            let mut row = row.into_iter().flatten();
-            let (Some(oid), Some(schema), Some(sequence)) = (row.next(), row.next(), row.next()) else {
-                continue;
-            };
-            let at = format!("{}.{}", name(&schema), name(&sequence));
-            inside
-                .rows(doing, &format!("SELECT setval({oid}::regclass, last_value, is_called) FROM {at}"))
-                .await?;
-        }
+        sequences::settle(&inside).await?;
     }
     Ok(())
 }

@@ -12,14 +12,22 @@ use crate::domain::generation::private_address;
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::postgresql::connection::{Client, name, quoted};
 use crate::engines::postgresql::content::open_databases;
-use crate::engines::postgresql::{REPLICATION_ACCOUNT, config, door, layout, runtime};
+use crate::engines::postgresql::{
+    DUMP_ACCOUNT, REPLICATION_ACCOUNT, config, door, layout, looker, own, runtime, settings,
+};
 use crate::engines::{Error, Server};
 
 /// Where the account's password lies, in the candidate's folder of configuration.
 const PASSWORD: &str = "follow.pass";
 
+/// The same of the account that dumps the definitions, for the time of the dump.
+const DUMP_PASSWORD: &str = "dump.pass";
+
 /// What is published on a source, and followed by a candidate, in each database.
 pub const PUBLICATION: &str = "coffer";
+
+/// The table of our schema that is published with the tenant's.
+pub const MARKER: &str = "marker";
 
 /// What begins the name of a slot that keeps what a candidate has not got yet.
 pub const SLOT: &str = "coffer_follow_";
@@ -49,23 +57,55 @@ pub async fn admit(source: &Server, candidate: &Server) -> Result<(), Error> {
         quoted(&verifier)
     );
     client.run(doing, &sql).await?;
-    for database in open_databases(&client).await? {
-        client.run(doing, &format!("GRANT CONNECT ON DATABASE {} TO {account}", name(&database))).await?;
+    let databases = open_databases(&client).await?;
+    for database in &databases {
+        client.run(doing, &format!("GRANT CONNECT ON DATABASE {} TO {account}", name(database))).await?;
     }
-    Ok(())
+    settings::shield(&client, REPLICATION_ACCOUNT, &databases).await
 }
 
-/// Where the candidate reaches a database of its source's.
+/// Makes the account that reads the definitions, with a new password, which the candidate's files get. It has no attribute
+/// and is of the tenant's roles alone.
+pub async fn admit_dump(source: &Server, candidate: &Server, databases: &[String]) -> Result<(), Error> {
+    let password = looker::make_as(source, DUMP_ACCOUNT, "").await?;
+    let line = format!("*:*:*:{DUMP_ACCOUNT}:{password}\n");
+    let written = candidate.runtime.write_config(candidate.generation, DUMP_PASSWORD, &line).await;
+    written.map_err(runtime("write the password that dumps"))?;
+    settings::shield(&Client::connect(source).await?, DUMP_ACCOUNT, databases).await
+}
+
+/// Takes the account that reads the definitions off again.
+pub async fn dismiss_dump(source: &Server, candidate: &Server) -> Result<(), Error> {
+    let emptied = candidate.runtime.write_config(candidate.generation, DUMP_PASSWORD, "").await;
+    emptied.map_err(runtime("remove the password that dumps"))?;
+    looker::drop_as(source, DUMP_ACCOUNT).await
+}
+
+/// Where the candidate reads the changes of a database of its source's.
 pub fn address(source: &Server, candidate: &Server, database: &str) -> Result<String, Error> {
+    address_as(source, candidate, database, (REPLICATION_ACCOUNT, PASSWORD))
+}
+
+/// Where the candidate reads the definitions of a database of its source's.
+pub fn dump_address(source: &Server, candidate: &Server, database: &str) -> Result<String, Error> {
+    address_as(source, candidate, database, (DUMP_ACCOUNT, DUMP_PASSWORD))
+}
+
+fn address_as(
+    source: &Server,
+    candidate: &Server,
+    database: &str,
+    (account, password): (&str, &str),
+) -> Result<String, Error> {
     let ours = layout(candidate)?;
     let file = |name: &str| in_address(&ours.config.join(name).to_string_lossy());
     let mut text = format!(
-        "host={} port={} user={REPLICATION_ACCOUNT} dbname={} passfile={} application_name={REPLICATION_ACCOUNT} \
+        "host={} port={} user={account} dbname={} passfile={} application_name={account} \
          connect_timeout=5 keepalives_idle=5 keepalives_interval=2 keepalives_count=3",
         private_address(source.generation),
         EngineKind::Postgresql.standard_port(),
         in_address(database),
-        file(PASSWORD),
+        file(password),
     );
     // The certificate names the instance's address, not the private one: who signed it is what can be asked for.
     if source.tls.is_some() && candidate.tls.is_some() {
@@ -113,22 +153,16 @@ pub async fn forget(source: &Server) -> Result<(), Error> {
 /// Takes off what following left in one database.
 async fn forget_inside(inside: &Client) -> Result<(), Error> {
     let doing = "take off what was published";
-    let there = format!(
-        "SELECT 1 FROM pg_publication WHERE pubname = '{PUBLICATION}' UNION ALL SELECT 1 FROM pg_tables \
-         WHERE schemaname = '{OWN_SCHEMA}' AND tablename = 'marker' AND tableowner = current_user"
-    );
-    if !inside.is_there(doing, &there).await? {
-        return Ok(());
+    // One of the same name may be a tenant's.
+    let there = format!("SELECT 1 FROM pg_publication WHERE pubname = '{PUBLICATION}' AND pubowner = 10");
+    if inside.is_there(doing, &there).await? {
+        inside.run(doing, &format!("DROP PUBLICATION IF EXISTS {PUBLICATION}")).await?;
     }
-    inside
-        .run(
-            doing,
-            &format!(
-                "DROP PUBLICATION IF EXISTS {PUBLICATION}; DROP TABLE IF EXISTS {OWN_SCHEMA}.marker; \
-                 DROP SCHEMA IF EXISTS {OWN_SCHEMA}"
-            ),
-        )
-        .await
+    if own::has(inside, doing, MARKER).await? {
+        let drop = format!("DROP TABLE {OWN_SCHEMA}.{MARKER}");
+        own::using(inside, doing, MARKER, &drop).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -39,10 +39,14 @@ mod inventory;
 mod late;
 mod listing;
 mod looker;
+mod own;
 mod replication;
 mod rights;
 mod roles;
 mod seed;
+mod sequences;
+mod settings;
+mod still;
 mod system;
 mod unlogged;
 
@@ -75,6 +79,15 @@ const REPLICATION_ACCOUNT: &str = "coffer_repl";
 
 /// The account that reads both sides when they are compared.
 const LOOK_ACCOUNT: &str = "coffer_look";
+
+/// The account that reads the definitions when they are dumped.
+const DUMP_ACCOUNT: &str = "coffer_dump";
+
+/// The account that reads the sequences.
+const READ_ACCOUNT: &str = "coffer_read";
+
+/// The account as which a candidate takes what its source sends.
+const APPLY_ACCOUNT: &str = "coffer_apply";
 
 /// How long a server may take until it answers; a recovery after a crash is in it.
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -291,7 +304,8 @@ impl Engine for Postgresql {
             }
         };
         door::settle(server, &client, door::wanted(server)).await?;
-        bootstrap::own(&client).await
+        bootstrap::own(&client).await?;
+        own::ensure_everywhere(server, &client).await
     }
 
     async fn stop(&self, server: &Server) -> Result<(), Error> {
@@ -389,6 +403,10 @@ impl Engine for Postgresql {
 
     async fn carry_the_rest(&self, source: &Server, candidate: &Server) -> Result<(), Error> {
         replication::carry_sequences(source, candidate).await
+    }
+
+    async fn level(&self, source: &Server, candidate: &Server) -> Result<Vec<String>, Error> {
+        roles::level(&Client::connect(source).await?, &Client::connect(candidate).await?).await
     }
 
     async fn compare_rows(

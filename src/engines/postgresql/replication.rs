@@ -8,7 +8,8 @@
 //! looks at a server that nobody writes to give the same position.
 //!
 //! # If we die here
-//! What is there is met: a subscription is made where there is none, in one statement; a slot that was made for one which
+//! What is there is met: a subscription is made where there is none, in one statement, and begins to take changes in
+//! another, once it is the account's that has no power; a slot that was made for one which
 //! did not come to be is dropped first. A candidate that was cut follows nobody and has no marker. While tables are copied
 //! for the first time, each commit is on disk before it counts: a candidate that is killed would else forget that a copy
 //! was done whose slot is gone. Afterwards it need not be ([`hurry`]): what is lost is sent again.
@@ -17,11 +18,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::domain::tenant::OWN_SCHEMA;
-use crate::engines::postgresql::connection::{Client, name, quoted};
-use crate::engines::postgresql::content::{in_each, open_databases};
-use crate::engines::postgresql::follower::{self, PUBLICATION, SLOT};
-use crate::engines::postgresql::{ACCOUNT, LOOK_EVERY, REPLICATION_ACCOUNT, seed, write_config};
-use crate::engines::postgresql::{door, late, layout, major, rights};
+use crate::engines::postgresql::connection::{Client, hide_verifiers, name, quoted};
+use crate::engines::postgresql::content::{in_each, open_databases, tenant_role};
+use crate::engines::postgresql::follower::{self, MARKER, PUBLICATION, SLOT};
+use crate::engines::postgresql::{APPLY_ACCOUNT, LOOK_EVERY, REPLICATION_ACCOUNT, seed, write_config};
+use crate::engines::postgresql::{door, late, layout, major, own, rights, roles, sequences, settings, still};
 use crate::engines::{Error, Following, Position, Server};
 
 /// How long one statement may take that talks to the other side.
@@ -33,8 +34,8 @@ const FAILURES: u64 = 6;
 /// How often the marker is looked for at first.
 const MARKER_LOOK: Duration = Duration::from_millis(2);
 
-/// How many sequences are asked for in one statement.
-const AT_ONCE: usize = 500;
+/// How often the tables are listed that are published, while their names change.
+const LISTS: u32 = 20;
 
 /// The condition that holds for the tables that are published, of `pg_class c` and its schema `n`.
 pub fn published() -> String {
@@ -51,16 +52,20 @@ pub async fn follow(source: &Server, candidate: &Server) -> Result<(), Error> {
     follower::admit(source, candidate).await?;
     let from = Client::connect(source).await?;
     let to = Client::connect(candidate).await?;
-    // The workers are ours, and say in the log what they cannot take.
-    to.run(doing, &format!("ALTER ROLE {ACCOUNT} SET log_min_messages = 'error'")).await?;
-    for database in open_databases(&to).await? {
+    let databases = open_databases(&to).await?;
+    appliers(&to, &databases).await?;
+    for database in databases {
         let here = Client::connect_to(candidate, &database).await?.patient(PATIENCE);
+        if here.is_there(doing, &subscription("s.subenabled")).await? {
+            continue;
+        }
         if here.is_there(doing, &subscription("true")).await? {
+            begin(&here).await?;
             continue;
         }
         let there = Client::connect_to(source, &database).await?;
         publish(&there).await?;
-        here.run(doing, &marker()).await?;
+        receive(&here).await?;
         let slot = format!("{SLOT}{}", seed::keeper(&database).rsplit('_').next().unwrap_or_default());
         let left = format!(
             "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = {}",
@@ -70,13 +75,69 @@ pub async fn follow(source: &Server, candidate: &Server) -> Result<(), Error> {
         late::put_aside(&here).await?;
         let create = format!(
             "CREATE SUBSCRIPTION {PUBLICATION} CONNECTION {} PUBLICATION {PUBLICATION} WITH (slot_name = {}, \
-             copy_data = true, streaming = on, synchronous_commit = 'on')",
+             copy_data = true, streaming = on, synchronous_commit = 'on', enabled = false, password_required = false)",
             quoted(&follower::address(source, candidate, &database)?),
             quoted(&slot)
         );
         here.run(doing, &create).await?;
+        begin(&here).await?;
     }
     Ok(())
+}
+
+/// Makes the account as which changes are taken. It has no attribute and never comes in; it is of every role that owns
+/// something, as which each change is taken. Whatever of a tenant's is evaluated on the way has no more than that.
+async fn appliers(to: &Client, databases: &[String]) -> Result<(), Error> {
+    let doing = "make the account that takes changes";
+    let account = name(APPLY_ACCOUNT);
+    let word = if to.is_there(doing, &applier()).await? { "ALTER" } else { "CREATE" };
+    // The workers say in the log what they cannot take.
+    let mut sql = format!(
+        "{word} ROLE {account} WITH LOGIN INHERIT NOSUPERUSER NOREPLICATION NOBYPASSRLS CONNECTION LIMIT -1 PASSWORD NULL; \
+         ALTER ROLE {account} SET log_min_messages = 'error'"
+    );
+    let owners = format!(
+        "SELECT r.rolname FROM pg_roles r WHERE ({}) OR r.rolname ~ '^{}'",
+        tenant_role("r.rolname"),
+        seed::KEEPER
+    );
+    for owner in to.column(doing, &owners).await? {
+        sql.push_str(&format!("; GRANT {} TO {account}", name(&owner)));
+    }
+    for database in databases {
+        sql.push_str(&format!("; GRANT CONNECT ON DATABASE {} TO {account}", name(database)));
+    }
+    to.run(doing, &sql).await?;
+    settings::shield(to, APPLY_ACCOUNT, databases).await
+}
+
+/// Makes the marker's table where changes are taken, empty: its row comes with the first copy.
+async fn receive(here: &Client) -> Result<(), Error> {
+    let doing = "make the marker";
+    own::ensure(here).await?;
+    if own::has(here, doing, MARKER).await? {
+        return Ok(());
+    }
+    let account = name(APPLY_ACCOUNT);
+    let sql = format!(
+        "{MARKER_TABLE}; ALTER TABLE {OWN_SCHEMA}.{MARKER} OWNER TO {account}; GRANT USAGE ON SCHEMA {OWN_SCHEMA} TO {account}"
+    );
+    here.run(doing, &sql).await
+}
+
+/// Has a subscription's workers run as an account without power, and lets them begin. What they run as they get from the
+/// subscription's owner; where its source is they are told by a file of ours.
+async fn begin(here: &Client) -> Result<(), Error> {
+    let sql = format!(
+        "ALTER SUBSCRIPTION {PUBLICATION} OWNER TO {}; ALTER SUBSCRIPTION {PUBLICATION} ENABLE",
+        name(APPLY_ACCOUNT)
+    );
+    here.run("begin to take changes", &sql).await
+}
+
+/// Asks for the account that takes changes.
+fn applier() -> String {
+    format!("SELECT 1 FROM pg_roles WHERE rolname = '{APPLY_ACCOUNT}'")
 }
 
 fn subscription(more: &str) -> String {
@@ -86,36 +147,74 @@ fn subscription(more: &str) -> String {
     )
 }
 
-/// The marker's table, empty on the candidate: its row comes with the first copy.
-fn marker() -> String {
-    format!(
-        "CREATE SCHEMA IF NOT EXISTS {OWN_SCHEMA}; REVOKE ALL ON SCHEMA {OWN_SCHEMA} FROM PUBLIC; \
-         CREATE TABLE IF NOT EXISTS {OWN_SCHEMA}.marker (id integer PRIMARY KEY, moved bigint NOT NULL)"
-    )
-}
+/// The marker's table.
+const MARKER_TABLE: &str = "CREATE TABLE coffer.marker (id integer PRIMARY KEY, moved bigint NOT NULL)";
 
 /// Publishes every table that the database has now.
 async fn publish(there: &Client) -> Result<(), Error> {
     let doing = "publish the tables";
+    own::ensure(there).await?;
+    if !own::has(there, doing, MARKER).await? {
+        there.run(doing, MARKER_TABLE).await?;
+    }
     let sql = format!(
-        "{}; INSERT INTO {OWN_SCHEMA}.marker VALUES (1, 0) ON CONFLICT DO NOTHING; \
-         GRANT USAGE ON SCHEMA {OWN_SCHEMA} TO {account}; GRANT SELECT ON {OWN_SCHEMA}.marker TO {account}",
-        marker(),
+        "INSERT INTO {OWN_SCHEMA}.{MARKER} VALUES (1, 0) ON CONFLICT DO NOTHING; \
+         GRANT USAGE ON SCHEMA {OWN_SCHEMA} TO {account}; GRANT SELECT ON {OWN_SCHEMA}.{MARKER} TO {account}",
         account = name(REPLICATION_ACCOUNT),
+    );
+    own::using(there, doing, MARKER, &sql).await?;
+    let other = format!("SELECT 1 FROM pg_publication WHERE pubname = '{PUBLICATION}' AND pubowner <> 10");
+    if there.is_there(doing, &other).await? {
+        let answer = format!(
+            "the publication {PUBLICATION} has a name that the service keeps for itself: ALTER PUBLICATION … RENAME TO another name"
+        );
+        return Err(Error::Unexpected { doing, answer });
+    }
+    // What is listed may have another name by the time it is published: it is looked at again, while it cannot change.
+    for _ in 0..LISTS {
+        let done = publish_once(there).await;
+        match done {
+            Ok(true) => return Ok(()),
+            Ok(false) | Err(Error::State { .. }) => there.run(doing, "ROLLBACK").await?,
+            Err(error) => return Err(error),
+        }
+    }
+    let answer =
+        "tables do not keep their names while they are published: let them be for a moment".to_owned();
+    Err(Error::Unexpected { doing, answer })
+}
+
+/// Publishes the tables if they are still those that were listed. What the server refuses is a name that changed.
+async fn publish_once(there: &Client) -> Result<bool, Error> {
+    let doing = "publish the tables";
+    let sql = format!(
+        "SELECT c.oid, format('ONLY %I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE {} ORDER BY c.oid",
+        published()
+    );
+    let mut tables = vec![format!("ONLY {OWN_SCHEMA}.{MARKER}")];
+    let mut numbers = Vec::new();
+    for row in there.rows(doing, &sql).await? {
+        let mut row = row.into_iter().flatten();
+        let (Some(number), Some(table)) = (row.next(), row.next()) else { continue };
+        numbers.push(number);
+        tables.push(table);
+    }
+    let sql = format!(
+        "BEGIN; DROP PUBLICATION IF EXISTS {PUBLICATION}; CREATE PUBLICATION {PUBLICATION} FOR TABLE {}",
+        tables.join(", ")
     );
     there.run(doing, &sql).await?;
     let sql = format!(
-        "SELECT format('ONLY %I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE {} ORDER BY 1",
-        published()
+        "SELECT r.prrelid FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid \
+         JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE p.pubname = '{PUBLICATION}' AND NOT (n.nspname = '{OWN_SCHEMA}' AND c.relname = '{MARKER}') ORDER BY 1"
     );
-    let mut tables = there.column(doing, &sql).await?;
-    tables.push(format!("ONLY {OWN_SCHEMA}.marker"));
-    let sql = format!(
-        "DROP PUBLICATION IF EXISTS {PUBLICATION}; CREATE PUBLICATION {PUBLICATION} FOR TABLE {}",
-        tables.join(", ")
-    );
-    there.run(doing, &sql).await
+    if there.column(doing, &sql).await? != numbers {
+        return Ok(false);
+    }
+    there.run(doing, "COMMIT").await?;
+    Ok(true)
 }
 
 /// How the candidate's replication is.
@@ -141,25 +240,64 @@ pub async fn following(candidate: &Server) -> Result<Following, Error> {
             return Ok(Following::Nobody);
         };
         // A change that cannot be taken ends its worker each time; a copy that cannot be made, another one's.
-        let broken = match (workers, copies) {
-            (0, _) => changes >= FAILURES || copies >= FAILURES,
-            (_, FAILURES..) => {
+        let broken = match (workers, changes, copies) {
+            (0, _, _) => changes >= FAILURES || copies >= FAILURES,
+            (_, _, FAILURES..) => {
                 let inside = Client::connect_to(candidate, &database).await?;
                 inside.is_there(doing, &format!("SELECT 1 WHERE {UNFINISHED}")).await?
             }
+            (_, FAILURES.., _) => fails_again(&client, &database).await?,
             _ => false,
         };
         if broken {
-            let log = candidate.runtime.log_end(candidate.generation, 8192).await.unwrap_or_default();
-            let why = log.lines().rev().find_map(|line| Some(line.split_once("ERROR:")?.1.trim()));
-            let why = why.unwrap_or("a change cannot be taken");
-            return Ok(Following::Broken(format!("{database}: {why}")));
+            return Ok(Following::Broken(why_broken(candidate, &database).await?));
         }
         if workers == 0 {
             connecting = Some(format!("{database}: not connected"));
         }
     }
     Ok(connecting.map_or(Following::Running, Following::Connecting))
+}
+
+/// How long it takes until a worker that failed is there again, and has failed again.
+const AGAIN: Duration = Duration::from_millis(700);
+
+/// Whether a worker that is there has only just begun again, to fail once more. One that goes on has its failures forgotten.
+async fn fails_again(client: &Client, database: &str) -> Result<bool, Error> {
+    let doing = "see whether changes are taken";
+    let of = format!(
+        "pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE s.subname = '{PUBLICATION}' AND d.datname = {}",
+        quoted(database)
+    );
+    let sql = format!(
+        "SELECT (SELECT string_agg(w.pid::text, ' ') FROM pg_stat_subscription w WHERE w.subid = s.oid AND w.relid IS NULL), \
+         (SELECT t.apply_error_count FROM pg_stat_subscription_stats t WHERE t.subid = s.oid) FROM {of}"
+    );
+    let before = client.rows(doing, &sql).await?;
+    tokio::time::sleep(AGAIN).await;
+    if client.rows(doing, &sql).await? != before {
+        return Ok(true);
+    }
+    client.rows(doing, &format!("SELECT pg_stat_reset_subscription_stats(s.oid) FROM {of}")).await?;
+    Ok(false)
+}
+
+/// Why a database's changes are not taken: its tables that could not be copied, and what the worker said.
+async fn why_broken(candidate: &Server, database: &str) -> Result<String, Error> {
+    let doing = "see which table cannot be copied";
+    let inside = Client::connect_to(candidate, database).await?;
+    let sql = "SELECT n.nspname || '.' || c.relname FROM pg_subscription_rel r JOIN pg_subscription s ON s.oid = r.srsubid \
+               JOIN pg_database d ON d.oid = s.subdbid JOIN pg_class c ON c.oid = r.srrelid \
+               JOIN pg_namespace n ON n.oid = c.relnamespace WHERE d.datname = current_database() AND s.subname = 'coffer' \
+               AND r.srsubstate IN ('i', 'd', 'f') ORDER BY 1 LIMIT 3";
+    let tables = inside.column(doing, sql).await?;
+    let log = candidate.runtime.log_end(candidate.generation, 8192).await.unwrap_or_default();
+    let said = log.lines().rev().find_map(|line| Some(line.split_once("ERROR:")?.1.trim()));
+    let said = hide_verifiers(said.unwrap_or("a change cannot be taken"));
+    Ok(match tables.is_empty() {
+        true => format!("{database}: {said}"),
+        false => format!("{database}: {} could not be copied: {said}", tables.join(", ")),
+    })
 }
 
 /// The condition that a table's first copy is not done, in the database that it is asked in.
@@ -190,15 +328,13 @@ pub async fn position(source: &Server) -> Result<Position, Error> {
     let mut at: BTreeMap<String, u64> = BTreeMap::new();
     for database in open_databases(&client).await? {
         let connection = Client::connect_to(source, &database).await?;
-        let there =
-            format!("SELECT 1 FROM pg_tables WHERE schemaname = '{OWN_SCHEMA}' AND tablename = 'marker'");
-        if !connection.is_there(doing, &there).await? {
+        if !own::has(&connection, doing, MARKER).await? {
             // Made since: the comparison of both sides names it.
             continue;
         }
         at.insert(
             database.clone(),
-            number(&connection, &format!("SELECT moved FROM {OWN_SCHEMA}.marker")).await?,
+            marked(&connection, &format!("SELECT moved FROM {OWN_SCHEMA}.{MARKER}")).await?,
         );
         inside.push((database, connection));
     }
@@ -210,12 +346,21 @@ pub async fn position(source: &Server) -> Result<Position, Error> {
     {
         return told(&at);
     }
-    let update =
-        format!("UPDATE {OWN_SCHEMA}.marker SET moved = pg_current_xact_id()::text::bigint RETURNING moved");
+    let update = format!(
+        "UPDATE {OWN_SCHEMA}.{MARKER} SET moved = pg_current_xact_id()::text::bigint RETURNING moved"
+    );
     for (database, connection) in &inside {
-        at.insert(database.clone(), number(connection, &update).await?);
+        at.insert(database.clone(), marked(connection, &update).await?);
     }
     told(&at)
+}
+
+/// A number that the marker gives.
+async fn marked(client: &Client, sql: &str) -> Result<u64, Error> {
+    let doing = "take the source's position";
+    let row = own::using(client, doing, MARKER, sql).await?.into_iter().next();
+    let answer = row.and_then(|row| row.into_iter().next().flatten()).unwrap_or_default();
+    answer.parse().map_err(|_| Error::Unexpected { doing, answer })
 }
 
 async fn number(client: &Client, sql: &str) -> Result<u64, Error> {
@@ -238,9 +383,9 @@ pub async fn reached(candidate: &Server, position: &Position, within: Duration) 
         .map_err(|_| Error::Unexpected { doing, answer: position.0.clone() })?;
     for (database, wanted) in wanted {
         let inside = Client::connect_to(candidate, &database).await?;
-        let sql = format!("SELECT 1 FROM {OWN_SCHEMA}.marker WHERE moved >= {wanted} AND NOT {UNFINISHED}");
+        let sql = format!("SELECT 1 FROM {OWN_SCHEMA}.{MARKER} WHERE moved >= {wanted} AND NOT {UNFINISHED}");
         let mut pause = MARKER_LOOK;
-        while !inside.is_there(doing, &sql).await? {
+        while own::using(&inside, doing, MARKER, &sql).await?.is_empty() {
             if Instant::now() >= deadline {
                 return Ok(false);
             }
@@ -272,26 +417,7 @@ pub async fn carry_sequences(source: &Server, candidate: &Server) -> Result<(), 
 }
 
 async fn carry_sequences_of(source: &Server, here: &Client, database: &str) -> Result<(), Error> {
-    let doing = "carry where the sequences stand";
-    let there = Client::connect_to(source, database).await?;
-    let list = format!(
-        "SELECT format('SELECT %L, last_value, is_called FROM %I.%I', format('%I.%I', n.nspname, c.relname), \
-         n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S' \
-         AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema', '{OWN_SCHEMA}')"
-    );
-    let each = there.column(doing, &list).await?;
-    for some in each.chunks(AT_ONCE) {
-        let mut set = Vec::new();
-        for row in there.rows(doing, &some.join(" UNION ALL ")).await? {
-            let mut row = row.into_iter().map(Option::unwrap_or_default);
-            let mut next = || row.next().unwrap_or_default();
-            let (sequence, last, called) = (next(), next(), next());
-            // One that is not there, the comparison of both sides names.
-            set.push(format!("setval(to_regclass({}), {last}, {})", quoted(&sequence), called == "t"));
-        }
-        here.rows(doing, &format!("SELECT {}", set.join(", "))).await?;
-    }
-    Ok(())
+    sequences::set(here, &sequences::read(source, database).await?).await
 }
 
 /// Ends replication for good, and gives a replica its owners and rights. The settings are as they shall be. Where a
@@ -300,9 +426,17 @@ pub async fn cut(candidate: &Server, source: Option<&Server>) -> Result<(), Erro
     let doing = "end the replication";
     write_config(candidate, &layout(candidate)?).await?;
     let client = Client::connect(candidate).await?;
-    client.run(doing, &format!("ALTER ROLE {ACCOUNT} RESET log_min_messages")).await?;
     let databases = open_databases(&client).await?;
     in_each(&databases, |database| cut_one(candidate, source, database)).await?;
+    // As long as it only read, it is the source that says who its tenants are.
+    let follows = client.is_there(doing, &applier()).await?;
+    if let Some(source) = source.filter(|_| follows && !candidate.settings.read_only) {
+        roles::level(&Client::connect(source).await?, &client).await?;
+    }
+    if follows {
+        let account = name(APPLY_ACCOUNT);
+        client.run(doing, &format!("DROP OWNED BY {account}; DROP ROLE {account}")).await?;
+    }
     door::settle(candidate, &client, door::wanted(candidate)).await
 }
 
@@ -323,7 +457,13 @@ async fn cut_one(candidate: &Server, source: Option<&Server>, database: &str) ->
             inside.run(doing, &sql).await?;
         }
     }
-    let (keeper, last) = (seed::keeper(database), seed::writers_again());
+    let keeper = seed::keeper(database);
+    let last = format!("{}; {}", seed::writers_again(), still::end());
     rights::hand_over(&inside, major(&candidate.version), &keeper, &last).await?;
-    inside.run(doing, &format!("DROP SCHEMA IF EXISTS {OWN_SCHEMA} CASCADE")).await
+    inside.run(doing, &still::end()).await?;
+    // The marker goes with the account that owns it here.
+    if inside.is_there(doing, &applier()).await? {
+        inside.run(doing, &format!("DROP OWNED BY {}", name(APPLY_ACCOUNT))).await?;
+    }
+    Ok(())
 }

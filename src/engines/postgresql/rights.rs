@@ -1,7 +1,7 @@
 //! Whose a tenant's objects are, and who may do what with them: read from one server, given on another.
 //!
-//! A copy of the content is made by a keeper, a role that owns the copy, logs in nowhere and has no attribute: what a
-//! definition of the tenant's runs while it is made, runs as the keeper. The real owners and rights are given at once
+//! A copy of the content is made by a keeper, a role that owns the copy and has no attribute: what a definition of the
+//! tenant's runs while it is made, runs in the keeper's session. The real owners and rights are given at once
 //! and in one transaction a database ([`hand_over`]): to a twin before it follows, to a replica when it is detached.
 //! Until then a replica's tenants have what reading needs, of what they have on the source ([`reading`]), and no more.
 //!
@@ -17,7 +17,10 @@ use serde::{Deserialize, Serialize};
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::Error;
 use crate::engines::postgresql::connection::{Client, name, quoted};
-use crate::engines::postgresql::roles;
+use crate::engines::postgresql::{own, roles};
+
+/// The table of our schema that keeps what is to be given.
+const RIGHTS: &str = "rights";
 
 /// One thing's owner and rights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -325,6 +328,7 @@ fn in_turn(right: &Right) -> Vec<String> {
             let by = grant.by.as_deref().filter(|_| right.owner.is_some() && grant.by != right.owner);
             match by {
                 Some(by) => {
+                    // Nothing of a tenant's is evaluated by a grant: the role is taken to be named as who gave it.
                     statements.push(format!("SET LOCAL ROLE {}", name(by)));
                     statements.push(statement);
                     statements.push("SET LOCAL ROLE NONE".to_owned());
@@ -365,13 +369,13 @@ fn by_default(right: &Right) -> Vec<String> {
 
 /// Keeps in a database of the candidate's what is to be given there.
 pub async fn keep(inside: &Client, rights: &[Right]) -> Result<(), Error> {
+    own::ensure(inside).await?;
     let mut sql = format!(
-        "CREATE SCHEMA IF NOT EXISTS {OWN_SCHEMA}; REVOKE ALL ON SCHEMA {OWN_SCHEMA} FROM PUBLIC; \
-         DROP TABLE IF EXISTS {OWN_SCHEMA}.rights; CREATE TABLE {OWN_SCHEMA}.rights (at integer PRIMARY KEY, it text NOT NULL); "
+        "DROP TABLE IF EXISTS {OWN_SCHEMA}.{RIGHTS}; CREATE TABLE {OWN_SCHEMA}.{RIGHTS} (at integer PRIMARY KEY, it text NOT NULL); "
     );
     for (at, right) in rights.iter().enumerate() {
         let text = serde_json::to_string(right).unwrap_or_default();
-        sql.push_str(&format!("INSERT INTO {OWN_SCHEMA}.rights VALUES ({at}, {}); ", quoted(&text)));
+        sql.push_str(&format!("INSERT INTO {OWN_SCHEMA}.{RIGHTS} VALUES ({at}, {}); ", quoted(&text)));
     }
     inside.run("keep who may do what", &sql).await
 }
@@ -379,12 +383,13 @@ pub async fn keep(inside: &Client, rights: &[Right]) -> Result<(), Error> {
 /// What is kept to be given in a database; `None` when all was given.
 pub async fn kept(inside: &Client) -> Result<Option<Vec<Right>>, Error> {
     let doing = "read who shall do what";
-    let there = format!("SELECT 1 FROM pg_tables WHERE schemaname = '{OWN_SCHEMA}' AND tablename = 'rights'");
-    if !inside.is_there(doing, &there).await? {
+    if !own::has(inside, doing, RIGHTS).await? {
         return Ok(None);
     }
     let mut rights = Vec::new();
-    for text in inside.column(doing, &format!("SELECT it FROM {OWN_SCHEMA}.rights ORDER BY at")).await? {
+    let read = format!("SELECT it FROM {OWN_SCHEMA}.{RIGHTS} ORDER BY at");
+    for row in own::using(inside, doing, RIGHTS, &read).await? {
+        let text = row.into_iter().next().flatten().unwrap_or_default();
         let right = serde_json::from_str(&text).map_err(|_| Error::Unexpected { doing, answer: text })?;
         rights.push(right);
     }
@@ -408,7 +413,7 @@ pub async fn hand_over(inside: &Client, major: u32, keeper: &str, last: &str) ->
     statements.push(format!("REASSIGN OWNED BY {} TO {}", name(keeper), name(owner)));
     statements.push(format!("DROP OWNED BY {}", name(keeper)));
     statements.push(format!("DROP ROLE {}", name(keeper)));
-    statements.push(format!("DROP TABLE {OWN_SCHEMA}.rights"));
+    statements.push(format!("DROP TABLE {OWN_SCHEMA}.{RIGHTS}"));
     if !last.is_empty() {
         statements.push(last.to_owned());
     }

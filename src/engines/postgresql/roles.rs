@@ -3,6 +3,8 @@
 //! # If we die here
 //! The candidate is worth nothing until its seed has ended; the next try makes it anew.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::engines::Error;
 use crate::engines::postgresql::connection::{Client, name, quoted};
 use crate::engines::postgresql::content::{TENANT_DATABASE, tenant_role};
@@ -49,31 +51,139 @@ pub async fn copy(from: &Client, to: &Client) -> Result<(), Error> {
     Ok(())
 }
 
-/// Gives roles and databases the settings that their sessions begin with. The databases are there.
-pub async fn copy_settings(from: &Client, to: &Client) -> Result<(), Error> {
-    let doing = "copy the settings of roles and databases";
+/// What the sessions of a database and a role begin with, by their names; an empty one is for all.
+type Settings = BTreeMap<(String, String), Vec<String>>;
+
+async fn settings(client: &Client) -> Result<Settings, Error> {
+    let doing = "read the settings of roles and databases";
     let sql = format!(
-        "SELECT d.datname, r.rolname, c FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = s.setdatabase \
-         LEFT JOIN pg_roles r ON r.oid = s.setrole CROSS JOIN unnest(s.setconfig) c \
-         WHERE (s.setdatabase = 0 OR d.{TENANT_DATABASE}) AND (s.setrole = 0 OR ({})) AND (s.setdatabase <> 0 OR s.setrole <> 0)",
+        "SELECT coalesce(d.datname, ''), coalesce(r.rolname, ''), c FROM pg_db_role_setting s \
+         LEFT JOIN pg_database d ON d.oid = s.setdatabase LEFT JOIN pg_roles r ON r.oid = s.setrole \
+         CROSS JOIN unnest(s.setconfig) WITH ORDINALITY u(c, at) \
+         WHERE (s.setdatabase = 0 OR d.{TENANT_DATABASE}) AND (s.setrole = 0 OR ({})) AND (s.setdatabase <> 0 OR s.setrole <> 0) \
+         ORDER BY 1, 2, u.at",
         tenant_role("r.rolname")
     );
-    for row in from.rows(doing, &sql).await? {
-        let mut row = row.into_iter();
-        let (database, role, pair) = (row.next().flatten(), row.next().flatten(), row.next().flatten());
-        let Some(pair) = pair else { continue };
+    let mut found = Settings::new();
+    for row in client.rows(doing, &sql).await? {
+        let mut row = row.into_iter().map(Option::unwrap_or_default);
+        let mut next = || row.next().unwrap_or_default();
+        let (database, role, pair) = (next(), next(), next());
+        found.entry((database, role)).or_default().push(pair);
+    }
+    Ok(found)
+}
+
+/// Whose a setting is, as a statement names it.
+fn whose(database: &str, role: &str) -> String {
+    match (database, role) {
+        (database, "") => format!("DATABASE {}", name(database)),
+        ("", role) => format!("ROLE {}", name(role)),
+        (database, role) => format!("ROLE {} IN DATABASE {}", name(role), name(database)),
+    }
+}
+
+async fn set(to: &Client, of: &str, pairs: &[String]) -> Result<(), Error> {
+    for pair in pairs {
         let Some((setting, value)) = pair.split_once('=') else { continue };
-        let of = match (&database, &role) {
-            (Some(database), Some(role)) => format!("ROLE {} IN DATABASE {}", name(role), name(database)),
-            (None, Some(role)) => format!("ROLE {}", name(role)),
-            (Some(database), None) => format!("DATABASE {}", name(database)),
-            (None, None) => continue,
-        };
         let parts: Vec<String> = setting.split('.').map(name).collect();
         let set = format!("ALTER {of} SET {} TO {}", parts.join("."), value_of(setting, value));
-        to.run(doing, &set).await?;
+        to.run("copy the settings of roles and databases", &set).await?;
     }
     Ok(())
+}
+
+/// Gives roles and databases the settings that their sessions begin with. The databases are there.
+pub async fn copy_settings(from: &Client, to: &Client) -> Result<(), Error> {
+    for ((database, role), pairs) in settings(from).await? {
+        set(to, &whose(&database, &role), &pairs).await?;
+    }
+    Ok(())
+}
+
+/// What makes a role what it is, as the end of a statement that makes or changes it; it may hold a verifier.
+async fn attributes(client: &Client) -> Result<BTreeMap<String, String>, Error> {
+    let sql = format!(
+        "SELECT r.rolname, format('%s %s CONNECTION LIMIT %s PASSWORD %s%s', \
+         CASE WHEN r.rolcanlogin THEN 'LOGIN' ELSE 'NOLOGIN' END, CASE WHEN r.rolinherit THEN 'INHERIT' ELSE 'NOINHERIT' END, \
+         r.rolconnlimit, quote_nullable(r.rolpassword), coalesce(' VALID UNTIL ' || quote_literal(r.rolvaliduntil), '')) FROM pg_authid r WHERE {}",
+        tenant_role("r.rolname")
+    );
+    let rows = client.rows("read the roles", &sql).await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| {
+            let mut row = row.into_iter().flatten();
+            Some((row.next()?, row.next()?))
+        })
+        .collect())
+}
+
+/// Who is of which role, and whether with the right to make others so.
+async fn members(client: &Client) -> Result<BTreeSet<(String, String, bool)>, Error> {
+    let sql = format!(
+        "SELECT g.rolname, m.rolname, bool_or(a.admin_option) FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid \
+         JOIN pg_roles m ON m.oid = a.member WHERE {} GROUP BY 1, 2",
+        tenant_role("m.rolname")
+    );
+    let rows = client.rows("read who is of which role", &sql).await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| {
+            let mut row = row.into_iter().flatten();
+            Some((row.next()?, row.next()?, row.next()? == "t"))
+        })
+        .collect())
+}
+
+/// Has the roles of `to` be what they are on `from`, whatever their tenants made of them since they were copied; gives a line
+/// for each that was not, with nothing in it that was made of a password. A role that only `to` has is left: the comparison of
+/// both sides names it.
+pub async fn level(from: &Client, to: &Client) -> Result<Vec<String>, Error> {
+    let doing = "have the roles be as on the other server";
+    let mut told = Vec::new();
+    let (theirs, ours) = (attributes(from).await?, attributes(to).await?);
+    for (role, wanted) in &theirs {
+        let word = match ours.get(role) {
+            Some(is) if is == wanted => continue,
+            Some(_) => "ALTER",
+            None => "CREATE",
+        };
+        to.run(doing, &format!("{word} ROLE {} WITH {wanted}", name(role))).await?;
+        told.push(format!("role {role}: its password and what it may do are the source's again"));
+    }
+    let (theirs, ours) = (members(from).await?, members(to).await?);
+    for (group, member, admin) in theirs.difference(&ours) {
+        let option = if *admin { " WITH ADMIN OPTION" } else { "" };
+        to.run(doing, &format!("GRANT {} TO {}{option}", name(group), name(member))).await?;
+        told.push(format!("role {member}: it is of the role {group} again, as on the source"));
+    }
+    for (group, member, admin) in ours.difference(&theirs) {
+        let what = match theirs.contains(&(group.clone(), member.clone(), !admin)) {
+            // What it has too much is the right to give it on.
+            true if *admin => "ADMIN OPTION FOR ",
+            true => continue,
+            false => "",
+        };
+        to.run(doing, &format!("REVOKE {what}{} FROM {}", name(group), name(member))).await?;
+        told.push(format!("role {member}: what it is in the role {group} is as on the source again"));
+    }
+    let (theirs, mut ours) = (settings(from).await?, settings(to).await?);
+    for ((database, role), pairs) in &theirs {
+        let is = ours.remove(&(database.clone(), role.clone())).unwrap_or_default();
+        if is != *pairs {
+            let of = whose(database, role);
+            to.run(doing, &format!("ALTER {of} RESET ALL")).await?;
+            set(to, &of, pairs).await?;
+            told.push(format!("{of}: its settings are the source's again"));
+        }
+    }
+    for (database, role) in ours.into_keys() {
+        let of = whose(&database, &role);
+        to.run(doing, &format!("ALTER {of} RESET ALL")).await?;
+        told.push(format!("{of}: its settings are the source's again"));
+    }
+    Ok(told)
 }
 
 /// A setting's value as a statement gives it.

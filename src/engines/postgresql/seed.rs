@@ -1,9 +1,16 @@
 //! The copy of a server's definitions into a candidate; the rows follow by replication
 //! ([`replication`](super::replication)).
 //!
-//! `pg_dump` reads as the account that follows, which can read everything and change nothing. `pg_restore` makes what it
-//! gives as a keeper of the database's own, which has no right beyond it: whatever a definition of the tenant's runs
-//! while it is made, runs as that. Owners and rights are no part of the dump: see [`rights`](super::rights).
+//! `pg_dump` reads in a session of an account that is of the tenant's roles and has no attribute ([`looker`](super::looker)).
+//! `pg_restore` makes what it gives in a session of a keeper of the database's own: much of what a tenant defines is
+//! evaluated while it is made, and a role that a session only takes is no boundary, since what runs there can give it back.
+//! So the keeper itself comes in: by the server's socket, known by its program's account of the host, without a password,
+//! and for the time of its database's copy only; tenants are kept out of the candidate meanwhile. It has no attribute and is
+//! of no role. What it could have done for its tenant beyond the definitions is undone before anybody else comes in
+//! ([`dismiss`]). Owners and rights are no part of the dump: see [`rights`](super::rights).
+//!
+//! Our own account runs on the candidate only what evaluates nothing: it makes roles and empty databases, gives owners and
+//! rights, and says what sessions begin with.
 //!
 //! What the tenant changes of its definitions after the dump is not carried. It is seen by the comparison of both sides,
 //! which refuses then.
@@ -15,11 +22,11 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::tenant::OWN_SCHEMA;
-use crate::engines::postgresql::config;
+use crate::engines::postgresql::config::Door;
 use crate::engines::postgresql::connection::{Client, name, quoted};
 use crate::engines::postgresql::content::open_databases;
 use crate::engines::postgresql::{
-    ACCOUNT, copy, failed, follower, in_place, layout, major, rights, roles, runtime,
+    copy, door, failed, follower, in_place, layout, major, own, rights, roles, runtime, settings, still,
 };
 use crate::engines::{Error, Position, Server, Tell};
 use crate::runtimes::{Job, Layout};
@@ -53,30 +60,37 @@ pub async fn seed(source: &Server, candidate: &Server, tell: &Tell) -> Result<Po
     roles::copy(&from, &to).await?;
     let ours = layout(candidate)?;
     let account = in_place::account_of(candidate, &ours).await?;
-    let visitor = candidate.runtime.visitor().await.map_err(runtime("ask who we are"))?;
-    let let_in = |who: Vec<String>| {
-        let to = &to;
-        async move {
-            let who: Vec<&str> = who.iter().map(String::as_str).collect();
-            let text = config::names(&who);
-            let written = candidate.runtime.write_config(candidate.generation, config::NAMES, &text).await;
-            written.map_err(runtime("write who may come in"))?;
-            to.run("have the candidate read who may come in", "SELECT pg_reload_conf()").await
-        }
-    };
     let all = open_databases(&from).await?;
-    let_in(vec![visitor.clone(), account]).await?;
+    let keepers: Vec<String> = all.iter().map(|database| keeper(database)).collect();
+    follower::admit_dump(source, candidate, &all).await?;
+    door::write_for(candidate, Door::Fenced, &account, &keepers).await?;
+    door::reload(candidate, &to).await?;
     let copied = async {
         for (at, database) in all.iter().enumerate() {
             tell(format!("the definitions of database {} of {}", at + 1, all.len()));
             fill(source, candidate, &ours, &from, &to, database).await?;
         }
+        // What is taken from tenants in one database is taken from them in all: they get theirs after the last.
+        for database in &all {
+            match candidate.settings.readers {
+                true => let_read(candidate, database).await?,
+                false => {
+                    let inside = Client::connect_to(candidate, database).await?;
+                    rights::hand_over(&inside, major(&candidate.version), &keeper(database), "").await?;
+                    // What is evaluated while changes are taken defines nothing either.
+                    still::make(&inside).await?;
+                }
+            }
+        }
         Ok(())
     }
     .await;
-    let closed = let_in(vec![visitor]).await;
+    let dismissed = follower::dismiss_dump(source, candidate).await;
     copied?;
-    closed?;
+    dismissed?;
+    door::write(candidate, door::wanted(candidate)).await?;
+    door::reload(candidate, &to).await?;
+    door::settle(candidate, &to, door::wanted(candidate)).await?;
     roles::copy_settings(&from, &to).await?;
     let at = from.value("take the source's position", "SELECT pg_current_wal_insert_lsn()").await?;
     Ok(Position(at.unwrap_or_default()))
@@ -97,14 +111,56 @@ async fn fill(
     let inside = Client::connect_to(candidate, database).await?;
     prepare(&theirs, &inside, &keeper).await?;
     let given = rights::read(&theirs).await?;
-    carry(source, candidate, ours, database, &keeper).await?;
-    rights::keep(&inside, &given).await?;
-    if !candidate.settings.readers {
-        return rights::hand_over(&inside, major(&candidate.version), &keeper, "").await;
-    }
+    settings::shield(to, &keeper, &[database.to_owned()]).await?;
+    to.run("let a keeper in", &format!("ALTER ROLE {} LOGIN", name(&keeper))).await?;
+    let carried = carry(source, candidate, ours, database, &keeper).await;
+    dismiss(to, &inside, database, &keeper).await?;
+    carried?;
+    limit(from, to, database).await?;
+    rights::keep(&inside, &given).await
+}
+
+/// Lets tenants read in a database what they can read in the source's, and keeps it as it is otherwise.
+async fn let_read(candidate: &Server, database: &str) -> Result<(), Error> {
+    let inside = Client::connect_to(candidate, database).await?;
+    let given = rights::kept(&inside).await?.unwrap_or_default();
     let mut read = rights::reading(&given);
     read.extend(LARGE_OBJECTS.map(|function| format!("REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC")));
-    inside.run("let tenants read", &read.join("; ")).await
+    inside.run("let tenants read", &read.join("; ")).await?;
+    still::make(&inside).await
+}
+
+/// Keeps a keeper out for good, and undoes what could have been done as it beside its content: what it gave to others, and
+/// what it set for itself and its database. Nobody else is in the server.
+async fn dismiss(to: &Client, inside: &Client, database: &str, keeper: &str) -> Result<(), Error> {
+    let doing = "keep a keeper out";
+    let role = name(keeper);
+    to.run(doing, &format!("ALTER ROLE {role} NOLOGIN PASSWORD NULL; ALTER ROLE {role} RESET ALL")).await?;
+    let end = format!(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = {}",
+        quoted(keeper)
+    );
+    to.rows(doing, &end).await?;
+    let reset =
+        format!("ALTER ROLE {role} IN DATABASE {0} RESET ALL; ALTER DATABASE {0} RESET ALL", name(database));
+    to.run(doing, &reset).await?;
+    // Nobody but keepers owns anything here: of tenants' roles there are rights alone.
+    let everybody: Vec<String> = roles::names(to).await?.iter().map(|role| name(role)).collect();
+    let mut undo = vec![format!("REVOKE ALL ON DATABASE {} FROM PUBLIC", name(database))];
+    if !everybody.is_empty() {
+        undo.push(format!("DROP OWNED BY {}", everybody.join(", ")));
+    }
+    let schemas = format!(
+        "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', '{OWN_SCHEMA}')"
+    );
+    for schema in inside.column(doing, &schemas).await? {
+        let schema = name(&schema);
+        undo.push(format!("REVOKE ALL ON SCHEMA {schema} FROM PUBLIC"));
+        for kind in ["TABLES", "SEQUENCES", "ROUTINES"] {
+            undo.push(format!("REVOKE ALL ON ALL {kind} IN SCHEMA {schema} FROM PUBLIC"));
+        }
+    }
+    inside.run(doing, &undo.join("; ")).await
 }
 
 /// What gives a reader back what everybody can do, in the database that it is run in.
@@ -117,9 +173,9 @@ async fn make(from: &Client, to: &Client, database: &str, keeper: &str) -> Resul
     let doing = "make a database";
     to.run(doing, &format!("CREATE ROLE {} NOLOGIN", name(keeper))).await?;
     let sql = format!(
-        "SELECT format('CREATE DATABASE %I TEMPLATE template0 OWNER {keeper} ENCODING %L LC_COLLATE %L LC_CTYPE %L \
-         CONNECTION LIMIT %s IS_TEMPLATE %s', d.datname, pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, \
-         d.datconnlimit, d.datistemplate::text), format('COMMENT ON DATABASE %I IS %L', d.datname, shobj_description(d.oid, 'pg_database')) \
+        "SELECT format('CREATE DATABASE %I TEMPLATE template0 OWNER {keeper} ENCODING %L LC_COLLATE %L LC_CTYPE %L', \
+         d.datname, pg_encoding_to_char(d.encoding), d.datcollate, d.datctype), \
+         format('COMMENT ON DATABASE %I IS %L', d.datname, shobj_description(d.oid, 'pg_database')) \
          FROM pg_database d WHERE d.datname = {}",
         quoted(database)
     );
@@ -132,9 +188,24 @@ async fn make(from: &Client, to: &Client, database: &str, keeper: &str) -> Resul
     to.run(doing, &format!("REVOKE ALL ON DATABASE {} FROM PUBLIC", name(database))).await
 }
 
+/// Limits a database as it is limited on the source: a keeper is not counted, or kept out, by that.
+async fn limit(from: &Client, to: &Client, database: &str) -> Result<(), Error> {
+    let doing = "limit a database";
+    let sql = format!(
+        "SELECT format('ALTER DATABASE %I WITH CONNECTION LIMIT %s IS_TEMPLATE %s', d.datname, d.datconnlimit, \
+         d.datistemplate::text) FROM pg_database d WHERE d.datname = {}",
+        quoted(database)
+    );
+    for statement in from.column(doing, &sql).await? {
+        to.run(doing, &statement).await?;
+    }
+    Ok(())
+}
+
 /// What a new database has that the source's may not have, and what its keeper makes.
 async fn prepare(theirs: &Client, inside: &Client, keeper: &str) -> Result<(), Error> {
     let doing = "prepare a database";
+    own::ensure(inside).await?;
     let keeper = name(keeper);
     let mut sql = format!(
         "ALTER SCHEMA public OWNER TO {keeper}; REVOKE ALL ON SCHEMA public FROM PUBLIC; \
@@ -166,12 +237,11 @@ async fn carry(
         "--no-password",
     ]);
     dump.push(format!("--exclude-schema={OWN_SCHEMA}"));
-    dump.push(format!("--dbname={}", follower::address(source, candidate, database)?));
+    dump.push(format!("--dbname={}", follower::dump_address(source, candidate, database)?));
     let mut load = words(&["--exit-on-error", "--no-owner", "--no-privileges", "--no-password"]);
-    load.push(format!("--role={keeper}"));
     let socket = ours.socket.parent().unwrap_or(&ours.tmp).to_string_lossy().into_owned();
     load.push(format!(
-        "--dbname=host={} user={ACCOUNT} dbname={} options='-c default_transaction_read_only=off'",
+        "--dbname=host={} user={keeper} dbname={}",
         follower::in_address(&socket),
         follower::in_address(database)
     ));
