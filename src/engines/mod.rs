@@ -6,6 +6,7 @@
 //! Every method may be called twice, also after it was killed in the middle: it first looks at what is there.
 
 pub mod mariadb;
+pub mod object;
 pub mod postgresql;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::datastore::EngineKind;
 use crate::domain::ids::GenerationId;
@@ -173,8 +175,35 @@ pub struct Comparison {
     pub rows: u64,
     /// Tables that differ, as `schema.table`.
     pub differing: Vec<String>,
+    /// What holds rows and was not compared.
+    pub not_compared: Vec<NotCompared>,
     /// The position at which both were compared; empty when nothing was ever written.
     pub position: String,
+}
+
+/// What holds rows and was not compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotCompared {
+    /// Its name.
+    pub object: String,
+    /// Why not, in words for the tenant.
+    pub why: String,
+}
+
+impl NotCompared {
+    /// An object and why it was not compared.
+    pub fn new(object: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { object: object.into(), why: why.into() }
+    }
+}
+
+/// What the rows of a server come to that nobody writes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sums {
+    /// The number of each table's rows and their sum, by the table's name.
+    pub tables: BTreeMap<String, String>,
+    /// What holds rows and was not summed up.
+    pub not_compared: Vec<NotCompared>,
 }
 
 /// A point in a copy, told while it runs: a line for people, such as `12 of 40 MB`.
@@ -297,6 +326,17 @@ pub trait Engine: Send + Sync {
         candidate: &Server,
         tell: Tell,
     ) -> Result<Comparison, Error>;
+
+    /// Sums up the rows of each table of a server that nobody writes to, the small ones first, for as long as `within`
+    /// allows. With `like`, these tables and no others, so that the sums of two servers can be compared.
+    async fn sum_rows(
+        &self,
+        _server: &Server,
+        _like: Option<&Sums>,
+        _within: Duration,
+    ) -> Result<Sums, Error> {
+        Ok(Sums::default())
+    }
 
     /// Lets a candidate follow again that a killed comparison left standing still. Happy when it follows.
     async fn resume(&self, candidate: &Server) -> Result<(), Error>;

@@ -219,6 +219,7 @@ impl Engine for SimulatedEngine {
             tables: 1,
             rows,
             differing: if differing > 0 { vec!["simulated.writes".to_owned()] } else { Vec::new() },
+            not_compared: Vec::new(),
             position: position.0,
         })
     }

@@ -9,7 +9,7 @@ use crate::db::{endpoints, generations, tasks};
 use crate::domain::ids::{GenerationId, InstanceId};
 use crate::domain::task::{Phase, Step};
 use crate::domain::upgrade::unblocked;
-use crate::engines::{self, Engine, Following, Position, RelayAddress, Server};
+use crate::engines::{self, Engine, Following, NotCompared, Position, RelayAddress, Server, object};
 use crate::workflow::chain;
 use crate::workflow::step::{Done, StepContext, StepError};
 
@@ -270,7 +270,11 @@ pub async fn compare(ctx: &StepContext, sides: Sides) -> Result<String, StepErro
             };
             if let Some(first) = compared.differing.first() {
                 return Err(StepError::RollBack {
-                    tenant: format!("The copy does not hold the rows that the source holds in {first}."),
+                    tenant: format!(
+                        "The copy does not hold the rows that the source holds in {first}{}. Ask for the upgrade again; \
+                         if that table differs again, tell the operator.",
+                        and_more(compared.differing.len())
+                    ),
                     operator: format!(
                         "at position {:?} these tables differ: {}",
                         compared.position,
@@ -282,6 +286,7 @@ pub async fn compare(ctx: &StepContext, sides: Sides) -> Result<String, StepErro
                 "objects_compared": ours.len(),
                 "tables_compared": compared.tables,
                 "rows_compared": compared.rows,
+                "not_compared": reported(compared.not_compared),
             });
             let task = ctx.task.id;
             ctx.write(move |conn| tasks::report(conn, task, &facts)).await?;
@@ -297,27 +302,37 @@ pub async fn compare(ctx: &StepContext, sides: Sides) -> Result<String, StepErro
     Err(differing(&differ))
 }
 
-/// What is on one side only, in lines for people.
+/// How many things a report names that were not compared.
+const REPORTED: usize = 100;
+
+/// What was not compared, as a task reports it: of many, the first.
+pub fn reported(mut left: Vec<NotCompared>) -> Vec<NotCompared> {
+    let more = left.len().saturating_sub(REPORTED);
+    if more > 0 {
+        left.truncate(REPORTED);
+        left.push(NotCompared::new(format!("{more} more"), "are left for reasons like these"));
+    }
+    left
+}
+
+fn and_more(of: usize) -> String {
+    if of > 1 { format!(" and {} more tables", of - 1) } else { String::new() }
+}
+
+/// What differs between two inventories, in words for people. No secret is told.
 pub fn differences(theirs: &[String], ours: &[String]) -> Vec<String> {
-    let only = |here: &[String], there: &[String], side: &str| -> Vec<String> {
-        here.iter()
-            .filter(|line| !there.contains(line))
-            .map(|line| format!("only on {side}: {line}"))
-            .collect()
-    };
-    let mut lines = only(theirs, ours, "the source");
-    lines.extend(only(ours, theirs, "the new side"));
-    lines
+    object::differences(theirs, ours)
 }
 
 /// The end of an upgrade whose sides differ.
-pub fn differing(lines: &[String]) -> StepError {
-    let first = lines.first().cloned().unwrap_or_default();
+pub fn differing(words: &[String]) -> StepError {
+    let first = words.first().cloned().unwrap_or_default();
+    let more = match words.len() {
+        0 | 1 => String::new(),
+        of => format!(" ({} more differences)", of - 1),
+    };
     StepError::RollBack {
-        tenant: format!(
-            "The copy does not hold what the source holds ({} differences): {first}",
-            lines.len()
-        ),
-        operator: lines.join("; "),
+        tenant: format!("The copy does not hold what the source holds: {first}{more}."),
+        operator: words.join("; "),
     }
 }

@@ -24,17 +24,20 @@
 //! | undo, abandon: reinstate | run again: settings first, then the server. The candidate was never reached by a tenant |
 //! | reopen, drop server, release | run again: happy when there is nothing |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::db::{self, Conn, endpoints, generations, tasks};
 use crate::domain::generation::{Generation, Role};
-use crate::domain::ids::{GenerationId, InstanceId};
+use crate::domain::ids::{GenerationId, InstanceId, TaskId};
 use crate::domain::instance::InstanceEvent;
 use crate::domain::switch::{Strategy, SwitchPlan, choose};
 use crate::domain::task::{Phase, Step, Task};
+use crate::engines::Sums;
 use crate::workflow::chain;
 use crate::workflow::create::{drop_server, foreign, place, probe, start};
 use crate::workflow::feed::{self, Sides};
@@ -234,10 +237,24 @@ fn fingerprint(inventory: &[String]) -> String {
 }
 
 /// What the task reports under `name`, as it is in the store now: a try that was killed may have written it.
-async fn reported(ctx: &StepContext, name: &'static str) -> Result<Option<String>, StepError> {
+async fn reported(ctx: &StepContext, name: &'static str) -> Result<Option<Value>, StepError> {
     let id = ctx.task.id;
     let task = ctx.works.db.read(move |conn| tasks::find(conn, id)).await?;
-    Ok(task.and_then(|task| task.report.get(name)?.as_str().map(str::to_owned)))
+    Ok(task.and_then(|task| task.report.get(name).cloned()))
+}
+
+/// How long the rows of one side are summed up while tenants wait, in place: what does not fit is reported as not
+/// compared. Small databases take some milliseconds, beside the inventory.
+const SUMMED_UP: Duration = Duration::from_secs(1);
+
+/// How much longer the other side may take for the same tables: its server has just been started.
+const SUMMED_UP_AGAIN: Duration = Duration::from_secs(10);
+
+/// What the old servers held of those upgrades whose old side this worker has read, so that a difference can be named.
+/// After a death the fingerprint in the store alone is left: it tells that there is a difference, and not which.
+fn held() -> MutexGuard<'static, HashMap<TaskId, Vec<String>>> {
+    static HELD: LazyLock<Mutex<HashMap<TaskId, Vec<String>>>> = LazyLock::new(Mutex::default);
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn stop(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
@@ -245,10 +262,19 @@ async fn stop(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
     let _turn = ctx.works.turn(generation).await;
     let (engine, source) = ctx.reach(generation).await?;
     if reported(ctx, "fingerprint").await?.is_none() {
-        let lines = engine.inventory(&source).await?;
-        let facts = json!({"fingerprint": fingerprint(&lines), "objects_compared": lines.len()});
+        // Nobody writes to it any more.
+        let (lines, sums) =
+            tokio::try_join!(engine.inventory(&source), engine.sum_rows(&source, None, SUMMED_UP))?;
+        let facts = json!({
+            "fingerprint": fingerprint(&lines),
+            "objects_compared": lines.len(),
+            "tables_compared": sums.tables.len(),
+            "checksums": sums.tables,
+            "not_compared": feed::reported(sums.not_compared),
+        });
         let task = ctx.task.id;
         ctx.write(move |conn| tasks::report(conn, task, &facts)).await?;
+        held().insert(task, lines);
     }
     ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
     Ok(Done::told(engine.stop_clean(&source).await?))
@@ -286,13 +312,45 @@ async fn switch(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError>
     let done = probe(ctx, plan.new).await?;
     if plan.strategy == Some(Strategy::InPlace) {
         let (engine, candidate) = ctx.reach(plan.new).await?;
-        let ours = fingerprint(&engine.inventory(&candidate).await?);
-        if reported(ctx, "fingerprint").await?.as_deref() != Some(&ours) {
-            return Err(StepError::RollBack {
-                tenant: "The converted data does not hold the objects that the old server held.".to_owned(),
-                operator: format!("the inventory's fingerprint is {ours} after the conversion"),
+        let theirs = reported(ctx, "checksums").await?.map(serde_json::from_value).transpose();
+        let theirs = Sums {
+            tables: theirs
+                .map_err(|error| StepError::RetryBriefly(format!("the checksums cannot be read: {error}")))?
+                .unwrap_or_default(),
+            not_compared: Vec::new(),
+        };
+        let (lines, sums) = tokio::try_join!(
+            engine.inventory(&candidate),
+            engine.sum_rows(&candidate, Some(&theirs), SUMMED_UP_AGAIN)
+        )?;
+        let ours = fingerprint(&lines);
+        if reported(ctx, "fingerprint").await?.as_ref().and_then(Value::as_str) != Some(&ours) {
+            let before = held().remove(&ctx.task.id);
+            let words = before.map(|before| feed::differences(&before, &lines)).unwrap_or_default();
+            return Err(match words.is_empty() {
+                false => feed::differing(&words),
+                true => StepError::RollBack {
+                    tenant: "The converted data does not hold the objects that the old server held."
+                        .to_owned(),
+                    operator: format!("the inventory's fingerprint is {ours} after the conversion"),
+                },
             });
         }
+        if let Some((table, _)) =
+            theirs.tables.iter().find(|(table, sum)| sums.tables.get(*table) != Some(sum))
+        {
+            let why = sums.not_compared.iter().find(|left| left.object == *table);
+            return Err(StepError::RollBack {
+                tenant: format!(
+                    "The converted data does not hold the rows that the old server held in {table}."
+                ),
+                operator: match why {
+                    Some(left) => format!("{table}: {}", left.why),
+                    None => format!("{table}: {:?} after the conversion", sums.tables.get(table)),
+                },
+            });
+        }
+        held().remove(&ctx.task.id);
     }
     let mut facts = json!({"to_answered": done.answered});
     let kept = kept_settings(ctx, plan.new).await?;
@@ -345,6 +403,7 @@ async fn reinstate(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepErr
 }
 
 async fn release(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
+    held().remove(&ctx.task.id);
     let (engine, old) = ctx.reach(plan.old).await?;
     match engine.forget_follower(&old).await {
         Ok(()) => Ok(Done::default()),

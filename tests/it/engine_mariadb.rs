@@ -321,7 +321,7 @@ async fn a_candidate_is_seeded_follows_and_takes_over() {
     eprintln!("inventory {:?}, {} lines", begun.elapsed(), there.len());
     let here = ENGINE.inventory(&candidate).await.unwrap();
     compare(&there, &here);
-    assert!(there.iter().any(|line| line.starts_with("routine shop | PROCEDURE | clean")));
+    assert!(there.iter().any(|line| line.starts_with("routine procedure shop.clean")));
     assert!(!there.iter().any(|line| line.contains(Verifier::native("app's word").expose())));
 
     let states = event_states(&source).await;

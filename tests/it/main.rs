@@ -43,6 +43,7 @@ mod mariadb_copy;
 mod matrix;
 mod namespaces;
 mod once;
+mod planted;
 mod postgres_servers;
 mod postgresql;
 mod postgresql_feed;

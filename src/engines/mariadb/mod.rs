@@ -48,7 +48,9 @@ use crate::domain::datastore::EngineKind;
 use crate::domain::question::{Blocker, Finding};
 use crate::domain::switch::Strategy;
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
-use crate::engines::{Comparison, Engine, Error, Following, Position, RelayAddress, Server, Settings, Tell};
+use crate::engines::{
+    Comparison, Engine, Error, Following, Position, RelayAddress, Server, Settings, Sums, Tell,
+};
 use crate::runtimes::{self, Job, Layout, Observed};
 
 use connection::{Client, scrub};
@@ -404,7 +406,14 @@ impl Engine for MariaDb {
 
     async fn inventory(&self, server: &Server) -> Result<Vec<String>, Error> {
         let mut client = Client::connect(server).await?;
-        let lines = inventory::read(server, &mut client).await?;
+        let lines = inventory::read(server, &mut client, false).await?;
+        client.close().await;
+        Ok(lines)
+    }
+
+    async fn inventory_while_serving(&self, server: &Server) -> Result<Vec<String>, Error> {
+        let mut client = Client::connect(server).await?;
+        let lines = inventory::read(server, &mut client, true).await?;
         client.close().await;
         Ok(lines)
     }
@@ -419,6 +428,10 @@ impl Engine for MariaDb {
             Ok(compared) => Ok(compared),
             Err(error) => Err(waits::named(source, error).await),
         }
+    }
+
+    async fn sum_rows(&self, server: &Server, like: Option<&Sums>, within: Duration) -> Result<Sums, Error> {
+        compare::sums(server, like, within).await
     }
 
     async fn resume(&self, candidate: &Server) -> Result<(), Error> {

@@ -60,7 +60,7 @@ use crate::domain::datastore::EngineKind;
 use crate::domain::question::{Blocker, Finding};
 use crate::domain::switch::Strategy;
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
-use crate::engines::{Comparison, Engine, Error, Following, Position, RelayAddress, Server, Tell};
+use crate::engines::{Comparison, Engine, Error, Following, Position, RelayAddress, Server, Sums, Tell};
 use crate::runtimes::{self, Job, Layout, Observed};
 
 use connection::{Client, scrub};
@@ -420,6 +420,10 @@ impl Engine for Postgresql {
         // Its tables were empty when it was made: the first queries after the switch shall be planned well.
         convert::convert(candidate).await?;
         Ok(compared)
+    }
+
+    async fn sum_rows(&self, server: &Server, like: Option<&Sums>, within: Duration) -> Result<Sums, Error> {
+        compare::sums(server, like, within).await
     }
 
     /// A comparison leaves nothing standing still.

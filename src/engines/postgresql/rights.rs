@@ -15,9 +15,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::tenant::OWN_SCHEMA;
-use crate::engines::Error;
 use crate::engines::postgresql::connection::{Client, name, quoted};
 use crate::engines::postgresql::{own, roles};
+use crate::engines::{Error, object};
 
 /// The table of our schema that keeps what is to be given.
 const RIGHTS: &str = "rights";
@@ -208,14 +208,16 @@ pub fn lines(rights: &[Right]) -> Vec<String> {
                 })
                 .collect();
             let grants: Vec<String> = grants.into_iter().collect();
-            format!(
-                "rights {} {} {}|{}|{}",
-                right.kind,
-                right.object,
-                right.schema.as_deref().unwrap_or_default(),
-                right.owner.as_deref().unwrap_or_default(),
-                grants.join(",")
-            )
+            let mut name = format!("rights on {} {}", right.kind, right.object);
+            if let Some(schema) = &right.schema {
+                let owner = right.owner.as_deref().unwrap_or_default();
+                name.push_str(&format!(
+                    " that {owner} makes in {}",
+                    if schema.is_empty() { "any schema" } else { schema }
+                ));
+            }
+            let owner = ("owner".to_owned(), right.owner.clone().unwrap_or_default());
+            object::line(&name, [owner, ("rights".to_owned(), grants.join(", "))])
         })
         .collect()
 }
@@ -498,6 +500,6 @@ mod tests {
     #[test]
     fn a_line_tells_owner_and_rights() {
         let right = table(vec![grant(None, "SELECT", false, "app"), grant(Some("b"), "INSERT", true, "app")]);
-        assert_eq!(lines(&[right]), ["rights TABLE s.t |app|PUBLIC=SELECT,b=INSERT*"]);
+        assert_eq!(lines(&[right]), ["rights on TABLE s.t\towner=app\trights=PUBLIC=SELECT, b=INSERT*"]);
     }
 }
