@@ -53,7 +53,7 @@ pub struct HostArgs {
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub lease: u64,
     /// Seconds for which an upgrade waits for clients' sessions that are in its way, before it is rolled back
-    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, env = "COFFER_PATIENCE", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub patience: u64,
 }
 

@@ -218,7 +218,14 @@ impl Commands {
         let asked = caller.clone();
         let instance =
             self.db.transact(move |conn| detachable(conn, &asked, id).map(|(instance, _)| instance)).await?;
-        let CaughtUp { reached, differs } = self.ask(&instance, QuestionKind::CaughtUp).await?;
+        let CaughtUp { reached, broken, differs } = self.ask(&instance, QuestionKind::CaughtUp).await?;
+        if let Some(why) = broken {
+            return Err(Refusal::Blocked(format!(
+                "Instance {id} cannot follow its source any more: {why}. It will not catch up. Delete {id}, change what is \
+                 named on its source, and ask for the upgrade again."
+            ))
+            .into());
+        }
         if !reached {
             return Err(Refusal::Blocked(format!(
                 "Instance {id} has not caught up with its source. Try again later, or delete it to abandon the upgrade."

@@ -64,6 +64,29 @@ pub fn tried_for(conn: &mut Conn, task: TaskId, step: Step, attempts: i32) -> Re
     Ok(Duration::from_millis(u64::try_from(row.ms).unwrap_or_default()))
 }
 
+/// Why the last try of the step that was recorded is made again, where one is.
+///
+/// # Errors
+/// The store's.
+pub fn last_refusal(
+    conn: &mut Conn,
+    task: TaskId,
+    phase: Phase,
+    step: Step,
+) -> Result<Option<String>, Error> {
+    let found: Option<Option<String>> = task_steps::table
+        .filter(task_steps::task_id.eq(task.0))
+        .filter(task_steps::phase.eq(phase.as_str()))
+        .filter(task_steps::step.eq(step.as_str()))
+        .filter(task_steps::outcome.is_not_null())
+        .order(task_steps::id.desc())
+        .select(task_steps::detail)
+        .first(conn)
+        .optional()
+        .map_err(Error::query("look why a step is tried again"))?;
+    Ok(found.flatten())
+}
+
 /// Records how a step ended; `false` when that is recorded already.
 ///
 /// # Errors

@@ -74,6 +74,9 @@ impl std::str::FromStr for QuestionKind {
 pub struct CaughtUp {
     /// Whether it follows, and has every row that the source had when this was asked.
     pub reached: bool,
+    /// Why it cannot follow its source any more, in words for a tenant, where that is so.
+    #[serde(default)]
+    pub broken: Option<String>,
     /// An object that only one side has, in words for a tenant: what is not replicated was changed since the copy.
     pub differs: Option<String>,
 }

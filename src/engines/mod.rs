@@ -87,6 +87,24 @@ pub struct RelayAddress {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position(pub String);
 
+/// What a candidate has not taken yet of what its source wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// How much.
+    pub amount: u64,
+    /// Of what: `bytes`, or `transactions`.
+    pub unit: &'static str,
+}
+
+impl std::fmt::Display for Behind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.unit {
+            "bytes" => write!(f, "{}.{} MB", self.amount >> 20, ((self.amount & 0xF_FFFF) * 10) >> 20),
+            unit => write!(f, "{} {unit}", self.amount),
+        }
+    }
+}
+
 /// What a candidate says of its replication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Following {
@@ -164,6 +182,47 @@ pub enum Error {
         /// What it answered.
         answer: String,
     },
+}
+
+impl Error {
+    /// Whether it is a matter of the moment: who did not answer, had no room or met another's lock may do so no more.
+    pub fn is_of_the_moment(&self) -> bool {
+        match self {
+            Self::NoAnswer(_) => true,
+            // Too many connections, shutting down, a lock that is held, a deadlock, a session that was ended.
+            Self::Refused { code, .. } => {
+                matches!(code, 1040 | 1053 | 1203 | 1205 | 1213 | 1317 | 1927 | 2006 | 2013)
+            }
+            // Serialisation and deadlock, connections, a lock that is held, stopping, starting.
+            Self::State { state, .. } => {
+                state.starts_with("08")
+                    || matches!(
+                        &**state,
+                        "40001" | "40P01" | "53300" | "55P03" | "57P01" | "57P02" | "57P03" | "57P05"
+                    )
+            }
+            // The same, as the engines' programs say it.
+            Self::Program { message, .. } => {
+                const WORDS: [&str; 12] = [
+                    "Lost connection",
+                    "Can't connect",
+                    "gone away",
+                    "Deadlock found",
+                    "Lock wait timeout",
+                    "Too many connections",
+                    "server closed the connection",
+                    "terminating connection",
+                    "could not connect",
+                    "deadlock detected",
+                    "starting up",
+                    "shutting down",
+                ];
+                WORDS.iter().any(|word| message.contains(word))
+            }
+            Self::HeldUp(_) => true,
+            Self::Object { .. } | Self::Runtime { .. } | Self::Unexpected { .. } => false,
+        }
+    }
 }
 
 /// What a comparison of all rows found.
@@ -295,6 +354,16 @@ pub trait Engine: Send + Sync {
     /// Waits until the candidate has reached `position`; false when it did not within `within`.
     async fn reached(&self, candidate: &Server, position: &Position, within: Duration)
     -> Result<bool, Error>;
+
+    /// Lets a candidate take changes without waiting for its disk each time, where that loses nothing: what a death
+    /// loses is sent again. Gives whether it does so: not before each table's first copy is done. The end of replication
+    /// makes everything durable.
+    async fn hurry(&self, _candidate: &Server) -> Result<bool, Error> {
+        Ok(true)
+    }
+
+    /// What the candidate has not taken yet of what its source wrote.
+    async fn behind(&self, source: &Server, candidate: &Server) -> Result<Behind, Error>;
 
     /// A description of every object of the tenant, equal on two servers that hold the same: one line an object,
     /// sorted. Users with their grants are in it.

@@ -12,7 +12,7 @@ use crate::domain::ids::GenerationId;
 use crate::domain::question::{Blocker, Finding};
 use crate::domain::switch::Strategy;
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
-use crate::engines::{Comparison, Engine, Error, Following, Position, RelayAddress, Server, Tell};
+use crate::engines::{Behind, Comparison, Engine, Error, Following, Position, RelayAddress, Server, Tell};
 
 /// How often a wait looks again.
 const LOOK: Duration = Duration::from_millis(10);
@@ -164,6 +164,14 @@ impl Engine for SimulatedEngine {
 
     async fn position(&self, source: &Server) -> Result<Position, Error> {
         Ok(Position(self.running(source.generation).await?.position.to_string()))
+    }
+
+    async fn behind(&self, source: &Server, candidate: &Server) -> Result<Behind, Error> {
+        let theirs = self.running(source.generation).await?.position;
+        let id = candidate.generation;
+        let ours = self.ask(move |conn| simulated::apply(conn, id)).await?;
+        let amount = u64::try_from(theirs.saturating_sub(ours)).unwrap_or_default();
+        Ok(Behind { amount, unit: "transactions" })
     }
 
     async fn reached(

@@ -14,7 +14,7 @@ use crate::domain::question::{CaughtUp, QuestionKind};
 use crate::domain::switch::{Look, Looked};
 use crate::domain::task::Plan;
 use crate::engines::{Following, Server};
-use crate::workflow::{Works, chain, feed};
+use crate::workflow::{Works, chain, feed, for_tenants};
 
 /// Answers what is asked of this host's servers, until `stop` becomes true.
 pub async fn run(works: Arc<Works>, mut stop: watch::Receiver<bool>) {
@@ -111,10 +111,16 @@ async fn ask(works: &Works, question: &Question) -> Result<serde_json::Value, St
                 .ok_or_else(|| "no task has the instance".to_owned())?;
             let Plan::Upgrade(plan) = task.plan else { return Err("the task is no upgrade".to_owned()) };
             let told = |reached, differs| {
-                serde_json::to_value(CaughtUp { reached, differs }).map_err(|e| e.to_string())
+                serde_json::to_value(CaughtUp { reached, broken: None, differs }).map_err(|e| e.to_string())
             };
-            if engine.following(&server).await.map_err(|e| chain(&e))? != Following::Running {
-                return told(false, None);
+            match engine.following(&server).await.map_err(|e| chain(&e))? {
+                Following::Running => {}
+                Following::Broken(why) => {
+                    let broken = Some(for_tenants(&why));
+                    let answer = CaughtUp { reached: false, broken, differs: None };
+                    return serde_json::to_value(answer).map_err(|e| e.to_string());
+                }
+                Following::Connecting(_) | Following::Nobody => return told(false, None),
             }
             let (_, source) = works.reach(plan.source_generation).await.map_err(|e| chain(&e))?;
             let position = engine.position(&source).await.map_err(|e| chain(&e))?;

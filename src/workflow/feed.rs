@@ -10,11 +10,14 @@ use crate::domain::ids::{GenerationId, InstanceId};
 use crate::domain::task::{Phase, Step};
 use crate::domain::upgrade::unblocked;
 use crate::engines::{self, Engine, Following, NotCompared, Position, RelayAddress, Server, object};
-use crate::workflow::chain;
+use crate::workflow::lag::Lag;
 use crate::workflow::step::{Done, StepContext, StepError};
 
 /// How long one try of catching up lasts before it is recorded and begun anew.
 const CATCH_UP: Duration = Duration::from_secs(600);
+
+/// How soon a candidate that has caught up has what its source had.
+const CLOSE: Duration = Duration::from_secs(2);
 
 /// How often a step is tried while the candidate alone does not answer, before that is made anew: its host had the time
 /// to start it again.
@@ -113,9 +116,7 @@ pub async fn seed(ctx: &StepContext, sides: Sides) -> Result<Done, StepError> {
                 tracing::info!(task.id = %ctx.task.id, who, "a copy was held up");
             }
             Err(engines::Error::HeldUp(who)) => return Err(hindered(ctx, &who)),
-            // Another try would meet it again.
-            Err(error @ engines::Error::Object { .. }) => return Err(error.into()),
-            other => break other.map_err(|e| StepError::Redo(Step::Place, chain(&e)))?,
+            other => break other.map_err(|error| anew(error.into()))?,
         }
     };
     Ok(Done::told(format!("the copy stands for position {:?}", position.0)))
@@ -156,6 +157,20 @@ fn hindered(ctx: &StepContext, who: &str) -> StepError {
     }
 }
 
+/// What becomes of a copy that was not made: a half one is never gone on with.
+fn anew(error: StepError) -> StepError {
+    match error {
+        StepError::Retry(why) | StepError::RetryBriefly(why) => StepError::Redo(Step::Place, why),
+        StepError::Refused(why) => StepError::RedoRefused(Step::Place, why),
+        other => other,
+    }
+}
+
+/// A follower that cannot go on: once it may have been what became of it meanwhile, twice it is its source's content.
+pub fn broke(why: &str) -> StepError {
+    StepError::RedoRefused(Step::Place, format!("the copy cannot follow the old server: {why}"))
+}
+
 /// Has the candidate follow.
 ///
 /// # Errors
@@ -188,7 +203,8 @@ async fn relay(ctx: &StepContext, sides: Sides) -> Result<RelayAddress, StepErro
     }
 }
 
-/// Waits until the candidate has, within a second, what the source had when it was asked; gives that position.
+/// Waits until the candidate has soon what the source had when it was asked; gives that position. Before a hold it must be
+/// closer than that: here it is told from one that never comes near.
 ///
 /// # Errors
 /// Who acts next.
@@ -198,6 +214,9 @@ pub async fn catch_up(ctx: &StepContext, sides: Sides) -> Result<Position, StepE
     let tell = ctx.tell();
     let deadline = Instant::now() + CATCH_UP;
     let mut connecting_since: Option<Instant> = None;
+    let began = Instant::now();
+    let mut lag = Lag::over(ctx.works.quiet / 10);
+    let mut hurries = false;
     while Instant::now() < deadline {
         match engine.following(&candidate).await? {
             Following::Running => connecting_since = None,
@@ -212,22 +231,26 @@ pub async fn catch_up(ctx: &StepContext, sides: Sides) -> Result<Position, StepE
                 continue;
             }
             Following::Broken(why) => {
-                return Err(StepError::Redo(Step::Place, format!("replication broke: {why}")));
+                return Err(broke(&why));
             }
             Following::Nobody => {
                 return Err(StepError::Redo(Step::Place, "the candidate follows nobody".to_owned()));
             }
         }
+        hurries = hurries || engine.hurry(&candidate).await?;
         let position = engine.position(&source).await?;
-        let began = Instant::now();
-        if engine.reached(&candidate, &position, Duration::from_secs(5)).await? {
-            // Caught up means: what the source had written when we asked was there within a second.
-            if began.elapsed() < Duration::from_secs(1) {
-                return Ok(position);
+        // Caught up means: what the source had written when we asked was there within so much.
+        if engine.reached(&candidate, &position, CLOSE).await? {
+            return Ok(position);
+        }
+        // While tables are copied for the first time what is written meanwhile waits.
+        if hurries {
+            tell(lag.note(began.elapsed(), engine.behind(&source, &candidate).await?));
+            if let Some(why) = lag.stands() {
+                return Err(StepError::FallsBehind(why));
             }
-            tell(format!("reached {:?} after {:.1} s", position.0, began.elapsed().as_secs_f32()));
         } else {
-            tell(format!("waiting for position {:?}", position.0));
+            tell("the tables are being copied".to_owned());
         }
     }
     Err(StepError::Retry("not caught up yet".to_owned()))
@@ -246,7 +269,7 @@ pub async fn compare(ctx: &StepContext, sides: Sides) -> Result<String, StepErro
     engine.resume(&candidate).await?;
     // It may have been killed since it had caught up: what cannot go on is made anew while that costs nobody anything.
     if let Following::Broken(why) = engine.following(&candidate).await? {
-        return Err(StepError::Redo(Step::Place, format!("replication broke: {why}")));
+        return Err(broke(&why));
     }
     let mut differ = Vec::new();
     // The tenant may change objects while we compare: only a difference that stays is one.

@@ -16,6 +16,7 @@ pub mod delete;
 pub mod feed;
 pub mod groups;
 mod hops;
+mod lag;
 pub mod rolling;
 pub mod simulation;
 pub mod step;
@@ -57,7 +58,7 @@ pub struct Works {
     /// How long a task's lease lasts. A worker that was killed is replaced after this.
     pub lease: Duration,
     /// How long an upgrade waits for sessions of the tenant's: for a moment in which it can hold an instance, and for
-    /// those that keep a copy or a comparison from reading.
+    /// those that keep a copy or a comparison from reading. Over a tenth of it, it judges whether a follower comes nearer.
     pub quiet: Duration,
     turns: Mutex<HashMap<GenerationId, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -193,6 +194,32 @@ impl Works {
     }
 }
 
+/// What an engine said, in words for a tenant: without files of this host and without what is ours alone.
+pub fn for_tenants(text: &str) -> String {
+    let is_ours = |word: &str| {
+        let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '/' && c != '_');
+        bare.starts_with('/') && bare.len() > 1
+            || bare.starts_with("coffer_")
+            || bare.parse::<uuid::Uuid>().is_ok()
+    };
+    let mut words: Vec<&str> = Vec::new();
+    for word in text.split_whitespace() {
+        let shown = if is_ours(word) { "(the service's own)" } else { word };
+        if shown == word || words.last() != Some(&shown) {
+            words.push(shown);
+        }
+    }
+    let mut line = words.join(" ");
+    // A program may say much: the end of it is what ended it.
+    if let Some((at, _)) = line.char_indices().rev().nth(MOST_TOLD) {
+        line.replace_range(..at, "...");
+    }
+    line.trim_end_matches('.').to_owned()
+}
+
+/// Characters of what an engine said that a tenant is told.
+const MOST_TOLD: usize = 600;
+
 /// An error with its causes, in one line, for the operator.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut line = error.to_string();
@@ -206,4 +233,31 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         next = cause.source();
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tenants_are_told_what_is_theirs() {
+        for (said, told) in [
+            (
+                "dump failed: Error 1100: Table 's' was not locked with LOCK TABLES.",
+                "dump failed: Error 1100: Table 's' was not locked with LOCK TABLES",
+            ),
+            (
+                "connection to server on socket \"/run/coffer/a b/.s\" failed",
+                "connection to server on socket (the service's own) b/.s\" failed",
+            ),
+            (
+                "role \"coffer_repl\" at 0b5f0c62-54a0-4f3c-9f0e-3f3f4a3d1c11",
+                "role (the service's own) at (the service's own)",
+            ),
+            ("a / b", "a / b"),
+        ] {
+            assert_eq!(for_tenants(said), told);
+        }
+        assert!(for_tenants(&"x ".repeat(2_000)).starts_with("..."));
+    }
 }

@@ -28,6 +28,7 @@ use crate::domain::task::{Phase, Plan, Step, Task};
 use crate::engines::Following;
 use crate::workflow::create::{drop_server, foreign, place, probe, start};
 use crate::workflow::feed::{self, Sides};
+use crate::workflow::for_tenants;
 use crate::workflow::groups::copy;
 use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve};
 use crate::workflow::switchover::{self, Over};
@@ -83,8 +84,14 @@ pub async fn upgrade(
 fn anew(phase: Phase, error: StepError) -> StepError {
     match error {
         StepError::Redo(_, why) if phase == Phase::Forward => StepError::Redo(Step::Rebuild, why),
+        StepError::RedoRefused(_, why) if phase == Phase::Forward => {
+            StepError::RedoRefused(Step::Rebuild, why)
+        }
+        StepError::RedoRefused(_, why) => StepError::Refused(why),
         StepError::Resume(_, why) if phase == Phase::Forward => StepError::Resume(Step::Rebuild, why),
         StepError::Redo(_, why) | StepError::Resume(_, why) => StepError::Retry(why),
+        // There is no way back: it is waited for.
+        StepError::FallsBehind(why) if phase != Phase::Forward => StepError::Retry(why),
         other => other,
     }
 }
@@ -133,13 +140,18 @@ async fn examine(ctx: &StepContext, plan: &RollingPlan) -> Result<Done, StepErro
         Following::Running | Following::Connecting(_) => {}
         Following::Broken(why) => {
             return Err(StepError::RollBack {
-                tenant: "The standby does not follow the primary any more.".to_owned(),
+                tenant: format!(
+                    "The standby cannot follow the primary any more: {}. Make the group anew, or change what it names.",
+                    for_tenants(&why)
+                ),
                 operator: format!("replication broke: {why}"),
             });
         }
         Following::Nobody => {
             return Err(StepError::RollBack {
-                tenant: "The standby does not follow the primary any more.".to_owned(),
+                tenant: "The standby follows nobody, so that it does not have what the primary has. Ask the operator to \
+                         mend that."
+                    .to_owned(),
                 operator: "the standby follows nobody".to_owned(),
             });
         }

@@ -23,6 +23,8 @@ pub struct Done {
     pub also_answered: Option<String>,
     /// The strategy that the step decided on, and why, where it did.
     pub decided: Option<(Strategy, String)>,
+    /// Why the task does not go on with a twin, where it looks again for another strategy.
+    pub given_up: Option<String>,
     /// Whether the task goes on with another hop.
     pub goes_on: bool,
     /// What the task reports from now on: an object.
@@ -48,15 +50,24 @@ pub enum StepError {
     /// The same step again, after a while: who did not answer may answer then.
     #[error("{0}")]
     Retry(String),
-    /// The same step again, a few times: who refused will hardly think otherwise.
+    /// The same step again, a few times: what went wrong will hardly go well.
     #[error("{0}")]
     RetryBriefly(String),
+    /// A server refused: the same step again, and where it refuses with the same words, no other try would help.
+    #[error("{0}")]
+    Refused(String),
+    /// The same, from that step on: what was made since is worthless.
+    #[error("{1}")]
+    RedoRefused(Step, String),
     /// What was made since that step is worthless: start again there.
     #[error("{1}")]
     Redo(Step, String),
     /// The same, and it is nobody's failure: what was made was left half done by a worker that went away.
     #[error("{1}")]
     Resume(Step, String),
+    /// The follower does not come nearer to its source, and how far it is behind, in words for a tenant.
+    #[error("{0}")]
+    FallsBehind(String),
     /// It cannot succeed: back to what was.
     #[error("{operator}")]
     RollBack {
@@ -77,17 +88,12 @@ impl From<engines::Error> for StepError {
     fn from(error: engines::Error) -> Self {
         let text = chain(&error);
         match error {
-            // Too many connections: a matter of the moment.
-            engines::Error::Refused { code: 1040, .. } | engines::Error::NoAnswer(_) => Self::Retry(text),
-            // Too many connections, shutting down, starting up.
-            engines::Error::State { ref state, .. } if matches!(&**state, "53300" | "57P01" | "57P03") => {
-                Self::Retry(text)
-            }
-            // The tenant can do something about it, and nobody else.
+            of_the_moment if of_the_moment.is_of_the_moment() => Self::Retry(text),
             engines::Error::Object { .. } => Self::RollBack { tenant: text.clone(), operator: text },
             engines::Error::Refused { .. }
             | engines::Error::State { .. }
-            | engines::Error::Program { .. }
+            | engines::Error::Program { .. } => Self::Refused(text),
+            engines::Error::NoAnswer(_)
             | engines::Error::Runtime { .. }
             | engines::Error::Unexpected { .. } => Self::RetryBriefly(text),
             engines::Error::HeldUp(_) => Self::Retry(text),

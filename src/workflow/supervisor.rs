@@ -10,13 +10,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::db::{generations, hosts, tasks};
+use crate::db::{generations, hosts, instances, tasks};
 use crate::domain::datastore::EngineKind;
 use crate::domain::generation::{Generation, Role};
-use crate::domain::ids::GenerationId;
+use crate::domain::ids::{GenerationId, InstanceId};
+use crate::domain::instance::{Fault, InstanceState};
 use crate::engines::Following;
 use crate::telemetry::metrics;
-use crate::workflow::{Works, chain, switch};
+use crate::workflow::{Works, chain, for_tenants, switch};
 
 const EVERY: Duration = Duration::from_secs(2);
 
@@ -105,7 +106,7 @@ async fn look(works: &Works, generation: &Generation, mut memory: Memory) -> Mem
     let id = generation.id;
     let asked = match works.server(generation) {
         Ok((engine, server)) => match engine.probe(&server, false).await {
-            Ok(version) => match following_trouble(&*engine, &server, generation).await {
+            Ok(version) => match following_trouble(works, &*engine, &server, generation).await {
                 None => Ok(version),
                 Some(trouble) => Err(trouble),
             },
@@ -155,8 +156,9 @@ fn record(done: Result<(), crate::db::Error>) {
     }
 }
 
-/// A replica whose replication cannot go on is in trouble though its server answers.
+/// A replica whose replication cannot go on is in trouble though its server answers; its tenant learns why.
 async fn following_trouble(
+    works: &Works,
     engine: &dyn crate::engines::Engine,
     server: &crate::engines::Server,
     generation: &Generation,
@@ -165,10 +167,33 @@ async fn following_trouble(
         return None;
     }
     match engine.following(server).await {
-        Ok(Following::Broken(why)) => Some(format!("replication has stopped: {why}")),
+        Ok(Following::Broken(why)) => {
+            tell_broken(works, generation.instance, &why).await;
+            Some(format!("replication has stopped: {why}"))
+        }
         // A moment of either is ordinary: a source that restarts, a comparison, a detach. Who detaches asks anew.
         Ok(Following::Running | Following::Connecting(_) | Following::Nobody) | Err(_) => None,
     }
+}
+
+/// Has the new side of an upgrade that cannot follow its source any more say why. Once: it does not come back.
+async fn tell_broken(works: &Works, id: InstanceId, why: &str) {
+    let message = format!(
+        "It cannot follow its source any more: {}. It will not catch up: delete it, change what is named on its source, \
+         and ask for the upgrade again.",
+        for_tenants(why)
+    );
+    let details = format!("replication has stopped: {why}");
+    let told = works.db.transact(move |conn| {
+        let Some(mut instance) = instances::lock(conn, id)? else { return Ok(()) };
+        if instance.state != InstanceState::VerifyUpgrade || instance.fault.is_some() {
+            return Ok(());
+        }
+        let (message, details) = (message.clone(), Some(details.clone()));
+        instance.fault = Some(Fault { message, details, at: chrono::Utc::now() });
+        instances::save(conn, &instance)
+    });
+    record(told.await);
 }
 
 /// Starts the server again, if it shall still run once it is our turn.

@@ -12,6 +12,7 @@
 //! | examine | run again: it only reads; its record fixes the strategy, once |
 //! | ready (in place), place, start, seed, convert, replicate, catch up, verify (twin) | as in [`upgrade`](crate::workflow::upgrade): the old server serves, what is made is the candidate's |
 //! | quiet | run again: it only looks |
+//! | catch up, quiet, where the twin is given up | run again: the candidate is gone then and made anew, and judged anew; the record has the server looked at for in place, whole or not at all |
 //! | hold | run again: the hold is a row and is there or not; the endpoint acknowledges it when it is on its disk |
 //! | fence | run again: settings first, then the server, then its sessions; a server that died meanwhile comes up fenced |
 //! | drain, cut (twin) | run again: it waits and reads; each statement of the cut may be repeated |
@@ -37,10 +38,11 @@ use crate::domain::ids::{GenerationId, InstanceId, TaskId};
 use crate::domain::instance::InstanceEvent;
 use crate::domain::switch::{Strategy, SwitchPlan, choose};
 use crate::domain::task::{Phase, Step, Task};
-use crate::engines::Sums;
+use crate::engines::{Error, Sums};
 use crate::workflow::chain;
 use crate::workflow::create::{drop_server, foreign, place, probe, start};
 use crate::workflow::feed::{self, Sides};
+use crate::workflow::for_tenants;
 use crate::workflow::hops;
 use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve};
 use crate::workflow::switchover::{self, Over};
@@ -77,12 +79,16 @@ async fn work(ctx: &StepContext, plan: &SwitchPlan, phase: Phase, step: Step) ->
         Step::Seed => feed::seed(ctx, sides(plan)).await,
         Step::Convert => feed::convert(ctx, plan.new).await,
         Step::Replicate => feed::replicate(ctx, sides(plan)).await,
-        Step::CatchUp => {
-            let position = feed::catch_up(ctx, sides(plan)).await?;
-            Ok(Done::told(format!("reached position {:?}", position.0)))
-        }
+        Step::CatchUp => match feed::catch_up(ctx, sides(plan)).await {
+            Ok(position) => Ok(Done::told(format!("reached position {:?}", position.0))),
+            Err(StepError::FallsBehind(why)) => give_up(ctx, plan, why).await,
+            Err(other) => Err(other),
+        },
         Step::Verify => feed::compare(ctx, sides(plan)).await.map(Done::told),
-        Step::Quiet => switchover::quiet(ctx, over(plan)).await,
+        Step::Quiet => match switchover::quiet(ctx, over(plan)).await {
+            Err(StepError::FallsBehind(why)) => give_up(ctx, plan, why).await,
+            done => done,
+        },
         Step::Hold => switchover::hold(ctx, over(plan), false).await,
         Step::Fence => switchover::fence(ctx, over(plan)).await,
         Step::Drain => switchover::drain(ctx, over(plan)).await,
@@ -130,6 +136,15 @@ pub fn commit(
                 .ok_or_else(|| db::Error::Broken("the examination decided nothing".to_owned()))?;
             let decided = SwitchPlan { strategy: Some(strategy), why: Some(why), ..plan.clone() };
             task.plan = crate::domain::task::Plan::Switch(decided);
+            tasks::replan(conn, task)
+        }
+        (Phase::Forward, Step::CatchUp | Step::Quiet) => {
+            let Some(why) = &done.given_up else { return Ok(()) };
+            endpoints::close_relay(conn, task.id)?;
+            tasks::report(conn, task.id, &json!({"twin_given_up": why}))?;
+            let again =
+                SwitchPlan { allowed: vec![Strategy::InPlace], strategy: None, why: None, ..plan.clone() };
+            task.plan = crate::domain::task::Plan::Switch(again);
             tasks::replan(conn, task)
         }
         (Phase::Forward, Step::Start | Step::Seed) => generations::set_wanted(conn, plan.new, true),
@@ -216,6 +231,24 @@ async fn drop_earlier(ctx: &StepContext, plan: &SwitchPlan) -> Result<bool, Step
     Ok(true)
 }
 
+/// What becomes of a twin that does not come near enough to its source: where the request and the matrix allow it the
+/// upgrade goes on in place, with a look at the server of its own; what was made of the twin goes first.
+async fn give_up(ctx: &StepContext, plan: &SwitchPlan, why: String) -> Result<Done, StepError> {
+    if !plan.allowed.contains(&Strategy::InPlace) {
+        return Err(StepError::RollBack {
+            tenant: format!(
+                "The twin was given up: {why}. The old version serves with all data. Ask again at a quieter time, or with \
+                 the strategy in_place."
+            ),
+            operator: why,
+        });
+    }
+    drop_server(ctx, plan.new).await?;
+    let (engine, source) = ctx.reach(plan.old).await?;
+    engine.forget_follower(&source).await?;
+    Ok(Done { given_up: Some(why.clone()), ..Done::told(format!("the twin is given up: {why}")) })
+}
+
 async fn ready(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
     let generation = plan.new;
     let _turn = ctx.works.turn(generation).await;
@@ -290,9 +323,16 @@ async fn transform(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepErr
     match engine.convert_in_place(&source, &candidate, ctx.tell()).await {
         Ok(told) => Ok(Done::told(told)),
         // Tenants wait: a second try is for who went away, not for who refused.
-        Err(error @ crate::engines::Error::NoAnswer(_)) => Err(error.into()),
+        Err(error @ Error::NoAnswer(_)) => Err(error.into()),
         Err(error) => Err(StepError::RollBack {
-            tenant: "The data could not be converted to the new version.".to_owned(),
+            tenant: match &error {
+                Error::Object { .. } => error.to_string(),
+                other => format!(
+                    "The data could not be converted to the new version: {}. The old version serves with all data; \
+                     change what is named, and ask again.",
+                    for_tenants(&chain(other))
+                ),
+            },
             operator: chain(&error),
         }),
     }

@@ -11,6 +11,7 @@ use crate::db::{endpoints, generations};
 use crate::domain::ids::{GenerationId, InstanceId};
 use crate::testing::{Defect, planted};
 use crate::workflow::feed;
+use crate::workflow::lag::Lag;
 use crate::workflow::step::{Done, StepContext, StepError};
 
 /// From which server to which.
@@ -48,12 +49,19 @@ pub(super) async fn quiet(ctx: &StepContext, over: Over) -> Result<Done, StepErr
     let tell = ctx.tell();
     let began = Instant::now();
     let mut calm_since: Option<Instant> = None;
+    let mut lag = Lag::over(ctx.works.quiet / 10);
     loop {
         let mut in_the_way = engine.oldest_transaction(&source, LONG).await?;
         if in_the_way.is_none() && over.fed {
             let position = engine.position(&source).await?;
-            if !engine.reached(&candidate, &position, LONG).await? {
-                in_the_way = Some("the new server is more than 1 s behind".to_owned());
+            if engine.reached(&candidate, &position, LONG).await? {
+                lag.clear();
+            } else {
+                let told = lag.note(began.elapsed(), engine.behind(&source, &candidate).await?);
+                if let Some(why) = lag.stands() {
+                    return Err(StepError::FallsBehind(why));
+                }
+                in_the_way = Some(format!("the new server is more than 1 s behind its source, {told}"));
             }
         }
         match in_the_way {
@@ -68,7 +76,10 @@ pub(super) async fn quiet(ctx: &StepContext, over: Over) -> Result<Done, StepErr
                 if began.elapsed() > ctx.works.quiet {
                     let waited = ctx.works.quiet.as_secs();
                     return Err(StepError::RollBack {
-                        tenant: format!("There was no moment for the switch within {waited} s: {why}."),
+                        tenant: format!(
+                            "There was no moment for the switch within {waited} s: {why}. End what is named, or ask again \
+                             at a quieter time."
+                        ),
                         operator: format!("not calm within {waited} s: {why}"),
                     });
                 }
@@ -142,7 +153,11 @@ pub(super) async fn drain(ctx: &StepContext, over: Over) -> Result<Done, StepErr
     // A time-out is an undo, never a promotion.
     if !reached {
         return Err(StepError::RollBack {
-            tenant: format!("The new server did not catch up within {} s of the hold.", DRAIN.as_secs()),
+            tenant: format!(
+                "The new server did not catch up within {} s of the hold, so that clients were let back to the old one. \
+                 Ask again at a quieter time, or with the strategy in_place.",
+                DRAIN.as_secs()
+            ),
             operator: format!("the candidate has not reached {:?} within {} s", position.0, DRAIN.as_secs()),
         });
     }

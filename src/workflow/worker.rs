@@ -18,7 +18,7 @@ use crate::domain::task::{Phase, Progress, Step, Task, TaskEvent, TaskKind, Task
 use crate::telemetry::metrics;
 use crate::testing::{self, Defect, planted};
 use crate::workflow::step::{self, Done, StepContext, StepError};
-use crate::workflow::{Works, chain, simulation};
+use crate::workflow::{Works, chain, for_tenants, simulation};
 
 /// The actor of what nobody asked for this moment.
 pub(super) const WORKER: &str = "worker";
@@ -238,13 +238,14 @@ async fn run_step(
             let event = match &done.decided {
                 Some((Strategy::InPlace, _)) => TaskEvent::StrategyFixed(TaskKind::UpgradeInPlace),
                 Some((Strategy::Twin, _)) => TaskEvent::StrategyFixed(TaskKind::UpgradeTwin),
+                None if done.given_up.is_some() => TaskEvent::TwinGivenUp,
                 None if done.goes_on => TaskEvent::NextHop,
                 None => TaskEvent::StepDone,
             };
             (event, Duration::ZERO, "done", done.detail.clone(), task.clone(), Some(done))
         }
         Err(StepError::LeaseLost) => return Err(db::Error::LeaseLost),
-        Err(error) => decide(task, attempt, phase, error, tried_for(works, task, step, attempt).await),
+        Err(error) => decide(task, attempt, phase, error, &tried(works, task, (phase, step), attempt).await),
     };
     let next = advance(task, event)?;
     metrics::step(task.kind().as_str(), step.as_str(), word, began.elapsed());
@@ -295,15 +296,18 @@ async fn run_step(
     let error = if refused.is_lasting() {
         // What was done cannot be recorded as done, and would not be the next time either: a failure of the step.
         StepError::RollBack {
-            tenant: format!("The {} could not be completed.", task.kind().title()),
+            tenant: format!(
+                "The {} could not be completed, as what it did could not be recorded. Ask the operator what became of it.",
+                task.kind().title()
+            ),
             operator,
         }
     } else {
         // A full disk, a lost race, a query that was cancelled: the store's trouble, and not the step's.
         StepError::Retry(operator)
     };
-    let tried = tried_for(works, task, step, attempt).await;
-    let (event, wait, word, detail, mut changed, done) = decide(task, attempt, phase, error, tried);
+    let tried = tried(works, task, (phase, step), attempt).await;
+    let (event, wait, word, detail, mut changed, done) = decide(task, attempt, phase, error, &tried);
     changed.attempts = attempt;
     let next = advance(task, event)?;
     tracing::error!(
@@ -375,14 +379,32 @@ async fn record_step(
 
 type Decision = (TaskEvent, Duration, &'static str, Option<String>, Task, Option<Done>);
 
-/// For how long the step has been tried; nothing, where nobody can be asked: then it is tried again.
-async fn tried_for(works: &Works, task: &Task, step: Step, attempt: i32) -> Duration {
-    let id = task.id;
-    works.db.read(move |conn| task_steps::tried_for(conn, id, step, attempt)).await.unwrap_or_default()
+/// What is known of the tries of a step; nothing, where nobody can be asked: then it is tried again.
+#[derive(Clone, Debug, Default)]
+struct Tried {
+    /// For how long it has been tried.
+    over: Duration,
+    /// Why the last try before this one is made again.
+    refused: Option<String>,
 }
 
-/// Who acts next after a step that did not do what it is for, and has been `tried` for so long.
-fn decide(task: &Task, attempt: i32, phase: Phase, error: StepError, tried: Duration) -> Decision {
+async fn tried(works: &Works, task: &Task, (phase, step): (Phase, Step), attempt: i32) -> Tried {
+    let id = task.id;
+    let asked = works.db.read(move |conn| {
+        let over = task_steps::tried_for(conn, id, step, attempt)?;
+        Ok::<_, db::Error>(Tried { over, refused: task_steps::last_refusal(conn, id, phase, step)? })
+    });
+    asked.await.unwrap_or_default()
+}
+
+/// Whether two refusals are the same one: ids, times and line numbers in them tell nothing.
+fn is_same(one: &str, other: &str) -> bool {
+    let words = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    words(one) == words(other)
+}
+
+/// Who acts next after a step that did not do what it is for, and was `tried` before.
+fn decide(task: &Task, attempt: i32, phase: Phase, error: StepError, tried: &Tried) -> Decision {
     let mut changed = task.clone();
     let operator = error.to_string();
     let can_undo = phase.can_undo(task.kind());
@@ -394,17 +416,24 @@ fn decide(task: &Task, attempt: i32, phase: Phase, error: StepError, tried: Dura
         Duration::from_secs(1 << (attempt - 1).clamp(0, 4)).min(Duration::from_secs(15))
     };
     let brief = if can_undo { BRIEF_TRIES } else { TRIES };
-    let patient = attempt < TRIES && !(can_undo && held && attempt > 1 && tried > HELD_PATIENCE);
+    let patient = attempt < TRIES && !(can_undo && held && attempt > 1 && tried.over > HELD_PATIENCE);
+    // Where there is no way back it is tried on all the same: what stands in the way may be mended.
+    let lasts = can_undo && tried.refused.as_deref().is_some_and(|before| is_same(before, &operator));
     let event = match &error {
         StepError::Cancelled if phase.can_cancel(task.kind()) => TaskEvent::AbandonAccepted,
         StepError::Retry(_) if patient => TaskEvent::StepRetried,
         StepError::RetryBriefly(_) if attempt < brief => TaskEvent::StepRetried,
+        StepError::Refused(_) if attempt < brief && !lasts => TaskEvent::StepRetried,
         StepError::Redo(from, _) if task.redos < REDOS && can_undo => TaskEvent::Redo(*from),
+        StepError::RedoRefused(from, _) if task.redos < REDOS && can_undo && !lasts => TaskEvent::Redo(*from),
         StepError::Resume(from, _) if can_undo => TaskEvent::Redo(*from),
         StepError::Retry(_)
         | StepError::RetryBriefly(_)
+        | StepError::Refused(_)
         | StepError::Redo(_, _)
+        | StepError::RedoRefused(_, _)
         | StepError::Resume(_, _)
+        | StepError::FallsBehind(_)
         | StepError::RollBack { .. }
         | StepError::Cancelled
         | StepError::LeaseLost => TaskEvent::StepFailed,
@@ -430,17 +459,28 @@ fn decide(task: &Task, attempt: i32, phase: Phase, error: StepError, tried: Dura
                     task.reason.clone().unwrap_or(told)
                 }
                 StepError::RollBack { tenant, .. } => tenant,
+                StepError::FallsBehind(why) => {
+                    format!(
+                        "The {kind} was ended early: {why}. Nothing of it is left. Ask again at a quieter time."
+                    )
+                }
                 StepError::Redo(_, _) => format!(
-                    "The {kind} could not be completed: the copy was begun anew {} times, as content or definitions \
-                     changed or a server did not answer. Nothing of it is left.",
-                    task.redos
+                    "The {kind} could not be completed: the copy was begun anew {} times, the last time because of \
+                     this: {}. Nothing of it is left. Leave alone what is named while it is made, and ask again.",
+                    task.redos,
+                    for_tenants(&operator)
                 ),
-                StepError::Retry(_)
-                | StepError::RetryBriefly(_)
-                | StepError::Resume(_, _)
-                | StepError::Cancelled
-                | StepError::LeaseLost => {
-                    format!("The {kind} could not be completed; nothing of it is left.")
+                StepError::Refused(_) | StepError::RedoRefused(_, _) => format!(
+                    "The {kind} could not be completed: {}. Nothing of it is left. It would end the same way again: \
+                     change what is named, and ask again.",
+                    for_tenants(&operator)
+                ),
+                StepError::Retry(_) | StepError::RetryBriefly(_) => format!(
+                    "The {kind} could not be completed, as this stayed so: {}. Nothing of it is left. Ask again later.",
+                    for_tenants(&operator)
+                ),
+                StepError::Resume(_, _) | StepError::Cancelled | StepError::LeaseLost => {
+                    format!("The {kind} could not be completed. Nothing of it is left. Ask again.")
                 }
             });
             changed.operator_reason = Some(operator.clone());
@@ -547,7 +587,8 @@ mod tests {
             (Phase::Undo, Step::DropServer, BRIEF_TRIES, brief(), TaskEvent::StepRetried),
         ] {
             let said = error.to_string();
-            let (decided, ..) = decide(&upgrade(phase, step), attempt, phase, error, Duration::MAX);
+            let tried = Tried { over: Duration::MAX, refused: None };
+            let (decided, ..) = decide(&upgrade(phase, step), attempt, phase, error, &tried);
             assert_eq!(decided, event, "{phase:?} {step:?} {attempt} {said}");
         }
     }
@@ -585,7 +626,8 @@ mod tests {
         ] {
             let plan = Plan::Switch(SwitchPlan { strategy: Some(strategy), ..plan.clone() });
             let task = Task { plan, ..upgrade(phase, step) };
-            let (decided, ..) = decide(&task, attempt, phase, retry(), tried);
+            let tried = Tried { over: tried, refused: None };
+            let (decided, ..) = decide(&task, attempt, phase, retry(), &tried);
             assert_eq!(decided, event, "{strategy:?} {phase:?} {step:?} {attempt}");
         }
     }
@@ -595,25 +637,60 @@ mod tests {
         let mut task = upgrade(Phase::Forward, Step::Seed);
         let anew = || StepError::Redo(Step::Place, "a definition changed".to_owned());
         for redo in 1..=REDOS {
-            let (event, wait, _, _, changed, _) = decide(&task, 1, Phase::Forward, anew(), Duration::ZERO);
+            let (event, wait, _, _, changed, _) = decide(&task, 1, Phase::Forward, anew(), &Tried::default());
             assert_eq!(event, TaskEvent::Redo(Step::Place));
             assert!(!wait.is_zero());
             assert_eq!(changed.redos, redo);
             task = changed;
         }
         let gone = StepError::Resume(Step::Place, "its worker went away".to_owned());
-        let (event, wait, _, _, changed, _) = decide(&task, 2, Phase::Forward, gone, Duration::ZERO);
+        let (event, wait, _, _, changed, _) = decide(&task, 2, Phase::Forward, gone, &Tried::default());
         assert_eq!((event, wait, changed.redos), (TaskEvent::Redo(Step::Place), Duration::ZERO, REDOS));
-        let (event, _, _, _, changed, _) = decide(&task, 1, Phase::Forward, anew(), Duration::ZERO);
+        let (event, _, _, _, changed, _) = decide(&task, 1, Phase::Forward, anew(), &Tried::default());
         assert_eq!(event, TaskEvent::StepFailed);
         assert!(changed.reason.unwrap().contains("begun anew 6 times"));
+    }
+
+    /// What is refused twice with the same words is not tried a third time, and the tenant learns why.
+    #[test]
+    fn a_lasting_reason_ends_at_its_second_time() {
+        let said = "load: the server answered 1100: Table 's' was not locked";
+        let retry = |text: &str| StepError::Refused(text.to_owned());
+        let redo = |text: &str| StepError::RedoRefused(Step::Place, text.to_owned());
+        let after = |text: &str| Tried { over: Duration::ZERO, refused: Some(text.to_owned()) };
+        let task = upgrade(Phase::Forward, Step::Seed);
+        for again in [TaskEvent::StepRetried, TaskEvent::Redo(Step::Place)] {
+            let error = || match again {
+                TaskEvent::StepRetried => retry(said),
+                _other => redo(said),
+            };
+            assert_eq!(error().to_string(), said);
+            let (event, ..) = decide(&task, 1, Phase::Forward, error(), &Tried::default());
+            assert_eq!(event, again);
+            let (event, ..) = decide(&task, 1, Phase::Forward, error(), &after("another reason"));
+            assert_eq!(event, again);
+            let numbered = said.replace("1100", "1101");
+            let (event, _, _, _, changed, _) = decide(&task, 2, Phase::Forward, error(), &after(&numbered));
+            assert_eq!(event, TaskEvent::StepFailed);
+            let reason = changed.reason.unwrap();
+            assert!(
+                reason.contains("Table 's' was not locked") && reason.contains("change what is named"),
+                "{reason}"
+            );
+        }
+        let away = StepError::Retry("no answer".to_owned());
+        let (event, ..) = decide(&task, 2, Phase::Forward, away, &after("no answer"));
+        assert_eq!(event, TaskEvent::StepRetried, "who does not answer is waited for");
+        let undo = upgrade(Phase::Undo, Step::DropServer);
+        let (event, ..) = decide(&undo, 2, Phase::Undo, retry(said), &after(said));
+        assert_eq!(event, TaskEvent::StepRetried, "where there is no way back it is tried on");
     }
 
     #[test]
     fn past_the_point_of_return_the_first_reason_stays() {
         let mut task = upgrade(Phase::Undo, Step::DropServer);
         task.reason = Some("shop.late uses the engine Aria".to_owned());
-        let (event, _, _, _, changed, _) = decide(&task, TRIES, Phase::Undo, retry(), Duration::ZERO);
+        let (event, _, _, _, changed, _) = decide(&task, TRIES, Phase::Undo, retry(), &Tried::default());
         assert_eq!(event, TaskEvent::StepFailed);
         assert_eq!(changed.reason, task.reason);
         assert_eq!(changed.operator_reason.as_deref(), Some("no answer"));

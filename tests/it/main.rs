@@ -14,6 +14,7 @@ mod api_limits;
 mod api_matrix;
 mod api_ref;
 mod api_routes;
+mod behind;
 mod bodies;
 mod builds;
 mod canary;

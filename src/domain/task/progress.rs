@@ -96,6 +96,8 @@ pub enum TaskEvent {
     AbandonAccepted,
     /// The look at the server is done and recorded, and the task is of this kind from now on.
     StrategyFixed(TaskKind),
+    /// A twin does not come near enough to its source: the server is looked at again, for another strategy.
+    TwinGivenUp,
     /// The hop, or the leg, is done and recorded, and another one follows.
     NextHop,
     /// An operator mended what kept the task at this step.
@@ -143,6 +145,11 @@ impl Progress {
             {
                 let next = fixed.steps(Phase::Forward).first().ok_or(illegal)?;
                 Ok(Self::At(Phase::Forward, *next))
+            }
+            (Self::At(Phase::Forward, step), TaskEvent::TwinGivenUp)
+                if kind == TaskKind::UpgradeTwin && !kind.holds(Phase::Forward, step) =>
+            {
+                Ok(Self::At(Phase::Forward, Step::Examine))
             }
             (Self::At(Phase::Finish, step), TaskEvent::NextHop)
                 if kind.steps(Phase::Finish).last() == Some(&step) =>
@@ -197,6 +204,7 @@ impl Progress {
                 | TaskEvent::DetachAccepted
                 | TaskEvent::AbandonAccepted
                 | TaskEvent::StrategyFixed(_)
+                | TaskEvent::TwinGivenUp
                 | TaskEvent::NextHop
                 | TaskEvent::OperatorRetried(_, _),
             ) => Err(illegal),

@@ -125,6 +125,21 @@ fn what_is_deferred_begins_or_ends_without_a_step() {
     }
 }
 
+/// A twin is given up before its hold, and never after: the server is looked at again then.
+#[test]
+fn a_twin_is_given_up_before_its_hold() {
+    for (kind, progress) in every_progress() {
+        let may = match progress {
+            Progress::At(Phase::Forward, step) => {
+                kind == TaskKind::UpgradeTwin && !kind.holds(Phase::Forward, step)
+            }
+            _other => false,
+        };
+        let next = may.then_some(Progress::At(Phase::Forward, Step::Examine));
+        assert_eq!(progress.after(kind, TaskEvent::TwinGivenUp).ok(), next, "{kind:?} {progress:?}");
+    }
+}
+
 /// The one-way point of an upgrade of the same instance is the record of the switch, and nothing else.
 #[test]
 fn the_switch_is_the_one_way_point() {

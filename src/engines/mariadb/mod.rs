@@ -49,7 +49,7 @@ use crate::domain::question::{Blocker, Finding};
 use crate::domain::switch::Strategy;
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::engines::{
-    Comparison, Engine, Error, Following, Position, RelayAddress, Server, Settings, Sums, Tell,
+    Behind, Comparison, Engine, Error, Following, Position, RelayAddress, Server, Settings, Sums, Tell,
 };
 use crate::runtimes::{self, Job, Layout, Observed};
 
@@ -392,6 +392,16 @@ impl Engine for MariaDb {
         let position = replication::position(&mut client).await;
         client.close().await;
         position
+    }
+
+    async fn behind(&self, source: &Server, candidate: &Server) -> Result<Behind, Error> {
+        let mut client = Client::connect(source).await?;
+        let theirs = replication::position(&mut client).await?;
+        client.close().await;
+        let mut client = Client::connect(candidate).await?;
+        let ours = client.value("ask for the position", "SELECT @@GLOBAL.gtid_slave_pos").await?;
+        client.close().await;
+        Ok(replication::behind(&theirs.0, &ours))
     }
 
     /// A candidate that follows nobody, or cannot go on, is an error unless it is there already.

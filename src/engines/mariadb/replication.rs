@@ -14,7 +14,7 @@ use crate::domain::tenant::Verifier;
 use crate::engines::mariadb::connection::{Client, name, quoted, scrub};
 use crate::engines::mariadb::content::tenant_schema;
 use crate::engines::mariadb::{LOOK_EVERY, REPLICATION_ACCOUNT, config, helpers, layout, routines};
-use crate::engines::{Error, Following, Position, RelayAddress, Server};
+use crate::engines::{Behind, Error, Following, Position, RelayAddress, Server};
 
 /// How long one wait for a position takes before we look whether the candidate still follows.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -103,6 +103,23 @@ fn read(status: &BTreeMap<String, String>) -> Following {
 /// The newest position in the source's binary log.
 pub async fn position(client: &mut Client) -> Result<Position, Error> {
     Ok(Position(client.value("ask for the position", "SELECT @@GLOBAL.gtid_binlog_pos").await?))
+}
+
+/// The transactions that one list of GTIDs has and another has not.
+pub fn behind(theirs: &str, ours: &str) -> Behind {
+    let read = |text: &str| -> BTreeMap<u64, u64> {
+        let one = |gtid: &str| {
+            let mut parts = gtid.trim().split('-').map(|part| part.parse::<u64>().ok());
+            let (domain, _server, number) = (parts.next()??, parts.next()??, parts.next()??);
+            Some((domain, number))
+        };
+        text.split(',').filter_map(one).collect()
+    };
+    let ours = read(ours);
+    let missing = read(theirs)
+        .into_iter()
+        .map(|(domain, number)| number.saturating_sub(ours.get(&domain).copied().unwrap_or(0)));
+    Behind { amount: missing.sum(), unit: "transactions" }
 }
 
 /// Waits until the candidate has reached `position`.
@@ -319,6 +336,15 @@ mod tests {
             ("No", "No", "0", "0", Following::Nobody),
         ] {
             assert_eq!(status(io, sql, io_errno, sql_errno), following, "{io} {sql}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_counted_in_each_domain() {
+        for (theirs, ours, amount) in
+            [("", "", 0), ("0-1-100", "", 100), ("0-1-100,1-2-7", "0-5-90", 17), ("0-1-100", "0-1-101", 0)]
+        {
+            assert_eq!(behind(theirs, ours).amount, amount, "{theirs} {ours}");
         }
     }
 

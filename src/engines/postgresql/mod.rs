@@ -60,7 +60,9 @@ use crate::domain::datastore::EngineKind;
 use crate::domain::question::{Blocker, Finding};
 use crate::domain::switch::Strategy;
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
-use crate::engines::{Comparison, Engine, Error, Following, Position, RelayAddress, Server, Sums, Tell};
+use crate::engines::{
+    Behind, Comparison, Engine, Error, Following, Position, RelayAddress, Server, Sums, Tell,
+};
 use crate::runtimes::{self, Job, Layout, Observed};
 
 use connection::{Client, scrub};
@@ -391,6 +393,14 @@ impl Engine for Postgresql {
         within: Duration,
     ) -> Result<bool, Error> {
         replication::reached(candidate, position, within).await
+    }
+
+    async fn hurry(&self, candidate: &Server) -> Result<bool, Error> {
+        replication::hurry(candidate).await
+    }
+
+    async fn behind(&self, source: &Server, _candidate: &Server) -> Result<Behind, Error> {
+        replication::behind(source).await
     }
 
     async fn inventory(&self, server: &Server) -> Result<Vec<String>, Error> {

@@ -23,7 +23,7 @@ use crate::engines::postgresql::content::{in_each, open_databases, tenant_role};
 use crate::engines::postgresql::follower::{self, MARKER, PUBLICATION, SLOT};
 use crate::engines::postgresql::{APPLY_ACCOUNT, LOOK_EVERY, REPLICATION_ACCOUNT, seed, write_config};
 use crate::engines::postgresql::{door, late, layout, major, own, rights, roles, sequences, settings, still};
-use crate::engines::{Error, Following, Position, Server};
+use crate::engines::{Behind, Error, Following, Position, Server};
 
 /// How long one statement may take that talks to the other side.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -305,19 +305,36 @@ const UNFINISHED: &str = "EXISTS (SELECT 1 FROM pg_subscription_rel r JOIN pg_su
                           JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = current_database() \
                           AND s.subname = 'coffer' AND r.srsubstate <> 'r')";
 
-/// Lets changes be taken without waiting for the disk each time. Every table's first copy is done.
-pub async fn hurry(candidate: &Server) -> Result<(), Error> {
+/// Lets changes be taken without waiting for the disk each time, in each database in which every table's first copy is
+/// done; gives whether that is so in all. The end of the subscription is a commit that waits for the disk, and with it for
+/// everything before it.
+pub async fn hurry(candidate: &Server) -> Result<bool, Error> {
     let doing = "let changes be taken faster";
     let client = Client::connect(candidate).await?;
+    let mut all = true;
     for database in open_databases(&client).await? {
         let inside = Client::connect_to(candidate, &database).await?;
+        if inside.is_there(doing, &format!("SELECT 1 WHERE {UNFINISHED}")).await? {
+            all = false;
+            continue;
+        }
         if inside.is_there(doing, &subscription("s.subsynccommit <> 'off'")).await? {
             inside
                 .run(doing, &format!("ALTER SUBSCRIPTION {PUBLICATION} SET (synchronous_commit = 'off')"))
                 .await?;
         }
     }
-    Ok(())
+    Ok(all)
+}
+
+/// What the slowest subscription has not said that it has.
+pub async fn behind(source: &Server) -> Result<Behind, Error> {
+    let client = Client::connect(source).await?;
+    let sql = format!(
+        "SELECT greatest(coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)), 0), 0)::bigint \
+         FROM pg_replication_slots WHERE slot_name ~ '^{SLOT}'"
+    );
+    Ok(Behind { amount: number(&client, &sql).await?, unit: "bytes" })
 }
 
 /// The source's newest position: the marker of each database, moved where anything was written since.
