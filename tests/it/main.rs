@@ -68,3 +68,4 @@ mod unwanted;
 mod upgrade;
 mod watch;
 mod windows;
+mod zoo;
