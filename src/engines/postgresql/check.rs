@@ -34,7 +34,7 @@ pub fn blocker(object: impl Into<String>, why: impl Into<String>, remedy: impl I
     Finding { blocks: true, object: object.into(), why: why.into(), remedy: remedy.into() }
 }
 
-fn warning(object: impl Into<String>, why: impl Into<String>, remedy: impl Into<String>) -> Finding {
+pub fn warning(object: impl Into<String>, why: impl Into<String>, remedy: impl Into<String>) -> Finding {
     Finding { blocks: false, ..blocker(object, why, remedy) }
 }
 

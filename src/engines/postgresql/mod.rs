@@ -40,6 +40,7 @@ mod late;
 mod listing;
 mod looker;
 mod own;
+mod rehearsal;
 mod replication;
 mod rights;
 mod roles;
@@ -482,10 +483,16 @@ impl Engine for Postgresql {
         candidate: &Server,
         strategy: Strategy,
     ) -> Result<Vec<Finding>, Error> {
-        match strategy {
-            Strategy::InPlace => check::in_place(source, candidate).await,
-            Strategy::Twin => blockers::towards(source, candidate).await,
+        let mut found = match strategy {
+            Strategy::InPlace => check::in_place(source, candidate).await?,
+            Strategy::Twin => blockers::towards(source, candidate).await?,
+        };
+        // Within a series the target takes what the source took. What is in the way already ends it anyway.
+        if major(&source.version) != major(&candidate.version) && !found.iter().any(|finding| finding.blocks)
+        {
+            found.extend(rehearsal::findings(source, candidate).await?);
         }
+        Ok(found)
     }
 
     /// The copy runs afterwards, as nobody's server: it follows the source until that has ended.

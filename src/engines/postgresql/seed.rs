@@ -29,7 +29,7 @@ use crate::engines::postgresql::{
     copy, door, failed, follower, in_place, layout, major, own, rights, roles, runtime, settings, still,
 };
 use crate::engines::{Error, Position, Server, Tell};
-use crate::runtimes::{Job, Layout};
+use crate::runtimes::{Job, JobOutput, Layout};
 
 /// The functions by which anybody makes a large object: a right that everybody has, and a reader has not.
 const LARGE_OBJECTS: [&str; 3] = ["lo_creat(integer)", "lo_create(oid)", "lo_from_bytea(oid, bytea)"];
@@ -225,6 +225,34 @@ async fn carry(
     database: &str,
     keeper: &str,
 ) -> Result<(), Error> {
+    let (dumped, loaded) = piped(source, candidate, ours, (database, keeper), Load::UntilRefused).await?;
+    // A load that fails ends its dump, too: it says why.
+    if loaded.status != Some(0) {
+        return Err(failed("pg_restore", &loaded, candidate));
+    }
+    if dumped.status != Some(0) {
+        return Err(failed("pg_dump", &dumped, candidate));
+    }
+    Ok(())
+}
+
+/// What a load does with a definition that the target refuses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Load {
+    /// It ends.
+    UntilRefused,
+    /// It goes on with the next one, and prints all that it says on its standard output, which is kept whole.
+    ToTheEnd,
+}
+
+/// Has a database's definitions dumped, and loaded as its keeper.
+async fn piped(
+    source: &Server,
+    candidate: &Server,
+    ours: &Layout,
+    (database, keeper): (&str, &str),
+    until: Load,
+) -> Result<(JobOutput, JobOutput), Error> {
     let words = |words: &[&str]| -> Vec<String> { words.iter().map(|word| (*word).to_owned()).collect() };
     let mut dump = words(&[
         "--format=custom",
@@ -235,10 +263,15 @@ async fn carry(
         "--no-subscriptions",
         "--no-tablespaces",
         "--no-password",
+        // A name may be a keyword of the target's, and mean something else there: a column `system_user` in a policy.
+        "--quote-all-identifiers",
     ]);
     dump.push(format!("--exclude-schema={OWN_SCHEMA}"));
     dump.push(format!("--dbname={}", follower::dump_address(source, candidate, database)?));
-    let mut load = words(&["--exit-on-error", "--no-owner", "--no-privileges", "--no-password"]);
+    let mut load = words(&["--no-owner", "--no-privileges", "--no-password"]);
+    if until == Load::UntilRefused {
+        load.push("--exit-on-error".to_owned());
+    }
     let socket = ours.socket.parent().unwrap_or(&ours.tmp).to_string_lossy().into_owned();
     load.push(format!(
         "--dbname=host={} user={keeper} dbname={}",
@@ -253,17 +286,64 @@ async fn carry(
         true => &theirs,
         false => ours,
     };
-    let (dumped, loaded) = candidate
+    let load = match until {
+        Load::UntilRefused => job("pg_restore", load),
+        Load::ToTheEnd => {
+            let program = ours.root.join("bin/pg_restore").to_string_lossy().into_owned();
+            let shell = words(&["-c", "exec 2>&1; exec \"$@\"", "pg_restore"]);
+            job("/bin/sh", [shell, vec![program], load].concat())
+        }
+    };
+    candidate
         .runtime
-        .pipe((id, dumper, job("pg_dump", dump)), (id, ours, job("pg_restore", load)), &|_bytes| {})
+        .pipe((id, dumper, job("pg_dump", dump)), (id, ours, load), &|_bytes| {})
         .await
-        .map_err(runtime("copy the definitions"))?;
-    // A load that fails ends its dump, too: it says why.
-    if loaded.status != Some(0) {
-        return Err(failed("pg_restore", &loaded, candidate));
+        .map_err(runtime("copy the definitions"))
+}
+
+/// Tries each definition on an empty candidate that nobody reaches, and that is thrown away afterwards: what the program that
+/// loads them says of those that the target refuses, by database.
+pub async fn rehearse(source: &Server, candidate: &Server) -> Result<Vec<(String, String)>, Error> {
+    let from = Client::connect(source).await?;
+    let to = Client::connect(candidate).await?;
+    roles::copy(&from, &to).await?;
+    let ours = layout(candidate)?;
+    let account = in_place::account_of(candidate, &ours).await?;
+    let all = open_databases(&from).await?;
+    let keepers: Vec<String> = all.iter().map(|database| keeper(database)).collect();
+    follower::admit_dump(source, candidate, &all).await?;
+    let tried = async {
+        door::write_for(candidate, Door::Fenced, &account, &keepers).await?;
+        door::reload(candidate, &to).await?;
+        let mut said = Vec::new();
+        for (database, keeper) in all.iter().zip(&keepers) {
+            make(&from, &to, database, keeper).await?;
+            let theirs = Client::connect_to(source, database).await?;
+            let inside = Client::connect_to(candidate, database).await?;
+            prepare(&theirs, &inside, keeper).await?;
+            settings::shield(&to, keeper, &[database.to_owned()]).await?;
+            to.run("let a keeper in", &format!("ALTER ROLE {} LOGIN", name(keeper))).await?;
+            let (dumped, loaded) =
+                piped(source, candidate, &ours, (database, keeper), Load::ToTheEnd).await?;
+            if dumped.status != Some(0) {
+                return Err(failed("pg_dump", &dumped, candidate));
+            }
+            said.push((database.clone(), String::from_utf8_lossy(&loaded.stdout).into_owned()));
+        }
+        Ok(said)
     }
-    if dumped.status != Some(0) {
-        return Err(failed("pg_dump", &dumped, candidate));
+    .await;
+    let dismissed = follower::dismiss_dump(source, candidate).await;
+    let said = tried?;
+    dismissed?;
+    Ok(said)
+}
+
+/// Takes off the source what a rehearsal that was ended left there; does nothing where nothing is left.
+pub async fn forget_rehearsal(source: &Server, candidate: &Server) -> Result<(), Error> {
+    let there = format!("SELECT 1 FROM pg_roles WHERE rolname = '{}'", super::DUMP_ACCOUNT);
+    if Client::connect(source).await?.is_there("look for the account that dumps", &there).await? {
+        follower::dismiss_dump(source, candidate).await?;
     }
     Ok(())
 }
