@@ -141,6 +141,16 @@ fn questions() -> Vec<Asked> {
             "ALTER TABLE … SET LOGGED, or drop it",
         ),
         (
+            format!(
+                "SELECT 'table ' || {named} FROM {relations} WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND {relation} \
+                 AND NOT (has_table_privilege(c.relowner, c.oid, 'SELECT') AND has_table_privilege(c.relowner, c.oid, 'INSERT') \
+                 AND has_table_privilege(c.relowner, c.oid, 'UPDATE') AND has_table_privilege(c.relowner, c.oid, 'DELETE') \
+                 AND has_table_privilege(c.relowner, c.oid, 'TRUNCATE')) ORDER BY 1"
+            ),
+            "cannot be written to by its owner, as whom replicated rows are written",
+            "GRANT ALL on it TO its owner, and take it back afterwards",
+        ),
+        (
             format!("SELECT 'table ' || {named} FROM {relations} WHERE c.relforcerowsecurity AND {relation} ORDER BY 1"),
             "hides rows from its owner, too, who could not be given them",
             "ALTER TABLE … NO FORCE ROW LEVEL SECURITY",

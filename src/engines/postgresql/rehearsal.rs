@@ -1,8 +1,8 @@
 //! The definitions of a server, tried on an empty server of the target: what it does not take is named by its object
 //! before anything waits for it.
 //!
-//! What `pg_restore` cannot make it says on its standard error, the object's entry first, then the server's words; it goes
-//! on with the rest, so that all of them are named. Everything is made in the candidate's own folder, by the same sessions
+//! What `pg_restore` cannot make it says, with the server's words and the statement, which names the object; it goes on with
+//! the rest, so that all of them are named. Everything is made in the candidate's own folder, by the same sessions
 //! without power as a copy's definitions ([`seed`](super::seed)), and taken away with it.
 //!
 //! # If we die here
@@ -68,32 +68,28 @@ async fn on_an_empty_server(source: &Server, empty: &Server) -> Result<Vec<Findi
     anew(empty).await?;
     bootstrap::make(empty, &layout(empty)?, true).await?;
     Postgresql.start(empty).await?;
-    let said = seed::rehearse(source, empty).await?;
-    Ok(said.iter().flat_map(|(database, said)| read(database, said)).take(NAMED).collect())
+    let (said, setting) = seed::rehearse(source, empty).await?;
+    let mut found: Vec<Finding> =
+        said.iter().flat_map(|(database, said)| read(database, said)).take(NAMED).collect();
+    if let Some(why) = setting {
+        let why = format!("are refused by the target: {why}");
+        let remedy = "ALTER DATABASE … RESET, or ALTER ROLE … RESET, what it names";
+        found.push(check::blocker("the settings of roles and databases", why, remedy));
+    }
+    Ok(found)
 }
 
 /// The objects that a program's words name, and why each could not be made.
 fn read(database: &str, said: &str) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
-    let mut object = None;
-    let mut lines = said.lines().peekable();
+    let mut lines = said.lines();
     while let Some(line) = lines.next() {
-        if let Some((_, entry)) = line.split_once("from TOC entry ") {
-            object = named(entry);
-            continue;
-        }
         let Some((_, why)) = line.split_once("could not execute query: ERROR:") else { continue };
-        let what = object.clone().unwrap_or_else(|| "a definition".to_owned());
-        // The statement names the schema, and stands at the end.
+        // The statement stands behind the server's hints.
         let statement = lines.clone().find_map(|line| line.strip_prefix("Command was: ")).unwrap_or_default();
-        let end = why.trim().char_indices().nth(SAID).map_or(why.trim().len(), |(at, _)| at);
-        let why = hide_verifiers(why.trim().get(..end).unwrap_or_default());
-        let object = match first_name(statement) {
-            Some(name) if !what.contains(&*name) && name.contains('.') => {
-                format!("{database}: {what} ({name})")
-            }
-            _ => format!("{database}: {what}"),
-        };
+        let why: String = hide_verifiers(why.trim()).chars().take(SAID).collect();
+        let object =
+            format!("{database}: {}", made_by(statement).unwrap_or_else(|| "a definition".to_owned()));
         if found.iter().all(|finding| finding.object != object) && found.len() < NAMED {
             let remedy = "change or drop it, so that the target can make it, and ask again";
             found.push(check::blocker(object, format!("cannot be made by the target: {why}"), remedy));
@@ -102,28 +98,32 @@ fn read(database: &str, said: &str) -> Vec<Finding> {
     found
 }
 
-/// `view bg` of `3502; 1259 16402 VIEW bg app`.
-fn named(entry: &str) -> Option<String> {
-    let mut words = entry.split_once("; ")?.1.split(' ').skip(2).peekable();
-    let mut kind = Vec::new();
-    while let Some(word) =
-        words.next_if(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_uppercase()))
-    {
-        kind.push(word.to_ascii_lowercase());
+/// `view public.bg` of `CREATE VIEW "public"."bg" AS`: every name in it is quoted.
+fn made_by(statement: &str) -> Option<String> {
+    /// Words that say how a thing is made, and not what it is.
+    const HOW: [&str; 7] = ["CREATE", "ALTER", "OR", "REPLACE", "ONLY", "UNIQUE", "UNLOGGED"];
+    let (words, mut rest) = statement.split_at(statement.find('"')?);
+    let kind: Vec<String> =
+        words.split_whitespace().filter(|word| !HOW.contains(word)).map(str::to_ascii_lowercase).collect();
+    let mut name = String::new();
+    // A quote within a name is written twice.
+    while let Some(after) = rest.strip_prefix('"') {
+        let (part, behind) = after.split_once('"')?;
+        name.push_str(part);
+        rest = match behind.strip_prefix('.') {
+            Some(next) => {
+                name.push('.');
+                next
+            }
+            None => {
+                if behind.starts_with('"') {
+                    name.push('"');
+                }
+                behind
+            }
+        };
     }
-    let mut name: Vec<&str> = words.collect();
-    // The last word is the owner's.
-    if name.len() > 1 {
-        name.pop();
-    }
-    (!kind.is_empty()).then(|| format!("{} {}", kind.join(" "), name.join(" ")).trim_end().to_owned())
-}
-
-/// The first name with a schema of a statement.
-fn first_name(statement: &str) -> Option<String> {
-    let word = statement.split_whitespace().find(|word| word.contains('.'))?;
-    let name: String = word.chars().take_while(|c| !"(;,".contains(*c)).collect();
-    Some(name.replace('"', ""))
+    Some(format!("{} {name}", kind.join(" ")))
 }
 
 #[cfg(test)]
@@ -132,22 +132,17 @@ mod tests {
 
     #[test]
     fn each_object_is_named_once() {
-        let said = "pg_restore: while PROCESSING TOC:\n\
-                    pg_restore: from TOC entry 3502; 1259 16402 VIEW bg app\n\
-                    pg_restore: error: could not execute query: ERROR:  column \"checkpoints_timed\" does not exist\n\
+        let said = "pg_restore: error: could not execute query: ERROR:  column \"checkpoints_timed\" does not exist\n\
                     LINE 2:  SELECT \"pg_stat_bgwriter\".\"checkpoints_timed\"\n\
                     Command was: CREATE VIEW \"public\".\"bg\" AS\n SELECT 1;\n\n\n\
-                    pg_restore: from TOC entry 3503; 2606 16410 CHECK CONSTRAINT emp c app\n\
                     pg_restore: error: could not execute query: ERROR:  function x() does not exist\n\
                     HINT:  No function matches\n\
-                    Command was: ALTER TABLE \"public\".\"emp\" ADD CONSTRAINT\n\
+                    Command was: ALTER TABLE ONLY \"public\".\"o\"\"d\" ADD CONSTRAINT \"c\"\n\
                     pg_restore: warning: errors ignored on restore: 2\n";
         let found = read("shop", said);
-        let told: Vec<String> = found.iter().map(ToString::to_string).collect();
-        assert_eq!(found.len(), 2, "{told:?}");
-        assert_eq!(found[0].object, "shop: view bg (public.bg)");
+        let named: Vec<&str> = found.iter().map(|finding| &*finding.object).collect();
+        assert_eq!(named, ["shop: view public.bg", "shop: table public.o\"d"]);
         assert_eq!(found[0].why, "cannot be made by the target: column \"checkpoints_timed\" does not exist");
         assert!(found[0].blocks);
-        assert_eq!(found[1].object, "shop: check constraint emp c (public.emp)");
     }
 }

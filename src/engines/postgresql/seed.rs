@@ -302,8 +302,12 @@ async fn piped(
 }
 
 /// Tries each definition on an empty candidate that nobody reaches, and that is thrown away afterwards: what the program that
-/// loads them says of those that the target refuses, by database.
-pub async fn rehearse(source: &Server, candidate: &Server) -> Result<Vec<(String, String)>, Error> {
+/// loads them says of those that the target refuses, by database, and what the server says of the first setting of a role's
+/// or a database's that it refuses.
+pub async fn rehearse(
+    source: &Server,
+    candidate: &Server,
+) -> Result<(Vec<(String, String)>, Option<String>), Error> {
     let from = Client::connect(source).await?;
     let to = Client::connect(candidate).await?;
     roles::copy(&from, &to).await?;
@@ -330,7 +334,12 @@ pub async fn rehearse(source: &Server, candidate: &Server) -> Result<Vec<(String
             }
             said.push((database.clone(), String::from_utf8_lossy(&loaded.stdout).into_owned()));
         }
-        Ok(said)
+        let setting = match roles::copy_settings(&from, &to).await {
+            Ok(()) => None,
+            Err(Error::State { message, .. }) => Some(message),
+            Err(error) => return Err(error),
+        };
+        Ok((said, setting))
     }
     .await;
     let dismissed = follower::dismiss_dump(source, candidate).await;
