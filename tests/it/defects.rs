@@ -281,7 +281,8 @@ async fn who_is_in(roles: &Roles, db: &tokio_postgres::Client, step: Step) -> i3
     .await;
     let slot = owner.rsplit('/').next().unwrap();
     let lock = std::fs::read_to_string(roles.state.join(format!("worker-{slot}.lock"))).unwrap();
-    lock.trim().strip_prefix("pid ").unwrap().parse().unwrap()
+    let pid = lock.trim().strip_prefix("pid ").unwrap();
+    pid.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,12 +15,12 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::domain::tenant::OWN_SCHEMA;
-use crate::engines::postgresql::ACCOUNT;
 use crate::engines::postgresql::connection::Client;
 use crate::engines::postgresql::content::{TENANT_DATABASE, in_each, open_databases, tenant_role};
 use crate::engines::postgresql::copy::ATTRIBUTE_VERSION;
-use crate::engines::postgresql::follower::PUBLICATION;
-use crate::engines::postgresql::{major, rights};
+use crate::engines::postgresql::follower::{MARKER, PUBLICATION};
+use crate::engines::postgresql::still::NAME as STILL;
+use crate::engines::postgresql::{ACCOUNT, APPLY_ACCOUNT, major, rights};
 use crate::engines::{Error, Server, object};
 
 /// How long one question may take: it looks at every object of a kind.
@@ -434,7 +434,13 @@ fn nobodys() -> Vec<Kind> {
     );
     let other = |class: &str, oid: &str| format!("{oid} >= 16384 {}", no_member(class, oid));
     // Our own tables there; what hangs on them is told apart.
-    let ours = format!("n.nspname = '{OWN_SCHEMA}' AND c.relowner = 10 AND c.relkind IN ('r', 'i')");
+    // A candidate's marker belongs to the role that applies changes, until it is cut.
+    let ours = format!(
+        "n.nspname = '{OWN_SCHEMA}' AND c.relkind IN ('r', 'i') AND (c.relowner = 10 \
+         OR (c.relname IN ('{MARKER}', '{MARKER}_pkey') AND pg_get_userbyid(c.relowner) = '{APPLY_ACCOUNT}'))"
+    );
+    // A candidate refuses definitions until it is cut.
+    let still = format!("p.oid = to_regprocedure('{OWN_SCHEMA}.{STILL}()') AND p.proowner = 10");
     vec![
         (
             "in a system schema: relation",
@@ -450,7 +456,8 @@ fn nobodys() -> Vec<Kind> {
             "in a system schema: routine",
             format!(
                 "SELECT p.oid::regprocedure::text, NULL FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
-                 WHERE {system} AND ({} OR (p.oid < 16384 AND (p.prosecdef OR p.prolang > 14 OR p.proowner <> 10)))",
+                 WHERE {system} AND NOT coalesce({still}, false) \
+                 AND ({} OR (p.oid < 16384 AND (p.prosecdef OR p.prolang > 14 OR p.proowner <> 10)))",
                 other("pg_proc", "p.oid")
             ),
             0,
@@ -487,23 +494,37 @@ fn nobodys() -> Vec<Kind> {
         ),
         (
             "system schema",
-            format!("SELECT n.nspname, NULL FROM pg_namespace n WHERE {system} AND n.oid >= 16384 AND n.nspname <> '{OWN_SCHEMA}'"),
+            format!(
+                "SELECT n.nspname, NULL FROM pg_namespace n WHERE {system} AND n.oid >= 16384 AND n.nspname <> '{OWN_SCHEMA}'"
+            ),
             0,
         ),
         (
             "language",
-            format!("SELECT l.lanname, json_build_object('trusted', l.lanpltrusted) FROM pg_language l WHERE {}", other("pg_language", "l.oid")),
+            format!(
+                "SELECT l.lanname, json_build_object('trusted', l.lanpltrusted) FROM pg_language l WHERE {}",
+                other("pg_language", "l.oid")
+            ),
             0,
         ),
         ("access method", format!("SELECT a.amname, NULL FROM pg_am a WHERE {}", other("pg_am", "a.oid")), 0),
         (
             "event trigger",
-            "SELECT t.evtname, json_build_object('event', t.evtevent, 'enabled', t.evtenabled, 'tags', t.evttags::text, \
-             'function', t.evtfoid::regprocedure::text) FROM pg_event_trigger t"
-                .to_owned(),
+            format!(
+                "SELECT t.evtname, json_build_object('event', t.evtevent, 'enabled', t.evtenabled, 'tags', t.evttags::text, \
+                 'function', t.evtfoid::regprocedure::text) FROM pg_event_trigger t LEFT JOIN pg_proc p ON p.oid = t.evtfoid \
+                 WHERE NOT coalesce(t.evtname = '{STILL}' AND t.evtowner = 10 AND {still}, false)"
+            ),
             0,
         ),
-        ("foreign data wrapper", format!("SELECT w.fdwname, NULL FROM pg_foreign_data_wrapper w WHERE {}", other("pg_foreign_data_wrapper", "w.oid")), 0),
+        (
+            "foreign data wrapper",
+            format!(
+                "SELECT w.fdwname, NULL FROM pg_foreign_data_wrapper w WHERE {}",
+                other("pg_foreign_data_wrapper", "w.oid")
+            ),
+            0,
+        ),
         (
             "foreign server",
             format!(
@@ -523,7 +544,14 @@ fn nobodys() -> Vec<Kind> {
             ),
             0,
         ),
-        ("transform", format!("SELECT format_type(t.trftype, NULL), NULL FROM pg_transform t WHERE {}", other("pg_transform", "t.oid")), 0),
+        (
+            "transform",
+            format!(
+                "SELECT format_type(t.trftype, NULL), NULL FROM pg_transform t WHERE {}",
+                other("pg_transform", "t.oid")
+            ),
+            0,
+        ),
         (
             "subscription",
             format!(

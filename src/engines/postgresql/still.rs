@@ -15,7 +15,7 @@ use crate::engines::postgresql::connection::Client;
 use crate::engines::postgresql::{ACCOUNT, LOOK_ACCOUNT};
 
 /// The event trigger, and its function.
-const NAME: &str = "coffer_still";
+pub const NAME: &str = "coffer_still";
 
 /// Has a database of a replica's refuse definitions that are not ours.
 ///
