@@ -117,7 +117,9 @@ async fn same(source: &Server, candidate: &Server) {
 async fn a_twin(from: &str, to: &str) {
     let house = House::new();
     let (source, candidate) = pair(&house, from, to, false).await;
-    let found = ENGINE.pre_check(&source, &candidate, Strategy::Twin).await.unwrap();
+    // A look has the candidate's place to itself, before there is one.
+    let looked = house.server(to, true);
+    let found = ENGINE.pre_check(&source, &looked, Strategy::Twin).await.unwrap();
     assert!(found.iter().all(|finding| !finding.blocks), "{found:?}");
     ENGINE.seed(&source, &candidate, silent()).await.unwrap();
     assert_eq!(ENGINE.following(&candidate).await.unwrap(), Following::Nobody);

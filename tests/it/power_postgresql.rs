@@ -64,8 +64,8 @@ async fn a_canary(from: &str, to: &str, readers: bool) {
     let app = tenant(&source, "app", "a", "shop").await.unwrap();
     canary::plant(&app).await;
     assert_eq!(canary::traces(&source, &["shop"]).await, Vec::<String>::new());
+    let found = ENGINE.pre_check(&source, &house.server(to, true), Strategy::Twin).await.unwrap();
     let candidate = empty(&house, to, readers).await;
-    let found = ENGINE.pre_check(&source, &candidate, Strategy::Twin).await.unwrap();
     assert!(found.iter().all(|finding| !finding.blocks), "{found:?}");
     assert_eq!(ENGINE.replica_blockers(&source).await.unwrap(), Vec::new());
 
@@ -196,7 +196,7 @@ async fn names_that_change_hands_give_no_power() {
     until("the loops run", async || rounds.load(Ordering::Relaxed) > 50).await;
     // Whether each of these ends well is the tenant's matter now: that it has no power of ours is not.
     for _ in 0..3 {
-        let looked = ENGINE.pre_check(&source, &candidate, Strategy::Twin).await;
+        let looked = ENGINE.pre_check(&source, &house.server("17.0", true), Strategy::Twin).await;
         println!("pre-check: {:?}", looked.map(|found| found.len()));
         let looked = ENGINE.inventory(&source).await;
         println!("inventory: {:?}", looked.map(|lines| lines.len()));
@@ -268,8 +268,8 @@ async fn our_schema_is_there_from_birth_and_no_other_is_taken_for_it() {
     let before = rows(&us, "SELECT last_value FROM public.canary_calls").await;
     own(&source, "postgres").await.batch_execute("DROP TABLE coffer.born").await.unwrap();
     ENGINE.start(&source).await.unwrap();
+    let found = ENGINE.pre_check(&source, &house.server("17.0", true), Strategy::Twin).await.unwrap();
     let candidate = empty(&house, "17.0", false).await;
-    let found = ENGINE.pre_check(&source, &candidate, Strategy::Twin).await.unwrap();
     assert!(
         found.iter().any(|finding| finding.blocks && finding.object == "shop: schema coffer"),
         "{found:?}"
@@ -424,8 +424,8 @@ async fn hostile(from: &str, to: &str, readers: bool) {
             .unwrap_or_else(|error| panic!("{setting}: {error:?}"));
     }
     app.batch_execute("ALTER ROLE app IN DATABASE shop RESET role; ALTER ROLE app IN DATABASE shop RESET idle_session_timeout").await.unwrap();
+    let found = ENGINE.pre_check(&source, &house.server(to, true), Strategy::Twin).await.unwrap();
     let candidate = empty(&house, to, readers).await;
-    let found = ENGINE.pre_check(&source, &candidate, Strategy::Twin).await.unwrap();
     assert!(found.iter().all(|finding| !finding.blocks), "{found:?}");
     ENGINE.seed(&source, &candidate, silent()).await.unwrap();
     ENGINE.follow(&source, &candidate, None).await.unwrap();

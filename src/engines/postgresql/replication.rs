@@ -452,6 +452,11 @@ pub async fn cut(candidate: &Server, source: Option<&Server>) -> Result<(), Erro
     }
     if follows {
         let account = name(APPLY_ACCOUNT);
+        // One database after the other, since all of them change the same shared rows. The marker goes with its owner.
+        for database in &databases {
+            let inside = Client::connect_to(candidate, database).await?;
+            inside.run(doing, &format!("DROP OWNED BY {account}")).await?;
+        }
         client.run(doing, &format!("DROP OWNED BY {account}; DROP ROLE {account}")).await?;
     }
     door::settle(candidate, &client, door::wanted(candidate)).await
@@ -477,10 +482,5 @@ async fn cut_one(candidate: &Server, source: Option<&Server>, database: &str) ->
     let keeper = seed::keeper(database);
     let last = format!("{}; {}", seed::writers_again(), still::end());
     rights::hand_over(&inside, major(&candidate.version), &keeper, &last).await?;
-    inside.run(doing, &still::end()).await?;
-    // The marker goes with the account that owns it here.
-    if inside.is_there(doing, &applier()).await? {
-        inside.run(doing, &format!("DROP OWNED BY {}", name(APPLY_ACCOUNT))).await?;
-    }
-    Ok(())
+    inside.run(doing, &still::end()).await
 }
