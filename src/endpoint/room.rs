@@ -502,9 +502,15 @@ mod tests {
         assert_eq!(room.state().leaving, 0, "one has just spoken");
         tokio::time::sleep(CROWDED).await;
         room.settle();
-        let state = room.state();
-        assert!(state.waiting <= CROWD && state.leaving > 0, "{} of {}", state.waiting, state.guests.len());
-        drop(state);
+        {
+            let state = room.state();
+            assert!(
+                state.waiting <= CROWD && state.leaving > 0,
+                "{} of {}",
+                state.waiting,
+                state.guests.len()
+            );
+        }
         let (_, over) = waiting.remove(0);
         assert!(is_over(over).await);
     }

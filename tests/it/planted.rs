@@ -204,7 +204,8 @@ const FED: &[Planted] = &[
 const GIVEN: &[Planted] = &[
     (
         "ALTER TABLE t OWNER TO clerk",
-        "ALTER TABLE t OWNER TO app",
+        "ALTER TABLE t OWNER TO app; REVOKE SELECT (id) ON t FROM app; \
+         GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER ON t TO clerk",
         "rights on TABLE \"public\".\"t\": its owner is app on the source, clerk on the copy",
     ),
     ("REVOKE SELECT (id) ON t FROM clerk", "GRANT SELECT (id) ON t TO clerk", "rights on COLUMN"),
@@ -331,7 +332,7 @@ const MARIADB_CONTENT: &[&str] = &[
     "INSERT INTO t VALUES (1,'a ',16777216,0.1,'a ',1),(2,NULL,0.1,1e300,'',2),(3,'',0,0,NULL,3)",
     "CREATE TABLE keyless (a INT, b TEXT)",
     "INSERT INTO keyless VALUES (1,'x'),(1,'x')",
-    "CREATE TABLE m (a INT, b VARCHAR(9)) ENGINE=MyISAM",
+    "CREATE TABLE m (a INT PRIMARY KEY, b VARCHAR(9)) ENGINE=MyISAM",
     "INSERT INTO m VALUES (1,'x')",
     "CREATE SEQUENCE s",
     "DO NEXTVAL(s)",

@@ -490,7 +490,7 @@ impl Engine for Postgresql {
         // Within a series the target takes what the source took. What is in the way already ends it anyway.
         if major(&source.version) != major(&candidate.version) && !found.iter().any(|finding| finding.blocks)
         {
-            found.extend(rehearsal::findings(source, candidate).await?);
+            found.extend(rehearsal::findings(source, candidate, strategy).await?);
         }
         Ok(found)
     }

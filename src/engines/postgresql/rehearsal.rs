@@ -11,7 +11,8 @@
 use std::time::Duration;
 
 use crate::domain::question::Finding;
-use crate::engines::postgresql::connection::hide_verifiers;
+use crate::domain::switch::Strategy;
+use crate::engines::postgresql::connection::{Client, hide_verifiers, quoted};
 use crate::engines::postgresql::{Postgresql, anew, bootstrap, check, layout, seed};
 use crate::engines::{Engine as _, Error, Server, Settings};
 
@@ -28,7 +29,14 @@ const NAMED: usize = 20;
 const SAID: usize = 300;
 
 /// Tries the definitions; gives what the target refuses. What could not be tried in time is a warning.
-pub async fn findings(source: &Server, candidate: &Server) -> Result<Vec<Finding>, Error> {
+///
+/// In place, the target's own program carries more than a dump holds, and with the tenant's functions disarmed: a definition
+/// that is refused for want of something that the source has, and that is not the server's own, is a warning then.
+pub async fn findings(
+    source: &Server,
+    candidate: &Server,
+    strategy: Strategy,
+) -> Result<Vec<Finding>, Error> {
     let doing = "try the definitions on the target";
     if source.generation == candidate.generation {
         return Err(Error::Unexpected { doing, answer: "the candidate is the source".to_owned() });
@@ -56,12 +64,45 @@ pub async fn findings(source: &Server, candidate: &Server) -> Result<Vec<Finding
         // What a time-out left on the source.
         seed::forget_rehearsal(&source, &empty).await?;
         cleared?;
-        Ok(found)
+        match strategy {
+            Strategy::Twin => Ok(found),
+            Strategy::InPlace => in_place(&source, found).await,
+        }
     });
     match trying.await {
         Ok(found) => found,
         Err(_) => Err(Error::Unexpected { doing, answer: "it was ended".to_owned() }),
     }
+}
+
+/// The findings as they are in place.
+async fn in_place(source: &Server, mut found: Vec<Finding>) -> Result<Vec<Finding>, Error> {
+    for finding in found.iter_mut().filter(|finding| finding.blocks) {
+        let Some((database, _)) = finding.object.split_once(": ") else { continue };
+        let Some((catalog, stem, missing)) = missing(&finding.why) else { continue };
+        let inside = Client::connect_to(source, database).await?;
+        let there = format!(
+            "SELECT 1 FROM {catalog} o JOIN pg_namespace n ON n.oid = o.{stem}namespace WHERE o.{stem}name = {} \
+             AND n.nspname NOT IN ('pg_catalog', 'information_schema')",
+            quoted(&missing)
+        );
+        if inside.is_there("look what a definition lacks", &there).await? {
+            finding.blocks = false;
+        }
+    }
+    Ok(found)
+}
+
+/// What a definition lacks by the server's words: the catalogue that would list it, the stem of its columns, and its name.
+fn missing(why: &str) -> Option<(&'static str, &'static str, String)> {
+    let said = why.strip_suffix(" does not exist")?;
+    let (word, catalog, stem) =
+        [("function ", "pg_proc", "pro"), ("relation ", "pg_class", "rel"), ("type ", "pg_type", "typ")]
+            .into_iter()
+            .find(|(word, ..)| said.contains(&format!(": {word}")))?;
+    let name = said.split_once(&format!(": {word}"))?.1;
+    let name = name.split('(').next().unwrap_or_default().replace('"', "");
+    Some((catalog, stem, name.rsplit('.').next().unwrap_or_default().to_owned()))
 }
 
 async fn on_an_empty_server(source: &Server, empty: &Server) -> Result<Vec<Finding>, Error> {
@@ -129,6 +170,17 @@ fn made_by(statement: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_lacking_is_read() {
+        let told = |why: &str| missing(&format!("cannot be made by the target: {why}"));
+        assert_eq!(
+            told("function public.f(integer) does not exist"),
+            Some(("pg_proc", "pro", "f".to_owned()))
+        );
+        assert_eq!(told("relation \"s.t\" does not exist"), Some(("pg_class", "rel", "t".to_owned())));
+        assert_eq!(told("column pg_stat_bgwriter.x does not exist"), None);
+    }
 
     #[test]
     fn each_object_is_named_once() {
