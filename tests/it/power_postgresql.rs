@@ -82,7 +82,13 @@ async fn a_canary(from: &str, to: &str, readers: bool) {
     assert_eq!(ENGINE.following(&candidate).await.unwrap(), Following::Running);
     let workers = "SELECT DISTINCT a.usename FROM pg_stat_activity a WHERE a.backend_type ~ '^logical replication (apply|tablesync|parallel)'";
     assert_eq!(rows(&own(&candidate, "postgres").await, workers).await, ["coffer_apply"]);
-    same(&source, &candidate).await;
+    // What is evaluated as the owner may change the owner's own database: the proof names that, and an upgrade is undone.
+    let owners = ["setting all roles in shop", "shop: rights on DATABASE"];
+    let held = async |server: &Server| -> Vec<String> {
+        let lines = ENGINE.inventory_while_serving(server).await.unwrap();
+        lines.into_iter().filter(|line| !owners.iter().any(|word| line.starts_with(word))).collect()
+    };
+    assert_eq!(held(&source).await, held(&candidate).await);
     let compared = ENGINE.compare_rows(&source, &candidate, silent()).await.unwrap();
     assert_eq!(compared.differing, Vec::<String>::new());
     for server in [&source, &candidate] {

@@ -6,7 +6,8 @@
 //! Names and definitions are the server's own descriptions, with every name quoted. The text of a view is told without
 //! the tables' names before its columns, since versions before 16 print them where later ones do not; which columns it
 //! needs is told beside it. What a version alone has is left out: the right to MAINTAIN, the constraint that stands for NOT
-//! NULL, the version of an extension, its own objects, the version of a collation's rules.
+//! NULL, the version of an extension, its own objects, the version of a collation's rules, the type of an identity's sequence,
+//! and the foreign keys that the server makes for the partitions of one, which it names in its own way.
 //!
 //! It reads the system's tables only, by the objects' own numbers, and evaluates nothing of a tenant's.
 
@@ -120,7 +121,8 @@ fn questions() -> Vec<Kind> {
             format!(
                 "SELECT {table} || '.' || k.conname, json_build_object('is validated', k.convalidated, \
                  'definition', pg_get_constraintdef(k.oid)) FROM pg_constraint k \
-                 JOIN pg_class c ON c.oid = k.conrelid {of} WHERE k.contype <> 'n' AND {relation}"
+                 JOIN pg_class c ON c.oid = k.conrelid {of} WHERE k.contype <> 'n' \
+                 AND NOT (k.contype = 'f' AND k.conparentid <> 0) AND {relation}"
             ),
             0,
         ),
@@ -138,7 +140,9 @@ fn questions() -> Vec<Kind> {
         (
             "sequence",
             format!(
-                "SELECT {table}, json_build_object('type', format_type(s.seqtypid, NULL), 'start', s.seqstart, \
+                "SELECT {table}, json_build_object('type', CASE WHEN NOT EXISTS (SELECT 1 FROM pg_depend d \
+                 WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'i') \
+                 THEN format_type(s.seqtypid, NULL) END, 'start', s.seqstart, \
                  'increment', s.seqincrement, 'maximum', s.seqmax, 'minimum', s.seqmin, 'cache', s.seqcache, \
                  'cycles', s.seqcycle, 'column', (SELECT tn.nspname || '.' || t.relname || '.' || a.attname FROM pg_depend d \
                  JOIN pg_class t ON t.oid = d.refobjid JOIN pg_namespace tn ON tn.oid = t.relnamespace JOIN pg_attribute a \
@@ -235,7 +239,7 @@ fn questions() -> Vec<Kind> {
         (
             "type",
             format!(
-                "SELECT {}, json_build_object('kind', t.typtype, 'not null', t.typnotnull, 'default', t.typdefault, \
+                "SELECT {}, json_build_object('kind', t.typtype, 'not null', t.typnotnull, 'default', coalesce(pg_get_expr(t.typdefaultbin, 0), t.typdefault), \
                  'base', CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod) END, \
                  'collation', (SELECT y.nspname || '.' || l.collname FROM pg_collation l JOIN pg_namespace y \
                  ON y.oid = l.collnamespace WHERE l.oid = t.typcollation), 'labels', (SELECT string_agg(quote_literal(v.enumlabel), \

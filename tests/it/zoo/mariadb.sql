@@ -336,7 +336,6 @@ SELECT COUNT(*) FROM p_key PARTITION (p0)
 
 -- # versioned
 -- tell: tables with system versioning, their history, also with partitions and of single columns
--- twin: refused z_versioned.
 CREATE TABLE v (id INT PRIMARY KEY, a VARCHAR(10), b INT WITHOUT SYSTEM VERSIONING) WITH SYSTEM VERSIONING
 ;;
 CREATE TABLE v_columns (id INT PRIMARY KEY, a INT, s TIMESTAMP(6) GENERATED ALWAYS AS ROW START INVISIBLE, e TIMESTAMP(6) GENERATED ALWAYS AS ROW END INVISIBLE, PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING
