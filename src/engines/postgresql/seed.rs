@@ -156,9 +156,18 @@ async fn dismiss(to: &Client, inside: &Client, database: &str, keeper: &str) -> 
     for schema in inside.column(doing, &schemas).await? {
         let schema = name(&schema);
         undo.push(format!("REVOKE ALL ON SCHEMA {schema} FROM PUBLIC"));
-        for kind in ["TABLES", "SEQUENCES", "ROUTINES"] {
+        for kind in ["TABLES", "SEQUENCES"] {
             undo.push(format!("REVOKE ALL ON ALL {kind} IN SCHEMA {schema} FROM PUBLIC"));
         }
+    }
+    // An extension's routines are everybody's by its script, and are no part of what is given back.
+    let routines = format!(
+        "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
+         WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', '{OWN_SCHEMA}') AND NOT EXISTS (SELECT 1 \
+         FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e')"
+    );
+    for routine in inside.column(doing, &routines).await? {
+        undo.push(format!("REVOKE ALL ON ROUTINE {routine} FROM PUBLIC"));
     }
     inside.run(doing, &undo.join("; ")).await
 }
