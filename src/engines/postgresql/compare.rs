@@ -400,7 +400,8 @@ const HOLDS_ROWS: &str = "c.relkind IN ('r', 'm') AND c.relpersistence <> 't' \
 /// How a type's values go into a sum.
 #[derive(Clone, Debug)]
 struct Shown {
-    /// The type that a domain stands for, at last; empty when it is none.
+    /// The type that a domain stands for, at last, or the one that the function takes (`text` for a `refcursor`); empty when
+    /// it is the column's own.
     base: String,
     /// The function that gives its binary form; its text where `is_text`.
     function: String,
@@ -441,11 +442,13 @@ async fn shown(inside: &Client) -> Result<BTreeMap<String, Shown>, Error> {
          bool_or((p.depth > 0 AND p.part IN (700, 701)) OR t.typtype = 'c' OR t.typsend = 0 \
          OR (t.typlen = -1 AND t.typelem >= 16384) OR (p.part < 16384 AND (t.typcategory = 'G' OR t.typname ~ '^reg' \
          OR t.typname = 'xml'))) AS is_text FROM parts p JOIN pg_type t ON t.oid = p.part GROUP BY p.kind) \
-         SELECT o.kind, CASE WHEN o.kind <> o.base THEN format('%I.%I', n.nspname, t.typname) END, \
+         SELECT o.kind, CASE WHEN g.typtype <> 'p' AND g.oid <> o.base THEN format('%I.%I', gn.nspname, g.typname) \
+         WHEN o.kind <> o.base THEN format('%I.%I', n.nspname, t.typname) END, \
          format('%I.%I', fn.nspname, f.proname), o.is_text, o.base IN (700, 701) FROM told o \
          JOIN pg_type t ON t.oid = o.base JOIN pg_namespace n ON n.oid = t.typnamespace \
          JOIN pg_proc f ON f.oid = CASE WHEN o.is_text THEN t.typoutput ELSE t.typsend END \
-         JOIN pg_namespace fn ON fn.oid = f.pronamespace"
+         JOIN pg_namespace fn ON fn.oid = f.pronamespace JOIN pg_type g ON g.oid = f.proargtypes[0] \
+         JOIN pg_namespace gn ON gn.oid = g.typnamespace"
     );
     let mut shown = BTreeMap::new();
     for row in inside.rows("list the columns' types", &sql).await? {

@@ -144,30 +144,30 @@ async fn dismiss(to: &Client, inside: &Client, database: &str, keeper: &str) -> 
     let reset =
         format!("ALTER ROLE {role} IN DATABASE {0} RESET ALL; ALTER DATABASE {0} RESET ALL", name(database));
     to.run(doing, &reset).await?;
-    // Nobody but keepers owns anything here: of tenants' roles there are rights alone.
-    let everybody: Vec<String> = roles::names(to).await?.iter().map(|role| name(role)).collect();
-    let mut undo = vec![format!("REVOKE ALL ON DATABASE {} FROM PUBLIC", name(database))];
-    if !everybody.is_empty() {
-        undo.push(format!("DROP OWNED BY {}", everybody.join(", ")));
-    }
+    // Nobody but keepers owns anything here. Rights are taken one kind after the other: DROP OWNED would take policies, too.
+    let everybody: Vec<String> = std::iter::once("PUBLIC".to_owned())
+        .chain(roles::names(to).await?.iter().map(|role| name(role)))
+        .collect();
+    let everybody = everybody.join(", ");
+    let mut undo = vec![format!("REVOKE ALL ON DATABASE {} FROM {everybody}", name(database))];
     let schemas = format!(
         "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', '{OWN_SCHEMA}')"
     );
     for schema in inside.column(doing, &schemas).await? {
         let schema = name(&schema);
-        undo.push(format!("REVOKE ALL ON SCHEMA {schema} FROM PUBLIC"));
+        undo.push(format!("REVOKE ALL ON SCHEMA {schema} FROM {everybody}"));
         for kind in ["TABLES", "SEQUENCES"] {
-            undo.push(format!("REVOKE ALL ON ALL {kind} IN SCHEMA {schema} FROM PUBLIC"));
+            undo.push(format!("REVOKE ALL ON ALL {kind} IN SCHEMA {schema} FROM {everybody}"));
         }
     }
-    // An extension's routines are everybody's by its script, and are no part of what is given back.
+    // The routines of an extension, and those that belong to a type, are everybody's, and are no part of what is given back.
     let routines = format!(
         "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
          WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', '{OWN_SCHEMA}') AND NOT EXISTS (SELECT 1 \
-         FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e')"
+         FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype IN ('e', 'i'))"
     );
     for routine in inside.column(doing, &routines).await? {
-        undo.push(format!("REVOKE ALL ON ROUTINE {routine} FROM PUBLIC"));
+        undo.push(format!("REVOKE ALL ON ROUTINE {routine} FROM {everybody}"));
     }
     inside.run(doing, &undo.join("; ")).await
 }
