@@ -7,7 +7,7 @@
 //! the tables' names before its columns, since versions before 16 print them where later ones do not; which columns it
 //! needs is told beside it. What a version alone has is left out: the right to MAINTAIN, the constraint that stands for NOT
 //! NULL, the version of an extension, its own objects, the version of a collation's rules, the type of an identity's sequence,
-//! and the foreign keys that the server makes for the partitions of one, which it names in its own way.
+//! whether a partition's column is its table's identity, and the foreign keys that the server makes for the partitions of one, which it names in its own way.
 //!
 //! It reads the system's tables only, by the objects' own numbers, and evaluates nothing of a tenant's.
 
@@ -104,7 +104,7 @@ fn questions() -> Vec<Kind> {
             format!(
                 "SELECT {table} || '.' || a.attname, json_build_object('place', row_number() OVER (PARTITION BY c.oid \
                  ORDER BY a.attnum), 'type', format_type(a.atttypid, a.atttypmod), 'not null', a.attnotnull, \
-                 'identity', a.attidentity, 'generated', a.attgenerated, 'default', \
+                 'identity', CASE WHEN NOT c.relispartition THEN a.attidentity END, 'generated', a.attgenerated, 'default', \
                  pg_get_expr(d.adbin, d.adrelid), \
                  'collation', (SELECT y.nspname || '.' || l.collname FROM pg_collation l JOIN pg_namespace y \
                  ON y.oid = l.collnamespace WHERE l.oid = a.attcollation), 'storage', a.attstorage, \
