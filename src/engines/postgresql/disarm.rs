@@ -68,6 +68,21 @@ pub async fn disarm(copy: &Server, client: &Client, aside: &Aside) -> Result<(),
     client.run("put settings aside", &settings_aside(aside)).await
 }
 
+/// What the harmless body of the routine `p` returns. It is NULL, which every type has and nothing stumbles over; but a
+/// partition's key may not become a constant, as it does where a NULL is added to a column: there it is a value of the
+/// routine's type.
+const VALUE: &str = "CASE WHEN EXISTS (SELECT 1 FROM pg_depend d JOIN pg_partitioned_table k ON k.partrelid = d.objid \
+     WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid) \
+     THEN (SELECT CASE WHEN t.typcategory = 'N' THEN '''1''' WHEN t.typcategory = 'S' THEN '''x''' \
+     WHEN t.typcategory = 'B' THEN 'true' WHEN t.typcategory = 'D' THEN '''2000-01-01 00:00:00+00''' \
+     WHEN t.typcategory = 'T' THEN '''1 day''' WHEN t.typcategory = 'A' THEN '''{}''' \
+     WHEN t.typcategory = 'R' THEN '''empty''' WHEN t.typcategory = 'I' THEN '''10.0.0.1''' \
+     WHEN t.typcategory = 'E' THEN coalesce((SELECT quote_literal(min(e.enumlabel)) FROM pg_enum e \
+     WHERE e.enumtypid IN (t.oid, t.typbasetype)), 'NULL') \
+     WHEN 'uuid'::regtype IN (t.oid, t.typbasetype) THEN '''00000000-0000-0000-0000-000000000001''' \
+     WHEN 'bytea'::regtype IN (t.oid, t.typbasetype) THEN '''x''' ELSE 'NULL' END \
+     FROM pg_type t WHERE t.oid = p.prorettype) ELSE 'NULL' END";
+
 /// What a database of the copy is given to run, as one transaction.
 fn disarming(aside: &Aside, major: u32) -> String {
     let schema = &aside.schema;
@@ -89,7 +104,7 @@ fn disarming(aside: &Aside, major: u32) -> String {
          UPDATE pg_proc p SET prolang = (SELECT oid FROM pg_language WHERE lanname = 'plpgsql'), probin = NULL{unparse}, \
          prosrc = '/* {schema} ' || r.was || ' */ BEGIN RETURN' \
          || CASE WHEN p.prokind = 'p' OR p.proretset OR p.prorettype = 'void'::regtype \
-         OR p.proargmodes && '{{o,b,t}}'::\"char\"[] THEN '' ELSE ' NULL' END || '; END' \
+         OR p.proargmodes && '{{o,b,t}}'::\"char\"[] THEN '' ELSE ' ' || {VALUE} END || '; END' \
          FROM {schema}.routines r WHERE p.oid = r.was::oid; \
          CREATE TABLE {schema}.checks AS SELECT k.contypid::bigint AS domain, t.oid::regtype::text AS type, \
          k.conname::text AS name, pg_get_expr(k.conbin, 0) AS expression, row_number() OVER () AS number \
