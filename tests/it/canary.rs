@@ -166,6 +166,15 @@ pub const PLACES: &[(&str, &str)] = &[
         "CREATE TABLE pk (a int, b int) PARTITION BY RANGE ((a + g(1))); CREATE TABLE pk1 PARTITION OF pk FOR VALUES FROM (0) TO (100); ALTER TABLE pk1 REPLICA IDENTITY FULL",
     ),
     (
+        "partitions' keys of several types",
+        "CREATE TYPE kind AS ENUM ('it''s', 'b'); CREATE FUNCTION gk(k kind) RETURNS kind LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM public.canary(); RETURN k; END $$; \
+     CREATE FUNCTION gd(d date) RETURNS date LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM public.canary(); RETURN d; END $$; \
+     CREATE FUNCTION gt(t text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM public.canary(); RETURN t; END $$; \
+     CREATE FUNCTION gu(u uuid) RETURNS uuid LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM public.canary(); RETURN u; END $$; \
+     CREATE TABLE pt (a int, d date, t text, u uuid, k kind) PARTITION BY RANGE ((d - gd('2020-01-01')), (gt('x') || t), (u = gu('00000000-0000-0000-0000-000000000002')), (k > gk('b'))); \
+     CREATE TABLE pt1 PARTITION OF pt DEFAULT; ALTER TABLE pt1 REPLICA IDENTITY FULL",
+    ),
+    (
         "a partition by list of a domain",
         "CREATE TABLE pl (a d PRIMARY KEY) PARTITION BY LIST (a); CREATE TABLE pl1 PARTITION OF pl FOR VALUES IN (1, 2)",
     ),
@@ -248,7 +257,7 @@ pub const ROWS: &str = "
     INSERT INTO t_gen (id) SELECT generate_series(1, 5); INSERT INTO t_index SELECT n, n FROM generate_series(1, 5) n;
     INSERT INTO t_full SELECT n, 'x' FROM generate_series(1, 5) n; INSERT INTO t_excl SELECT n, int4range(n, n + 1) FROM generate_series(1, 5) n;
     INSERT INTO part SELECT n * 400 FROM generate_series(1, 9) n; INSERT INTO pk SELECT n, n FROM generate_series(1, 5) n;
-    INSERT INTO pl VALUES (1), (2); INSERT INTO t_trigger SELECT n, n FROM generate_series(1, 5) n;
+    INSERT INTO pl VALUES (1), (2); INSERT INTO pt VALUES (1, '2020-02-03', 'y', NULL, 'b'); INSERT INTO t_trigger SELECT n, n FROM generate_series(1, 5) n;
     INSERT INTO t_policy SELECT generate_series(1, 5); INSERT INTO t_stat SELECT n, n, n FROM generate_series(1, 5) n;
     INSERT INTO t_set (id) SELECT generate_series(1, 5)";
 
