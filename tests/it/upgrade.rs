@@ -90,6 +90,12 @@ async fn sixteen_writers_lose_nothing_on_postgresql() {
     let reader = session(&at, &password).await;
     reader.batch_execute("SET default_transaction_read_only = off").await.unwrap();
     let refused = reader.batch_execute("CREATE TABLE mine (a int)").await;
+    assert_eq!(
+        refused.unwrap_err().code().unwrap().code(),
+        "25006",
+        "no definition changes until the detach"
+    );
+    let refused = reader.batch_execute("DELETE FROM accounts").await;
     assert_eq!(refused.unwrap_err().code().unwrap().code(), "42501", "read-only by right until the detach");
     theirs.batch_execute("CREATE TABLE since (id int PRIMARY KEY)").await.unwrap();
     let asked = api.patch(&format!("/instances/{new}"), &json!({"instance": {"replica_of": ""}})).await;
