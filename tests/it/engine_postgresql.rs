@@ -552,13 +552,15 @@ async fn a_look_names_what_is_in_the_way() {
     for sql in ["BEGIN", "INSERT INTO fine VALUES ('fine')", "PREPARE TRANSACTION 'two phases'"] {
         app.batch_execute(sql).await.unwrap();
     }
-    // Every session of ours would begin as its owner says; the last two end the programs that convert the data.
+    // Every session would begin as its owner says; none of ours does.
     for setting in
         ["role = 'app'", "default_transaction_read_only = on", "local_preload_libraries = 'nothing'"]
     {
         app.batch_execute(&format!("ALTER DATABASE shop SET {setting}")).await.unwrap();
     }
     conn.batch_execute("ALTER DATABASE closed ALLOW_CONNECTIONS false").await.unwrap();
+    // Whoever is in it stays.
+    app.batch_execute("ALTER DATABASE shop CONNECTION LIMIT 1").await.unwrap();
     let findings = ENGINE.pre_check(&source, &candidate, Strategy::InPlace).await.unwrap();
     let named: Vec<&str> = findings.iter().filter(|f| f.blocks).map(|f| f.object.as_str()).collect();
     assert_eq!(
@@ -567,9 +569,7 @@ async fn a_look_names_what_is_in_the_way() {
             "transaction two phases",
             "replication slot theirs",
             "database closed",
-            "shop: setting default_transaction_read_only",
-            "shop: setting local_preload_libraries",
-            "shop: setting role",
+            "database shop",
             "shop: public.acls.who",
             "shop: public.procs.p"
         ],
@@ -586,7 +586,12 @@ async fn a_look_names_what_is_in_the_way() {
             .iter()
             .any(|f| f.object == "the target" && f.blocks)
     );
-    for sql in ["ROLLBACK PREPARED 'two phases'", "DROP TABLE acls, procs", "ALTER DATABASE shop RESET ALL"] {
+    for sql in [
+        "ROLLBACK PREPARED 'two phases'",
+        "DROP TABLE acls, procs",
+        "ALTER DATABASE shop RESET ALL",
+        "ALTER DATABASE shop CONNECTION LIMIT 2",
+    ] {
         app.batch_execute(sql).await.unwrap();
     }
     conn.batch_execute("ALTER DATABASE closed ALLOW_CONNECTIONS true").await.unwrap();

@@ -68,10 +68,15 @@ pub async fn tenant(
 
 /// A connection of our own account's, by the socket.
 pub async fn own(server: &Server, database: &str) -> Client {
+    own_with(server, database, "").await
+}
+
+/// The same, with options for the session that go before what the database sets.
+pub async fn own_with(server: &Server, database: &str, options: &str) -> Client {
     let layout = server.runtime.layout(server.generation, ENGINE.kind(), &server.version).unwrap();
     let stream = server.runtime.connect(server.generation, &layout).await.unwrap();
     let mut config = Config::new();
-    config.user("coffer").dbname(database);
+    config.user("coffer").dbname(database).options(options);
     let (client, connection) = config.connect_raw(stream, NoTls).await.unwrap();
     tokio::spawn(connection);
     client

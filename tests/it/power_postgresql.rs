@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::canary;
 use crate::engine_servers::{House, until};
-use crate::postgres_servers::{ENGINE, database, own, refused, rows, started, state, tenant, user};
+use crate::postgres_servers::{ENGINE, database, own, own_with, refused, rows, started, state, tenant, user};
 
 fn silent() -> Tell {
     Arc::new(|_| {})
@@ -460,9 +460,9 @@ const HOSTILE: &[(&str, &str)] = &[
     ("geqo_threshold", "2"),
 ];
 
-async fn hostile(from: &str, to: &str, readers: bool) {
-    let house = House::new();
-    let source = shop(&house, from).await;
+/// A source whose tenant has set all of it; and a session that began before.
+async fn hostile_shop(house: &House, version: &str) -> (Server, tokio_postgres::Client) {
+    let source = shop(house, version).await;
     let app = tenant(&source, "app", "a", "shop").await.unwrap();
     app.batch_execute(
         "CREATE SCHEMA hostile; CREATE FUNCTION hostile.count() RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'; \
@@ -479,6 +479,17 @@ async fn hostile(from: &str, to: &str, readers: bool) {
             .unwrap_or_else(|error| panic!("{setting}: {error:?}"));
     }
     app.batch_execute("ALTER ROLE app IN DATABASE shop RESET role; ALTER ROLE app IN DATABASE shop RESET idle_session_timeout").await.unwrap();
+    (source, app)
+}
+
+/// What sessions of the database `shop` begin with, by whose doing.
+const SHOP_SETTINGS: &str = "SELECT coalesce(r.rolname, ''), c FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase \
+     LEFT JOIN pg_roles r ON r.oid = s.setrole CROSS JOIN unnest(s.setconfig) c \
+     WHERE d.datname = 'shop' AND (r.rolname IS NULL OR r.rolname !~ '^coffer') ORDER BY 1, 2";
+
+async fn hostile(from: &str, to: &str, readers: bool) {
+    let house = House::new();
+    let (source, app) = hostile_shop(&house, from).await;
     let found = ENGINE.pre_check(&source, &house.server(to, true), Strategy::Twin).await.unwrap();
     let candidate = empty(&house, to, readers).await;
     assert!(found.iter().all(|finding| !finding.blocks), "{found:?}");
@@ -495,19 +506,47 @@ async fn hostile(from: &str, to: &str, readers: bool) {
     let compared = ENGINE.compare_rows(&source, &candidate, silent()).await.unwrap();
     assert_eq!((compared.differing, compared.rows), (Vec::<String>::new(), 199_000));
     // They are carried as they are.
-    let settings = "SELECT coalesce(r.rolname, ''), c FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase \
-                    LEFT JOIN pg_roles r ON r.oid = s.setrole CROSS JOIN unnest(s.setconfig) c \
-                    WHERE d.datname = 'shop' AND (r.rolname IS NULL OR r.rolname !~ '^coffer') ORDER BY 1, 2";
-    let theirs = rows(&own(&source, "postgres").await, settings).await;
+    let theirs = rows(&own(&source, "postgres").await, SHOP_SETTINGS).await;
     assert!(theirs.len() > 60, "{theirs:?}");
-    assert_eq!(rows(&own(&candidate, "postgres").await, settings).await, theirs);
+    assert_eq!(rows(&own(&candidate, "postgres").await, SHOP_SETTINGS).await, theirs);
     same(&source, &candidate).await;
     let open = with(&candidate, false, false);
     ENGINE.carry_the_rest(&source, &candidate).await.unwrap();
     ENGINE.cut(if readers { &open } else { &candidate }, Some(&source)).await.unwrap();
     ENGINE.start(&open).await.unwrap();
-    assert_eq!(rows(&own(&open, "postgres").await, settings).await, theirs);
+    assert_eq!(rows(&own(&open, "postgres").await, SHOP_SETTINGS).await, theirs);
     ENGINE.forget_follower(&source).await.unwrap();
+}
+
+/// What a session begins with that none of it reaches.
+const PLAIN: &str = "-c local_preload_libraries= -c statement_timeout=0 -c idle_session_timeout=0 -c role=none -c timezone=UTC -c datestyle=ISO";
+
+/// In place it does not reach the programs that convert the data either.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_database_sets_does_not_reach_a_conversion() {
+    let house = House::new();
+    let (source, app) = hostile_shop(&house, "15.0").await;
+    for of in ["DATABASE shop", "ROLE app IN DATABASE shop"] {
+        app.batch_execute(&format!("ALTER {of} SET local_preload_libraries = 'nothing'")).await.unwrap();
+    }
+    drop(app);
+    let theirs = rows(&own(&source, "postgres").await, SHOP_SETTINGS).await;
+    let candidate = house.server("17.0", true);
+    let found = ENGINE.pre_check(&source, &candidate, Strategy::InPlace).await.unwrap();
+    assert!(found.iter().all(|finding| !finding.blocks), "{found:?}");
+    let sums = "SELECT count(*), sum(id), sum(length(b)), max(at), min(i), min(x::text), max(s), sum(f) FROM public.t";
+    let before = rows(&own_with(&source, "shop", PLAIN).await, sums).await;
+    ENGINE.prepare_in_place(&source, &candidate, silent()).await.unwrap();
+    let fenced = with(&source, true, false);
+    ENGINE.fence(&fenced, Duration::ZERO).await.unwrap();
+    let inventory = ENGINE.inventory(&fenced).await.unwrap();
+    ENGINE.stop_clean(&fenced).await.unwrap();
+    ENGINE.convert_in_place(&fenced, &candidate, silent()).await.unwrap();
+    ENGINE.start(&candidate).await.unwrap();
+    ENGINE.convert(&candidate).await.unwrap();
+    crate::engine_servers::compare(&inventory, &ENGINE.inventory(&candidate).await.unwrap());
+    assert_eq!(rows(&own(&candidate, "postgres").await, SHOP_SETTINGS).await, theirs);
+    assert_eq!(rows(&own_with(&candidate, "shop", PLAIN).await, sums).await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -44,7 +44,6 @@ pub async fn in_place(source: &Server, candidate: &Server) -> Result<Vec<Finding
     let client = Client::connect(source).await?.patient(PATIENCE);
     found.extend(cluster_wide(&client).await?);
     found.extend(room(source).await?);
-    found.extend(settings(&client).await?);
     let open = format!(
         "SELECT datname FROM pg_database WHERE {TENANT_DATABASE} AND datallowconn AND datconnlimit <> -2 ORDER BY 1"
     );
@@ -134,6 +133,17 @@ pub async fn cluster_wide(client: &Client) -> Result<Vec<Finding>, Error> {
             "ALTER DATABASE … ALLOW_CONNECTIONS true, or drop it",
         ));
     }
+    // The statistics and the sums are made by accounts without power, one beside another that is just going.
+    let crowded = format!(
+        "SELECT datname FROM pg_database WHERE {TENANT_DATABASE} AND datallowconn AND datconnlimit IN (0, 1) ORDER BY 1"
+    );
+    for database in client.column(doing, &crowded).await? {
+        found.push(blocker(
+            format!("database {database}"),
+            "takes so few connections that nobody can come in to see to its content",
+            "ALTER DATABASE … CONNECTION LIMIT to at least 2",
+        ));
+    }
     let invalid = "SELECT datname FROM pg_database WHERE datconnlimit = -2 ORDER BY 1";
     for database in client.column(doing, invalid).await? {
         found.push(blocker(
@@ -143,26 +153,6 @@ pub async fn cluster_wide(client: &Client) -> Result<Vec<Finding>, Error> {
         ));
     }
     Ok(found)
-}
-
-/// What databases have every session begin with, that of the programs that convert them, too: as another role, not able
-/// to write, or ended at once.
-pub async fn settings(client: &Client) -> Result<Vec<Finding>, Error> {
-    let sql = "SELECT d.datname, split_part(c, '=', 1) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase \
-               CROSS JOIN unnest(s.setconfig) c WHERE s.setrole = 0 \
-               AND (split_part(c, '=', 1) IN ('role', 'session_authorization', 'local_preload_libraries') \
-               OR (c ~ '^default_transaction_read_only=' AND c !~* '=(of|f|n|0)')) ORDER BY 1, 2";
-    let rows = client.rows("look at the databases' settings", sql).await?;
-    let finding = |row: Vec<Option<String>>| {
-        let mut row = row.into_iter().map(Option::unwrap_or_default);
-        let (database, setting) = (row.next().unwrap_or_default(), row.next().unwrap_or_default());
-        blocker(
-            format!("{database}: setting {setting}"),
-            "holds for the programs that convert the database, too",
-            format!("ALTER DATABASE … RESET {setting}, and set it again afterwards, or set it for a user"),
-        )
-    };
-    Ok(rows.into_iter().take(NAMED).map(finding).collect())
 }
 
 /// Room for the copy and a tenth more; its files are then linked into the new cluster.
@@ -332,9 +322,8 @@ async fn from_scratch(source: &Server, candidate: &Server) -> Result<Vec<Finding
     };
     let_in(vec![visitor.clone(), account]).await?;
     let mut args = in_place::arguments(&copy::as_source(source, candidate)?, &ours, &cluster(&theirs));
-    args.push("--check".to_owned());
     args.push(format!("--old-port={}", crate::domain::datastore::EngineKind::Postgresql.standard_port()));
-    let output = in_place::program(candidate, &ours, args).await;
+    let output = in_place::look(source, candidate, &ours, args).await;
     let closed = let_in(vec![visitor]).await;
     let output = output?;
     closed?;

@@ -181,7 +181,8 @@ impl Client {
     }
 }
 
-fn options(version: &str) -> String {
+/// What a session of ours begins with at a server of that version; later versions know all of it.
+pub fn options(version: &str) -> String {
     let later = LATER_OPTIONS.iter().filter(|(from, _)| major(version) >= *from).map(|(_, option)| *option);
     std::iter::once(OPTIONS).chain(later).collect()
 }

@@ -10,7 +10,7 @@
 //! A copy that has been made a server of its own is used up: the next try copies the stopped server's files again.
 
 use crate::engines::postgresql::config;
-use crate::engines::postgresql::connection::{Client, hide_verifiers};
+use crate::engines::postgresql::connection::{Client, hide_verifiers, options};
 use crate::engines::postgresql::disarm::{self, Aside};
 use crate::engines::postgresql::{ACCOUNT, cluster, control, copy, last_lines, layout, major, run, runtime};
 use crate::engines::{Engine as _, Error, Server, Tell};
@@ -89,8 +89,23 @@ pub fn arguments(old: &Layout, new: &Layout, from: &std::path::Path) -> Vec<Stri
 }
 
 /// Runs it beside the candidate's data.
-pub async fn program(candidate: &Server, ours: &Layout, args: Vec<String>) -> Result<JobOutput, Error> {
+async fn program(candidate: &Server, ours: &Layout, args: Vec<String>) -> Result<JobOutput, Error> {
     let job = Job { program: "pg_upgrade".to_owned(), args, ..Job::default() };
+    candidate.runtime.run(candidate.generation, ours, job).await.map_err(runtime("run pg_upgrade"))
+}
+
+/// Has it look only, at a server that serves: whatever a tenant has set for its database, its sessions begin as ours do. In
+/// the copy that it converts nobody has set anything.
+pub async fn look(
+    source: &Server,
+    candidate: &Server,
+    ours: &Layout,
+    mut args: Vec<String>,
+) -> Result<JobOutput, Error> {
+    let program = ours.root.join("bin/pg_upgrade").to_string_lossy().into_owned();
+    args.splice(0..0, [format!("PGOPTIONS={}", options(&source.version)), program]);
+    args.push("--check".to_owned());
+    let job = Job { program: "/usr/bin/env".to_owned(), args, ..Job::default() };
     candidate.runtime.run(candidate.generation, ours, job).await.map_err(runtime("run pg_upgrade"))
 }
 

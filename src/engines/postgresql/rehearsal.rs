@@ -28,6 +28,9 @@ const NAMED: usize = 20;
 /// How many bytes of the server's words are told.
 const SAID: usize = 300;
 
+/// The server's words where a database takes no further connection of an account without power.
+const CROWDED: &str = "too many connections for database";
+
 /// Tries the definitions; gives what the target refuses. What could not be tried in time is a warning.
 ///
 /// In place, the target's own program carries more than a dump holds, and with the tenant's functions disarmed: a definition
@@ -54,6 +57,11 @@ pub async fn findings(
         let tried = tokio::time::timeout(BUDGET, on_an_empty_server(&source, &empty)).await;
         let cleared = Postgresql.drop_data(&empty).await;
         let found = match tried {
+            Ok(Err(Error::Program { message, .. })) if message.contains(CROWDED) => vec![check::warning(
+                "the definitions",
+                "were not tried on the target: a database has no connection left for who reads them",
+                "ALTER DATABASE … CONNECTION LIMIT to more, and look again, so that what the target refuses is told beforehand",
+            )],
             Ok(found) => found?,
             Err(_) => vec![check::warning(
                 "the definitions",
