@@ -39,6 +39,7 @@ use crate::domain::instance::InstanceEvent;
 use crate::domain::switch::{Strategy, SwitchPlan, choose};
 use crate::domain::task::{Phase, Step, Task};
 use crate::engines::{Error, Sums};
+use crate::workflow::answers::until_unlooked;
 use crate::workflow::chain;
 use crate::workflow::create::{drop_server, foreign, place, probe, start};
 use crate::workflow::feed::{self, Sides};
@@ -200,6 +201,7 @@ pub fn commit(
 
 /// Looks at the server for each strategy that is allowed, and decides for one.
 async fn examine(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
+    until_unlooked(&ctx.works, plan.instance).await?;
     let (engine, source) = ctx.reach(plan.old).await?;
     let (_, candidate) = ctx.reach(plan.new).await?;
     let number = engine.probe(&source, false).await?;

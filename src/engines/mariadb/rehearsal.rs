@@ -8,8 +8,8 @@
 //! call it: see [`definitions`]. Tables are made by an account that can make tables and nothing else.
 //!
 //! # If we die here
-//! A look of its own leaves the candidate's folder and server; the task that looked drops both when it ends. Within a
-//! copy, the candidate is dropped and made again by the next try.
+//! A look of its own leaves the candidate's folder and server; the task that looked drops both when it ends, and of a look
+//! that no task made the next worker drops them. Within a copy, the candidate is dropped and made again by the next try.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};

@@ -6,7 +6,8 @@
 //! without power as a copy's definitions ([`seed`](super::seed)), and taken away with it.
 //!
 //! # If we die here
-//! The candidate's folder is made anew by whoever comes next.
+//! The candidate's folder is made anew by whoever comes next; of a look that no task made the next worker removes it, with
+//! its server and with the account at the source.
 
 use std::time::Duration;
 
