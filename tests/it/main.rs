@@ -50,6 +50,7 @@ mod postgresql;
 mod postgresql_feed;
 mod postgresql_in_place;
 mod postgresql_kill;
+mod postgresql_rehearsal;
 mod power_postgresql;
 mod proof;
 mod retired;
