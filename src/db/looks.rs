@@ -48,6 +48,12 @@ struct Row {
     version: String,
 }
 
+#[derive(QueryableByName)]
+struct Looks {
+    #[diesel(sql_type = BigInt)]
+    looks: i64,
+}
+
 impl From<Row> for Look {
     fn from(row: Row) -> Self {
         Self {
@@ -64,11 +70,28 @@ fn seconds() -> f64 {
     TAKEN.as_secs_f64()
 }
 
-/// Takes the next look that `host` may make, with its question: of an instance none while another is there.
+/// Whether somebody asks for a look at an instance of `host`.
 ///
 /// # Errors
 /// The store's.
-pub fn take(conn: &mut Conn, host: &HostId) -> Result<Option<(Look, Question)>, Error> {
+pub fn is_asked_for(conn: &mut Conn, host: &HostId) -> Result<bool, Error> {
+    diesel::sql_query(
+        "select count(*) as looks from questions where host_id = $1 and kind = $2 and answered_at is null \
+         and expires_at > now()",
+    )
+    .bind::<Text, _>(&host.0)
+    .bind::<Text, _>(QuestionKind::PreCheck.as_str())
+    .get_result::<Looks>(conn)
+    .map(|found| found.looks > 0)
+    .map_err(Error::query("look whether a look is asked for"))
+}
+
+/// Takes the next look that `host` may make, with its question: of an instance none while another is there, and of
+/// inspections `inspections` at a time. Somebody waits for what is no inspection, so that comes first.
+///
+/// # Errors
+/// The store's.
+pub fn take(conn: &mut Conn, host: &HostId, inspections: i64) -> Result<Option<(Look, Question)>, Error> {
     #[derive(QueryableByName)]
     struct Taken {
         #[diesel(embed)]
@@ -87,18 +110,22 @@ pub fn take(conn: &mut Conn, host: &HostId) -> Result<Option<(Look, Question)>, 
         "with next as (select q.id, q.host_id, q.instance_id, q.about, i.serving_generation_id, \
              extract(epoch from q.expires_at - now())::float8 as left_seconds \
              from questions q join instances i on i.id = q.instance_id \
+             left join inspections kept on kept.question_id = q.id \
              where q.host_id = $1 and q.kind = $2 and q.answered_at is null and q.expires_at > now() \
              and i.serving_generation_id is not null \
              and not exists (select from looks l where l.instance_id = q.instance_id) \
-             order by q.asked_at limit 1), \
+             and (kept.id is null or $3 > (select count(*) from looks l \
+                 join inspections of on of.question_id = l.question_id where l.host_id = $1)) \
+             order by kept.id is not null, q.asked_at limit 1), \
          taken as (insert into looks (question_id, host_id, instance_id, source_id, version, taken_until) \
              select id, host_id, instance_id, serving_generation_id, coalesce(about ->> 'number', ''), \
-             now() + $3 * interval '1 second' from next returning *) \
+             now() + $4 * interval '1 second' from next returning *) \
          select t.question_id, t.instance_id, t.source_id, t.candidate_id, t.version, n.about, n.left_seconds \
          from taken t join next n on n.id = t.question_id",
     )
     .bind::<Text, _>(&host.0)
     .bind::<Text, _>(QuestionKind::PreCheck.as_str())
+    .bind::<BigInt, _>(inspections)
     .bind::<Double, _>(seconds())
     .get_result::<Taken>(conn)
     .optional()
@@ -168,11 +195,6 @@ pub fn end(conn: &mut Conn, look: &Look) -> Result<(), Error> {
 /// # Errors
 /// The store's.
 pub fn is_at(conn: &mut Conn, instance: InstanceId) -> Result<bool, Error> {
-    #[derive(QueryableByName)]
-    struct Looks {
-        #[diesel(sql_type = BigInt)]
-        looks: i64,
-    }
     diesel::sql_query("select count(*) as looks from looks where instance_id = $1")
         .bind::<SqlUuid, _>(instance.0)
         .get_result::<Looks>(conn)

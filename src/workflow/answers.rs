@@ -19,8 +19,9 @@ use tokio::time::Instant;
 use crate::db::looks::{self, Look};
 use crate::db::notices::Channel;
 use crate::db::questions::{self, Question};
-use crate::db::{self, instances, tasks};
+use crate::db::{self, inspections, instances, tasks};
 use crate::domain::ids::{InstanceId, QuestionId};
+use crate::domain::inspection::{MOST_OF_A_HOST, no_answer, verdict};
 use crate::domain::question::{CaughtUp, QuestionKind};
 use crate::domain::switch::{self, Looked};
 use crate::domain::task::Plan;
@@ -113,7 +114,7 @@ const TOO_LONG: &str = "the server took too long";
 async fn next(works: &Works, taken: &HashSet<QuestionId>, see_lapsed: bool) -> Result<Vec<Work>, db::Error> {
     let ours: Vec<QuestionId> = taken.iter().copied().collect();
     let host = works.host.clone();
-    let mut found: Vec<Work> = works
+    let (mut found, is_asked_for) = works
         .db
         .read(move |conn| {
             if !ours.is_empty() {
@@ -125,22 +126,44 @@ async fn next(works: &Works, taken: &HashSet<QuestionId>, see_lapsed: bool) -> R
                     found.push(Work::Clear(look));
                 }
             }
-            Ok::<_, db::Error>(found)
+            let is_asked_for = looks::is_asked_for(conn, &host)?;
+            Ok::<_, db::Error>((found, is_asked_for))
         })
         .await?;
+    if !is_asked_for {
+        return Ok(found);
+    }
     loop {
         let host = works.host.clone();
-        let look = works.db.transact(move |conn| looks::take(conn, &host)).await?;
+        let look = works.db.transact(move |conn| looks::take(conn, &host, MOST_OF_A_HOST)).await?;
         let Some((look, question)) = look else { return Ok(found) };
         found.push(Work::Look(look, question));
     }
 }
 
-/// Records an answer.
+/// Records an answer, and with it the inspection that waits for it.
 async fn record(works: &Works, question: &Question, found: Result<serde_json::Value, String>) {
-    let id = question.id;
-    if let Err(error) = works.db.read(move |conn| questions::answer(conn, id, &found)).await {
-        tracing::debug!(error = %chain(&error), "an answer was not recorded");
+    let (id, kind) = (question.id, question.kind);
+    let trouble = found.as_ref().err().cloned();
+    let recorded: Result<bool, db::Error> = works
+        .db
+        .transact(move |conn| {
+            questions::answer(conn, id, &found)?;
+            if kind != QuestionKind::PreCheck {
+                return Ok(false);
+            }
+            let looked = found.as_ref().ok().and_then(|value| serde_json::from_value(value.clone()).ok());
+            let (passed, detail) = looked.as_ref().map_or_else(|| (false, no_answer()), verdict);
+            inspections::end(conn, id, passed, &detail)
+        })
+        .await;
+    match (recorded, trouble) {
+        // Who waits for another answer says so itself.
+        (Ok(true), Some(trouble)) => {
+            tracing::warn!(instance.id = %question.instance, trouble, "an instance could not be inspected");
+        }
+        (Ok(_), _) => {}
+        (Err(error), _) => tracing::debug!(error = %chain(&error), "an answer was not recorded"),
     }
 }
 

@@ -336,7 +336,7 @@ async fn answer(db: Db, host: HostId, blockers: Value, stops: watch::Receiver<bo
                     };
                     questions::answer(conn, question.id, &Ok(answer))?;
                 }
-                if let Some((look, question)) = looks::take(conn, &about)? {
+                if let Some((look, question)) = looks::take(conn, &about, 1)? {
                     questions::answer(conn, question.id, &Ok(json!([])))?;
                     looks::end(conn, &look)?;
                 }

@@ -35,6 +35,7 @@ mod groups;
 mod harness;
 mod hops;
 mod huawei;
+mod inspections;
 mod kill;
 mod layout;
 mod listing;
