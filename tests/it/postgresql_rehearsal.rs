@@ -88,6 +88,8 @@ async fn what_needs_a_search_path_to_be_made_is_named_and_carried_in_place() {
             "CREATE TABLE strict (name text PRIMARY KEY CHECK (norm(name) <> ''))",
             "CREATE TABLE usual (name text PRIMARY KEY DEFAULT norm('A b'))",
             "CREATE STATISTICS of_norm ON norm(name), id FROM people",
+            "CREATE FUNCTION sure(t text) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT lower(public.strip(t)) $$",
+            "CREATE MATERIALIZED VIEW lowered AS SELECT sure(name) FROM usual WITH NO DATA",
             "CREATE MATERIALIZED VIEW norms AS SELECT norm(name) FROM people WITH NO DATA",
         ],
     )
@@ -100,8 +102,15 @@ async fn what_needs_a_search_path_to_be_made_is_named_and_carried_in_place() {
     let findings = ENGINE.pre_check(&source, &twin, Strategy::Twin).await.unwrap();
     let computed = ["shop: column public.computed.plain", "shop: index public.by_norm"];
     assert_eq!(named(&findings, true), computed, "{findings:#?}");
+    assert_eq!(named(&findings, false), ["shop: materialized view public.norms"], "{findings:#?}");
     let (_server, app, told) = told(&house, &source, "17.0", &[]).await;
-    assert!(told.iter().any(|line| line.contains("index public.by_norm")), "{told:#?}");
+    for object in ["index public.by_norm", "column public.computed.plain", "materialized view public.norms"] {
+        assert!(
+            told.iter().any(|line| line.contains(object) && line.contains("strip")),
+            "{object}: {told:#?}"
+        );
+    }
+    assert!(!told.iter().any(|line| line.contains("public.lowered")), "{told:#?}");
     all(
         &app,
         &[
@@ -117,6 +126,7 @@ async fn what_needs_a_search_path_to_be_made_is_named_and_carried_in_place() {
     assert_eq!(rows(&app, "SELECT plain FROM computed").await, ["ef"]);
     assert_eq!(rows(&app, "SELECT name FROM usual").await, ["ab"]);
     // Since 17 whoever refreshes searches no schema but the server's own.
+    all(&app, &["REFRESH MATERIALIZED VIEW lowered"]).await;
     assert_eq!(refused(&app, "REFRESH MATERIALIZED VIEW norms").await, "42883");
     all(&app, &["ALTER FUNCTION norm SET search_path = public", "REFRESH MATERIALIZED VIEW norms"]).await;
     assert_eq!(rows(&app, "SELECT norm FROM norms").await, ["cd"]);
