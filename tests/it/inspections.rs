@@ -184,6 +184,36 @@ async fn a_worker_that_dies_while_it_looks_is_followed_by_another() {
     assert_eq!(reports.len(), 2);
 }
 
+/// Of two workers of a host one looks; the other looks again when that one has died.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_two_workers_looks_and_the_other_takes_over() {
+    let mut roles = Roles::start("simulated").await;
+    let it = Inspected::of(&roles).await;
+    let db = roles.db().await;
+    let point = it.point("before");
+    roles.arm(&point);
+    let report = it.ask("14").await;
+    let first = roles.reached(&point).await;
+    roles.begin(Role::Worker(1)).await;
+    // It finds the look taken, for longer than a worker keeps one that it does not renew.
+    let taken: std::time::SystemTime =
+        db.query_one("select taken_until from looks", &[]).await.unwrap().get(0);
+    let later = taken + Duration::from_secs(12);
+    let until = "select count(*) from looks where taken_until > $1";
+    wait_for("the look is renewed", LONG, async || {
+        (db.query_one(until, &[&later]).await.unwrap().get::<_, i64>(0) == 1).then_some(())
+    })
+    .await;
+    assert_eq!(roles.reached(&point).await, first, "the other one looks, too");
+    assert_eq!(it.report(&report).await["result"], "running");
+    roles.kill(Role::Worker(0));
+    wait_for("the other one looks", LONG, async || (roles.reached(&point).await != first).then_some(()))
+        .await;
+    roles.disarm(&point);
+    assert_eq!(it.ended(&report).await["result"], "success");
+    no_look_is_left(&db).await;
+}
+
 /// Where no worker comes it fails, and a late answer does not change that; it can be made again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_nobody_answers_fails_and_can_be_made_again() {

@@ -186,3 +186,41 @@ async fn what_a_look_put_there_goes_when_its_worker_is_killed() {
     assert_eq!((status, &told["upgrade"]["possible"]), (200, &Value::Bool(true)), "{told}");
     assert_eq!(store::count(&db, "looks").await, 0);
 }
+
+/// The same of a MariaDB, whose look has a server of its own, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_look_at_mariadb_put_there_goes_when_its_worker_is_killed() {
+    let mut roles = Roles::start("process").await;
+    let api = roles.login("coffer").await;
+    let id = api.create("looked-at", "10.11", "shop", "app", &password()).await.unwrap();
+    healthy(&api, &id).await;
+    let db = roles.db().await;
+    let body = json!({"upgrade": {"datastore_version": "11.8", "dry_run": true}});
+    let path = format!("/instances/{id}/upgrades");
+    let asked = tokio::spawn({
+        let (api, body, path) = (roles.login("coffer").await, body.clone(), path.clone());
+        async move { api.post(&path, &body).await }
+    });
+    let (candidate, folder) =
+        wait_for("the empty server's folder is made", Duration::from_secs(60), async || {
+            let row = db.query_opt("select candidate_id from looks", &[]).await.unwrap()?;
+            let candidate: uuid::Uuid = row.get(0);
+            let folder = roles.state.join("generations").join(candidate.to_string());
+            folder.exists().then_some((candidate, folder))
+        })
+        .await;
+    roles.kill(Role::Worker(0));
+    assert!(folder.exists());
+    db.execute("update questions set expires_at = now()", &[]).await.unwrap();
+    roles.begin(Role::Worker(0)).await;
+    wait_for("nothing of the look is left", Duration::from_secs(60), async || {
+        (store::count(&db, "looks").await == 0).then_some(())
+    })
+    .await;
+    assert!(!folder.exists());
+    let left = processes::of(&folder);
+    assert!(left.is_empty(), "{candidate}: {left:?}");
+    asked.abort();
+    let (status, told) = api.post(&path, &body).await.unwrap();
+    assert_eq!((status, &told["upgrade"]["possible"]), (200, &Value::Bool(true)), "{told}");
+}
