@@ -25,7 +25,7 @@ use crate::domain::inspection::{MOST_OF_A_HOST, no_answer, verdict};
 use crate::domain::question::{CaughtUp, QuestionKind};
 use crate::domain::switch::{self, Looked};
 use crate::domain::task::Plan;
-use crate::engines::{Engine, Following, Server};
+use crate::engines::{Engine, Following, Server, TRIAL};
 use crate::testing;
 use crate::workflow::{Works, chain, feed, for_tenants};
 
@@ -173,7 +173,9 @@ async fn look_at(works: &Arc<Works>, look: Look, question: Question) {
     testing::pause(|| format!("look.before.{instance}")).await;
     let mut looking = tokio::spawn({
         let (works, look, about) = (Arc::clone(works), look.clone(), question.about.clone());
-        async move { find(&works, &look, about).await }
+        // Who has asked for an inspection waits outside of a request.
+        let trial = (question.left / 3).max(TRIAL);
+        async move { find(&works, &look, about, trial).await }
     });
     let (found, ended) = match tokio::time::timeout(question.left, &mut looking).await {
         Ok(found) => (found.unwrap_or_else(|_| Err("the look was ended".to_owned())), true),
@@ -195,7 +197,12 @@ async fn look_at(works: &Arc<Works>, look: Look, question: Question) {
 }
 
 /// What an upgrade would meet at the server.
-async fn find(works: &Works, look: &Look, about: serde_json::Value) -> Result<serde_json::Value, String> {
+async fn find(
+    works: &Works,
+    look: &Look,
+    about: serde_json::Value,
+    trial: Duration,
+) -> Result<serde_json::Value, String> {
     let asked: switch::Look = serde_json::from_value(about).map_err(|e| e.to_string())?;
     let id = look.instance;
     let claimed = works.db.read(move |conn| tasks::is_claimed(conn, id)).await;
@@ -205,7 +212,7 @@ async fn find(works: &Works, look: &Look, about: serde_json::Value) -> Result<se
     let (engine, server, candidate) = sides(works, look).await?;
     let mut looked: Looked = Vec::new();
     for strategy in asked.strategies {
-        let found = engine.pre_check(&server, &candidate, strategy).await;
+        let found = engine.pre_check_within(&server, &candidate, strategy, trial).await;
         looked.push((strategy, found.map_err(|e| chain(&e))?));
     }
     serde_json::to_value(looked).map_err(|e| e.to_string())

@@ -199,6 +199,9 @@ pub fn commit(
     }
 }
 
+/// How long a task has definitions tried on an empty server: what is found later is undone later.
+const TRIAL_OF_A_TASK: Duration = Duration::from_secs(60);
+
 /// Looks at the server for each strategy that is allowed, and decides for one.
 async fn examine(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
     until_unlooked(&ctx.works, plan.instance).await?;
@@ -207,7 +210,8 @@ async fn examine(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError
     let number = engine.probe(&source, false).await?;
     let mut looked = Vec::new();
     for strategy in &plan.allowed {
-        looked.push((*strategy, engine.pre_check(&source, &candidate, *strategy).await?));
+        let found = engine.pre_check_within(&source, &candidate, *strategy, TRIAL_OF_A_TASK).await?;
+        looked.push((*strategy, found));
     }
     let (strategy, why) = choose(&looked).map_err(|refusal| StepError::RollBack {
         tenant: refusal.to_string(),

@@ -68,6 +68,12 @@ async fn what_names_a_part_of_the_catalogue_that_is_gone_is_named() {
         assert_eq!(named(&findings, true), expected, "{strategy:?}: {findings:#?}");
         assert!(!house.state(&candidate).exists(), "{strategy:?}: nothing of the empty server stays");
     }
+    // What could not be tried in time is told.
+    let candidate = house.server("17.0", true);
+    let found = ENGINE.pre_check_within(&source, &candidate, Strategy::Twin, Duration::from_millis(1)).await;
+    let found = found.unwrap();
+    assert_eq!((named(&found, true), named(&found, false)), (vec![], vec!["the definitions"]), "{found:#?}");
+    assert!(!house.state(&candidate).exists());
     let ours = own(&source, "shop").await;
     assert_eq!(rows(&ours, "SELECT rolname FROM pg_roles WHERE rolname ~ '^coffer'").await, ["coffer"]);
 }
