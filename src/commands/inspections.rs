@@ -1,35 +1,41 @@
 //! Inspections of an instance before a major upgrade of it, and the versions that one can go to.
 //!
+//! An inspection is there, with a number and an id, before the engine is asked: its look may take longer than any client
+//! waits for a request. The worker that looks ends it in the transaction that answers its question.
+//!
 //! # If we die here
-//! An inspection is kept when the engine has answered: before that nobody was told of one. That an upgrade was begun on
-//! the strength of one is noted after it was accepted; without the note it runs all the same, and the list of upgrades
-//! does not say how its statistics were asked for.
+//! The inspection and its question are kept together, or neither is; whoever asks again gets the one that runs. A worker
+//! that dies while it looks is followed by another, which looks again. Where none comes, the inspection has failed when
+//! its time is over, and can be asked for again. That an upgrade was begun on the strength of one is noted after it was
+//! accepted; without the note it runs all the same, and the list of upgrades does not say how its statistics were asked
+//! for.
 
 use chrono::{TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::commands::instances::visible;
-use crate::commands::switches::SwitchRequest;
+use crate::commands::switches::{Foreseen, SwitchRequest, foresee, look};
 use crate::commands::{Commands, Error};
 use crate::db::switches::Around;
-use crate::db::{self, Db, inspections, instances};
+use crate::db::{self, Db, inspections, instances, questions};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::DatastoreVersion;
 use crate::domain::hops::{Reach, hops};
 use crate::domain::ids::{InstanceId, TaskId};
-use crate::domain::inspection::{HOURS, Inspection};
+use crate::domain::inspection::{HOURS, Inspection, InspectionState, MOST_OF_A_PROJECT, PATIENCE};
 use crate::domain::minor::{are_builds_of_one, order};
 use crate::domain::policy::{Rule, allow};
-use crate::domain::question::Finding;
+use crate::domain::question::QuestionKind;
 use crate::domain::refusal::Refusal;
-use crate::domain::switch::{Wishes, choose};
+use crate::domain::switch::Wishes;
 use crate::domain::timing::Timing;
 
 impl Commands {
-    /// Looks what an upgrade to `target` would meet, and keeps the answer.
+    /// Has a worker look what an upgrade to `target` would meet, and gives the inspection that will tell it. Where the
+    /// same one runs already, that is given.
     ///
     /// # Errors
-    /// The refusals of an acceptance. An engine that does not answer in time is an inspection that did not pass.
+    /// The refusals of an acceptance; too many run in the project.
     pub async fn inspect(
         &self,
         caller: &Caller,
@@ -37,6 +43,7 @@ impl Commands {
         target: &DatastoreVersion,
         wishes: Wishes,
     ) -> Result<Inspection, Error> {
+        let strategy = wishes.strategy;
         let request = SwitchRequest {
             version: target.id.0.to_string(),
             wishes,
@@ -45,40 +52,45 @@ impl Commands {
             timing: Timing::Now,
             once: None,
         };
-        let found = self.db.read(move |conn| instances::find(conn, id)).await?;
-        let from = visible(found, caller, id)?.shown_version().id;
-        let (passed, detail) = match self.look_at_upgrade(caller, id, request).await {
-            Ok(seen) => {
-                let all: Vec<String> = match choose(&seen.looked) {
-                    Ok((strategy, _)) => {
-                        let of = seen.looked.iter().filter(|(of, _)| *of == strategy);
-                        of.flat_map(|(_, found)| found.iter().map(Finding::to_string)).collect()
-                    }
-                    Err(refusal) => vec![refusal.to_string()],
-                };
-                (choose(&seen.looked).is_ok(), all.join(" "))
+        let (caller, target) = (caller.clone(), target.name.clone());
+        let new = Uuid::now_v7();
+        let made = self.db.transact(move |conn| {
+            // Locked, so that of many at once one asks.
+            let instance = visible(instances::lock(conn, id)?, &caller, id)?;
+            let Foreseen { instance, hops, .. } = foresee(conn, &caller, instance, &request)?;
+            inspections::end_overdue(conn, id)?;
+            if let Some(running) = inspections::running(conn, id, &target, strategy)? {
+                return Ok(running);
             }
-            Err(Error::Refused(refusal @ Refusal::NoAnswer { .. })) => (false, refusal.to_string()),
-            Err(error) => return Err(error),
-        };
-        let now = Utc::now();
-        let mut made = Inspection {
-            id: Uuid::now_v7(),
-            number: 0,
-            instance: id,
-            from,
-            target: target.name.clone(),
-            checked_at: now,
-            expires_at: now + TimeDelta::hours(HOURS),
-            passed,
-            detail,
-            task: None,
-            statistics: None,
-        };
-        let kept = made.clone();
-        let number: Result<_, db::Error> =
-            self.db.transact(move |conn| inspections::insert(conn, &kept)).await;
-        made.number = number?;
+            if inspections::count_running(conn, &instance.project)? >= MOST_OF_A_PROJECT {
+                return Err(Refusal::NoRoom(format!(
+                    "{MOST_OF_A_PROJECT} checks of this project's instances are running: try again when one has ended."
+                ))
+                .into());
+            }
+            let about = look(&hops)?;
+            let question =
+                questions::ask(conn, &instance.host, id, QuestionKind::PreCheck, &about, PATIENCE)?;
+            let now = Utc::now();
+            let mut made = Inspection {
+                id: new,
+                number: 0,
+                instance: id,
+                from: instance.shown_version().id,
+                target: target.clone(),
+                strategy,
+                checked_at: now,
+                expires_at: now + TimeDelta::hours(HOURS),
+                state: InspectionState::Running,
+                detail: String::new(),
+                task: None,
+                statistics: None,
+            };
+            made.number = inspections::insert(conn, &made, question)?;
+            Ok::<_, Error>(made)
+        });
+        let made = made.await?;
+        tracing::info!(instance.id = %id, inspection.id = %made.id, target = made.target, "an inspection runs");
         Ok(made)
     }
 }
@@ -98,9 +110,10 @@ pub async fn used(db: &Db, id: Uuid, task: TaskId, statistics: Option<String>) {
 /// A refusal: 404, 403 by role.
 pub async fn list(db: &Db, caller: &Caller, id: InstanceId) -> Result<Vec<Inspection>, Error> {
     let caller = caller.clone();
-    db.read(move |conn| {
+    db.transact(move |conn| {
         visible(instances::find(conn, id)?, &caller, id)?;
         allow(&caller, Rule::TaskRead)?;
+        inspections::end_overdue(conn, id)?;
         Ok(inspections::of(conn, id)?)
     })
     .await

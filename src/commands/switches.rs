@@ -157,31 +157,58 @@ impl Commands {
         request: SwitchRequest,
     ) -> Result<DryRun, Error> {
         let caller = caller.clone();
-        let decided = self
-            .db
-            .read(move |conn| {
-                let instance = visible(instances::find(conn, id)?, &caller, id)?;
-                allow(&caller, Rule::InstanceUpdate)?;
-                let catalogue = known::now(conn)?;
-                let target = target(&catalogue, &instance, &request.version)?;
-                if target.id == instance.shown_version().id {
-                    let field = "upgrade['datastore_version']";
-                    return Err(Refusal::invalid(field, "is the version that the instance has").into());
-                }
-                let starts = starts(conn, &instance, request.timing)?;
-                let hops = decide(conn, &instance, &target, &request, starts)?;
-                let kept = Around::read(conn, id)?.kept_at(starts).cloned();
-                Ok::<_, Error>((instance, target, hops, starts, kept))
-            })
-            .await;
-        let (instance, to, hops, starts, replaces) = decided?;
-        let first = hops.first().ok_or_else(|| Error::Inconsistent("a way without a hop".to_owned()))?;
-        let look = Look { number: first.to.number.clone(), strategies: first.allowed.clone() };
-        let about = serde_json::to_value(look).map_err(|e| Error::Inconsistent(e.to_string()))?;
+        let foreseen = self.db.read(move |conn| {
+            let instance = visible(instances::find(conn, id)?, &caller, id)?;
+            foresee(conn, &caller, instance, &request)
+        });
+        let Foreseen { instance, to, hops, starts, replaces } = foreseen.await?;
+        let about = look(&hops)?;
         let looked = self.ask_about(&instance, QuestionKind::PreCheck, about).await?;
         let stops = hops.into_iter().map(|hop| hop.to).collect();
         Ok(DryRun { from: instance.shown_version().clone(), to, stops, looked, starts, replaces })
     }
+}
+
+/// What an upgrade would be, as far as the store knows.
+pub(super) struct Foreseen {
+    pub instance: Instance,
+    to: DatastoreVersion,
+    pub hops: Vec<Hop>,
+    starts: Option<DateTime<Utc>>,
+    replaces: Option<Kept>,
+}
+
+/// Decides as an acceptance would, and changes nothing.
+///
+/// # Errors
+/// The refusal that the acceptance would give.
+pub(super) fn foresee(
+    conn: &mut Conn,
+    caller: &Caller,
+    instance: Instance,
+    request: &SwitchRequest,
+) -> Result<Foreseen, Error> {
+    allow(caller, Rule::InstanceUpdate)?;
+    let catalogue = known::now(conn)?;
+    let to = target(&catalogue, &instance, &request.version)?;
+    if to.id == instance.shown_version().id {
+        let field = "upgrade['datastore_version']";
+        return Err(Refusal::invalid(field, "is the version that the instance has").into());
+    }
+    let starts = starts(conn, &instance, request.timing)?;
+    let hops = decide(conn, &instance, &to, request, starts)?;
+    let replaces = Around::read(conn, instance.id)?.kept_at(starts).cloned();
+    Ok(Foreseen { instance, to, hops, starts, replaces })
+}
+
+/// What a question for a look is about: the first hop, since there are no servers of later ones yet.
+///
+/// # Errors
+/// [`Error::Inconsistent`] for a way without a hop.
+pub(super) fn look(hops: &[Hop]) -> Result<serde_json::Value, Error> {
+    let first = hops.first().ok_or_else(|| Error::Inconsistent("a way without a hop".to_owned()))?;
+    let look = Look { number: first.to.number.clone(), strategies: first.allowed.clone() };
+    serde_json::to_value(look).map_err(|e| Error::Inconsistent(e.to_string()))
 }
 
 /// When an upgrade of the instance begins; at once for `None`.

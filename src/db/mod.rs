@@ -16,6 +16,7 @@ pub mod hosts;
 pub mod inspections;
 pub mod instances;
 pub mod known;
+pub mod looks;
 pub mod maintenance;
 pub mod notices;
 pub mod once;

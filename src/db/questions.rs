@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Jsonb, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Double, Jsonb, Nullable, Text, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use crate::db::{Conn, Error};
@@ -21,6 +21,8 @@ pub struct Question {
     pub kind: QuestionKind,
     /// What it is about besides the instance; null for most.
     pub about: serde_json::Value,
+    /// How long an answer is waited for still.
+    pub left: Duration,
 }
 
 /// What became of a question.
@@ -75,18 +77,23 @@ struct OpenRow {
     kind: String,
     #[diesel(sql_type = Jsonb)]
     about: serde_json::Value,
+    #[diesel(sql_type = Double)]
+    left_seconds: f64,
 }
 
-/// The questions that wait for `host`.
+/// The questions that wait for `host`, but those that ask for a look: these are taken by one worker each
+/// ([`looks`](crate::db::looks)).
 ///
 /// # Errors
 /// The store's.
 pub fn open(conn: &mut Conn, host: &HostId) -> Result<Vec<Question>, Error> {
     diesel::sql_query(
-        "select id, instance_id, kind, about from questions where host_id = $1 and answered_at is null \
-         and expires_at > now() order by asked_at limit 50",
+        "select id, instance_id, kind, about, extract(epoch from expires_at - now())::float8 as left_seconds \
+         from questions where host_id = $1 and kind <> $2 and answered_at is null and expires_at > now() \
+         order by asked_at limit 50",
     )
     .bind::<Text, _>(&host.0)
+    .bind::<Text, _>(QuestionKind::PreCheck.as_str())
     .load::<OpenRow>(conn)
     .map_err(Error::query("read the open questions"))?
     .into_iter()
@@ -96,6 +103,7 @@ pub fn open(conn: &mut Conn, host: &HostId) -> Result<Vec<Question>, Error> {
             instance: InstanceId(row.instance_id),
             kind: row.kind.parse()?,
             about: row.about,
+            left: Duration::from_secs_f64(row.left_seconds.max(0.0)),
         })
     })
     .collect()

@@ -268,6 +268,10 @@ pub struct Sums {
 /// A point in a copy, told while it runs: a line for people, such as `12 of 40 MB`.
 pub type Tell = Arc<dyn Fn(String) + Send + Sync>;
 
+/// How long definitions are tried on an empty server for somebody who waits within a request: 45 s, with all that is
+/// looked at besides.
+pub const TRIAL: Duration = Duration::from_secs(30);
+
 /// What every engine does. All methods are idempotent.
 #[async_trait]
 pub trait Engine: Send + Sync {
@@ -455,12 +459,24 @@ pub trait Engine: Send + Sync {
 
     /// What an upgrade of the same instance to the version of `candidate` meets in the content of `source`, which
     /// serves. It only reads. Nothing of the candidate is there but what this look puts there and takes away again.
+    /// Definitions are tried on an empty server of the target for as long as `trial`; those that were not are a warning.
+    async fn pre_check_within(
+        &self,
+        source: &Server,
+        candidate: &Server,
+        strategy: Strategy,
+        trial: Duration,
+    ) -> Result<Vec<Finding>, Error>;
+
+    /// The same for somebody who waits for it within a request.
     async fn pre_check(
         &self,
         source: &Server,
         candidate: &Server,
         strategy: Strategy,
-    ) -> Result<Vec<Finding>, Error>;
+    ) -> Result<Vec<Finding>, Error> {
+        self.pre_check_within(source, candidate, strategy, TRIAL).await
+    }
 
     /// In place, before the hold: makes the candidate's folders anew and its data ready as far as can be while
     /// `source` serves. Gives a line for the operator. The candidate's server does not run afterwards.

@@ -274,11 +274,12 @@ impl Engine for SimulatedEngine {
         Ok("simulated: stopped".to_owned())
     }
 
-    async fn pre_check(
+    async fn pre_check_within(
         &self,
         source: &Server,
         _candidate: &Server,
         _strategy: Strategy,
+        _trial: Duration,
     ) -> Result<Vec<Finding>, Error> {
         self.running(source.generation).await.map(|_| Vec::new())
     }

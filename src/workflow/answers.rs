@@ -1,40 +1,67 @@
 //! Answering questions to engines.
+//!
+//! A look at what an upgrade would meet is no ordinary question: it takes long, has accounts of its own on the server that it
+//! looks at, and may start a server beside it. So one worker takes it ([`looks`]), of an instance one at a time, and not
+//! while a task has the instance; a task waits until the look is over ([`until_unlooked`]).
+//!
+//! # If we die here
+//! Nothing is recorded before the answer is, so another worker asks again. What a look has put on the host is removed by
+//! the next worker, which knows it by the look's row.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
+use crate::db::looks::{self, Look};
 use crate::db::notices::Channel;
 use crate::db::questions::{self, Question};
-use crate::db::{self, instances, tasks};
-use crate::domain::ids::GenerationId;
+use crate::db::{self, inspections, instances, tasks};
+use crate::domain::ids::{InstanceId, QuestionId};
+use crate::domain::inspection::{MOST_OF_A_HOST, no_answer, verdict};
 use crate::domain::question::{CaughtUp, QuestionKind};
-use crate::domain::switch::{Look, Looked};
+use crate::domain::switch::{self, Looked};
 use crate::domain::task::Plan;
-use crate::engines::{Following, Server};
+use crate::engines::{Engine, Following, Server, TRIAL};
+use crate::testing;
 use crate::workflow::{Works, chain, feed, for_tenants};
+
+/// How often it is seen whether a worker that looked has died.
+const LAPSED_EVERY: Duration = Duration::from_secs(2);
+
+/// How long a look whose asker has lost patience may take to end by itself.
+const LAST_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long a task waits for a look to be over.
+const UNLOOKED_WITHIN: Duration = Duration::from_secs(120);
 
 /// Answers what is asked of this host's servers, until `stop` becomes true.
 pub async fn run(works: Arc<Works>, mut stop: watch::Receiver<bool>) {
     let mut answering = JoinSet::new();
-    let mut taken = std::collections::HashSet::new();
+    let mut taken: HashSet<QuestionId> = HashSet::new();
+    let mut lapsed_at: Option<Instant> = None;
     while !*stop.borrow() {
         while let Some(done) = answering.try_join_next() {
             if let Ok(id) = done {
                 taken.remove(&id);
             }
         }
-        let host = works.host.clone();
-        match works.db.read(move |conn| questions::open(conn, &host)).await {
-            Ok(open) => {
-                for question in open {
-                    if taken.insert(question.id) {
+        let see_lapsed = lapsed_at.is_none_or(|at| at.elapsed() >= LAPSED_EVERY);
+        match next(&works, &taken, see_lapsed).await {
+            Ok(found) => {
+                if see_lapsed {
+                    lapsed_at = Some(Instant::now());
+                }
+                for work in found {
+                    let id = work.id();
+                    if taken.insert(id) {
                         let works = Arc::clone(&works);
                         answering.spawn(async move {
-                            answer(&works, &question).await;
-                            question.id
+                            work.run(&works).await;
+                            id
                         });
                     }
                 }
@@ -54,14 +81,195 @@ pub async fn run(works: Arc<Works>, mut stop: watch::Receiver<bool>) {
     answering.shutdown().await;
 }
 
-async fn answer(works: &Works, question: &Question) {
-    let found = tokio::time::timeout(question.kind.patience(), ask(works, question))
-        .await
-        .unwrap_or_else(|_| Err("the server took too long".to_owned()));
-    let id = question.id;
-    if let Err(error) = works.db.read(move |conn| questions::answer(conn, id, &found)).await {
-        tracing::debug!(error = %chain(&error), "an answer was not recorded");
+/// What there is to do.
+enum Work {
+    Answer(Question),
+    Look(Look, Question),
+    Clear(Look),
+}
+
+impl Work {
+    const fn id(&self) -> QuestionId {
+        match self {
+            Self::Answer(question) | Self::Look(_, question) => question.id,
+            Self::Clear(look) => look.question,
+        }
     }
+
+    async fn run(self, works: &Arc<Works>) {
+        match self {
+            Self::Answer(question) => {
+                let found = tokio::time::timeout(question.left, ask(works, &question)).await;
+                record(works, &question, found.unwrap_or_else(|_| Err(TOO_LONG.to_owned()))).await;
+            }
+            Self::Look(look, question) => look_at(works, look, question).await,
+            Self::Clear(look) => clear(works, look).await,
+        }
+    }
+}
+
+const TOO_LONG: &str = "the server took too long";
+
+/// Finds what there is to do, and renews what is being done.
+async fn next(works: &Works, taken: &HashSet<QuestionId>, see_lapsed: bool) -> Result<Vec<Work>, db::Error> {
+    let ours: Vec<QuestionId> = taken.iter().copied().collect();
+    let host = works.host.clone();
+    let (mut found, is_asked_for) = works
+        .db
+        .read(move |conn| {
+            if !ours.is_empty() {
+                looks::renew(conn, &ours)?;
+            }
+            let mut found: Vec<Work> = questions::open(conn, &host)?.into_iter().map(Work::Answer).collect();
+            if see_lapsed {
+                while let Some(look) = looks::take_lapsed(conn, &host)? {
+                    found.push(Work::Clear(look));
+                }
+            }
+            let is_asked_for = looks::is_asked_for(conn, &host)?;
+            Ok::<_, db::Error>((found, is_asked_for))
+        })
+        .await?;
+    if !is_asked_for {
+        return Ok(found);
+    }
+    loop {
+        let host = works.host.clone();
+        let look = works.db.transact(move |conn| looks::take(conn, &host, MOST_OF_A_HOST)).await?;
+        let Some((look, question)) = look else { return Ok(found) };
+        found.push(Work::Look(look, question));
+    }
+}
+
+/// Records an answer, and with it the inspection that waits for it.
+async fn record(works: &Works, question: &Question, found: Result<serde_json::Value, String>) {
+    let (id, kind) = (question.id, question.kind);
+    let trouble = found.as_ref().err().cloned();
+    let recorded: Result<bool, db::Error> = works
+        .db
+        .transact(move |conn| {
+            questions::answer(conn, id, &found)?;
+            if kind != QuestionKind::PreCheck {
+                return Ok(false);
+            }
+            let looked = found.as_ref().ok().and_then(|value| serde_json::from_value(value.clone()).ok());
+            let (passed, detail) = looked.as_ref().map_or_else(|| (false, no_answer()), verdict);
+            inspections::end(conn, id, passed, &detail)
+        })
+        .await;
+    match (recorded, trouble) {
+        // Who waits for another answer says so itself.
+        (Ok(true), Some(trouble)) => {
+            tracing::warn!(instance.id = %question.instance, trouble, "an instance could not be inspected");
+        }
+        (Ok(_), _) => {}
+        (Err(error), _) => tracing::debug!(error = %chain(&error), "an answer was not recorded"),
+    }
+}
+
+/// Makes a look, answers, and removes what it has put on the host.
+async fn look_at(works: &Arc<Works>, look: Look, question: Question) {
+    let instance = look.instance;
+    testing::pause(|| format!("look.before.{instance}")).await;
+    let mut looking = tokio::spawn({
+        let (works, look, about) = (Arc::clone(works), look.clone(), question.about.clone());
+        // Who has asked for an inspection waits outside of a request.
+        let trial = (question.left / 3).max(TRIAL);
+        async move { find(&works, &look, about, trial).await }
+    });
+    let (found, ended) = match tokio::time::timeout(question.left, &mut looking).await {
+        Ok(found) => (found.unwrap_or_else(|_| Err("the look was ended".to_owned())), true),
+        Err(_) => (Err(TOO_LONG.to_owned()), false),
+    };
+    testing::pause(|| format!("look.after.{instance}")).await;
+    let is_whole = ended && found.is_ok();
+    record(works, &question, found).await;
+    // What is being done at the server is not undone below it.
+    if !ended && tokio::time::timeout(LAST_PATIENCE, &mut looking).await.is_err() {
+        looking.abort();
+    }
+    if is_whole {
+        // It has removed what it had put there.
+        end(works, look).await;
+    } else {
+        clear(works, look).await;
+    }
+}
+
+/// What an upgrade would meet at the server.
+async fn find(
+    works: &Works,
+    look: &Look,
+    about: serde_json::Value,
+    trial: Duration,
+) -> Result<serde_json::Value, String> {
+    let asked: switch::Look = serde_json::from_value(about).map_err(|e| e.to_string())?;
+    let id = look.instance;
+    let claimed = works.db.read(move |conn| tasks::is_claimed(conn, id)).await;
+    if claimed.map_err(|e: db::Error| chain(&e))? {
+        return Err("a task has the instance".to_owned());
+    }
+    let (engine, server, candidate) = sides(works, look).await?;
+    let mut looked: Looked = Vec::new();
+    for strategy in asked.strategies {
+        let found = engine.pre_check_within(&server, &candidate, strategy, trial).await;
+        looked.push((strategy, found.map_err(|e| chain(&e))?));
+    }
+    serde_json::to_value(looked).map_err(|e| e.to_string())
+}
+
+/// The server of a look, and the one that it may put beside it: nobody else's.
+async fn sides(works: &Works, look: &Look) -> Result<(Arc<dyn Engine>, Server, Server), String> {
+    let (engine, server) = works.reach(look.source).await.map_err(|e| chain(&e))?;
+    let candidate = Server { generation: look.candidate, version: look.version.clone(), ..server.clone() };
+    Ok((engine, server, candidate))
+}
+
+/// Removes what a look has put on the host, and forgets the look. What is left when this fails is tried again.
+async fn clear(works: &Works, look: Look) {
+    let cleared = async {
+        let (engine, server, candidate) = sides(works, &look).await?;
+        engine.drop_data(&candidate).await.map_err(|e| chain(&e))?;
+        let id = look.instance;
+        let _turn = works.turn(look.source).await;
+        let claimed = works.db.read(move |conn| tasks::is_claimed(conn, id)).await;
+        if !claimed.map_err(|e: db::Error| chain(&e))?
+            && let Err(error) = engine.forget_follower(&server).await
+        {
+            // The supervisor does the same when the server answers again.
+            tracing::debug!(instance.id = %id, error = %chain(&error), "a look's accounts may be there still");
+        }
+        Ok::<_, String>(())
+    };
+    if let Err(error) = cleared.await {
+        tracing::warn!(instance.id = %look.instance, error, "what a look has left could not be removed");
+        return;
+    }
+    end(works, look).await;
+}
+
+/// Forgets a look of which nothing is left.
+async fn end(works: &Works, look: Look) {
+    let ended: Result<(), db::Error> = works.db.transact(move |conn| looks::end(conn, &look)).await;
+    if let Err(error) = ended {
+        tracing::debug!(error = %chain(&error), "the end of a look was not recorded");
+    }
+}
+
+/// Waits until nobody looks at an instance that a task has: no look begins any more.
+///
+/// # Errors
+/// The store's.
+pub async fn until_unlooked(works: &Works, instance: InstanceId) -> Result<(), db::Error> {
+    let deadline = Instant::now() + UNLOOKED_WITHIN;
+    while works.db.read(move |conn| looks::is_at(conn, instance)).await? {
+        if Instant::now() >= deadline {
+            tracing::warn!(instance.id = %instance, "an instance is looked at for long, the task goes on");
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Ok(())
 }
 
 async fn ask(works: &Works, question: &Question) -> Result<serde_json::Value, String> {
@@ -79,21 +287,7 @@ async fn ask(works: &Works, question: &Question) -> Result<serde_json::Value, St
             let blockers = engine.replica_blockers(&server).await.map_err(|e| chain(&e))?;
             serde_json::to_value(blockers).map_err(|e| e.to_string())
         }
-        QuestionKind::PreCheck => {
-            let look: Look = serde_json::from_value(question.about.clone()).map_err(|e| e.to_string())?;
-            // A candidate that is not there: what a look puts in its place, it takes away.
-            let candidate = Server {
-                generation: GenerationId(uuid::Uuid::new_v4()),
-                version: look.number,
-                ..server.clone()
-            };
-            let mut looked: Looked = Vec::new();
-            for strategy in look.strategies {
-                let found = engine.pre_check(&server, &candidate, strategy).await;
-                looked.push((strategy, found.map_err(|e| chain(&e))?));
-            }
-            serde_json::to_value(looked).map_err(|e| e.to_string())
-        }
+        QuestionKind::PreCheck => Err("it is answered by a look".to_owned()),
         QuestionKind::Databases => {
             let databases = engine.databases(&server).await.map_err(|e| chain(&e))?;
             serde_json::to_value(databases).map_err(|e| e.to_string())

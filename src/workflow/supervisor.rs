@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::db::{generations, hosts, instances, tasks};
+use crate::db::{generations, hosts, instances, looks, tasks};
 use crate::domain::datastore::EngineKind;
 use crate::domain::generation::{Generation, Role};
 use crate::domain::ids::{GenerationId, InstanceId};
@@ -218,8 +218,12 @@ async fn revive(works: &Works, id: GenerationId) -> Result<String, String> {
 async fn tidy(works: &Works, generation: &Generation) -> Result<bool, String> {
     let _turn = works.turn(generation.id).await;
     let instance = generation.instance;
-    let claimed = works.db.read(move |conn| tasks::is_claimed(conn, instance)).await;
-    if claimed.map_err(|e: crate::db::Error| chain(&e))? {
+    // A look has accounts there, too, and takes them off itself.
+    let busy = works
+        .db
+        .read(move |conn| Ok(tasks::is_claimed(conn, instance)? || looks::is_at(conn, instance)?))
+        .await;
+    if busy.map_err(|e: crate::db::Error| chain(&e))? {
         return Ok(false);
     }
     // Read again: what it proves itself with may have been made just now, and names the follower's account.

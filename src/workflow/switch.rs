@@ -39,6 +39,7 @@ use crate::domain::instance::InstanceEvent;
 use crate::domain::switch::{Strategy, SwitchPlan, choose};
 use crate::domain::task::{Phase, Step, Task};
 use crate::engines::{Error, Sums};
+use crate::workflow::answers::until_unlooked;
 use crate::workflow::chain;
 use crate::workflow::create::{drop_server, foreign, place, probe, start};
 use crate::workflow::feed::{self, Sides};
@@ -198,14 +199,19 @@ pub fn commit(
     }
 }
 
+/// How long a task has definitions tried on an empty server: what is found later is undone later.
+const TRIAL_OF_A_TASK: Duration = Duration::from_secs(60);
+
 /// Looks at the server for each strategy that is allowed, and decides for one.
 async fn examine(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
+    until_unlooked(&ctx.works, plan.instance).await?;
     let (engine, source) = ctx.reach(plan.old).await?;
     let (_, candidate) = ctx.reach(plan.new).await?;
     let number = engine.probe(&source, false).await?;
     let mut looked = Vec::new();
     for strategy in &plan.allowed {
-        looked.push((*strategy, engine.pre_check(&source, &candidate, *strategy).await?));
+        let found = engine.pre_check_within(&source, &candidate, *strategy, TRIAL_OF_A_TASK).await?;
+        looked.push((*strategy, found));
     }
     let (strategy, why) = choose(&looked).map_err(|refusal| StepError::RollBack {
         tenant: refusal.to_string(),

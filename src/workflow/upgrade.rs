@@ -29,6 +29,7 @@ use crate::domain::task::{Phase, Step, Task};
 use crate::domain::upgrade::UpgradePlan;
 use crate::engines::{Engine, Position, Server};
 use crate::testing::{Defect, planted};
+use crate::workflow::answers::until_unlooked;
 use crate::workflow::create::{drop_server, foreign, forget, place, probe, start, unroute};
 use crate::workflow::feed::{self, Sides};
 use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve, unmade};
@@ -151,6 +152,7 @@ pub fn commit(
 }
 
 async fn examine(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
+    until_unlooked(&ctx.works, plan.source).await?;
     let (engine, source) = ctx.reach(plan.source_generation).await?;
     let number = engine.probe(&source, false).await?;
     feed::refuse_blockers(&*engine, &source).await?;

@@ -193,8 +193,13 @@ async fn a_major_upgrade_needs_a_check_that_passed() {
             "{checked}"
         );
         let number: i64 = checked["body"]["TaskId"].as_str().unwrap().parse().unwrap();
-        let told = call("DescribeUpgradeMajorVersionPrecheckTask", json!({"TaskId": number}));
-        let told = &told["body"]["Items"][0];
+        let told = wait_for("the check has ended", Duration::from_secs(60), async || {
+            let told = call("DescribeUpgradeMajorVersionPrecheckTask", json!({"TaskId": number}));
+            let told = &told["body"]["Items"][0];
+            assert!(told["Result"].is_string(), "it is listed from the beginning: {told}");
+            (told["Result"] != "Running").then(|| told.clone())
+        })
+        .await;
         assert_eq!(
             [&told["TaskId"], &told["Result"], &told["SourceMajorVersion"], &told["TargetMajorVersion"]],
             [&json!(number), &json!("Success"), &json!(from), &json!(to)],

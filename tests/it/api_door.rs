@@ -14,7 +14,7 @@ use coffer::commands::Commands;
 use coffer::db::acceptances::Begin;
 use coffer::db::hosts::Offer;
 use coffer::db::notices::Notices;
-use coffer::db::{self, Db, acceptances, catalogue, hosts, known, questions};
+use coffer::db::{self, Db, acceptances, catalogue, hosts, known, looks, questions};
 use coffer::domain::caller::{Caller, Level};
 use coffer::domain::datastore::{DatastoreVersion, EngineKind, RuntimeKind};
 use coffer::domain::ids::{FlavorId, GenerationId, HostId, InstanceId, ProjectId, TaskId};
@@ -335,6 +335,10 @@ async fn answer(db: Db, host: HostId, blockers: Value, stops: watch::Receiver<bo
                         _ => json!([]),
                     };
                     questions::answer(conn, question.id, &Ok(answer))?;
+                }
+                if let Some((look, question)) = looks::take(conn, &about, 1)? {
+                    questions::answer(conn, question.id, &Ok(json!([])))?;
+                    looks::end(conn, &look)?;
                 }
                 Ok(())
             })

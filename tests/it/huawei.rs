@@ -35,6 +35,18 @@ async fn completes(sdk: &mut Huawei, job: &Value) -> Value {
     .await
 }
 
+/// The last inspection of an instance, once it runs no more.
+async fn inspected(sdk: &mut Huawei, it: &Value) -> Value {
+    let mut check = it.clone();
+    check["action"] = json!("check");
+    wait_for("the inspection has ended", Duration::from_secs(120), async || {
+        let seen = sdk.call("show_upgrade_db_major_version_status", &check, &Value::Null);
+        assert!(seen["body"]["status"].is_string(), "{seen}");
+        (seen["body"]["status"] != "running").then(|| seen["body"].clone())
+    })
+    .await
+}
+
 fn shown(sdk: &mut Huawei, name: &str) -> Value {
     let seen = sdk.call("list_instances", &json!({"id": name}), &Value::Null);
     assert_eq!(seen["body"]["total_count"], 1, "{seen}");
@@ -175,6 +187,8 @@ async fn a_major_upgrade_needs_an_inspection_that_passed() {
     let made = sdk.call("upgrade_db_major_version_pre_check", &it, &json!({"target_version": "14"}));
     let report = made["body"]["report_id"].clone();
     assert!(report.is_string(), "{made}");
+    let seen = inspected(&mut sdk, &it).await;
+    assert_eq!((&seen["status"], &seen["target_version"]), (&json!("success"), &json!("14")), "{seen}");
     let mut asked_for = it.clone();
     asked_for["is_available"] = json!(true);
     asked_for["target_version"] = json!("14");
@@ -226,7 +240,12 @@ async fn a_major_upgrade_needs_an_inspection_that_passed() {
     let it = of(&id, "in01");
     let checked = sdk.call("check_instance_for_upgrade", &it, &json!({}));
     assert!(checked["body"]["workflow_id"].is_string(), "{checked}");
-    let result = sdk.call("show_precheck_result", &it, &Value::Null);
+    let result = wait_for("the check has ended", Duration::from_secs(60), async || {
+        let result = sdk.call("show_precheck_result", &it, &Value::Null);
+        assert!(result["body"]["status"].is_string(), "{result}");
+        (result["body"]["status"] != "running").then_some(result)
+    })
+    .await;
     assert_eq!(
         (&result["body"]["result_code"], &result["body"]["status"]),
         (&json!(0), &json!("success")),
@@ -609,6 +628,8 @@ async fn a_real_postgresql_is_upgraded_by_its_client() {
     let it = of(&id, "in03");
     let made = sdk.call("upgrade_db_major_version_pre_check", &it, &json!({"target_version": "17"}));
     assert!(made["body"]["report_id"].is_string(), "{made}");
+    let seen = inspected(&mut sdk, &it).await;
+    assert_eq!(seen["status"], "success", "{seen}");
     let upgrade = json!({
         "target_version": "17", "is_change_private_ip": true, "statistics_collection_mode": "before_change_private_ip",
     });

@@ -21,7 +21,7 @@ fn body(name: &str, version: &str, databases: &Value, users: &Value) -> Value {
         "databases": databases, "users": users}})
 }
 
-async fn login(
+pub async fn login(
     address: &str,
     user: &str,
     password: &SecretString,

@@ -20,7 +20,7 @@ fn fenced(server: &Server) -> Server {
 }
 
 /// A server of `version` with the database `shop` of `app`, and a session of `app`'s.
-async fn shop(house: &House, version: &str) -> (Server, Client) {
+pub async fn shop(house: &House, version: &str) -> (Server, Client) {
     let source = started(house, version).await;
     let users = [user("app", "x", &["shop"]), user("other", "y", &["shop"])];
     ENGINE.create_content(&source, &[database("shop")], &users).await.unwrap();
@@ -28,7 +28,7 @@ async fn shop(house: &House, version: &str) -> (Server, Client) {
     (source, app)
 }
 
-async fn all(app: &Client, statements: &[&str]) {
+pub async fn all(app: &Client, statements: &[&str]) {
     for sql in statements {
         app.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
@@ -41,7 +41,12 @@ async fn go(house: &House, source: &Server, to: &str, between: &[&str]) -> (Serv
 }
 
 /// The same, with what the look told beforehand.
-async fn told(house: &House, source: &Server, to: &str, between: &[&str]) -> (Server, Client, Vec<String>) {
+pub async fn told(
+    house: &House,
+    source: &Server,
+    to: &str,
+    between: &[&str],
+) -> (Server, Client, Vec<String>) {
     let candidate = house.server(to, true);
     let findings = ENGINE.pre_check(source, &candidate, Strategy::InPlace).await.unwrap();
     assert!(findings.iter().all(|finding| !finding.blocks), "{findings:#?}");

@@ -15,7 +15,7 @@ use crate::commands::inspections;
 use crate::db::{self, task_numbers};
 use crate::domain::datastore::{DatastoreVersion, EngineKind};
 use crate::domain::ids::TaskId;
-use crate::domain::inspection::Inspection;
+use crate::domain::inspection::{Inspection, InspectionState};
 use crate::domain::instance::Instance;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::switch::{Strategy, Wishes};
@@ -69,7 +69,7 @@ async fn checks(call: &Call, it: &Instance) -> Result<Vec<Inspection>, Wrong> {
     Ok(inspections::list(&call.state.commands.db, &call.caller, it.id).await?)
 }
 
-/// `UpgradeDBInstanceMajorVersionPrecheck`.
+/// `UpgradeDBInstanceMajorVersionPrecheck`: what is found is told by `DescribeUpgradeMajorVersionPrecheckTask`.
 pub async fn check(call: &Call) -> Result<Map<String, Value>, Wrong> {
     call.parameters.needed("DBInstanceId")?;
     let name = call.parameters.needed("TargetMajorVersion")?;
@@ -130,10 +130,11 @@ pub async fn check_result(call: &Call) -> Result<Map<String, Value>, Wrong> {
         let from = catalogue.version(made.from);
         json!({
             "TaskId": made.number,
-            "Result": match (made.passed, made.detail.is_empty()) {
-                (false, _) => "Fail",
-                (true, false) => "warning",
-                (true, true) => "Success",
+            "Result": match (made.state, made.detail.is_empty()) {
+                (InspectionState::Running, _) => "Running",
+                (InspectionState::Failed, _) => "Fail",
+                (InspectionState::Passed, false) => "warning",
+                (InspectionState::Passed, true) => "Success",
             },
             "Detail": made.detail,
             "CheckTime": millis(made.checked_at),
@@ -165,8 +166,12 @@ pub async fn upgrade(call: &Call) -> Result<Map<String, Value>, Wrong> {
     let all = checks(call, &it).await?;
     let passed = all.iter().find(|made| made.allows(from, &target.name, call.now));
     let Some(passed) = passed.map(|made| made.id) else {
+        let still = match all.iter().any(|made| made.is_awaited(from, &target.name)) {
+            true => " One is running.",
+            false => "",
+        };
         let text = format!(
-            "UpgradeDBInstanceMajorVersionPrecheck for {name} must have passed within the last 24 hours."
+            "UpgradeDBInstanceMajorVersionPrecheck for {name} must have passed within the last 24 hours.{still}"
         );
         return Err(Wrong::new(403, "IncorrectDBInstanceState", text));
     };

@@ -12,7 +12,7 @@ use crate::api::huawei::{Answer, Call, accepted, ok};
 use crate::api::seen::began;
 use crate::commands::inspections;
 use crate::domain::datastore::{DatastoreVersion, EngineKind};
-use crate::domain::inspection::Inspection;
+use crate::domain::inspection::{Inspection, InspectionState};
 use crate::domain::instance::Instance;
 use crate::domain::minor::order;
 use crate::domain::policy::{Rule, allow};
@@ -62,8 +62,12 @@ async fn inspections(call: &Call, it: &Instance) -> Result<Vec<Inspection>, Wron
     Ok(inspections::list(&call.state.commands.db, &call.caller, it.id).await?)
 }
 
-const fn result(passed: bool) -> &'static str {
-    if passed { "success" } else { "failed" }
+const fn result(state: InspectionState) -> &'static str {
+    match state {
+        InspectionState::Running => "running",
+        InspectionState::Passed => "success",
+        InspectionState::Failed => "failed",
+    }
 }
 
 /// `GET …/major-version/available-version`.
@@ -103,7 +107,7 @@ pub async fn inspections_of(call: &Call, instance: &str) -> Answer {
     });
     match by.as_str() {
         "target_version" => found.sort_by(|a, b| order(&b.target, &a.target)),
-        "result" => found.sort_by_key(|made| std::cmp::Reverse(made.passed)),
+        "result" => found.sort_by_key(|made| std::cmp::Reverse(result(made.state))),
         // An inspection counts for the same time whenever it was made.
         _time => {}
     }
@@ -118,7 +122,7 @@ pub async fn inspections_of(call: &Call, instance: &str) -> Answer {
                 "check_time": moment(made.checked_at),
                 "expiration_time": moment(made.expires_at),
                 "target_version": made.target,
-                "result": result(made.passed),
+                "result": result(made.state),
                 "detail": made.detail,
             })
         })
@@ -153,8 +157,13 @@ pub async fn upgrade(call: &Call, instance: &str) -> Answer {
     let from = it.shown_version().id;
     let all = inspections(call, &it).await?;
     let Some(passed) = all.iter().find(|made| made.allows(from, &target.name, call.now)) else {
-        let text =
-            format!("An upgrade to {name} needs an inspection for it that has passed and has not expired.");
+        let still = match all.iter().any(|made| made.is_awaited(from, &target.name)) {
+            true => " One is running.",
+            false => "",
+        };
+        let text = format!(
+            "An upgrade to {name} needs an inspection for it that has passed and has not expired.{still}"
+        );
         return Err(Wrong::new(400, "DBS.200086", text));
     };
     let task = begin(call, &it, &target, Timing::Now, true).await?;
@@ -188,7 +197,7 @@ pub async fn status(call: &Call, instance: &str) -> Answer {
         let all = inspections(call, &it).await?;
         let made = all.first().ok_or_else(none)?;
         return ok(json!({
-            "status": result(made.passed),
+            "status": result(made.state),
             "target_version": made.target,
             "start_time": moment(made.checked_at),
             "check_expiration_time": moment(made.expires_at),
@@ -258,10 +267,15 @@ pub async fn pre_check_result(call: &Call, instance: &str) -> Answer {
     let all = inspections(call, &it).await?;
     let made =
         all.first().ok_or_else(|| Wrong::new(400, "DBS.200543", "There was no check of the instance."))?;
-    let code = i32::from(!made.passed);
+    // Neither of the vendor's two codes says that it runs.
+    let code = match made.state {
+        InspectionState::Running => None,
+        InspectionState::Passed => Some(0),
+        InspectionState::Failed => Some(1),
+    };
     ok(json!({
         "result_code": code,
-        "status": result(made.passed),
+        "status": result(made.state),
         "updated_at": moment(made.checked_at),
         "display": true,
         "instance_status_check_list": [],

@@ -31,6 +31,7 @@ pub async fn pre_check(
     source: &Server,
     candidate: &Server,
     strategy: Strategy,
+    trial: Duration,
 ) -> Result<Vec<Finding>, Error> {
     let mut found = Vec::new();
     if numbers(&candidate.version) < numbers(&source.version) {
@@ -55,7 +56,7 @@ pub async fn pre_check(
         }
     }
     found.extend(leftovers::findings(source, &mut client).await?);
-    found.extend(rehearsal::findings(source, candidate).await?);
+    found.extend(rehearsal::findings(source, candidate, trial).await?);
     // Last: who is still at it now has been so for the time of this look.
     found.extend(waits::findings(&mut client).await?);
     client.close().await;

@@ -503,13 +503,14 @@ impl Engine for MariaDb {
         fence::stop_clean(server).await
     }
 
-    async fn pre_check(
+    async fn pre_check_within(
         &self,
         source: &Server,
         candidate: &Server,
         strategy: Strategy,
+        trial: Duration,
     ) -> Result<Vec<Finding>, Error> {
-        match in_place::pre_check(source, candidate, strategy).await {
+        match in_place::pre_check(source, candidate, strategy, trial).await {
             Ok(found) => Ok(found),
             Err(error) => Err(waits::named(source, error).await),
         }

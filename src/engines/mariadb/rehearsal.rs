@@ -8,8 +8,8 @@
 //! call it: see [`definitions`]. Tables are made by an account that can make tables and nothing else.
 //!
 //! # If we die here
-//! A look of its own leaves the candidate's folder and server; the task that looked drops both when it ends. Within a
-//! copy, the candidate is dropped and made again by the next try.
+//! A look of its own leaves the candidate's folder and server; the task that looked drops both when it ends, and of a look
+//! that no task made the next worker drops them. Within a copy, the candidate is dropped and made again by the next try.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -25,7 +25,7 @@ use crate::engines::mariadb::definitions::{self, Refused};
 use crate::engines::mariadb::{MariaDb, accounts, content, helpers};
 use crate::engines::{Engine as _, Error, Server, Settings};
 
-/// How long it may take, with the empty server's birth.
+/// How long it may take on a candidate that runs.
 const BUDGET: Duration = Duration::from_secs(30);
 
 /// How long an answer stands: one look asks for each strategy in turn.
@@ -71,8 +71,8 @@ fn answer_about(candidate: GenerationId) -> Arc<tokio::sync::Mutex<Option<Answer
 }
 
 /// What the target would refuse of the content of `source`. `candidate` is not there; its folders and server are for
-/// as long as this takes.
-pub async fn findings(source: &Server, candidate: &Server) -> Result<Vec<Finding>, Error> {
+/// as long as this takes, which is `trial` at most, with the empty server's birth.
+pub async fn findings(source: &Server, candidate: &Server, trial: Duration) -> Result<Vec<Finding>, Error> {
     if source.version == candidate.version {
         return Ok(Vec::new());
     }
@@ -82,12 +82,16 @@ pub async fn findings(source: &Server, candidate: &Server) -> Result<Vec<Finding
     if let Some(answer) = answer.as_ref().filter(stands) {
         return Ok(answer.found.clone());
     }
-    let found = on_a_new_server(source, candidate).await?;
+    let found = on_a_new_server(source, candidate, trial).await?;
     *answer = Some(Answer { source: source.generation, at: Instant::now(), found: found.clone() });
     Ok(found)
 }
 
-async fn on_a_new_server(source: &Server, candidate: &Server) -> Result<Vec<Finding>, Error> {
+async fn on_a_new_server(
+    source: &Server,
+    candidate: &Server,
+    trial: Duration,
+) -> Result<Vec<Finding>, Error> {
     let empty = Server {
         service_password: SecretString::from(format!("{:032x}", rand::random::<u128>())),
         settings: Settings {
@@ -100,7 +104,7 @@ async fn on_a_new_server(source: &Server, candidate: &Server) -> Result<Vec<Find
         tls: None,
         ..candidate.clone()
     };
-    let tried = tokio::time::timeout(BUDGET, async {
+    let tried = tokio::time::timeout(trial, async {
         MariaDb.create_data(&empty).await?;
         MariaDb.start(&empty).await?;
         on(source, &empty).await
@@ -112,7 +116,7 @@ async fn on_a_new_server(source: &Server, candidate: &Server) -> Result<Vec<Find
         Ok(Ok(found)) => Ok(found),
         Ok(Err(Error::NoAnswer(why))) => Ok(vec![untried(&why)]),
         Ok(Err(error)) => Err(error),
-        Err(_) => Ok(vec![untried(&format!("it takes longer than {} s", BUDGET.as_secs()))]),
+        Err(_) => Ok(vec![untried(&format!("it takes longer than {} s", trial.as_secs()))]),
     }
 }
 

@@ -58,6 +58,7 @@ pub async fn towards(source: &Server, candidate: &Server) -> Result<Vec<Finding>
     found.extend(find(source).await?);
     found.extend(check::room(source).await?);
     found.extend(expressions::rows(source, true).await?);
+    found.extend(expressions::refreshes(source, candidate).await?);
     let client = Client::connect(source).await?.patient(check::PATIENCE);
     for database in open_databases(&client).await? {
         let inside = Client::connect_to(source, &database).await?.patient(check::PATIENCE);

@@ -58,6 +58,7 @@ pub async fn in_place(source: &Server, candidate: &Server) -> Result<Vec<Finding
     }
     if major(&source.version) != major(&candidate.version) {
         found.extend(expressions::rows(source, false).await?);
+        found.extend(expressions::refreshes(source, candidate).await?);
     }
     if copy::is_foreign(source, candidate).await? {
         found.push(warning(

@@ -1,4 +1,5 @@
-//! What a table's rows are computed to, tried on one row of each table of the source.
+//! What a table's rows are computed to, tried on one row of each table of the source, and what materialized views are
+//! made of.
 //!
 //! An expression of an index or of a computed column that calls a function of the tenant's may fail for those who copy rows,
 //! build indexes and look at tables: they search no schema but the server's own. It fails only where there is a row, so
@@ -11,7 +12,7 @@
 use crate::domain::question::Finding;
 use crate::engines::postgresql::connection::{Client, name};
 use crate::engines::postgresql::content::open_databases;
-use crate::engines::postgresql::{check, looker};
+use crate::engines::postgresql::{check, looker, major};
 use crate::engines::{Error, Server};
 
 /// How many are named.
@@ -36,15 +37,75 @@ const EXPRESSIONS: &str = "\
     JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum AND a.attgenerated <> '' \
     JOIN pg_class t ON t.oid = f.adrelid JOIN pg_namespace n ON n.oid = t.relnamespace ORDER BY 1, 2, 3";
 
+/// Materialized views whose definition calls a function of a tenant's, with all names in full.
+const VIEWS: &str = "\
+    SELECT n.nspname, c.relname, 'materialized view ' || n.nspname || '.' || c.relname, \
+    rtrim(pg_get_viewdef(c.oid), '; ') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+    WHERE c.relkind = 'm' AND EXISTS (SELECT 1 FROM pg_rewrite r \
+    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid \
+    JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid \
+    WHERE r.ev_class = c.oid AND p.oid >= 16384 AND p.prolang NOT IN (12, 13)) ORDER BY 1, 2";
+
+/// The first version in which whoever refreshes a materialized view searches no schema but the server's own.
+const REFRESHES_WITHOUT: u32 = 17;
+
+/// States of a statement whose functions do not find their own.
+const NOT_FOUND: [&str; 4] = ["42883", "42P01", "42703", "42704"];
+
 /// Tries each expression on a row of its table. Where rows are copied one by one, what fails stands in the way.
 pub async fn rows(source: &Server, blocks: bool) -> Result<Vec<Finding>, Error> {
+    let statement = |schema: &str, table: &str, expression: &str| {
+        format!("SELECT {expression} FROM ONLY {}.{} LIMIT 1", name(schema), name(table))
+    };
+    let failed = each(source, EXPRESSIONS, statement, |state| !OF_THE_MOMENT.contains(&state)).await?;
+    Ok(failed
+        .into_iter()
+        .map(|(object, message)| {
+            let why = format!(
+                "cannot be computed of a row where no schema is searched but the server's own: {message}"
+            );
+            Finding { blocks, ..check::blocker(object, why, REMEDY) }
+        })
+        .collect())
+}
+
+/// Tries each materialized view that the target would refresh in another way than the source: its rows are carried, and it
+/// cannot be refreshed afterwards.
+pub async fn refreshes(source: &Server, candidate: &Server) -> Result<Vec<Finding>, Error> {
+    if major(&source.version) >= REFRESHES_WITHOUT || major(&candidate.version) < REFRESHES_WITHOUT {
+        return Ok(Vec::new());
+    }
+    let statement = |_: &str, _: &str, definition: &str| format!("SELECT * FROM ({definition}) q LIMIT 1");
+    let failed = each(source, VIEWS, statement, |state| NOT_FOUND.contains(&state)).await?;
+    Ok(failed
+        .into_iter()
+        .map(|(object, message)| {
+            let why = format!(
+                "cannot be refreshed by the target, where no schema is searched but the server's own: {message}"
+            );
+            check::warning(object, why, REMEDY)
+        })
+        .collect())
+}
+
+const REMEDY: &str =
+    "have its functions name the schemas of what they use, or ALTER FUNCTION … SET search_path";
+
+/// Runs a statement for each row of a list, in a session without power; gives the objects of those that fail in a way
+/// that counts, and the server's words.
+async fn each(
+    source: &Server,
+    list: &str,
+    statement: impl Fn(&str, &str, &str) -> String,
+    counts: impl Fn(&str) -> bool,
+) -> Result<Vec<(String, String)>, Error> {
     let doing = "list what is computed of rows";
     let client = Client::connect(source).await?;
     let mut password = None;
-    let mut found = Vec::new();
+    let mut failed = Vec::new();
     for database in open_databases(&client).await? {
         let inside = Client::connect_to(source, &database).await?;
-        let computed = inside.rows(doing, EXPRESSIONS).await?;
+        let computed = inside.rows(doing, list).await?;
         if computed.is_empty() {
             continue;
         }
@@ -63,31 +124,25 @@ pub async fn rows(source: &Server, blocks: bool) -> Result<Vec<Finding>, Error> 
         for row in computed {
             let mut row = row.into_iter().map(Option::unwrap_or_default);
             let mut next = || row.next().unwrap_or_default();
-            let (schema, table, object, expression) = (next(), next(), next(), next());
+            let (schema, relation, object, text) = (next(), next(), next(), next());
             let sql = format!(
-                "BEGIN READ ONLY; SET LOCAL statement_timeout = '{EXPRESSION}'; SELECT {expression} FROM ONLY {}.{} LIMIT 1",
-                name(&schema),
-                name(&table)
+                "BEGIN READ ONLY; SET LOCAL statement_timeout = '{EXPRESSION}'; {}",
+                statement(&schema, &relation, &text)
             );
             let tried = session.run("compute an expression", &sql).await;
             session.run("end a look", "ROLLBACK").await?;
             if let Err(Error::State { message, state, .. }) = tried
-                && !OF_THE_MOMENT.contains(&&*state)
-                && found.len() < NAMED
+                && counts(&state)
+                && failed.len() < NAMED
             {
-                let why = format!(
-                    "cannot be computed of a row where no schema is searched but the server's own: {message}"
-                );
-                let remedy = "have its functions name the schemas of what they use, or ALTER FUNCTION … SET search_path";
-                let finding = check::blocker(format!("{database}: {object}"), why, remedy);
-                found.push(Finding { blocks, ..finding });
+                failed.push((format!("{database}: {object}"), message));
             }
         }
     }
     if password.is_some() {
         looker::drop(source).await?;
     }
-    Ok(found)
+    Ok(failed)
 }
 
 /// States of a statement that could not be tried: it took too long, or its object was gone, or held.

@@ -477,11 +477,12 @@ impl Engine for Postgresql {
         fence::stop_clean(server).await
     }
 
-    async fn pre_check(
+    async fn pre_check_within(
         &self,
         source: &Server,
         candidate: &Server,
         strategy: Strategy,
+        trial: Duration,
     ) -> Result<Vec<Finding>, Error> {
         let mut found = match strategy {
             Strategy::InPlace => check::in_place(source, candidate).await?,
@@ -490,7 +491,7 @@ impl Engine for Postgresql {
         // Within a series the target takes what the source took. What is in the way already ends it anyway.
         if major(&source.version) != major(&candidate.version) && !found.iter().any(|finding| finding.blocks)
         {
-            found.extend(rehearsal::findings(source, candidate, strategy).await?);
+            found.extend(rehearsal::findings(source, candidate, strategy, trial).await?);
         }
         Ok(found)
     }

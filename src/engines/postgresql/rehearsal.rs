@@ -6,7 +6,8 @@
 //! without power as a copy's definitions ([`seed`](super::seed)), and taken away with it.
 //!
 //! # If we die here
-//! The candidate's folder is made anew by whoever comes next.
+//! The candidate's folder is made anew by whoever comes next; of a look that no task made the next worker removes it, with
+//! its server and with the account at the source.
 
 use std::time::Duration;
 
@@ -15,9 +16,6 @@ use crate::domain::switch::Strategy;
 use crate::engines::postgresql::connection::{Client, hide_verifiers, quoted};
 use crate::engines::postgresql::{Postgresql, anew, bootstrap, check, layout, seed};
 use crate::engines::{Engine as _, Error, Server, Settings};
-
-/// How long it may take, with the empty server's birth: a dry run is answered within 45 s.
-const BUDGET: Duration = Duration::from_secs(30);
 
 /// Memory of the empty server, in MB.
 const MEMORY_MB: u32 = 256;
@@ -31,7 +29,8 @@ const SAID: usize = 300;
 /// The server's words where a database takes no further connection of an account without power.
 const CROWDED: &str = "too many connections for database";
 
-/// Tries the definitions; gives what the target refuses. What could not be tried in time is a warning.
+/// Tries the definitions for as long as `trial`, the empty server's birth included; gives what the target refuses. What
+/// could not be tried in time is a warning.
 ///
 /// In place, the target's own program carries more than a dump holds, and with the tenant's functions disarmed: a definition
 /// that is refused for want of something that the source has, and that is not the server's own, is a warning then.
@@ -39,6 +38,7 @@ pub async fn findings(
     source: &Server,
     candidate: &Server,
     strategy: Strategy,
+    trial: Duration,
 ) -> Result<Vec<Finding>, Error> {
     let doing = "try the definitions on the target";
     if source.generation == candidate.generation {
@@ -54,7 +54,7 @@ pub async fn findings(
     let (source, empty) = (source.clone(), Server { settings, ..candidate.clone() });
     // Apart from the asker, whose patience may end: what is put there is always taken away.
     let trying = tokio::spawn(async move {
-        let tried = tokio::time::timeout(BUDGET, on_an_empty_server(&source, &empty)).await;
+        let tried = tokio::time::timeout(trial, on_an_empty_server(&source, &empty)).await;
         let cleared = Postgresql.drop_data(&empty).await;
         let found = match tried {
             Ok(Err(Error::Program { message, .. })) if message.contains(CROWDED) => vec![check::warning(
@@ -65,7 +65,7 @@ pub async fn findings(
             Ok(found) => found?,
             Err(_) => vec![check::warning(
                 "the definitions",
-                format!("were not all tried on the target within {} s", BUDGET.as_secs()),
+                format!("were not all tried on the target within {} s", trial.as_secs()),
                 "what the target refuses would be found when they are copied, and the upgrade undone then",
             )],
         };
