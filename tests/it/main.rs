@@ -52,6 +52,7 @@ mod postgresql_in_place;
 mod postgresql_kill;
 mod power_postgresql;
 mod proof;
+mod renames;
 mod retired;
 mod roles;
 mod schemathesis;
