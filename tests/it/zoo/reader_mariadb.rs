@@ -167,8 +167,6 @@ const TOLD: &[&str] = &[
 
 pub async fn read(server: &Server, columns: &Columns) -> BTreeSet<String> {
     let mut conn = session(server).await;
-    // A table of Aria that was changed by ALTER tells its page checksums only once it was opened again.
-    conn.query_drop("FLUSH LOCAL TABLES").await.unwrap();
     let mut lines = BTreeSet::new();
     for (table, columns) in columns {
         let told: Vec<&String> = columns.iter().collect();
@@ -219,6 +217,12 @@ pub async fn read(server: &Server, columns: &Columns) -> BTreeSet<String> {
                 if of_bytes && *column == "COLUMN_DEFAULT" {
                     continue;
                 }
+                // A table of Aria tells its page checksums once it was made again, as a versioned one is by 11.8.
+                let value = if *column == "CREATE_OPTIONS" {
+                    value.replace("page_checksum=1 ", "")
+                } else {
+                    value.clone()
+                };
                 lines.insert(format!("{name} {UNIT}{column}={value}"));
             }
         }
