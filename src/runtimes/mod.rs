@@ -183,6 +183,15 @@ pub enum Error {
     PathTooLong(PathBuf),
 }
 
+/// A file in a folder of a generation's data folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataFile {
+    /// Its folder and its name: `shop/t.ibd`. What is no text in either is replaced.
+    pub path: String,
+    /// When it was written last.
+    pub written: std::time::SystemTime,
+}
+
 /// A connection to a server.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
@@ -296,4 +305,12 @@ pub trait Runtime: Send + Sync {
 
     /// Bytes that the generation's data takes on disk.
     async fn used_bytes(&self, generation: GenerationId) -> Result<u64, Error>;
+
+    /// The files in the folders directly below the generation's data folder whose names end with one of `endings`; and
+    /// each of these folders that is empty, as `folder/`.
+    async fn data_files(
+        &self,
+        generation: GenerationId,
+        endings: &'static [&'static str],
+    ) -> Result<Vec<DataFile>, Error>;
 }

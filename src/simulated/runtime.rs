@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::domain::datastore::{EngineKind, RuntimeKind};
 use crate::domain::ids::GenerationId;
 use crate::runtimes::{
-    Copied, CopyRules, Error, Exit, HostVersion, Job, JobOutput, Layout, Observed, Runtime, Stream,
+    Copied, CopyRules, DataFile, Error, Exit, HostVersion, Job, JobOutput, Layout, Observed, Runtime, Stream,
 };
 
 /// The runtime of simulated servers.
@@ -142,5 +142,13 @@ impl Runtime for SimulatedRuntime {
 
     async fn used_bytes(&self, _generation: GenerationId) -> Result<u64, Error> {
         Ok(0)
+    }
+
+    async fn data_files(
+        &self,
+        _generation: GenerationId,
+        _endings: &'static [&'static str],
+    ) -> Result<Vec<DataFile>, Error> {
+        Ok(Vec::new())
     }
 }

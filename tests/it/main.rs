@@ -55,6 +55,7 @@ mod postgresql_rehearsal;
 mod power_mariadb;
 mod power_postgresql;
 mod proof;
+mod renames;
 mod retired;
 mod roles;
 mod schemathesis;

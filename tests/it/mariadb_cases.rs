@@ -506,3 +506,109 @@ async fn what_lies_about_in_a_data_folder_is_named() {
     assert_eq!(text(&mut after, "SELECT COUNT(*) FROM t").await, "2");
     assert!(after.query_drop("SELECT * FROM orphan").await.is_err(), "as before");
 }
+
+/// Files that are no table's of InnoDB, tables whose file was taken away, and tables whose files are broken: a copy of the
+/// serving server that cannot get past one is refused by its name, and in place goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_are_no_tables_are_named() {
+    let house = House::new();
+    let source = tenant(&house, "10.11.0").await;
+    let mut first = app(&source).await;
+    for sql in [
+        "CREATE TABLE t (id INT PRIMARY KEY) PARTITION BY HASH (id) PARTITIONS 2",
+        "INSERT INTO t VALUES (1), (2)",
+        "CREATE TABLE `x$y. ü` (id INT PRIMARY KEY, w TEXT, FULLTEXT (w))",
+        "CREATE TABLE `dis$c` (id INT PRIMARY KEY)",
+        "ALTER TABLE `dis$c` DISCARD TABLESPACE",
+        "CREATE TABLE broken (id INT PRIMARY KEY, v VARCHAR(20)) ENGINE=MyISAM",
+        "INSERT INTO broken VALUES (1, 'a'), (2, 'b'), (3, 'c')",
+        "FLUSH TABLES broken",
+    ] {
+        let made = first.query_drop(sql).await;
+        assert!(made.is_ok() || sql.starts_with("FLUSH"), "{sql}: {made:?}");
+    }
+    first.disconnect().await.unwrap();
+    ENGINE.stop_clean(&source).await.unwrap();
+    let data = house.state(&source).join("data");
+    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&data).unwrap());
+    std::fs::create_dir(data.join(".hidden")).unwrap();
+    for file in [".hidden/x.ibd", "shop/stray.ibd", "shop/link.isl", "shop/t.cfg", "shop/t.txt"] {
+        let path = data.join(file);
+        std::fs::write(&path, "x").unwrap();
+        let long_ago = std::time::SystemTime::now() - Duration::from_secs(60);
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+        std::os::unix::fs::chown(&path, Some(owner), Some(owner)).unwrap();
+    }
+    std::os::unix::fs::chown(data.join(".hidden"), Some(owner), Some(owner)).unwrap();
+    std::fs::write(data.join(".hidden/note.txt"), "x").unwrap();
+    std::fs::File::options().write(true).open(data.join("shop/broken.MYD")).unwrap().set_len(10).unwrap();
+    ENGINE.start(&source).await.unwrap();
+    // The server takes away what is empty when it starts.
+    std::fs::create_dir(data.join(".empty")).unwrap();
+    std::os::unix::fs::chown(data.join(".empty"), Some(owner), Some(owner)).unwrap();
+
+    let mut candidate = house.server("11.8.0", true);
+    candidate.settings.defaults_of = "10.11.0".to_owned();
+    let strays = ["file .hidden/x.ibd", "file shop/link.isl", "file shop/stray.ibd"];
+    for strategy in Strategy::ALL {
+        let found = ENGINE.pre_check(&source, &candidate, strategy).await.unwrap();
+        let blocks = strategy == Strategy::Twin;
+        let mut named: Vec<(&str, bool)> =
+            found.iter().map(|finding| (finding.object.as_str(), finding.blocks)).collect();
+        named.sort_unstable();
+        let mut wanted: Vec<(&str, bool)> = strays.iter().map(|file| (*file, blocks)).collect();
+        wanted.extend([("folder .empty", blocks), ("folder .hidden", false), ("shop.dis$c", false)]);
+        named.retain(|(object, _)| *object != "the target");
+        assert_eq!(named, wanted, "{strategy:?} {found:?}");
+    }
+
+    // Who copies all the same is told at once what it cannot get past.
+    ENGINE.create_data(&candidate).await.unwrap();
+    ENGINE.start(&candidate).await.unwrap();
+    let refused = ENGINE.seed(&source, &candidate, crate::engine_servers::quiet()).await.unwrap_err();
+    assert!(
+        matches!(&refused, coffer::engines::Error::Object { object, .. } if strays.contains(&object.as_str())),
+        "{refused}"
+    );
+    for file in [".hidden/x.ibd", "shop/stray.ibd", "shop/link.isl"] {
+        std::fs::remove_file(data.join(file)).unwrap();
+    }
+    let refused = ENGINE.seed(&source, &candidate, crate::engine_servers::quiet()).await.unwrap_err();
+    assert!(
+        matches!(&refused, coffer::engines::Error::Object { object, .. } if object == "folder .empty"),
+        "{refused}"
+    );
+    std::fs::remove_dir(data.join(".empty")).unwrap();
+    ENGINE.seed(&source, &candidate, crate::engine_servers::quiet()).await.unwrap();
+    let relay = crate::engine_servers::Relay::to(&source).await;
+    ENGINE.follow(&source, &candidate, Some(&relay.address)).await.unwrap();
+    let compare = async || ENGINE.compare_rows(&source, &candidate, crate::engine_servers::quiet()).await;
+    let refused = compare().await.unwrap_err();
+    assert!(
+        matches!(&refused, coffer::engines::Error::Object { object, .. } if object == "shop.broken"),
+        "{refused}"
+    );
+    let mut mends = app(&source).await;
+    mends.query_drop("DROP TABLE broken").await.unwrap();
+    let compared = compare().await.unwrap();
+    assert!(compared.differing.is_empty(), "{compared:?}");
+    assert!(compared.not_compared.iter().any(|left| left.object == "shop.dis$c"), "{compared:?}");
+    mends.disconnect().await.unwrap();
+
+    // In place goes on with all of it.
+    for file in [".hidden/x.ibd", "shop/stray.ibd", "shop/link.isl"] {
+        std::fs::write(data.join(file), "x").unwrap();
+        std::os::unix::fs::chown(data.join(file), Some(owner), Some(owner)).unwrap();
+    }
+    let mut target = house.server("11.8.0", false);
+    target.settings.defaults_of = "10.11.0".to_owned();
+    let before = ENGINE.inventory(&source).await.unwrap();
+    ENGINE.prepare_in_place(&source, &target, crate::engine_servers::quiet()).await.unwrap();
+    ENGINE.stop_clean(&source).await.unwrap();
+    ENGINE.convert_in_place(&source, &target, crate::engine_servers::quiet()).await.unwrap();
+    assert_eq!(ENGINE.inventory(&target).await.unwrap(), before);
+    let sums = ENGINE.sum_rows(&target, None, Duration::from_secs(30)).await.unwrap();
+    assert!(sums.not_compared.iter().any(|left| left.object == "shop.dis$c"), "{sums:?}");
+    let mut after = app(&target).await;
+    assert_eq!(text(&mut after, "SELECT COUNT(*) FROM t").await, "2");
+}

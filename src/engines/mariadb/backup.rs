@@ -22,13 +22,14 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::domain::question::Finding;
+use crate::domain::switch::Strategy;
 use crate::domain::tenant::Verifier;
 use crate::engines::mariadb::connection::{Client, client_file_as, name, quoted, scrub};
 use crate::engines::mariadb::content::Described;
 use crate::engines::mariadb::helpers::Helper;
 use crate::engines::mariadb::{
     ACCOUNT, DROP_PATIENCE, MariaDb, REPLICATION_ACCOUNT, accounts, blockers, content, failed, helpers,
-    layout, rehearsal, replication, runtime, waits,
+    layout, leftovers, rehearsal, replication, runtime, waits,
 };
 use crate::engines::{Engine as _, Error, Position, Server, Tell};
 use crate::runtimes::{Job, JobOutput, Layout, Observed};
@@ -79,6 +80,8 @@ pub async fn seed(source: &Server, candidate: &Server, tell: &Tell) -> Result<Po
         }
         (Err(error), found) => {
             refuse(found.unwrap_or_default())?;
+            // The program opens each file that looks like InnoDB's, and ends where it cannot.
+            refuse(leftovers::files(source, &mut from, Strategy::Twin).await?)?;
             return Err(error);
         }
     };
@@ -187,9 +190,13 @@ async fn copy(
         // Dropped, both programs end, and with them their locks.
         error = kept_waiting(source, helper.user()) => return Err(error),
     };
-    // The reader's message comes first: a backup that ends because nobody reads has nothing to say.
+    // The reader's message comes first: a backup that ends because nobody reads has nothing to say. The reader's status
+    // says nothing of it either.
     succeeded("mbstream", &unpacked, candidate, helper.password())?;
-    succeeded("mariadb-backup", &backed_up, source, helper.password())?;
+    if let Err(error) = succeeded("mariadb-backup", &backed_up, source, helper.password()) {
+        let said = unpacked.stderr.trim();
+        return Err(if said.is_empty() { error } else { failed("mbstream", &unpacked, candidate) });
+    }
     let Some(place) = place_in(&backed_up.stderr) else {
         let answer = "the backup program told no position".to_owned();
         return Err(Error::Unexpected { doing: "read the copy's position", answer });

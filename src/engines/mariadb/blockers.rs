@@ -37,8 +37,24 @@ pub async fn find(server: &Server, client: &mut Client) -> Result<Vec<Blocker>, 
 async fn opened(client: &mut Client) -> Result<Vec<Blocker>, Error> {
     let mut found = tables(client).await?;
     found.extend(by_transaction(client).await?);
-    found.extend(without_key(client).await?);
+    let plain = without_transactions(client).await?;
+    found.extend(plain.iter().filter_map(unlockable).take(NAMED));
+    found.extend(without_key(client, plain).await?);
     Ok(found)
+}
+
+/// The program that copies the files of a serving server locks each table without transactions by its name, and does
+/// not double a backtick in it.
+fn unlockable(table: &Plain) -> Option<Blocker> {
+    let is_odd = table.schema.contains('`') || table.name.contains('`');
+    is_odd.then(|| Blocker {
+        object: format!("{}.{}", table.schema, table.name),
+        why: format!(
+            "is a table of {} with a backtick in its name, which a copy of a serving server cannot lock",
+            table.engine
+        ),
+        remedy: "rename it, ALTER TABLE it to ENGINE=InnoDB, or upgrade in place".to_owned(),
+    })
 }
 
 /// A table or sequence of an engine that knows no transactions, and that a copy of the files carries.
@@ -71,8 +87,7 @@ pub async fn without_transactions(client: &mut Client) -> Result<Vec<Plain>, Err
 }
 
 /// Those of them whose rows no key tells apart. A sequence has one row.
-async fn without_key(client: &mut Client) -> Result<Vec<Blocker>, Error> {
-    let plain = without_transactions(client).await?;
+async fn without_key(client: &mut Client, plain: Vec<Plain>) -> Result<Vec<Blocker>, Error> {
     if plain.is_empty() {
         return Ok(Vec::new());
     }
@@ -196,4 +211,24 @@ async fn prepared_transactions(client: &mut Client) -> Result<Vec<Blocker>, Erro
         remedy: "XA COMMIT or XA ROLLBACK it".to_owned(),
     };
     Ok(rows.into_iter().take(NAMED).map(blocker).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_cannot_be_locked_by_its_name_is_named() {
+        let plain = |schema: &str, name: &str| Plain {
+            schema: schema.to_owned(),
+            name: name.to_owned(),
+            engine: "Aria".to_owned(),
+            sequence: false,
+        };
+        for (table, blocks) in
+            [(plain("shop", "t"), false), (plain("shop", "a`b"), true), (plain("s`", "t"), true)]
+        {
+            assert_eq!(unlockable(&table).is_some(), blocks, "{table:?}");
+        }
+    }
 }

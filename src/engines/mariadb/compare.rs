@@ -113,13 +113,19 @@ async fn standing_still(
     let of = tables.len();
     for (at, (title, table)) in tables.iter().filter(|(_, table)| table.is_in_snapshots).enumerate() {
         tell(format!("{at} of {of} tables, {} rows", compared.rows));
-        compared.tables += 1;
         let Some(our) = ours.get(title) else {
+            compared.tables += 1;
             compared.differing.push(title.clone());
             continue;
         };
         // Side by side: the longer of the two is what it takes.
         let (theirs, ours) = tokio::join!(one(from, title, table), one(here, title, our));
+        if is_without_file(&theirs) && is_without_file(&ours) {
+            let why = "has no file (DISCARD TABLESPACE), on either side";
+            compared.not_compared.push(NotCompared::new(title.clone(), why));
+            continue;
+        }
+        compared.tables += 1;
         let (theirs, ours) = (theirs?, ours?);
         compared.rows += count(&theirs);
         if theirs != ours {
@@ -287,6 +293,7 @@ pub async fn sums(server: &Server, like: Option<&Sums>, within: Duration) -> Res
                     Err(Error::Refused { message, .. }) => {
                         sums.not_compared.push(NotCompared::new(title, format!("cannot be read: {message}")));
                     }
+                    Err(Error::Object { why, .. }) => sums.not_compared.push(NotCompared::new(title, why)),
                     Err(error) => return Err(error),
                 }
             } else {
@@ -344,12 +351,27 @@ async fn one(client: &mut Client, title: &str, table: &Table) -> Result<Row, Err
         Err(Error::Refused { code: 1054 | 1146 | 1347 | 1356 | 1412, .. }) => {
             Err(Error::NoAnswer(format!("{title} was changed while it was compared")))
         }
+        Err(Error::Refused { code, message, .. }) if BROKEN.contains(&code) => Err(Error::Object {
+            object: title.to_owned(),
+            why: format!("cannot be read ({message}): what it holds cannot be compared"),
+            remedy: "REPAIR TABLE it, restore it from a backup, or drop it".to_owned(),
+        }),
         Err(Error::Refused { doing, code, message }) => {
             Err(Error::Refused { doing, code, message: format!("{title}: {message}") })
         }
         Err(error) => Err(error),
     }
 }
+
+/// What the server says of a table whose file was taken away on purpose.
+const WITHOUT_FILE: u16 = 1814;
+
+const fn is_without_file(sum: &Result<Row, Error>) -> bool {
+    matches!(sum, Err(Error::Refused { code: WITHOUT_FILE, .. }))
+}
+
+/// What it says of one whose files are broken: no try reads more of it than the last.
+const BROKEN: [u16; 11] = [126, 127, 134, 144, 145, 176, 1034, 1035, 1194, 1195, 1712];
 
 fn count(sum: &Row) -> u64 {
     sum.first().and_then(|count| count.as_deref()).and_then(|count| count.parse().ok()).unwrap_or_default()

@@ -55,7 +55,7 @@ pub async fn pre_check(
             found.extend(blockers::lost_with_a_restart(source, &mut client).await?);
         }
     }
-    found.extend(leftovers::findings(source, &mut client).await?);
+    found.extend(leftovers::findings(source, &mut client, strategy).await?);
     found.extend(rehearsal::findings(source, candidate, trial).await?);
     // Last: who is still at it now has been so for the time of this look.
     found.extend(waits::findings(&mut client).await?);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::engines::mariadb::connection::{Client, Row, name};
 use crate::engines::mariadb::content::tenant_schema;
+use crate::engines::mariadb::defaults::{self, Described};
 use crate::engines::mariadb::{accounts, helpers, routines};
 use crate::engines::{Error, Server, object};
 
@@ -54,7 +55,7 @@ const KINDS: [Kind; 11] = [
             (TYPE, "COLUMN_TYPE"),
             ("nullable", "IS_NULLABLE"),
             ("collation", "COLLATION_NAME"),
-            ("default", "COLUMN_DEFAULT"),
+            (DEFAULT, "COLUMN_DEFAULT"),
             ("extra", "EXTRA"),
             ("comment", "COLUMN_COMMENT"),
             ("expression", "GENERATION_EXPRESSION"),
@@ -159,6 +160,9 @@ const KINDS: [Kind; 11] = [
 /// The fact of a column that a view's has not: each version gives a view's columns other types.
 const TYPE: &str = "type";
 
+/// The fact of a column that tells its default.
+const DEFAULT: &str = "default";
+
 /// One line an object, sorted.
 ///
 /// Where each sequence stands is told unless the server goes on `serving`.
@@ -180,6 +184,7 @@ pub async fn read(server: &Server, client: &mut Client, serving: bool) -> Result
 async fn opened(client: &mut Client, serving: bool) -> Result<Vec<String>, Error> {
     let mut lines = Vec::new();
     let (views, untold) = views(client).await?;
+    let mut described = Described::default();
     for (kind, schema, table, name, facts) in KINDS {
         let (tenant, names) = (tenant_schema(schema), name.split(", ").count());
         let values: Vec<&str> = facts.iter().map(|(_, value)| *value).collect();
@@ -196,11 +201,32 @@ async fn opened(client: &mut Client, serving: bool) -> Result<Vec<String>, Error
             });
             let known =
                 known.map(|((fact, _), value)| ((*fact).to_owned(), value.clone().unwrap_or_default()));
+            let mut known: Vec<(String, String)> = known.collect();
+            if kind == "column" {
+                tell_bytes(client, &mut described, named, &mut known).await?;
+            }
             lines.push(object::line(&format!("{kind} {}", joined(named)), known));
         }
     }
     lines.extend(sequences(client, serving).await?);
     Ok(lines)
+}
+
+/// Tells the default of a column of bytes by its value.
+async fn tell_bytes(
+    client: &mut Client,
+    described: &mut Described,
+    named: &[Option<String>],
+    facts: &mut [(String, String)],
+) -> Result<(), Error> {
+    let [Some(schema), Some(table), Some(column)] = named else { return Ok(()) };
+    if !facts.iter().any(|(fact, value)| fact == TYPE && defaults::is_of_bytes(value)) {
+        return Ok(());
+    }
+    if let Some((_, default)) = facts.iter_mut().find(|(fact, _)| fact == DEFAULT) {
+        *default = described.told(client, (schema, table, column), default).await?;
+    }
+    Ok(())
 }
 
 /// The views, and whether their columns are not told. A view of an aggregate function can be looked into without the

@@ -26,6 +26,7 @@ mod compare;
 mod config;
 mod connection;
 mod content;
+mod defaults;
 mod definitions;
 mod fence;
 mod helpers;

@@ -62,6 +62,8 @@ pub async fn findings(
                 "were not tried on the target: a database has no connection left for who reads them",
                 "ALTER DATABASE … CONNECTION LIMIT to more, and look again, so that what the target refuses is told beforehand",
             )],
+            // What never rests is carried all the same where it rests once.
+            Ok(Err(Error::Object { object, why, remedy })) => vec![check::warning(object, why, remedy)],
             Ok(found) => found?,
             Err(_) => vec![check::warning(
                 "the definitions",
@@ -117,14 +119,14 @@ async fn on_an_empty_server(source: &Server, empty: &Server) -> Result<Vec<Findi
     anew(empty).await?;
     bootstrap::make(empty, &layout(empty)?, true).await?;
     Postgresql.start(empty).await?;
-    let (said, setting) = seed::rehearse(source, empty).await?;
+    let (said, settings) = seed::rehearse(source, empty).await?;
     let mut found: Vec<Finding> =
         said.iter().flat_map(|(database, said)| read(database, said)).take(NAMED).collect();
-    if let Some(why) = setting {
-        let why = format!("are refused by the target: {why}");
-        let remedy = "ALTER DATABASE … RESET, or ALTER ROLE … RESET, what it names";
-        found.push(check::blocker("the settings of roles and databases", why, remedy));
-    }
+    found.extend(settings.into_iter().take(NAMED).map(|refused| {
+        let object = format!("{}: setting {}", refused.of, refused.setting);
+        let remedy = format!("ALTER DATABASE … RESET {0}, or ALTER ROLE … RESET {0}", refused.setting);
+        check::blocker(object, format!("is refused by the target: {}", refused.said), remedy)
+    }));
     Ok(found)
 }
 

@@ -93,6 +93,37 @@ async fn set(to: &Client, of: &str, pairs: &[String]) -> Result<(), Error> {
     Ok(())
 }
 
+/// A setting that a server refuses: whose it is, its name, and what the server says.
+#[derive(Debug)]
+pub struct RefusedSetting {
+    pub of: String,
+    pub setting: String,
+    pub said: String,
+}
+
+/// The settings of roles and databases that `to` refuses. The databases are there; the others are set.
+pub async fn refused_settings(from: &Client, to: &Client) -> Result<Vec<RefusedSetting>, Error> {
+    let mut refused = Vec::new();
+    for ((database, role), pairs) in settings(from).await? {
+        for pair in pairs {
+            match set(to, &whose(&database, &role), std::slice::from_ref(&pair)).await {
+                Ok(()) => {}
+                Err(Error::State { message, .. }) => refused.push(RefusedSetting {
+                    of: match (database.as_str(), role.as_str()) {
+                        (database, "") => database.to_owned(),
+                        ("", role) => format!("role {role}"),
+                        (database, role) => format!("role {role} in {database}"),
+                    },
+                    setting: pair.split('=').next().unwrap_or_default().to_owned(),
+                    said: message,
+                }),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(refused)
+}
+
 /// Gives roles and databases the settings that their sessions begin with. The databases are there.
 pub async fn copy_settings(from: &Client, to: &Client) -> Result<(), Error> {
     for ((database, role), pairs) in settings(from).await? {

@@ -25,6 +25,7 @@ use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::postgresql::config::Door;
 use crate::engines::postgresql::connection::{Client, name, quoted};
 use crate::engines::postgresql::content::open_databases;
+use crate::engines::postgresql::roles::RefusedSetting;
 use crate::engines::postgresql::{
     copy, door, failed, follower, in_place, layout, major, own, rights, roles, runtime, settings, still,
 };
@@ -234,7 +235,7 @@ async fn carry(
     database: &str,
     keeper: &str,
 ) -> Result<(), Error> {
-    let (dumped, loaded) = piped(source, candidate, ours, (database, keeper), Load::UntilRefused).await?;
+    let (dumped, loaded) = at_rest(source, candidate, ours, (database, keeper), Load::UntilRefused).await?;
     // A load that fails ends its dump, too: it says why.
     if loaded.status != Some(0) {
         return Err(failed("pg_restore", &loaded, candidate));
@@ -243,6 +244,50 @@ async fn carry(
         return Err(failed("pg_dump", &dumped, candidate));
     }
     Ok(())
+}
+
+/// How often the definitions are read while somebody changes them.
+const READINGS: u32 = 8;
+
+/// Has a database's definitions dumped and loaded; again where one of them was renamed or dropped between two questions
+/// of the dump's. Until it has read all of them it gives nothing out, so that nothing was made.
+async fn at_rest(
+    source: &Server,
+    candidate: &Server,
+    ours: &Layout,
+    of: (&str, &str),
+    until: Load,
+) -> Result<(JobOutput, JobOutput), Error> {
+    let mut readings = 0;
+    loop {
+        readings += 1;
+        let outputs = piped(source, candidate, ours, of, until).await?;
+        let Some(said) = changed(&outputs.0) else { return Ok(outputs) };
+        if readings == READINGS {
+            return Err(Error::Object {
+                object: format!("{}: {}", of.0, named_in(&said).unwrap_or("a definition")),
+                why: format!("was changed each time that the definitions were read ({said})"),
+                remedy: "let it rest for the time of a copy".to_owned(),
+            });
+        }
+    }
+}
+
+/// What a dump ended for, where that is something that was there a moment before.
+fn changed(dumped: &JobOutput) -> Option<String> {
+    /// It is gone, and a name or a number for it with it.
+    const GONE: [&str; 4] =
+        ["does not exist", "could not open relation with OID", "cache lookup failed", "could not find"];
+    if dumped.status == Some(0) {
+        return None;
+    }
+    let said = dumped.stderr.split_once("query failed: ERROR:")?.1.lines().next()?.trim();
+    GONE.iter().any(|gone| said.contains(gone)).then(|| said.to_owned())
+}
+
+/// The first name in a server's words.
+fn named_in(said: &str) -> Option<&str> {
+    said.split('"').nth(1).filter(|name| !name.is_empty())
 }
 
 /// What a load does with a definition that the target refuses.
@@ -311,12 +356,11 @@ async fn piped(
 }
 
 /// Tries each definition on an empty candidate that nobody reaches, and that is thrown away afterwards: what the program that
-/// loads them says of those that the target refuses, by database, and what the server says of the first setting of a role's
-/// or a database's that it refuses.
+/// loads them says of those that the target refuses, by database, and the settings of roles and databases that it refuses.
 pub async fn rehearse(
     source: &Server,
     candidate: &Server,
-) -> Result<(Vec<(String, String)>, Option<String>), Error> {
+) -> Result<(Vec<(String, String)>, Vec<RefusedSetting>), Error> {
     let from = Client::connect(source).await?;
     let to = Client::connect(candidate).await?;
     roles::copy(&from, &to).await?;
@@ -337,18 +381,13 @@ pub async fn rehearse(
             settings::shield(&to, keeper, &[database.to_owned()]).await?;
             to.run("let a keeper in", &format!("ALTER ROLE {} LOGIN", name(keeper))).await?;
             let (dumped, loaded) =
-                piped(source, candidate, &ours, (database, keeper), Load::ToTheEnd).await?;
+                at_rest(source, candidate, &ours, (database, keeper), Load::ToTheEnd).await?;
             if dumped.status != Some(0) {
                 return Err(failed("pg_dump", &dumped, candidate));
             }
             said.push((database.clone(), String::from_utf8_lossy(&loaded.stdout).into_owned()));
         }
-        let setting = match roles::copy_settings(&from, &to).await {
-            Ok(()) => None,
-            Err(Error::State { message, .. }) => Some(message),
-            Err(error) => return Err(error),
-        };
-        Ok((said, setting))
+        Ok((said, roles::refused_settings(&from, &to).await?))
     }
     .await;
     let dismissed = follower::dismiss_dump(source, candidate).await;
@@ -364,4 +403,26 @@ pub async fn forget_rehearsal(source: &Server, candidate: &Server) -> Result<(),
         follower::dismiss_dump(source, candidate).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changed_meanwhile_is_named() {
+        let dumped = |status: i32, stderr: &str| JobOutput {
+            status: Some(status),
+            stderr: stderr.to_owned(),
+            stdout: Vec::new(),
+        };
+        let gone = "pg_dump: error: query failed: ERROR:  relation \"public.carts\" does not exist\n\
+                    pg_dump: detail: Query was: LOCK TABLE \"public\".\"carts\" IN ACCESS SHARE MODE";
+        let said = changed(&dumped(1, gone)).unwrap_or_default();
+        assert_eq!(said, "relation \"public.carts\" does not exist");
+        assert_eq!(named_in(&said), Some("public.carts"));
+        assert_eq!(changed(&dumped(0, gone)), None);
+        let denied = "pg_dump: error: query failed: ERROR:  permission denied for table carts";
+        assert_eq!(changed(&dumped(1, denied)), None);
+    }
 }

@@ -51,7 +51,7 @@ use crate::domain::datastore::{EngineKind, RuntimeKind};
 use crate::domain::generation::private_address;
 use crate::domain::ids::GenerationId;
 use crate::runtimes::{
-    Copied, CopyRules, Error, Exit, HostVersion, Job, JobOutput, Layout, Observed, Runtime, Stream,
+    Copied, CopyRules, DataFile, Error, Exit, HostVersion, Job, JobOutput, Layout, Observed, Runtime, Stream,
 };
 use crate::sockets;
 
@@ -384,6 +384,14 @@ impl Runtime for ProcessRuntime {
 
     async fn used_bytes(&self, generation: GenerationId) -> Result<u64, Error> {
         self.on_volumes(move |volumes| volumes.used_bytes(generation)).await
+    }
+
+    async fn data_files(
+        &self,
+        generation: GenerationId,
+        endings: &'static [&'static str],
+    ) -> Result<Vec<DataFile>, Error> {
+        self.on_volumes(move |volumes| volumes.data_files(generation, endings)).await
     }
 }
 

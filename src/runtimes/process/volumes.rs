@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::domain::datastore::EngineKind;
 use crate::domain::ids::GenerationId;
 use crate::runtimes::process::{Config, accounts, logs};
-use crate::runtimes::{Error, Layout};
+use crate::runtimes::{DataFile, Error, Layout};
 
 /// The longest socket path that we take; the kernel's own end is 107.
 const SOCKET_PATH_MAX: usize = 100;
@@ -461,6 +461,36 @@ impl Volumes {
             }
         }
         Ok(bytes)
+    }
+
+    /// The files in the folders of the data folder that end so. A folder that cannot be read has none of the server's.
+    pub fn data_files(&self, generation: GenerationId, endings: &[&str]) -> Result<Vec<DataFile>, Error> {
+        let mut files = Vec::new();
+        let Some(folders) = there(std::fs::read_dir(self.folder(generation).join("data")))? else {
+            return Ok(files);
+        };
+        for folder in folders {
+            let Some(folder) = there(folder)? else { continue };
+            let Ok(entries) = std::fs::read_dir(folder.path()) else { continue };
+            let named = folder.file_name().to_string_lossy().into_owned();
+            let written =
+                |facts: std::fs::Metadata| facts.modified().map_err(Error::io("look at the data folder"));
+            let mut is_empty = true;
+            for entry in entries {
+                is_empty = false;
+                let Some(entry) = there(entry)? else { continue };
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if !endings.iter().any(|ending| name.ends_with(ending)) {
+                    continue;
+                }
+                let Some(facts) = there(entry.metadata())? else { continue };
+                files.push(DataFile { path: format!("{named}/{name}"), written: written(facts)? });
+            }
+            if is_empty && let Some(facts) = there(folder.metadata())? {
+                files.push(DataFile { path: format!("{named}/"), written: written(facts)? });
+            }
+        }
+        Ok(files)
     }
 }
 

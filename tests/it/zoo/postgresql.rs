@@ -171,16 +171,26 @@ async fn taken(from: &str, to: &str, way: Way, all: Vec<Thing>, free: bool) {
     let candidate = with(&house.server(to, true), true, way == Way::Replica);
 
     // What cannot be carried is named, all of it, and then taken away.
-    let findings = ENGINE.pre_check(&source, &candidate, strategy).await.unwrap();
-    let mut wrong = if free { Vec::new() } else { held(&all.iter().collect::<Vec<_>>(), word, &findings) };
-    let mut kept: Vec<&Thing> = Vec::new();
+    let mut findings = ENGINE.pre_check(&source, &candidate, strategy).await.unwrap();
+    let (mut kept, mut late): (Vec<&Thing>, Vec<&Thing>) = Default::default();
     for thing in &all {
         match thing.fate(word) {
             Fate::Carried if free && is_named(thing, &findings) => take_away(&source, thing).await,
+            Fate::Refused(part) if findings.iter().all(|found| !found.object.contains(&part)) => {
+                late.push(thing)
+            }
             Fate::Refused(_) => take_away(&source, thing).await,
             Fate::Carried | Fate::Warned(_) => kept.push(thing),
         }
     }
+    // What the target itself refuses is tried where nothing else is in the way.
+    if !late.is_empty() {
+        findings.extend(ENGINE.pre_check(&source, &candidate, strategy).await.unwrap());
+    }
+    for thing in late {
+        take_away(&source, thing).await;
+    }
+    let mut wrong = if free { Vec::new() } else { held(&all.iter().collect::<Vec<_>>(), word, &findings) };
     let findings = ENGINE.pre_check(&source, &candidate, strategy).await.unwrap();
     if free {
         wrong.extend(

@@ -123,6 +123,12 @@ const WRITTEN: &[(&str, &str)] = &[
         "pg_attribute.attoptions",
         "(SELECT string_agg(o, ',' ORDER BY o) FROM unnest(t.attoptions) o WHERE o !~ '^pg_attver=')",
     ),
+    // LIKE gives an identity's sequence the widest type, with the column's bounds; a dump's the column's type.
+    (
+        "pg_sequence.seqtypid",
+        "CASE WHEN NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = t.seqrelid AND d.deptype = 'i') \
+         THEN format_type(t.seqtypid, NULL) END",
+    ),
     ("pg_proc.prosqlbody", "(t.prosqlbody IS NOT NULL)::text"),
     (
         "pg_policy.polroles",
@@ -140,7 +146,8 @@ const ROWS: &[(&str, &str)] = &[
     ),
     ("pg_index", "(SELECT relnamespace <> 'pg_toast'::regnamespace FROM pg_class WHERE oid = t.indexrelid)"),
     ("pg_trigger", "NOT t.tgisinternal"),
-    ("pg_constraint", "t.contype <> 'n'"),
+    // The keys that the server makes for partitions have other names in 18; what they do is tried.
+    ("pg_constraint", "t.contype <> 'n' AND NOT (t.contype = 'f' AND t.conparentid <> 0)"),
     ("pg_database", "t.datname NOT IN ('postgres', 'template0', 'template1')"),
 ];
 
@@ -455,7 +462,11 @@ pub async fn dumped(server: &Server, database: &str, major: &str) -> BTreeSet<St
         let body: Vec<&str> = block
             .lines()
             .filter(|line| {
-                !line.is_empty()
+                // How far an identity goes is told by its sequence, whatever its type.
+                let is_bound = block.contains(" AS IDENTITY (")
+                    && line.trim().trim_start_matches("NO ").starts_with("MAXVALUE");
+                !is_bound
+                    && !line.is_empty()
                     && !line.starts_with("SET ")
                     && !line.starts_with("\\")
                     && !line.starts_with("--")
