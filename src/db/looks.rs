@@ -161,14 +161,14 @@ pub fn take_lapsed(conn: &mut Conn, host: &HostId) -> Result<Option<Look>, Error
     .map_err(Error::query("take a look that nobody renews"))
 }
 
-/// Keeps those that a worker has.
+/// Keeps those that a worker has, by the server that each may put beside the other: a look that was taken from it is another's.
 ///
 /// # Errors
 /// The store's.
-pub fn renew(conn: &mut Conn, taken: &[QuestionId]) -> Result<(), Error> {
+pub fn renew(conn: &mut Conn, taken: &[GenerationId]) -> Result<(), Error> {
     let ids: Vec<Uuid> = taken.iter().map(|id| id.0).collect();
     diesel::sql_query(
-        "update looks set taken_until = now() + $2 * interval '1 second' where question_id = any ($1)",
+        "update looks set taken_until = now() + $2 * interval '1 second' where candidate_id = any ($1)",
     )
     .bind::<Array<SqlUuid>, _>(ids)
     .bind::<Double, _>(seconds())
@@ -188,6 +188,19 @@ pub fn end(conn: &mut Conn, look: &Look) -> Result<(), Error> {
         .execute(conn)
         .map(|_| ())
         .map_err(Error::query("end a look"))
+}
+
+/// Whether a look was not taken from who has it, and cleared.
+///
+/// # Errors
+/// The store's.
+pub fn is_there(conn: &mut Conn, look: &Look) -> Result<bool, Error> {
+    diesel::sql_query("select count(*) as looks from looks where question_id = $1 and candidate_id = $2")
+        .bind::<SqlUuid, _>(look.question.0)
+        .bind::<SqlUuid, _>(look.candidate.0)
+        .get_result::<Looks>(conn)
+        .map(|found| found.looks > 0)
+        .map_err(Error::query("look whether a look is ours"))
 }
 
 /// Whether an instance is looked at, or something of a look may be left at it.

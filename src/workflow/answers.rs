@@ -8,19 +8,19 @@
 //! Nothing is recorded before the answer is, so another worker asks again. What a look has put on the host is removed by
 //! the next worker, which knows it by the look's row.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio::time::Instant;
 
 use crate::db::looks::{self, Look};
 use crate::db::notices::Channel;
 use crate::db::questions::{self, Question};
 use crate::db::{self, inspections, instances, tasks};
-use crate::domain::ids::{InstanceId, QuestionId};
+use crate::domain::ids::{GenerationId, InstanceId, QuestionId};
 use crate::domain::inspection::{MOST_OF_A_HOST, no_answer, verdict};
 use crate::domain::question::{CaughtUp, QuestionKind};
 use crate::domain::switch::{self, Looked};
@@ -32,6 +32,9 @@ use crate::workflow::{Works, chain, feed, for_tenants};
 /// How often it is seen whether a worker that looked has died.
 const LAPSED_EVERY: Duration = Duration::from_secs(2);
 
+/// How long definitions are tried for an inspection, by each strategy.
+const LONGEST_TRIAL: Duration = Duration::from_secs(50);
+
 /// How long a look whose asker has lost patience may take to end by itself.
 const LAST_PATIENCE: Duration = Duration::from_secs(120);
 
@@ -41,28 +44,26 @@ const UNLOOKED_WITHIN: Duration = Duration::from_secs(120);
 /// Answers what is asked of this host's servers, until `stop` becomes true.
 pub async fn run(works: Arc<Works>, mut stop: watch::Receiver<bool>) {
     let mut answering = JoinSet::new();
-    let mut taken: HashSet<QuestionId> = HashSet::new();
+    // By the task that does it, which tells its number also when it panicked.
+    let mut taken: HashMap<task::Id, Taken> = HashMap::new();
     let mut lapsed_at: Option<Instant> = None;
     while !*stop.borrow() {
-        while let Some(done) = answering.try_join_next() {
-            if let Ok(id) = done {
-                taken.remove(&id);
-            }
+        while let Some(done) = answering.try_join_next_with_id() {
+            taken.remove(&number(&done));
         }
         let see_lapsed = lapsed_at.is_none_or(|at| at.elapsed() >= LAPSED_EVERY);
-        match next(&works, &taken, see_lapsed).await {
+        let candidates = taken.values().filter_map(|taken| taken.candidate).collect();
+        match next(&works, candidates, see_lapsed).await {
             Ok(found) => {
                 if see_lapsed {
                     lapsed_at = Some(Instant::now());
                 }
                 for work in found {
-                    let id = work.id();
-                    if taken.insert(id) {
+                    let what = work.taken();
+                    if taken.values().all(|taken| taken.question != what.question) {
                         let works = Arc::clone(&works);
-                        answering.spawn(async move {
-                            work.run(&works).await;
-                            id
-                        });
+                        let begun = answering.spawn(async move { work.run(&works).await });
+                        taken.insert(begun.id(), what);
                     }
                 }
             }
@@ -70,15 +71,28 @@ pub async fn run(works: Arc<Works>, mut stop: watch::Receiver<bool>) {
         }
         tokio::select! {
             () = works.notices.wait(Channel::Questions, Duration::from_secs(1)) => {}
-            Some(done) = answering.join_next(), if !answering.is_empty() => {
-                if let Ok(id) = done {
-                    taken.remove(&id);
-                }
+            Some(done) = answering.join_next_with_id(), if !answering.is_empty() => {
+                taken.remove(&number(&done));
             }
             _ = stop.changed() => {}
         }
     }
     answering.shutdown().await;
+}
+
+/// What is being done.
+struct Taken {
+    question: QuestionId,
+    /// Of a look.
+    candidate: Option<GenerationId>,
+}
+
+/// The number of a task that has ended, however it has.
+fn number(done: &Result<(task::Id, ()), task::JoinError>) -> task::Id {
+    match done {
+        Ok((id, ())) => *id,
+        Err(error) => error.id(),
+    }
 }
 
 /// What there is to do.
@@ -89,10 +103,12 @@ enum Work {
 }
 
 impl Work {
-    const fn id(&self) -> QuestionId {
+    const fn taken(&self) -> Taken {
         match self {
-            Self::Answer(question) | Self::Look(_, question) => question.id,
-            Self::Clear(look) => look.question,
+            Self::Answer(question) => Taken { question: question.id, candidate: None },
+            Self::Look(look, _) | Self::Clear(look) => {
+                Taken { question: look.question, candidate: Some(look.candidate) }
+            }
         }
     }
 
@@ -100,7 +116,7 @@ impl Work {
         match self {
             Self::Answer(question) => {
                 let found = tokio::time::timeout(question.left, ask(works, &question)).await;
-                record(works, &question, found.unwrap_or_else(|_| Err(TOO_LONG.to_owned()))).await;
+                record(works, &question, None, found.unwrap_or_else(|_| Err(TOO_LONG.to_owned()))).await;
             }
             Self::Look(look, question) => look_at(works, look, question).await,
             Self::Clear(look) => clear(works, look).await,
@@ -111,8 +127,7 @@ impl Work {
 const TOO_LONG: &str = "the server took too long";
 
 /// Finds what there is to do, and renews what is being done.
-async fn next(works: &Works, taken: &HashSet<QuestionId>, see_lapsed: bool) -> Result<Vec<Work>, db::Error> {
-    let ours: Vec<QuestionId> = taken.iter().copied().collect();
+async fn next(works: &Works, ours: Vec<GenerationId>, see_lapsed: bool) -> Result<Vec<Work>, db::Error> {
     let host = works.host.clone();
     let (mut found, is_asked_for) = works
         .db
@@ -135,19 +150,33 @@ async fn next(works: &Works, taken: &HashSet<QuestionId>, see_lapsed: bool) -> R
     }
     loop {
         let host = works.host.clone();
-        let look = works.db.transact(move |conn| looks::take(conn, &host, MOST_OF_A_HOST)).await?;
-        let Some((look, question)) = look else { return Ok(found) };
-        found.push(Work::Look(look, question));
+        match works.db.transact(move |conn| looks::take(conn, &host, MOST_OF_A_HOST)).await {
+            Ok(Some((look, question))) => found.push(Work::Look(look, question)),
+            Ok(None) => return Ok(found),
+            // What was taken before is not left lying.
+            Err(_) if !found.is_empty() => return Ok(found),
+            Err(error) => return Err(error),
+        }
     }
 }
 
-/// Records an answer, and with it the inspection that waits for it.
-async fn record(works: &Works, question: &Question, found: Result<serde_json::Value, String>) {
+/// Records an answer, and with it the inspection that waits for it; of a look only where it is still ours.
+async fn record(
+    works: &Works,
+    question: &Question,
+    look: Option<Look>,
+    found: Result<serde_json::Value, String>,
+) {
     let (id, kind) = (question.id, question.kind);
     let trouble = found.as_ref().err().cloned();
     let recorded: Result<bool, db::Error> = works
         .db
         .transact(move |conn| {
+            if let Some(look) = &look
+                && !looks::is_there(conn, look)?
+            {
+                return Ok(false);
+            }
             questions::answer(conn, id, &found)?;
             if kind != QuestionKind::PreCheck {
                 return Ok(false);
@@ -173,8 +202,8 @@ async fn look_at(works: &Arc<Works>, look: Look, question: Question) {
     testing::pause(|| format!("look.before.{instance}")).await;
     let mut looking = tokio::spawn({
         let (works, look, about) = (Arc::clone(works), look.clone(), question.about.clone());
-        // Who has asked for an inspection waits outside of a request.
-        let trial = (question.left / 3).max(TRIAL);
+        // Who has asked for an inspection waits outside of a request; an upgrade that comes meanwhile waits for the look.
+        let trial = (question.left / 3).clamp(TRIAL, LONGEST_TRIAL);
         async move { find(&works, &look, about, trial).await }
     });
     let (found, ended) = match tokio::time::timeout(question.left, &mut looking).await {
@@ -183,7 +212,7 @@ async fn look_at(works: &Arc<Works>, look: Look, question: Question) {
     };
     testing::pause(|| format!("look.after.{instance}")).await;
     let is_whole = ended && found.is_ok();
-    record(works, &question, found).await;
+    record(works, &question, Some(look.clone()), found).await;
     // What is being done at the server is not undone below it.
     if !ended && tokio::time::timeout(LAST_PATIENCE, &mut looking).await.is_err() {
         looking.abort();
@@ -205,6 +234,8 @@ async fn find(
 ) -> Result<serde_json::Value, String> {
     let asked: switch::Look = serde_json::from_value(about).map_err(|e| e.to_string())?;
     let id = look.instance;
+    // Whoever tidies the server up has not seen this look: it is waited for.
+    drop(works.turn(look.source).await);
     let claimed = works.db.read(move |conn| tasks::is_claimed(conn, id)).await;
     if claimed.map_err(|e: db::Error| chain(&e))? {
         return Err("a task has the instance".to_owned());
@@ -232,8 +263,13 @@ async fn clear(works: &Works, look: Look) {
         engine.drop_data(&candidate).await.map_err(|e| chain(&e))?;
         let id = look.instance;
         let _turn = works.turn(look.source).await;
-        let claimed = works.db.read(move |conn| tasks::is_claimed(conn, id)).await;
-        if !claimed.map_err(|e: db::Error| chain(&e))?
+        let ours = look.clone();
+        // Another look may be there meanwhile, where this one was taken from us.
+        let others = works
+            .db
+            .read(move |conn| Ok(tasks::is_claimed(conn, id)? || !looks::is_there(conn, &ours)?))
+            .await;
+        if !others.map_err(|e: db::Error| chain(&e))?
             && let Err(error) = engine.forget_follower(&server).await
         {
             // The supervisor does the same when the server answers again.
