@@ -80,8 +80,11 @@ pub async fn seed(source: &Server, candidate: &Server, tell: &Tell) -> Result<Po
         }
         (Err(error), found) => {
             refuse(found.unwrap_or_default())?;
-            // The program opens each file that looks like InnoDB's, and ends where it cannot.
-            refuse(leftovers::files(source, &mut from, Strategy::Twin).await?)?;
+            // The program opens each file that looks like InnoDB's, and ends where it cannot. Anything else that it met
+            // is no matter of the files that lie about.
+            let said = error.to_string();
+            let files = leftovers::files(source, &mut from, Strategy::Twin).await.unwrap_or_default();
+            refuse(files.into_iter().filter(|file| leftovers::is_named_in(file, &said)).collect())?;
             return Err(error);
         }
     };
@@ -195,7 +198,12 @@ async fn copy(
     succeeded("mbstream", &unpacked, candidate, helper.password())?;
     if let Err(error) = succeeded("mariadb-backup", &backed_up, source, helper.password()) {
         let said = unpacked.stderr.trim();
-        return Err(if said.is_empty() { error } else { failed("mbstream", &unpacked, candidate) });
+        return Err(match error {
+            Error::Program { program, message } if !said.is_empty() => {
+                Error::Program { program, message: format!("{message}; mbstream: {said}") }
+            }
+            other => other,
+        });
     }
     let Some(place) = place_in(&backed_up.stderr) else {
         let answer = "the backup program told no position".to_owned();

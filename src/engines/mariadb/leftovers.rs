@@ -39,6 +39,10 @@ const LINK: &str = ".isl";
 /// A file that was written within that time may be of a table that is being made.
 const SETTLED: Duration = Duration::from_secs(10);
 
+/// How often it is looked again at files that seem to be no table's, and how long between.
+const LOOKS: u32 = 5;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
+
 /// Everything of that kind that the source has.
 pub async fn findings(
     source: &Server,
@@ -65,12 +69,21 @@ pub async fn files(source: &Server, client: &mut Client, strategy: Strategy) -> 
         let files = source.runtime.data_files(source.generation, &FILES).await;
         files.map_err(runtime("list the data folder"))
     };
+    let mut known = HashSet::new();
+    innodb_tables(client, &mut known).await?;
     let before = list().await?;
-    let sql = "SELECT NAME FROM information_schema.INNODB_SYS_TABLES WHERE SPACE<>0";
-    let rows = client.rows("list the tables of InnoDB", sql).await?;
-    let known: HashSet<String> =
-        rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect();
-    let after = list().await?;
+    innodb_tables(client, &mut known).await?;
+    let mut after = list().await?;
+    innodb_tables(client, &mut known).await?;
+    // A table that is renamed to and fro has the name of its file at one of several looks.
+    for _ in 0..LOOKS {
+        if strays(&before, &after, &known).is_empty() {
+            break;
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+        innodb_tables(client, &mut known).await?;
+        after = list().await?;
+    }
     let mut found: Vec<Finding> =
         strays(&before, &after, &known).into_iter().map(|path| stray(path, strategy)).collect();
     if strategy == Strategy::Twin {
@@ -94,6 +107,14 @@ pub async fn files(source: &Server, client: &mut Client, strategy: Strategy) -> 
         }
     }
     Ok(found)
+}
+
+/// Adds the names of the tables that InnoDB knows now, each as its file is named.
+async fn innodb_tables(client: &mut Client, known: &mut HashSet<String>) -> Result<(), Error> {
+    let sql = "SELECT NAME FROM information_schema.INNODB_SYS_TABLES WHERE SPACE<>0";
+    let rows = client.rows("list the tables of InnoDB", sql).await?;
+    known.extend(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()));
+    Ok(())
 }
 
 /// Files that were there before and after, were not written lately, and are no table's of InnoDB. What the server makes
@@ -146,7 +167,7 @@ fn stray(path: &str, strategy: Strategy) -> Finding {
         }
         .to_owned(),
         remedy: if blocks {
-            "upgrade in place, or have the operator take it away"
+            "upgrade in place, or have the operator look whose it is, and move it elsewhere"
         } else {
             "nothing, unless somebody needs what is in it: then have the operator save it"
         }
@@ -164,6 +185,14 @@ fn hidden_folder(folder: &str) -> Finding {
             .to_owned(),
         remedy: "upgrade in place, or have the operator take it away".to_owned(),
     }
+}
+
+/// Whether a program's words name the file or folder of a finding.
+pub fn is_named_in(finding: &Finding, said: &str) -> bool {
+    finding.object.split_once(' ').is_some_and(|(_, path)| {
+        let stem = FILES.iter().find_map(|ending| path.strip_suffix(ending)).unwrap_or(path);
+        said.contains(stem)
+    })
 }
 
 fn without_file(object: String) -> Finding {
