@@ -171,6 +171,14 @@ pub const PLACES: &[(&str, &str)] = &[
      CREATE FUNCTION gd(d date) RETURNS date LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM public.canary(); RETURN d; END $$; \
      CREATE FUNCTION gt(t text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM public.canary(); RETURN t; END $$; \
      CREATE FUNCTION gu(u uuid) RETURNS uuid LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM public.canary(); RETURN u; END $$; \
+     CREATE TYPE mr AS RANGE (subtype = date); CREATE FUNCTION gm(m datemultirange) RETURNS datemultirange LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM public.canary(); RETURN m; END $$; \
+     CREATE FUNCTION gj(j jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM public.canary(); RETURN j; END $$; \
+     CREATE DOMAIN ratio AS numeric(3, 3) NOT NULL; CREATE FUNCTION gr(r ratio) RETURNS ratio LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM public.canary(); RETURN r; END $$; \
+     CREATE FUNCTION gc(c regclass) RETURNS regclass LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM public.canary(); RETURN c; END $$; \
+     CREATE FUNCTION og2(a int, b int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM public.canary(); RETURN a + b; END $$; \
+     CREATE OPERATOR @+ (LEFTARG = int, RIGHTARG = int, FUNCTION = og2); \
+     CREATE TABLE pt2 (a int, j jsonb) PARTITION BY RANGE ((a + (1 OPERATOR(public.@+) 2)), (j || gj('{}')), (a * coalesce(gr(0.5), 1)), (a = gc('1')::oid::int), (daterange('2020-01-01'::date + a, NULL) <@ gm('{}'))); \
+     CREATE TABLE pt21 PARTITION OF pt2 DEFAULT; ALTER TABLE pt21 REPLICA IDENTITY FULL; \
      CREATE TABLE pt (a int, d date, t text, u uuid, k kind) PARTITION BY RANGE ((d - gd('2020-01-01')), (gt('x') || t), (u = gu('00000000-0000-0000-0000-000000000002')), (k > gk('b'))); \
      CREATE TABLE pt1 PARTITION OF pt DEFAULT; ALTER TABLE pt1 REPLICA IDENTITY FULL",
     ),

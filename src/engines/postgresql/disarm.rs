@@ -70,17 +70,24 @@ pub async fn disarm(copy: &Server, client: &Client, aside: &Aside) -> Result<(),
 
 /// What the harmless body of the routine `p` returns. It is NULL, which every type has and nothing stumbles over; but a
 /// partition's key may not become a constant, as it does where a NULL is added to a column: there it is a value of the
-/// routine's type.
+/// routine's type, read as the type's own literal, and NULL all the same where that has no such value.
 const VALUE: &str = "CASE WHEN EXISTS (SELECT 1 FROM pg_depend d JOIN pg_partitioned_table k ON k.partrelid = d.objid \
-     WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid) \
-     THEN (SELECT CASE WHEN t.typcategory = 'N' THEN '''1''' WHEN t.typcategory = 'S' THEN '''x''' \
-     WHEN t.typcategory = 'B' THEN 'true' WHEN t.typcategory = 'D' THEN '''2000-01-01 00:00:00+00''' \
-     WHEN t.typcategory = 'T' THEN '''1 day''' WHEN t.typcategory = 'A' THEN '''{}''' \
-     WHEN t.typcategory = 'R' THEN '''empty''' WHEN t.typcategory = 'I' THEN '''10.0.0.1''' \
-     WHEN t.typcategory = 'E' THEN coalesce((SELECT quote_literal(min(e.enumlabel)) FROM pg_enum e \
-     WHERE e.enumtypid IN (t.oid, t.typbasetype)), 'NULL') \
+     LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid \
+     WHERE d.classid = 'pg_class'::regclass AND (d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid \
+     OR o.oprcode = p.oid)) \
+     THEN (SELECT coalesce('CAST(' || CASE WHEN t.typtype = 'm' THEN '''{}''' \
+     WHEN t.typcategory = 'N' AND t.typtypmod >= 0 THEN '''0''' WHEN t.typcategory IN ('N', 'V') THEN '''1''' \
+     WHEN t.typcategory = 'S' THEN '''x''' WHEN t.typcategory = 'B' THEN '''true''' \
+     WHEN t.typcategory = 'D' THEN '''2000-01-01 00:00:00+00''' WHEN t.typcategory = 'T' THEN '''1 day''' \
+     WHEN t.typcategory = 'A' THEN '''{}''' WHEN t.typcategory = 'R' THEN '''empty''' \
+     WHEN t.typcategory = 'I' THEN '''10.0.0.1''' \
+     WHEN t.typcategory = 'E' THEN (SELECT quote_literal(min(e.enumlabel)) FROM pg_enum e \
+     WHERE e.enumtypid IN (t.oid, t.typbasetype)) \
      WHEN 'uuid'::regtype IN (t.oid, t.typbasetype) THEN '''00000000-0000-0000-0000-000000000001''' \
-     WHEN 'bytea'::regtype IN (t.oid, t.typbasetype) THEN '''x''' ELSE 'NULL' END \
+     WHEN 'bytea'::regtype IN (t.oid, t.typbasetype) THEN '''x''' \
+     WHEN 'jsonb'::regtype IN (t.oid, t.typbasetype) THEN '''{}''' \
+     WHEN 'pg_lsn'::regtype IN (t.oid, t.typbasetype) THEN '''0/1''' END \
+     || ' AS ' || format_type(t.oid, NULL) || '); EXCEPTION WHEN OTHERS THEN RETURN NULL', 'NULL') \
      FROM pg_type t WHERE t.oid = p.prorettype) ELSE 'NULL' END";
 
 /// What a database of the copy is given to run, as one transaction.
