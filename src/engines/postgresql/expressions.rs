@@ -9,6 +9,8 @@
 //! The account of the session without power stays, with a password that nobody knows, until the next look or comparison
 //! takes it off.
 
+use std::time::Duration;
+
 use crate::domain::question::Finding;
 use crate::engines::postgresql::connection::{Client, name};
 use crate::engines::postgresql::content::open_databases;
@@ -91,6 +93,12 @@ pub async fn refreshes(source: &Server, candidate: &Server) -> Result<Vec<Findin
 const REMEDY: &str =
     "have its functions name the schemas of what they use, or ALTER FUNCTION … SET search_path";
 
+/// How long all of a list is tried: it is a tenant's, and as long as the tenant likes.
+const ALL: Duration = Duration::from_secs(15);
+
+/// The state of a login to a database that takes no further one: that is told apart.
+const CROWDED: &str = "53300";
+
 /// Runs a statement for each row of a list, in a session without power; gives the objects of those that fail in a way
 /// that counts, and the server's words.
 async fn each(
@@ -101,48 +109,51 @@ async fn each(
 ) -> Result<Vec<(String, String)>, Error> {
     let doing = "list what is computed of rows";
     let client = Client::connect(source).await?;
-    let mut password = None;
-    let mut failed = Vec::new();
+    let mut lists = Vec::new();
     for database in open_databases(&client).await? {
-        let inside = Client::connect_to(source, &database).await?;
-        let computed = inside.rows(doing, list).await?;
-        if computed.is_empty() {
-            continue;
-        }
-        let word = match &password {
-            Some(word) => word,
-            None => password.insert(looker::make(source).await?),
-        };
-        let session = looker::connect(source, word, &database).await;
-        let session = match session {
-            Ok(session) => session,
-            Err(error) => {
-                looker::drop(source).await?;
-                return Err(error);
-            }
-        };
-        for row in computed {
-            let mut row = row.into_iter().map(Option::unwrap_or_default);
-            let mut next = || row.next().unwrap_or_default();
-            let (schema, relation, object, text) = (next(), next(), next(), next());
-            let sql = format!(
-                "BEGIN READ ONLY; SET LOCAL statement_timeout = '{EXPRESSION}'; {}",
-                statement(&schema, &relation, &text)
-            );
-            let tried = session.run("compute an expression", &sql).await;
-            session.run("end a look", "ROLLBACK").await?;
-            if let Err(Error::State { message, state, .. }) = tried
-                && counts(&state)
-                && failed.len() < NAMED
-            {
-                failed.push((format!("{database}: {object}"), message));
-            }
+        // Nothing of ours stays in a database that may take few sessions.
+        let computed = Client::connect_to(source, &database).await?.rows(doing, list).await?;
+        if !computed.is_empty() {
+            lists.push((database, computed));
         }
     }
-    if password.is_some() {
-        looker::drop(source).await?;
+    if lists.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(failed)
+    let password = looker::make(source).await?;
+    let tried = tokio::time::timeout(ALL, async {
+        let mut failed = Vec::new();
+        for (database, computed) in lists {
+            let session = match looker::connect(source, &password, &database).await {
+                Ok(session) => session,
+                Err(Error::State { state, .. }) if state == CROWDED => continue,
+                Err(error) => return Err(error),
+            };
+            for row in computed {
+                let mut row = row.into_iter().map(Option::unwrap_or_default);
+                let mut next = || row.next().unwrap_or_default();
+                let (schema, relation, object, text) = (next(), next(), next(), next());
+                let sql = format!(
+                    "BEGIN READ ONLY; SET LOCAL statement_timeout = '{EXPRESSION}'; {}",
+                    statement(&schema, &relation, &text)
+                );
+                let tried = session.run("compute an expression", &sql).await;
+                session.run("end a look", "ROLLBACK").await?;
+                if let Err(Error::State { message, state, .. }) = tried
+                    && counts(&state)
+                    && failed.len() < NAMED
+                {
+                    failed.push((format!("{database}: {object}"), message));
+                }
+            }
+        }
+        Ok(failed)
+    })
+    .await;
+    // Whatever came of it, nobody is left who may look.
+    looker::drop(source).await?;
+    // What was not tried in time is found where it is computed.
+    tried.unwrap_or_else(|_| Ok(Vec::new()))
 }
 
 /// States of a statement that could not be tried: it took too long, or its object was gone, or held.
