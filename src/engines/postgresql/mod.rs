@@ -21,6 +21,7 @@
 
 mod blockers;
 mod bootstrap;
+mod catalogue;
 mod check;
 mod compare;
 mod config;
@@ -49,6 +50,7 @@ mod sequences;
 mod settings;
 mod still;
 mod system;
+mod tampering;
 mod unlogged;
 
 use std::path::PathBuf;
