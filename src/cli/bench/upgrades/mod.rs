@@ -49,7 +49,10 @@ pub struct Args {
     /// Upgrades in place of each engine and size
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(0..=100))]
     rounds: u16,
-    /// Upgrades by a twin of each engine, with 64 MB
+    /// How much data an upgrade by a twin has, in MB; repeat it for several. The gap does not depend on it, the comparison does
+    #[arg(long, default_values_t = [64], value_parser = clap::value_parser!(u32).range(1..=16_384))]
+    twin_mb: Vec<u32>,
+    /// Upgrades by a twin of each engine and size
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(0..=100))]
     runs: u16,
     /// Writers on the database while it is upgraded
@@ -63,9 +66,6 @@ pub struct Args {
     only: Vec<Engine>,
 }
 
-/// The data of an upgrade by a twin, in MB: the gap does not depend on it.
-const TWIN_MB: u32 = 64;
-
 /// The data of a quick upgrade, in MB.
 const QUICK_MB: u32 = 8;
 
@@ -78,6 +78,8 @@ pub struct Seen {
     pub longest: Duration,
     /// From the request to the task's end.
     pub whole: Duration,
+    /// How long the comparison took while the old server served; nothing of the kind in place.
+    pub compared: Duration,
     /// Errors of the writers, of any kind.
     pub errors: u64,
     /// Sessions that the service ended.
@@ -93,6 +95,7 @@ pub struct Seen {
 pub async fn run(mut args: Args) -> anyhow::Result<()> {
     if args.quick {
         args.sizes = vec![QUICK_MB];
+        args.twin_mb = vec![QUICK_MB];
         (args.rounds, args.runs) = (args.rounds.min(1), args.runs.min(2));
     }
     let engines = match &args.engines {
@@ -131,12 +134,14 @@ impl Bench {
                     self.in_place((&api, dev), engine, *mb, round, &mut report).await?;
                 }
             }
-            let mb = if self.args.quick { QUICK_MB } else { TWIN_MB };
-            for round in 0..self.args.runs {
-                let title = format!("{}, {mb} MB, twin, run {}", engine.title(), round + 1);
-                let (seen, scene) = self.upgrade((&api, dev), engine, mb, Strategy::Twin, &title).await?;
-                report.twin(engine, mb, seen);
-                self.delete(&api, &scene).await?;
+            for mb in &self.args.twin_mb {
+                for round in 0..self.args.runs {
+                    let title = format!("{}, {mb} MB, twin, run {}", engine.title(), round + 1);
+                    let (seen, scene) =
+                        self.upgrade((&api, dev), engine, *mb, Strategy::Twin, &title).await?;
+                    report.twin(engine, *mb, seen);
+                    self.delete(&api, &scene).await?;
+                }
             }
         }
         report.print(self.args.writers);
@@ -199,6 +204,7 @@ impl Bench {
             errors: tally.errors,
             sessions: number("sessions_ended")?,
             held: held(&task),
+            compared: compared(&task),
         };
         step.done(&format!(
             "gap {:.3} s, of a writer {:.3} s at most",
@@ -221,6 +227,13 @@ fn held(task: &Value) -> Vec<(String, f64)> {
     let to = steps.iter().rposition(|step| step["step"] == "reopen").map_or(from, |at| at + 1);
     let steps = steps.get(from..to).unwrap_or_default();
     steps.iter().map(|step| (text(&step["step"]), seconds(step).unwrap_or_default())).collect()
+}
+
+/// How long every row was compared.
+fn compared(task: &Value) -> Duration {
+    let steps = task["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let taken = steps.iter().filter(|step| step["step"] == "verify").filter_map(seconds);
+    Duration::from_secs_f64(taken.sum::<f64>().max(0.0))
 }
 
 /// Waits until a task has ended; gives its last view.

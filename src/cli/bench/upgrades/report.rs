@@ -143,12 +143,14 @@ impl Report {
         println!();
         println!(
             "| twin | upgrades | gap at the endpoint | longest gap of a writer | errors of {writers} sessions: median, most \
-             | sessions ended: median | whole upgrade, s |"
+             | sessions ended: median | comparison, s | whole upgrade, s |"
         );
-        println!("|---|---|---|---|---|---|---|");
-        for engine in Engine::ALL {
-            let rows: Vec<&(Engine, u32, Seen)> = self.twins.iter().filter(|(e, ..)| *e == engine).collect();
-            let Some((_, mb, _)) = rows.first() else { continue };
+        println!("|---|---|---|---|---|---|---|---|");
+        let mut kinds: Vec<(Engine, u32)> = self.twins.iter().map(|(engine, mb, _)| (*engine, *mb)).collect();
+        kinds.dedup();
+        for (engine, mb) in kinds {
+            let rows: Vec<&(Engine, u32, Seen)> =
+                self.twins.iter().filter(|(e, m, _)| (*e, *m) == (engine, mb)).collect();
             let of = |what: fn(&Seen) -> f64| Figures::new(rows.iter().map(|(_, _, seen)| what(seen)));
             let time = |what: fn(&Seen) -> Duration| {
                 Figures::new(rows.iter().map(|(_, _, seen)| what(seen).as_secs_f64()))
@@ -156,7 +158,7 @@ impl Report {
             #[expect(clippy::cast_precision_loss, reason = "a handful of sessions")]
             let (errors, sessions) = (of(|seen| seen.errors as f64), of(|seen| seen.sessions as f64));
             println!(
-                "| {}, {mb} MB | {} | {} | {} | {:.0}, {:.0} | {:.0} | {} |",
+                "| {}, {mb} MB | {} | {} | {} | {:.0}, {:.0} | {:.0} | {} | {} |",
                 engine.title(),
                 rows.len(),
                 time(|seen| seen.gap).milliseconds(),
@@ -164,6 +166,7 @@ impl Report {
                 errors.at(50),
                 errors.most(),
                 sessions.at(50),
+                time(|seen| seen.compared).spread(1),
                 time(|seen| seen.whole).spread(1),
             );
         }
