@@ -40,12 +40,8 @@ pub struct Thing {
     pub since: u32,
     /// The last version that has it.
     pub until: Option<u32>,
-    /// Strategies by which it is known not to work yet.
-    pub known: Vec<String>,
     /// Strategy, and what becomes of it; what is not here is carried.
     fates: Vec<(String, Fate)>,
-    /// Whether a copy that is fed is made of the server's files for its sake.
-    pub files: bool,
     pub undo: Vec<String>,
     /// Who makes it, by which statements.
     pub made: Vec<(String, Vec<String>)>,
@@ -54,11 +50,6 @@ pub struct Thing {
 }
 
 impl Thing {
-    /// Whether it is known not to work yet, by this strategy to this version.
-    pub fn is_known(&self, strategy: &str, to: u32) -> bool {
-        self.known.iter().any(|known| *known == strategy || *known == format!("{strategy}@{to}"))
-    }
-
     /// Whether a server of this version knows it.
     pub fn is_of(&self, version: u32) -> bool {
         self.since <= version && self.until.is_none_or(|until| version <= until)
@@ -107,10 +98,6 @@ pub fn things(file: &str) -> Vec<Thing> {
             thing.since = since.parse().unwrap();
         } else if let Some(until) = begins(line, "-- until:") {
             thing.until = Some(until.parse().unwrap());
-        } else if begins(line, "-- files:").is_some() {
-            thing.files = true;
-        } else if let Some(known) = begins(line, "-- known:") {
-            thing.known.push(known.split(' ').next().unwrap().to_owned());
         } else if let Some(undo) = begins(line, "-- undo:") {
             thing.undo.push(undo);
         } else if let Some((strategy, fate)) = line
