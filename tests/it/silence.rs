@@ -30,20 +30,30 @@ async fn connect(from: Ipv4Addr, to: SocketAddr) -> std::io::Result<tokio::net::
     socket.connect(to).await
 }
 
-async fn mariadb_login(from: Ipv4Addr, shop: &Shopkeeper) {
+async fn mariadb_login(from: Ipv4Addr, shop: &Shopkeeper) -> Result<(), String> {
     let to = format!("{}:3306", shop.address).parse().unwrap();
     let answer = Knock::new(from, to, "app", Some(shop.password.expose_secret())).answer().await;
-    assert!(answer.is_in(), "{answer:?}");
+    if answer.is_in() { Ok(()) } else { Err(format!("{answer:?}")) }
 }
 
-async fn postgresql_login(from: Ipv4Addr, shop: &Shopkeeper) {
+async fn postgresql_login(from: Ipv4Addr, shop: &Shopkeeper) -> Result<(), String> {
     let to = format!("{}:5432", shop.address).parse().unwrap();
-    let stream = connect(from, to).await.unwrap();
+    let stream = connect(from, to).await.map_err(|error| error.to_string())?;
     let mut config = tokio_postgres::Config::new();
     config.user("app").dbname("shop").password(shop.password.expose_secret());
-    let (client, connection) = config.connect_raw(stream, tokio_postgres::NoTls).await.unwrap();
+    let connected = config.connect_raw(stream, tokio_postgres::NoTls).await;
+    let (client, connection) = connected.map_err(|error| error.to_string())?;
     tokio::spawn(connection);
-    client.simple_query("select 1").await.unwrap();
+    client.simple_query("select 1").await.map(drop).map_err(|error| error.to_string())
+}
+
+/// A login from the address that a silent crowd comes from: one that has waited for as long as the crowd may be taken for
+/// one of it, and closed. A client comes again; the time counts.
+async fn again(mut login: impl AsyncFnMut() -> Result<(), String>) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while let Err(said) = login().await {
+        assert!(Instant::now() < deadline, "{said}");
+    }
 }
 
 /// The median of some logins, in seconds.
@@ -84,8 +94,9 @@ async fn two_thousand_that_say_nothing_are_in_nobodys_way() {
                 postgresql_login(from, crowded).await
             }
         };
-        let quiet = median(async || own(HERE).await).await;
-        let quiet_other = median(async || mariadb_login(HERE, &other).await).await;
+        let elsewhere = async || mariadb_login(HERE, &other).await.unwrap();
+        let quiet = median(async || own(HERE).await.unwrap()).await;
+        let quiet_other = median(elsewhere).await;
         let to: SocketAddr = format!("{}:{port}", crowded.address).parse().unwrap();
         let mut silent = Vec::new();
         for _ in 0..SILENT {
@@ -94,14 +105,14 @@ async fn two_thousand_that_say_nothing_are_in_nobodys_way() {
             );
         }
         for (who, most, quiet, crowded) in [
-            ("the same address", RATIO_THERE, quiet, median(async || own(HERE).await).await),
-            ("another address", RATIO, quiet, median(async || own(THERE).await).await),
             (
-                "another instance",
-                RATIO,
-                quiet_other,
-                median(async || mariadb_login(HERE, &other).await).await,
+                "the same address",
+                RATIO_THERE,
+                quiet,
+                median(async || again(async || own(HERE).await).await).await,
             ),
+            ("another address", RATIO, quiet, median(async || own(THERE).await.unwrap()).await),
+            ("another instance", RATIO, quiet_other, median(elsewhere).await),
         ] {
             let ratio = crowded / quiet;
             eprintln!("port {port}, {who}: {quiet:.4} s alone, {crowded:.4} s beside {SILENT}: {ratio:.1}");
@@ -120,7 +131,9 @@ async fn a_pool_that_comes_at_once_comes_in() {
     let api = house.login("coffer").await;
     let shop = open_shop(&api, "pooled", "10.11").await;
     for _ in 0..3 {
-        futures::future::join_all((0..80).map(|_| mariadb_login(HERE, &shop))).await;
+        for login in futures::future::join_all((0..80).map(|_| mariadb_login(HERE, &shop))).await {
+            login.unwrap();
+        }
     }
     house.leave_nothing(&api, &[&shop.id]).await;
 }
