@@ -42,6 +42,7 @@ async fn a_task_is_the_same_in_every_dialect_all_the_way() {
     let shop = Vendors::simulated().await;
     let (rpc, http) = (Rpc::of(&shop, "coffer"), Http::of(&shop).await);
     let (reader, other) = (Rpc::of(&shop, "coffer-reader"), Rpc::of(&shop, "coffer-other"));
+    crate::harness::have_no_window_now(&shop.api).await;
     let older = shop.older("mysql", "5.7").await;
     let id = shop.create("mysql", "hops", &older).await;
     let (rm, hw) = vendors(&id);

@@ -333,6 +333,7 @@ async fn are_asked_for_once_and_refused_by_code() {
     let other = roles.login("coffer-other").await;
     let asking = Asking::of(&roles, &api);
     let db = roles.db().await;
+    crate::harness::have_no_window_now(&api).await;
     let pair = Pair::make(&api, "mysql", "5.6").await;
 
     let real = "insert into datastores (id, name) values ('00000000-0000-4000-8000-00000000000a', 'real'); \

@@ -362,6 +362,7 @@ async fn a_changed_world_or_a_changed_mind_ends_it_and_nothing_else_changes() {
     let over = reaches(&api, &upgrade, "succeeded").await;
     assert!(over["report"].get("waits_for").is_none(), "{over}");
 
+    api.put(&format!("/instances/{other}/window"), &opens_in(200)).await.unwrap();
     let upgrade = accepted(&api, &other, json!({"window": true})).await;
     api.put(&format!("/instances/{other}/window"), &opens_in(300)).await.unwrap();
     api.delete(&other).await.unwrap();

@@ -33,6 +33,14 @@ pub fn bed() -> Bed {
     Bed { state: PathBuf::from(state) }
 }
 
+/// Sets the project's maintenance window to one that is not open now, whatever the time of day is.
+pub async fn have_no_window_now(api: &Client) {
+    let start = (chrono::Utc::now() + chrono::TimeDelta::hours(6)).format("%H:%M").to_string();
+    let window = serde_json::json!({"window": {"start": start, "minutes": 120}});
+    let (code, answer) = api.put("/window", &window).await.unwrap();
+    assert_eq!(code, 200, "{answer}");
+}
+
 /// A password that no other test has.
 pub fn password() -> SecretString {
     SecretString::from(uuid::Uuid::new_v4().simple().to_string())
