@@ -59,8 +59,10 @@ pub async fn rows(source: &Server, blocks: bool) -> Result<Vec<Finding>, Error> 
     let statement = |schema: &str, table: &str, expression: &str| {
         format!("SELECT {expression} FROM ONLY {}.{} LIMIT 1", name(schema), name(table))
     };
-    let failed = each(source, EXPRESSIONS, statement, |state| !OF_THE_MOMENT.contains(&state)).await?;
-    Ok(failed
+    let tried = each(source, EXPRESSIONS, statement, |state| !OF_THE_MOMENT.contains(&state)).await?;
+    let untried = tried.untried("the expressions of indexes and columns");
+    Ok(tried
+        .failed
         .into_iter()
         .map(|(object, message)| {
             let why = format!(
@@ -68,6 +70,7 @@ pub async fn rows(source: &Server, blocks: bool) -> Result<Vec<Finding>, Error> 
             );
             Finding { blocks, ..check::blocker(object, why, REMEDY) }
         })
+        .chain(untried)
         .collect())
 }
 
@@ -78,8 +81,10 @@ pub async fn refreshes(source: &Server, candidate: &Server) -> Result<Vec<Findin
         return Ok(Vec::new());
     }
     let statement = |_: &str, _: &str, definition: &str| format!("SELECT * FROM ({definition}) q LIMIT 1");
-    let failed = each(source, VIEWS, statement, |state| NOT_FOUND.contains(&state)).await?;
-    Ok(failed
+    let tried = each(source, VIEWS, statement, |state| NOT_FOUND.contains(&state)).await?;
+    let untried = tried.untried("the materialized views");
+    Ok(tried
+        .failed
         .into_iter()
         .map(|(object, message)| {
             let why = format!(
@@ -87,6 +92,7 @@ pub async fn refreshes(source: &Server, candidate: &Server) -> Result<Vec<Findin
             );
             check::warning(object, why, REMEDY)
         })
+        .chain(untried)
         .collect())
 }
 
@@ -99,14 +105,35 @@ const ALL: Duration = Duration::from_secs(15);
 /// The state of a login to a database that takes no further one: that is told apart.
 const CROWDED: &str = "53300";
 
-/// Runs a statement for each row of a list, in a session without power; gives the objects of those that fail in a way
-/// that counts, and the server's words.
+/// What came of trying a list.
+#[derive(Default)]
+struct Tried {
+    /// The objects whose statement failed in a way that counts, and the server's words.
+    failed: Vec<(String, String)>,
+    /// Whether none was left out.
+    is_whole: bool,
+}
+
+impl Tried {
+    /// A warning, where something was left out.
+    fn untried(&self, what: &str) -> Option<Finding> {
+        (!self.is_whole).then(|| {
+            check::warning(
+                what,
+                format!("were not all tried: it took over {} s, or a database takes no more connections", ALL.as_secs()),
+                "what cannot be computed is found when it is copied or refreshed; an upgrade that meets it is undone",
+            )
+        })
+    }
+}
+
+/// Runs a statement for each row of a list, in a session without power.
 async fn each(
     source: &Server,
     list: &str,
     statement: impl Fn(&str, &str, &str) -> String,
     counts: impl Fn(&str) -> bool,
-) -> Result<Vec<(String, String)>, Error> {
+) -> Result<Tried, Error> {
     let doing = "list what is computed of rows";
     let client = Client::connect(source).await?;
     let mut lists = Vec::new();
@@ -117,16 +144,19 @@ async fn each(
             lists.push((database, computed));
         }
     }
+    let mut tried = Tried { is_whole: true, ..Tried::default() };
     if lists.is_empty() {
-        return Ok(Vec::new());
+        return Ok(tried);
     }
     let password = looker::make(source).await?;
-    let tried = tokio::time::timeout(ALL, async {
-        let mut failed = Vec::new();
+    let done = tokio::time::timeout(ALL, async {
         for (database, computed) in lists {
             let session = match looker::connect(source, &password, &database).await {
                 Ok(session) => session,
-                Err(Error::State { state, .. }) if state == CROWDED => continue,
+                Err(Error::State { state, .. }) if state == CROWDED => {
+                    tried.is_whole = false;
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             for row in computed {
@@ -137,23 +167,26 @@ async fn each(
                     "BEGIN READ ONLY; SET LOCAL statement_timeout = '{EXPRESSION}'; {}",
                     statement(&schema, &relation, &text)
                 );
-                let tried = session.run("compute an expression", &sql).await;
+                let computed = session.run("compute an expression", &sql).await;
                 session.run("end a look", "ROLLBACK").await?;
-                if let Err(Error::State { message, state, .. }) = tried
+                if let Err(Error::State { message, state, .. }) = computed
                     && counts(&state)
-                    && failed.len() < NAMED
+                    && tried.failed.len() < NAMED
                 {
-                    failed.push((format!("{database}: {object}"), message));
+                    tried.failed.push((format!("{database}: {object}"), message));
                 }
             }
         }
-        Ok(failed)
+        Ok(())
     })
     .await;
     // Whatever came of it, nobody is left who may look.
     looker::drop(source).await?;
-    // What was not tried in time is found where it is computed.
-    tried.unwrap_or_else(|_| Ok(Vec::new()))
+    match done {
+        Ok(done) => done?,
+        Err(_) => tried.is_whole = false,
+    }
+    Ok(tried)
 }
 
 /// States of a statement that could not be tried: it took too long, or its object was gone, or held.
