@@ -86,8 +86,8 @@ pub fn is_asked_for(conn: &mut Conn, host: &HostId) -> Result<bool, Error> {
     .map_err(Error::query("look whether a look is asked for"))
 }
 
-/// Takes the next look that `host` may make, with its question: of an instance none while another is there, and of
-/// inspections `inspections` at a time. Somebody waits for what is no inspection, so that comes first.
+/// Takes the next look that `host` may make, with its question. An instance has one look at a time, and the host has
+/// `inspections` looks for inspections at a time. Dry runs come first: their clients wait within a request.
 ///
 /// # Errors
 /// The store's.

@@ -193,8 +193,7 @@ async fn copy(
         // Dropped, both programs end, and with them their locks.
         error = kept_waiting(source, helper.user()) => return Err(error),
     };
-    // The reader's message comes first: a backup that ends because nobody reads has nothing to say. The reader's status
-    // says nothing of it either.
+    // A backup that ends because `mbstream` reads no more has nothing to say, and `mbstream` ends with 0: what both said is told.
     succeeded("mbstream", &unpacked, candidate, helper.password())?;
     if let Err(error) = succeeded("mariadb-backup", &backed_up, source, helper.password()) {
         let said = unpacked.stderr.trim();

@@ -6,8 +6,8 @@
 //! without power as a copy's definitions ([`seed`](super::seed)), and taken away with it.
 //!
 //! # If we die here
-//! The candidate's folder is made anew by whoever comes next; of a look that no task made the next worker removes it, with
-//! its server and with the account at the source.
+//! A task that is retried makes the candidate's folder again. A dry run or an inspection is not retried by a task: the next
+//! worker removes the folder, its server, and the account at the source.
 
 use std::time::Duration;
 
