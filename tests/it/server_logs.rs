@@ -9,9 +9,8 @@ use coffer::engines::Engine as _;
 use crate::engine_servers::{ENGINE as MARIADB, House, kill, processes, until};
 use crate::postgres_servers::{ENGINE, own, started};
 
-/// What the log and the older one may take while 400 MB are written: how much comes between two looks of the shim is a
-/// matter of the machine's other work, so that it is only told from one that grows all the while.
-const MOST: u64 = 300 * 1024 * 1024;
+/// What the log and the older one may take: twice its length, and what comes while nobody looks.
+const MOST: u64 = 2 * 8 * 1024 * 1024 + 32 * 1024 * 1024;
 
 fn size(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder.join("log")).unwrap().flatten();
