@@ -249,6 +249,37 @@ async fn what_an_account_left_running_is_gone_before_it_changes_hands() {
     assert!(foreign.lives());
 }
 
+/// A caller that gives up waiting for a folder does not leave it behind: whoever removes it waits for whoever makes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_for_nobody_any_more_is_removed() {
+    if accounts("what_is_made_for_nobody_any_more_is_removed").is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let registry = folder.path().join("registry");
+    std::fs::create_dir(&registry).unwrap();
+    // Of numbers that nobody has: the machine's list of accounts is this test's own.
+    let ids = 2_000_000_000 + std::process::id();
+    let place = ProcessRuntime::new(coffer::runtimes::process::Config {
+        registry: registry.clone(),
+        pool: [("of-nobody".to_owned(), (ids, ids))].into(),
+        account: Some((ids, ids)),
+        ..config(folder.path())
+    })
+    .unwrap();
+    let lock = std::fs::File::create(registry.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let generation = GenerationId(uuid::Uuid::now_v7());
+    let making = place.ensure_volume(generation, Some("of-nobody"));
+    assert!(tokio::time::timeout(Duration::from_millis(100), making).await.is_err(), "it waits for the list");
+    // Nobody waits for it any more, and it goes on.
+    let mut removing = std::pin::pin!(place.drop_volume(generation));
+    assert!(tokio::time::timeout(Duration::from_millis(100), &mut removing).await.is_err(), "it waits its turn");
+    lock.unlock().unwrap();
+    removing.await.unwrap();
+    assert!(!folder.path().join("state/generations").join(generation.to_string()).exists());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_poses_as_a_server_is_not_believed() {
     let Some(accounts) = accounts("who_poses_as_a_server_is_not_believed") else { return };

@@ -37,6 +37,7 @@ mod mirror;
 mod records;
 mod servers;
 mod shim;
+mod turns;
 mod versions;
 mod volumes;
 
@@ -109,6 +110,7 @@ pub struct ProcessRuntime {
     volumes: Arc<volumes::Volumes>,
     versions: Arc<versions::Versions>,
     spawner: jobs::Spawner,
+    turns: turns::Turns,
 }
 
 impl ProcessRuntime {
@@ -121,6 +123,7 @@ impl ProcessRuntime {
             versions: Arc::new(versions::Versions::new(config.engines_dir.clone())),
             volumes: Arc::new(volumes::Volumes::new(config)),
             spawner: jobs::Spawner::new()?,
+            turns: turns::Turns::default(),
         })
     }
 
@@ -234,10 +237,16 @@ impl Runtime for ProcessRuntime {
 
     async fn ensure_volume(&self, generation: GenerationId, account: Option<&str>) -> Result<(), Error> {
         let account = account.map(str::to_owned);
-        self.on_volumes(move |volumes| volumes.ensure(generation, account.as_deref())).await
+        let turn = self.turns.take(generation).await;
+        self.on_volumes(move |volumes| {
+            let _turn = turn;
+            volumes.ensure(generation, account.as_deref())
+        })
+        .await
     }
 
     async fn drop_volume(&self, generation: GenerationId) -> Result<(), Error> {
+        let turn = self.turns.take(generation).await;
         let locked = self.on_volumes(move |volumes| {
             let Some(lock) = volumes.lock(generation)? else {
                 volumes.remove_sockets(generation)?;
@@ -251,7 +260,7 @@ impl Runtime for ProcessRuntime {
         let Some(lock) = locked.await? else { return Ok(()) };
         servers::end_shim(&self.volumes, generation).await?;
         self.on_volumes(move |volumes| {
-            let _lock = lock;
+            let _held = (lock, turn);
             leftovers::end(volumes, generation)?;
             volumes.end_account(generation)?;
             // First, so that a drop which is killed leaves no word of a server beside data that is made anew.
@@ -298,7 +307,8 @@ impl Runtime for ProcessRuntime {
         program: &str,
         args: &[String],
     ) -> Result<(), Error> {
-        servers::ensure(&self.volumes, generation, layout, program, args).await
+        let turn = self.turns.take(generation).await;
+        servers::ensure(&self.volumes, (generation, turn), layout, program, args).await
     }
 
     async fn stop_server(
@@ -307,6 +317,7 @@ impl Runtime for ProcessRuntime {
         patience: Duration,
         force: bool,
     ) -> Result<(), Error> {
+        let _turn = self.turns.take(generation).await;
         servers::stop(&self.volumes, generation, patience, force).await
     }
 

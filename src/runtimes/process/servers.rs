@@ -35,6 +35,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::domain::ids::GenerationId;
 use crate::runtimes::process::shim::{Answer, Request, SMALL_HEAP};
+use crate::runtimes::process::turns::Turn;
 use crate::runtimes::process::volumes::{Lock, Volumes};
 use crate::runtimes::process::{accounts, blocking, leftovers};
 use crate::runtimes::{Error, Exit, Layout};
@@ -243,16 +244,17 @@ fn eldest(found: &[(i32, Stat)]) -> Option<(i32, u64)> {
     parents.map(|(pid, stat)| (*pid, stat.start_time)).min_by_key(|(pid, start_time)| (*start_time, *pid))
 }
 
-/// Starts the server unless it is there.
+/// Starts the server unless it is there. What has begun goes on, and keeps the turn, when the caller does not wait.
 pub async fn ensure(
     volumes: &Arc<Volumes>,
-    generation: GenerationId,
+    (generation, turn): (GenerationId, Turn),
     layout: &Layout,
     program: &str,
     args: &[String],
 ) -> Result<(), Error> {
-    let place = Arc::clone(volumes);
+    let (place, first) = (Arc::clone(volumes), turn.clone());
     let lock = blocking(move || {
+        let _turn = first;
         let Some(lock) = place.lock(generation)? else {
             return Err(Error::io("find the generation's folder")(std::io::ErrorKind::NotFound.into()));
         };
@@ -267,6 +269,7 @@ pub async fn ensure(
     let (place, layout) = (Arc::clone(volumes), layout.clone());
     let (program, args) = (program.to_owned(), args.to_vec());
     blocking(move || {
+        let _turn = turn;
         leftovers::end(&place, generation)?;
         // Before anything of the data's or beside it is touched.
         let Some(running) = place.hold_running(generation, LOCK_PATIENCE)? else {
