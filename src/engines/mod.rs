@@ -369,6 +369,11 @@ pub trait Engine: Send + Sync {
     /// What the candidate has not taken yet of what its source wrote.
     async fn behind(&self, source: &Server, candidate: &Server) -> Result<Behind, Error>;
 
+    /// Opens what a hold will ask the server by, so that clients do not wait for that. Nothing but time depends on it.
+    async fn stand_ready(&self, _server: &Server) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// A description of every object of the tenant, equal on two servers that hold the same: one line an object,
     /// sorted. Users with their grants are in it.
     async fn inventory(&self, server: &Server) -> Result<Vec<String>, Error>;

@@ -12,6 +12,7 @@ use crate::domain::ids::{GenerationId, InstanceId};
 use crate::testing::{Defect, planted};
 use crate::workflow::feed;
 use crate::workflow::lag::Lag;
+use crate::workflow::chain;
 use crate::workflow::step::{Done, StepContext, StepError};
 
 /// From which server to which.
@@ -68,6 +69,16 @@ pub(super) async fn quiet(ctx: &StepContext, over: Over) -> Result<Done, StepErr
             None => {
                 let since = *calm_since.get_or_insert_with(Instant::now);
                 if since.elapsed() >= CALM {
+                    let ready = async |server| match engine.stand_ready(server).await {
+                        Ok(()) => {}
+                        // It takes a little longer then.
+                        Err(error) => tracing::info!(error = %chain(&error), "nothing stands ready for the hold"),
+                    };
+                    tokio::join!(ready(&source), async {
+                        if over.fed {
+                            ready(&candidate).await;
+                        }
+                    });
                     return Ok(Done::told(format!("calm after {:.1} s", began.elapsed().as_secs_f32())));
                 }
             }
@@ -119,13 +130,13 @@ pub(super) async fn fence(ctx: &StepContext, over: Over) -> Result<Done, StepErr
 pub(super) async fn drain(ctx: &StepContext, over: Over) -> Result<Done, StepError> {
     let (engine, source) = ctx.reach(over.old).await?;
     let (_, candidate) = ctx.reach(over.new).await?;
-    let position = engine.position(&source).await?;
-    // Nobody writes to the old server any more: it is asked again, and described, while the new one takes the rest.
-    let waiting = async {
-        if planted(Defect::DrainSkipped) {
-            return Ok(true);
-        }
-        engine.reached(&candidate, &position, DRAIN).await
+    // Nobody writes to the old server any more: it is asked again once the new one has the rest.
+    let following = async {
+        let position = engine.position(&source).await?;
+        let reached =
+            planted(Defect::DrainSkipped) || engine.reached(&candidate, &position, DRAIN).await?;
+        let last = engine.position(&source).await?;
+        Ok((position, reached, last))
     };
     // Where definitions do not follow, the new one has those already that it will have.
     let definitions_follow = engine.replicates_definitions();
@@ -142,8 +153,7 @@ pub(super) async fn drain(ctx: &StepContext, over: Over) -> Result<Done, StepErr
     };
     // What does not follow is carried meanwhile: it stands still like the rest.
     let carried = engine.carry_the_rest(&source, &candidate);
-    let (reached, last, (theirs, ours), ()) =
-        tokio::try_join!(waiting, engine.position(&source), described, carried)?;
+    let ((position, reached, last), (theirs, ours), ()) = tokio::try_join!(following, described, carried)?;
     if last != position && !planted(Defect::FenceSkipped) {
         return Err(StepError::Retry(format!(
             "the fenced server went on from {:?} to {:?}",

@@ -24,7 +24,7 @@ use crate::engines::postgresql::{
 use crate::runtimes::Layout;
 
 /// Connections beyond the tenant's: the endpoint lets fewer through, so that we and a replica always get in.
-const OUR_CONNECTIONS: u32 = 16;
+const OUR_CONNECTIONS: u32 = 24;
 
 /// The files of the configuration: settings, who may come in, and as whom.
 pub const MAIN: &str = "postgresql.conf";
@@ -63,7 +63,7 @@ synchronous_commit = on
 max_wal_size = 512MB
 min_wal_size = 64MB
 jit = off
-superuser_reserved_connections = 10
+superuser_reserved_connections = 18
 log_destination = stderr
 logging_collector = off
 log_min_messages = log

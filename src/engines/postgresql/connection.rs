@@ -4,6 +4,7 @@
 //! search path with functions of its own, another role, strings that end elsewhere. So what our statements mean is
 //! said when we connect ([`OPTIONS`]), which a database's settings do not override.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -12,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
 
+use crate::engines::postgresql::ready::{self, Use};
 use crate::engines::postgresql::{ACCOUNT, layout, major};
 use crate::engines::{Error, Server};
 use crate::runtimes::Stream;
@@ -53,6 +55,8 @@ pub struct Client {
     client: tokio_postgres::Client,
     driver: JoinHandle<()>,
     patience: Duration,
+    /// The names under which questions are prepared, by their text.
+    prepared: HashMap<String, String>,
 }
 
 impl Drop for Client {
@@ -70,11 +74,22 @@ impl Client {
         Self::connect_to(server, OWN_DATABASE).await
     }
 
-    /// Connects to another of its databases.
+    /// Connects to another of its databases, by a session that stands [`ready`] if there is one.
     ///
     /// # Errors
     /// As [`Client::connect`].
     pub async fn connect_to(server: &Server, database: &str) -> Result<Self, Error> {
+        match ready::take(server, database, Use::Anything) {
+            Some(client) => Ok(client),
+            None => Self::connect_anew(server, database).await,
+        }
+    }
+
+    /// The same by a session of its own.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn connect_anew(server: &Server, database: &str) -> Result<Self, Error> {
         let doing = "connect";
         let layout = layout(server)?;
         let opening = async {
@@ -111,7 +126,25 @@ impl Client {
             config.connect_raw(stream, NoTls).await.map_err(|error| told(doing, &error))?;
         // Its error is the error of the question that it breaks.
         let driver = tokio::spawn(async move { drop(connection.await) });
-        Ok(Self { client, driver, patience: PATIENCE })
+        Ok(Self { client, driver, patience: PATIENCE, prepared: HashMap::new() })
+    }
+
+    /// Whether the session has not ended.
+    pub fn is_open(&self) -> bool {
+        !self.client.is_closed()
+    }
+
+    /// Has the server plan a question now, that is asked later in the same words by [`Client::rows`].
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn prepare(&mut self, sql: &str) -> Result<(), Error> {
+        if !self.prepared.contains_key(sql) {
+            let name = format!("coffer_{}", self.prepared.len());
+            self.run("prepare a question", &format!("PREPARE {name} AS {sql}")).await?;
+            self.prepared.insert(sql.to_owned(), name);
+        }
+        Ok(())
     }
 
     /// The same connection for questions that may take long.
@@ -152,6 +185,8 @@ impl Client {
 
     /// All rows of a question.
     pub async fn rows(&self, doing: &'static str, sql: &str) -> Result<Vec<Row>, Error> {
+        let prepared = self.prepared.get(sql).map(|name| format!("EXECUTE {name}"));
+        let sql = prepared.as_deref().unwrap_or(sql);
         match tokio::time::timeout(self.patience, bounded(&self.client, sql, BUDGET)).await {
             Ok(Ok(Some(rows))) => Ok(rows),
             Ok(Ok(None)) => {

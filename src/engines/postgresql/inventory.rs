@@ -16,16 +16,17 @@ use serde_json::{Map, Value};
 
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::postgresql::catalogue::{Kind, OF_RELATION, named, no_member, options};
-use crate::engines::postgresql::connection::Client;
+use crate::engines::postgresql::connection::{Client, OWN_DATABASE};
 use crate::engines::postgresql::content::{TENANT_DATABASE, in_each, open_databases, tenant_role};
+use crate::engines::postgresql::ready::{self, Use};
 use crate::engines::postgresql::{ACCOUNT, major, rights, tampering};
 use crate::engines::{Error, Server, object};
 
 /// How long one question may take: it looks at every object of a kind.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The databases that every server has beside the tenants', which may hold nothing but what is ours.
-const SYSTEM_DATABASES: [&str; 2] = ["postgres", "template1"];
+/// The database that every server has beside the tenants' and [`OWN_DATABASE`]: both may hold nothing but what is ours.
+const TEMPLATE: &str = "template1";
 
 /// The condition that an object is of a tenant's schema, and no extension's.
 fn own(class: &str, oid: &str) -> String {
@@ -471,35 +472,83 @@ fn shared() -> Vec<Kind> {
 
 /// Reads the lines, sorted; with where each sequence stands, unless the server goes on serving.
 pub async fn read(server: &Server, serving: bool) -> Result<Vec<String>, Error> {
-    let client = Client::connect(server).await?.patient(PATIENCE);
-    client.quote_names().await?;
+    let client = session(server, OWN_DATABASE).await?;
     let mut lines = Vec::new();
     ask(server, &client, None, shared(), &mut lines).await?;
     let databases = open_databases(&client).await?;
-    let all: Vec<String> = databases.into_iter().chain(SYSTEM_DATABASES.map(str::to_owned)).collect();
-    for inside in in_each(&all, |database| inside(server, database, serving)).await? {
-        lines.extend(inside);
-    }
+    // Of the server's own two, one is asked in the session that is there.
+    let others: Vec<String> = databases.into_iter().chain([TEMPLATE.to_owned()]).collect();
+    let own = async {
+        let mut lines = Vec::new();
+        ask(server, &client, Some(OWN_DATABASE), tampering::questions(), &mut lines).await?;
+        Ok(lines)
+    };
+    let each = in_each(&others, async |database| {
+        inside(server, &session(server, database).await?, database, serving).await
+    });
+    let (own, each) = tokio::try_join!(own, each)?;
+    lines.extend(own);
+    lines.extend(each.into_iter().flatten());
     lines.sort();
     Ok(lines)
 }
 
-async fn inside(server: &Server, database: &str, serving: bool) -> Result<Vec<String>, Error> {
-    let inside = Client::connect_to(server, database).await?.patient(PATIENCE);
-    inside.quote_names().await?;
+/// A session for the questions of one database.
+async fn session(server: &Server, database: &str) -> Result<Client, Error> {
+    let client = match ready::take(server, database, Use::Inventory) {
+        Some(client) => client,
+        None => Client::connect_to(server, database).await?,
+    };
+    client.quote_names().await?;
+    Ok(client.patient(PATIENCE))
+}
+
+/// Opens a session for each of these databases of the tenant's and the server's own, with every question prepared and
+/// asked once: what the server reads for the first answer, the next one need not.
+///
+/// # Errors
+/// The server's.
+pub async fn prepare(server: &Server, tenants: &[String]) -> Result<Vec<(String, Client)>, Error> {
+    let all: Vec<String> =
+        [OWN_DATABASE, TEMPLATE].map(str::to_owned).into_iter().chain(tenants.iter().cloned()).collect();
+    in_each(&all, async |database| {
+        let mut client = Client::connect_anew(server, database).await?.patient(PATIENCE);
+        client.quote_names().await?;
+        let is_own = database == OWN_DATABASE;
+        let is_tenants = !is_own && database != TEMPLATE;
+        let mut kinds = tampering::questions();
+        if is_own {
+            kinds.extend(shared());
+        }
+        if is_tenants {
+            kinds.extend(questions());
+            kinds.push(positions());
+        }
+        let of_kinds = kinds.into_iter().filter(|(_, _, from)| major(&server.version) >= *from).map(|(_, sql, _)| sql);
+        let rights = if is_tenants { rights::questions() } else { Vec::new() };
+        for sql in of_kinds.chain(rights) {
+            client.prepare(&sql).await?;
+            client.rows("describe the content beforehand", &sql).await?;
+        }
+        Ok((database.to_owned(), client))
+    })
+    .await
+}
+
+async fn inside(server: &Server, inside: &Client, database: &str, serving: bool) -> Result<Vec<String>, Error> {
     let mut lines = Vec::new();
-    ask(server, &inside, Some(database), tampering::questions(), &mut lines).await?;
-    if SYSTEM_DATABASES.contains(&database) {
+    ask(server, inside, Some(database), tampering::questions(), &mut lines).await?;
+    if database == TEMPLATE {
         return Ok(lines);
     }
-    ask(server, &inside, Some(database), questions(), &mut lines).await?;
-    let given = match rights::kept(&inside).await? {
+    ask(server, inside, Some(database), questions(), &mut lines).await?;
+    let given = match rights::kept(inside).await? {
         Some(kept) => kept,
-        None => rights::read(&inside).await?,
+        None => rights::read(inside).await?,
     };
     lines.extend(rights::lines(&given).into_iter().map(|line| told(format!("{database}: {line}"))));
     if !serving {
-        ask(server, &inside, Some(database), vec![positions()], &mut lines).await?;
+        ask(server, inside, Some(database), vec![positions()], &mut lines).await?;
     }
     Ok(lines)
 }

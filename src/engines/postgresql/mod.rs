@@ -41,6 +41,7 @@ mod late;
 mod listing;
 mod looker;
 mod own;
+mod ready;
 mod rehearsal;
 mod replication;
 mod rights;
@@ -404,6 +405,10 @@ impl Engine for Postgresql {
 
     async fn behind(&self, source: &Server, _candidate: &Server) -> Result<Behind, Error> {
         replication::behind(source).await
+    }
+
+    async fn stand_ready(&self, server: &Server) -> Result<(), Error> {
+        ready::open(server).await
     }
 
     async fn inventory(&self, server: &Server) -> Result<Vec<String>, Error> {

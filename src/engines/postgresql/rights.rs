@@ -77,8 +77,8 @@ fn own(class: &str, oid: &str) -> String {
     )
 }
 
-/// Each gives rows of kind, object, owner, schema and grants.
-fn questions() -> Vec<String> {
+/// What is asked of a database: each gives rows of kind, object, owner, schema and grants.
+pub fn questions() -> Vec<String> {
     let owner = |oid: &str| format!("pg_get_userbyid({oid})");
     let relation = own("pg_class", "c.oid");
     let named = |catalog: &str, alias: &str, kind: &str, stem: &str| {

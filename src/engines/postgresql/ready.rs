@@ -1,0 +1,95 @@
+//! Sessions that are opened before a hold, for what is asked while clients wait.
+//!
+//! A new session reads the system's tables before its first answer, and plans each question: together more than half of
+//! what a hold takes on a small database. So shortly before a hold some sessions are opened, and in those for the
+//! [inventory](super::inventory) its questions are prepared and asked once. Nothing but time depends on them: whoever
+//! finds none opens one.
+//!
+//! # If we die here
+//! The sessions end with us.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::domain::ids::GenerationId;
+use crate::engines::postgresql::connection::{Client, OWN_DATABASE};
+use crate::engines::postgresql::content::{in_each, open_databases};
+use crate::engines::postgresql::inventory;
+use crate::engines::{Error, Server};
+
+/// How long they stay: a hold begins within moments, or does not.
+const LIFE: Duration = Duration::from_secs(30);
+
+/// For how many of the tenant's databases; the server keeps few connections for us.
+const DATABASES: usize = 2;
+
+/// How many sessions for any question stand ready in a database.
+const FOR_ANYTHING: usize = 2;
+
+/// What a session is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Use {
+    /// Any question.
+    Anything,
+    /// The questions of the inventory, which are prepared in it.
+    Inventory,
+}
+
+type Key = (GenerationId, String, Use);
+
+/// The sessions of each use, and since when they stand ready.
+type Sessions = HashMap<Key, Vec<(Instant, Client)>>;
+
+fn all() -> MutexGuard<'static, Sessions> {
+    static ALL: LazyLock<Mutex<Sessions>> = LazyLock::new(Mutex::default);
+    ALL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes a session that stands ready.
+pub fn take(server: &Server, database: &str, purpose: Use) -> Option<Client> {
+    let key = (server.generation, database.to_owned(), purpose);
+    let mut all = all();
+    let there = all.get_mut(&key)?;
+    let found = std::iter::from_fn(|| there.pop()).find(|(since, client)| since.elapsed() < LIFE && client.is_open());
+    if there.is_empty() {
+        all.remove(&key);
+    }
+    found.map(|(_, client)| client)
+}
+
+/// Ends those that nobody took.
+fn end_the_old() {
+    all().retain(|_, clients| {
+        clients.retain(|(since, _)| since.elapsed() < LIFE);
+        !clients.is_empty()
+    });
+}
+
+/// Opens sessions in place of those that stand ready already.
+///
+/// # Errors
+/// The server's.
+pub async fn open(server: &Server) -> Result<(), Error> {
+    all().retain(|(generation, ..), _| *generation != server.generation);
+    let mut tenants = open_databases(&Client::connect(server).await?).await?;
+    tenants.truncate(DATABASES);
+    let any: Vec<String> = std::iter::once(OWN_DATABASE.to_owned()).chain(tenants.iter().cloned()).collect();
+    let for_anything: Vec<String> = any.iter().flat_map(|of| std::iter::repeat_n(of.clone(), FOR_ANYTHING)).collect();
+    let opened = in_each(&for_anything, |database| Client::connect_to(server, database)).await?;
+    let prepared = inventory::prepare(server, &tenants).await?;
+    let now = Instant::now();
+    {
+        let mut all = all();
+        let uses = for_anything.into_iter().zip(opened).map(|(of, client)| (of, Use::Anything, client));
+        let uses = uses.chain(prepared.into_iter().map(|(of, client)| (of, Use::Inventory, client)));
+        for (database, purpose, client) in uses {
+            all.entry((server.generation, database, purpose)).or_default().push((now, client));
+        }
+    }
+    tokio::spawn(async {
+        tokio::time::sleep(LIFE).await;
+        end_the_old();
+    });
+    Ok(())
+}
