@@ -10,9 +10,9 @@ use serde_json::json;
 use crate::db::{endpoints, generations};
 use crate::domain::ids::{GenerationId, InstanceId};
 use crate::testing::{Defect, planted};
+use crate::workflow::chain;
 use crate::workflow::feed;
 use crate::workflow::lag::Lag;
-use crate::workflow::chain;
 use crate::workflow::step::{Done, StepContext, StepError};
 
 /// From which server to which.
@@ -72,7 +72,9 @@ pub(super) async fn quiet(ctx: &StepContext, over: Over) -> Result<Done, StepErr
                     let ready = async |server| match engine.stand_ready(server).await {
                         Ok(()) => {}
                         // It takes a little longer then.
-                        Err(error) => tracing::info!(error = %chain(&error), "nothing stands ready for the hold"),
+                        Err(error) => {
+                            tracing::info!(error = %chain(&error), "nothing stands ready for the hold")
+                        }
                     };
                     tokio::join!(ready(&source), async {
                         if over.fed {
@@ -133,8 +135,7 @@ pub(super) async fn drain(ctx: &StepContext, over: Over) -> Result<Done, StepErr
     // Nobody writes to the old server any more: it is asked again once the new one has the rest.
     let following = async {
         let position = engine.position(&source).await?;
-        let reached =
-            planted(Defect::DrainSkipped) || engine.reached(&candidate, &position, DRAIN).await?;
+        let reached = planted(Defect::DrainSkipped) || engine.reached(&candidate, &position, DRAIN).await?;
         let last = engine.position(&source).await?;
         Ok((position, reached, last))
     };

@@ -274,7 +274,10 @@ async fn what_is_made_for_nobody_any_more_is_removed() {
     assert!(tokio::time::timeout(Duration::from_millis(100), making).await.is_err(), "it waits for the list");
     // Nobody waits for it any more, and it goes on.
     let mut removing = std::pin::pin!(place.drop_volume(generation));
-    assert!(tokio::time::timeout(Duration::from_millis(100), &mut removing).await.is_err(), "it waits its turn");
+    assert!(
+        tokio::time::timeout(Duration::from_millis(100), &mut removing).await.is_err(),
+        "it waits its turn"
+    );
     lock.unlock().unwrap();
     removing.await.unwrap();
     assert!(!folder.path().join("state/generations").join(generation.to_string()).exists());

@@ -524,7 +524,8 @@ pub async fn prepare(server: &Server, tenants: &[String]) -> Result<Vec<(String,
             kinds.extend(questions());
             kinds.push(positions());
         }
-        let of_kinds = kinds.into_iter().filter(|(_, _, from)| major(&server.version) >= *from).map(|(_, sql, _)| sql);
+        let of_kinds =
+            kinds.into_iter().filter(|(_, _, from)| major(&server.version) >= *from).map(|(_, sql, _)| sql);
         let rights = if is_tenants { rights::questions() } else { Vec::new() };
         for sql in of_kinds.chain(rights) {
             client.prepare(&sql).await?;
@@ -535,7 +536,12 @@ pub async fn prepare(server: &Server, tenants: &[String]) -> Result<Vec<(String,
     .await
 }
 
-async fn inside(server: &Server, inside: &Client, database: &str, serving: bool) -> Result<Vec<String>, Error> {
+async fn inside(
+    server: &Server,
+    inside: &Client,
+    database: &str,
+    serving: bool,
+) -> Result<Vec<String>, Error> {
     let mut lines = Vec::new();
     ask(server, inside, Some(database), tampering::questions(), &mut lines).await?;
     if database == TEMPLATE {

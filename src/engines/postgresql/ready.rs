@@ -24,8 +24,9 @@ const LIFE: Duration = Duration::from_secs(30);
 /// For how many of the tenant's databases; the server keeps few connections for us.
 const DATABASES: usize = 2;
 
-/// How many sessions for any question stand ready in a database.
-const FOR_ANYTHING: usize = 2;
+/// How many sessions for any question stand ready in our own database, and in each of the tenant's.
+const IN_OURS: usize = 4;
+const IN_THEIRS: usize = 3;
 
 /// What a session is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,7 +52,8 @@ pub fn take(server: &Server, database: &str, purpose: Use) -> Option<Client> {
     let key = (server.generation, database.to_owned(), purpose);
     let mut all = all();
     let there = all.get_mut(&key)?;
-    let found = std::iter::from_fn(|| there.pop()).find(|(since, client)| since.elapsed() < LIFE && client.is_open());
+    let found =
+        std::iter::from_fn(|| there.pop()).find(|(since, client)| since.elapsed() < LIFE && client.is_open());
     if there.is_empty() {
         all.remove(&key);
     }
@@ -74,8 +76,9 @@ pub async fn open(server: &Server) -> Result<(), Error> {
     all().retain(|(generation, ..), _| *generation != server.generation);
     let mut tenants = open_databases(&Client::connect(server).await?).await?;
     tenants.truncate(DATABASES);
-    let any: Vec<String> = std::iter::once(OWN_DATABASE.to_owned()).chain(tenants.iter().cloned()).collect();
-    let for_anything: Vec<String> = any.iter().flat_map(|of| std::iter::repeat_n(of.clone(), FOR_ANYTHING)).collect();
+    let times = |database: &str, times| std::iter::repeat_n(database.to_owned(), times);
+    let for_anything: Vec<String> =
+        times(OWN_DATABASE, IN_OURS).chain(tenants.iter().flat_map(|of| times(of, IN_THEIRS))).collect();
     let opened = in_each(&for_anything, |database| Client::connect_to(server, database)).await?;
     let prepared = inventory::prepare(server, &tenants).await?;
     let now = Instant::now();
