@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::domain::question::Finding;
 use crate::engines::postgresql::connection::{Client, name};
 use crate::engines::postgresql::content::open_databases;
-use crate::engines::postgresql::{check, looker, major};
+use crate::engines::postgresql::{catalogue, check, looker, major};
 use crate::engines::{Error, Server};
 
 /// How many are named.
@@ -139,7 +139,9 @@ async fn each(
     let mut lists = Vec::new();
     for database in open_databases(&client).await? {
         // Nothing of ours stays in a database that may take few sessions.
-        let computed = Client::connect_to(source, &database).await?.rows(doing, list).await?;
+        let inside = Client::connect_to(source, &database).await?;
+        let computed = catalogue::rows(&inside, doing, &format!("{database}: "), list).await?;
+        drop(inside);
         if !computed.is_empty() {
             lists.push((database, computed));
         }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::domain::tenant::OWN_SCHEMA;
-use crate::engines::postgresql::catalogue::{Kind, OF_RELATION, named, no_member, options};
+use crate::engines::postgresql::catalogue::{self, Kind, OF_RELATION, named, no_member, options};
 use crate::engines::postgresql::connection::{Client, OWN_DATABASE};
 use crate::engines::postgresql::content::{TENANT_DATABASE, in_each, open_databases, tenant_role};
 use crate::engines::postgresql::ready::{self, Use};
@@ -529,7 +529,8 @@ pub async fn prepare(server: &Server, tenants: &[String]) -> Result<Vec<(String,
         let rights = if is_tenants { rights::questions() } else { Vec::new() };
         for sql in of_kinds.chain(rights) {
             client.prepare(&sql).await?;
-            client.rows("describe the content beforehand", &sql).await?;
+            catalogue::rows(&client, "describe the content beforehand", &format!("{database}: "), &sql)
+                .await?;
         }
         Ok((database.to_owned(), client))
     })
@@ -569,7 +570,7 @@ async fn ask(
     let doing = "describe the content";
     let place = database.map(|name| format!("{name}: ")).unwrap_or_default();
     for (kind, sql, _) in kinds.into_iter().filter(|(_, _, from)| major(&server.version) >= *from) {
-        for row in client.rows(doing, &sql).await? {
+        for row in catalogue::rows(client, doing, &place, &sql).await? {
             let mut row = row.into_iter().map(Option::unwrap_or_default);
             let (name, facts) = (row.next().unwrap_or_default(), row.next().unwrap_or_default());
             let facts: Map<String, Value> = match facts.is_empty() {

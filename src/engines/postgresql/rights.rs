@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::postgresql::connection::{Client, name, quoted};
-use crate::engines::postgresql::{own, roles};
+use crate::engines::postgresql::{catalogue, own, roles};
 use crate::engines::{Error, object};
 
 /// The table of our schema that keeps what is to be given.
@@ -171,7 +171,7 @@ pub async fn read(inside: &Client) -> Result<Vec<Right>, Error> {
     inside.quote_names().await?;
     let mut found = Vec::new();
     for sql in questions() {
-        for row in inside.rows(doing, &sql).await? {
+        for row in catalogue::rows(inside, doing, "", &sql).await? {
             let mut row = row.into_iter();
             let mut next = || row.next().flatten();
             let (kind, object, owner, schema, grants) = (next(), next(), next(), next(), next());
