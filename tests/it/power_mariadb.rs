@@ -348,10 +348,9 @@ async fn used(source: &Server, candidate: &Server) {
     assert_eq!(traces(&open).await, Vec::<String>::new());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_canary_in_a_twin_has_no_power() {
-    let house = House::new();
-    let source = planted(&house).await;
+/// A server full of canaries, what feeds a copy of it, and the copy, which has what was written meanwhile.
+async fn fed(house: &House) -> (Server, Relay, Server) {
+    let source = planted(house).await;
     let candidate = house.server("11.8.0", true);
     ENGINE.create_data(&candidate).await.unwrap();
     ENGINE.start(&candidate).await.unwrap();
@@ -374,19 +373,52 @@ async fn a_canary_in_a_twin_has_no_power() {
         assert_eq!(done.is_err(), sql.starts_with("SET"), "{sql}: {done:?}");
     }
     conn.disconnect().await.unwrap();
+    has_all(&source, &candidate).await;
+    (source, relay, candidate)
+}
+
+async fn has_all(source: &Server, candidate: &Server) {
+    let position = ENGINE.position(source).await.unwrap();
+    assert!(ENGINE.reached(candidate, &position, Duration::from_secs(60)).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_in_a_twin_has_no_power() {
+    let house = House::new();
+    let (source, _relay, candidate) = fed(&house).await;
     let fenced = with(&source, true);
-    for fence in [false, true] {
-        if fence {
-            ENGINE.fence(&fenced, Duration::ZERO).await.unwrap();
-        }
-        let position = ENGINE.position(&source).await.unwrap();
-        assert!(ENGINE.reached(&candidate, &position, Duration::from_secs(60)).await.unwrap());
-    }
+    ENGINE.fence(&fenced, Duration::ZERO).await.unwrap();
+    has_all(&source, &candidate).await;
     let compared = ENGINE.compare_rows(&source, &candidate, quiet()).await.unwrap();
     assert_eq!(compared.differing, Vec::<String>::new());
     ENGINE.carry_the_rest(&fenced, &candidate).await.unwrap();
     ENGINE.cut(&candidate, Some(&fenced)).await.unwrap();
     used(&source, &candidate).await;
+}
+
+/// A replica is there for its tenant before the detach, and its source is never fenced.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_in_a_replica_has_no_power() {
+    let house = House::new();
+    let (source, _relay, candidate) = fed(&house).await;
+    let compared = ENGINE.compare_rows(&source, &candidate, quiet()).await.unwrap();
+    assert_eq!(compared.differing, Vec::<String>::new());
+    let mut reader = app(&candidate).await;
+    assert_eq!(reader.query_first::<i64, _>("SELECT v FROM t WHERE id = 50").await.unwrap(), Some(1));
+    // Nothing of a tenant's can be called there, and nothing can be written.
+    for sql in ["CALL canary()", "SELECT gathers(id) FROM t", "INSERT INTO t VALUES (60, 1)"] {
+        assert!(reader.query_drop(sql).await.is_err(), "{sql}");
+    }
+    reader.disconnect().await.unwrap();
+    let mut writer = app(&source).await;
+    writer.query_drop("UPDATE t SET v = v + 1 WHERE id = 50").await.unwrap();
+    writer.disconnect().await.unwrap();
+    has_all(&source, &candidate).await;
+    assert_eq!(traces(&candidate).await, Vec::<String>::new());
+    let open = with(&candidate, false);
+    assert_eq!(ENGINE.level(&source, &open).await.unwrap(), Vec::<String>::new());
+    ENGINE.cut(&open, Some(&source)).await.unwrap();
+    used(&source, &open).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
