@@ -178,10 +178,23 @@ pub fn broke(why: &str) -> StepError {
 pub async fn replicate(ctx: &StepContext, sides: Sides) -> Result<Done, StepError> {
     let (engine, source) = ctx.reach(sides.source).await?;
     let relay = if engine.needs_relay() { Some(relay(ctx, sides).await?) } else { None };
-    // The supervisor takes an account off that no task needs: not between the look and the making.
-    let _turn = ctx.works.turn(sides.source).await;
-    let (_, candidate) = ctx.reach(sides.candidate).await?;
-    engine.follow(&source, &candidate, relay.as_ref()).await?;
+    let began = Instant::now();
+    loop {
+        unhindered(ctx, &*engine, &source, began).await?;
+        let followed = {
+            // The supervisor takes an account off that no task needs: not between the look and the making.
+            let _turn = ctx.works.turn(sides.source).await;
+            let (_, candidate) = ctx.reach(sides.candidate).await?;
+            engine.follow(&source, &candidate, relay.as_ref()).await
+        };
+        match followed {
+            Err(engines::Error::HeldUp(who)) if began.elapsed() < ctx.works.quiet => {
+                ctx.tell()(format!("waiting: {who}"));
+            }
+            Err(engines::Error::HeldUp(who)) => return Err(hindered(ctx, &who)),
+            other => break other?,
+        }
+    }
     Ok(Done::default())
 }
 

@@ -52,6 +52,7 @@ mod postgresql_feed;
 mod postgresql_in_place;
 mod postgresql_kill;
 mod postgresql_rehearsal;
+mod postgresql_waits;
 mod power_mariadb;
 mod power_postgresql;
 mod proof;

@@ -5,6 +5,7 @@ use crate::domain::question::Finding;
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::postgresql::connection::Client;
 use crate::engines::postgresql::content::open_databases;
+use crate::engines::postgresql::follower::PUBLICATION;
 use crate::engines::postgresql::{check, expressions, major};
 use crate::engines::{Error, Server};
 
@@ -88,6 +89,11 @@ fn questions() -> Vec<Asked> {
             format!("SELECT 'schema {OWN_SCHEMA}' FROM pg_namespace n WHERE n.nspname = '{OWN_SCHEMA}' AND n.nspowner <> 10"),
             "has a name that the service keeps for itself",
             "ALTER SCHEMA … RENAME TO another name",
+        ),
+        (
+            format!("SELECT 'publication ' || p.pubname FROM pg_publication p WHERE p.pubname = '{PUBLICATION}' AND p.pubowner <> 10"),
+            "has a name that the service keeps for itself",
+            "ALTER PUBLICATION … RENAME TO another name, or upgrade in place",
         ),
         (
             format!(

@@ -27,6 +27,11 @@ pub fn options(column: &str) -> String {
     )
 }
 
+/// The settings of an object, whose order means nothing: a list of JSON's.
+pub fn settings(column: &str) -> String {
+    format!("(SELECT json_agg(o ORDER BY o) FROM unnest({column}) o)")
+}
+
 /// The condition that an object is no extension's.
 pub fn no_member(class: &str, oid: &str) -> String {
     let class = if class.contains('.') { class.to_owned() } else { format!("'{class}'::regclass") };

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::postgresql::connection::{Client, Row, name};
 use crate::engines::postgresql::content::{in_each, open_databases};
-use crate::engines::postgresql::{looker, replication};
+use crate::engines::postgresql::{looker, replication, waits};
 use crate::engines::{Comparison, Error, NotCompared, Position, Server, Sums, Tell};
 
 /// How long one table may take.
@@ -219,7 +219,7 @@ async fn at_one_moment(
         }
         tokio::time::sleep(PAUSE).await;
     }
-    Err(Error::NoAnswer(format!("{doing}: {database} is written to without a pause")))
+    Err(Error::NoAnswer(format!("{doing}: {database} {}", waits::WITHOUT_A_PAUSE)))
 }
 
 /// Sums up the rows of a server that nobody writes to.

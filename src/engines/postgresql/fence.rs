@@ -28,7 +28,7 @@ const ROLLBACK_PATIENCE: Duration = Duration::from_secs(20);
 const GRACE_LOOK: Duration = Duration::from_millis(10);
 
 /// The condition that holds for a tenant's session, of `pg_stat_activity`. What is not logged in yet is a tenant's.
-fn of_a_tenant() -> String {
+pub fn of_a_tenant() -> String {
     let tenants = tenant_role("a.usename");
     format!(
         "a.backend_type = 'client backend' AND a.pid <> pg_backend_pid() AND (a.usename IS NULL OR ({tenants}))"

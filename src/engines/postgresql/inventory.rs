@@ -10,16 +10,18 @@
 //!
 //! It reads the system's tables only, by the objects' own numbers, and evaluates nothing of a tenant's.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use crate::domain::tenant::OWN_SCHEMA;
-use crate::engines::postgresql::catalogue::{self, Kind, OF_RELATION, named, no_member, options};
+use crate::engines::postgresql::catalogue::{self, Kind, OF_RELATION, named, no_member, options, settings};
 use crate::engines::postgresql::connection::{Client, OWN_DATABASE};
 use crate::engines::postgresql::content::{TENANT_DATABASE, in_each, open_databases, tenant_role};
+use crate::engines::postgresql::follower::PUBLICATION;
 use crate::engines::postgresql::ready::{self, Use};
-use crate::engines::postgresql::{ACCOUNT, major, rights, tampering};
+use crate::engines::postgresql::{major, rights, roles, tampering};
 use crate::engines::{Error, Server, object};
 
 /// How long one question may take: it looks at every object of a kind.
@@ -193,7 +195,7 @@ fn questions() -> Vec<Kind> {
                  'library', p.probin, 'transforms', p.protrftypes::regtype[]::text) FROM pg_proc p \
                  JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang WHERE {}",
                 named("p.proname"),
-                options("p.proconfig"),
+                settings("p.proconfig"),
                 own("pg_proc", "p.oid")
             ),
             0,
@@ -363,7 +365,7 @@ fn questions() -> Vec<Kind> {
                 "SELECT p.pubname, json_build_object('all tables', p.puballtables, 'insert', p.pubinsert, 'update', p.pubupdate, \
                  'delete', p.pubdelete, 'truncate', p.pubtruncate, 'via root', p.pubviaroot, \
                  'generated columns', nullif(to_json(p)->>'pubgencols', 'n')) \
-                 FROM pg_publication p WHERE p.pubname !~ '^{ACCOUNT}'"
+                 FROM pg_publication p WHERE NOT (p.pubname = '{PUBLICATION}' AND p.pubowner = 10)"
             ),
             0,
         ),
@@ -374,9 +376,9 @@ fn questions() -> Vec<Kind> {
                  'columns', (SELECT string_agg(a.attname, ', ' ORDER BY a.attname) FROM unnest(r.prattrs) v (at) \
                  JOIN pg_attribute a ON a.attrelid = r.prrelid AND a.attnum = v.at)) FROM pg_publication_rel r \
                  JOIN pg_publication p ON p.oid = r.prpubid JOIN pg_class c ON c.oid = r.prrelid {of} \
-                 WHERE p.pubname !~ '^{ACCOUNT}' UNION ALL SELECT p.pubname || ': ' || n.nspname, NULL FROM pg_publication_namespace r \
+                 WHERE NOT (p.pubname = '{PUBLICATION}' AND p.pubowner = 10) UNION ALL SELECT p.pubname || ': ' || n.nspname, NULL FROM pg_publication_namespace r \
                  JOIN pg_publication p ON p.oid = r.pnpubid JOIN pg_namespace n ON n.oid = r.pnnspid \
-                 WHERE p.pubname !~ '^{ACCOUNT}'"
+                 WHERE NOT (p.pubname = '{PUBLICATION}' AND p.pubowner = 10)"
             ),
             15,
         ),
@@ -445,7 +447,7 @@ fn shared() -> Vec<Kind> {
                  FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = s.setdatabase \
                  LEFT JOIN pg_roles r ON r.oid = s.setrole WHERE (s.setdatabase <> 0 OR s.setrole <> 0) \
                  AND (s.setrole = 0 OR ({role}))",
-                options("s.setconfig")
+                settings("s.setconfig")
             ),
             0,
         ),
@@ -583,6 +585,12 @@ async fn ask(
                     Value::Null => String::new(),
                     Value::String(text) if fact == "query" => unqualified(&text),
                     Value::String(text) => text,
+                    // Only settings are told as a list.
+                    Value::Array(pairs) => {
+                        let plain = |pair: &Value| pair.as_str().map(roles::plain);
+                        let plain: BTreeSet<String> = pairs.iter().filter_map(plain).collect();
+                        plain.into_iter().collect::<Vec<_>>().join(", ")
+                    }
                     other => other.to_string(),
                 };
                 (fact, value)

@@ -53,6 +53,7 @@ mod still;
 mod system;
 mod tampering;
 mod unlogged;
+mod waits;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -358,7 +359,10 @@ impl Engine for Postgresql {
     }
 
     async fn seed(&self, source: &Server, candidate: &Server, tell: Tell) -> Result<Position, Error> {
-        seed::seed(source, candidate, &tell).await
+        match seed::seed(source, candidate, &tell).await {
+            Ok(position) => Ok(position),
+            Err(error) => Err(waits::named(source, error).await),
+        }
     }
 
     async fn convert(&self, server: &Server) -> Result<bool, Error> {
@@ -379,7 +383,10 @@ impl Engine for Postgresql {
         candidate: &Server,
         _relay: Option<&RelayAddress>,
     ) -> Result<(), Error> {
-        replication::follow(source, candidate).await
+        match replication::follow(source, candidate).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(waits::named(source, error).await),
+        }
     }
 
     async fn following(&self, candidate: &Server) -> Result<Following, Error> {
@@ -401,6 +408,10 @@ impl Engine for Postgresql {
 
     async fn hurry(&self, candidate: &Server) -> Result<bool, Error> {
         replication::hurry(candidate).await
+    }
+
+    async fn in_the_way(&self, source: &Server) -> Result<Option<String>, Error> {
+        waits::in_the_way(source).await
     }
 
     async fn behind(&self, source: &Server, _candidate: &Server) -> Result<Behind, Error> {
@@ -434,7 +445,10 @@ impl Engine for Postgresql {
         tell: Tell,
     ) -> Result<Comparison, Error> {
         replication::hurry(candidate).await?;
-        let compared = compare::rows(source, candidate, &tell).await?;
+        let compared = match compare::rows(source, candidate, &tell).await {
+            Ok(compared) => compared,
+            Err(error) => return Err(waits::named(source, error).await),
+        };
         // Its tables were empty when it was made: the first queries after the switch shall be planned well.
         convert::convert(candidate).await?;
         Ok(compared)
@@ -495,6 +509,7 @@ impl Engine for Postgresql {
             Strategy::InPlace => check::in_place(source, candidate).await?,
             Strategy::Twin => blockers::towards(source, candidate).await?,
         };
+        found.extend(waits::findings(source).await?);
         // Within a series the target takes what the source took. What is in the way already ends it anyway.
         if major(&source.version) != major(&candidate.version) && !found.iter().any(|finding| finding.blocks)
         {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::domain::question::Finding;
 use crate::domain::switch::Strategy;
 use crate::engines::postgresql::connection::{Client, hide_verifiers, quoted};
-use crate::engines::postgresql::{Postgresql, anew, bootstrap, check, layout, seed};
+use crate::engines::postgresql::{Postgresql, anew, bootstrap, check, layout, seed, waits};
 use crate::engines::{Engine as _, Error, Server, Settings};
 
 /// Memory of the empty server, in MB.
@@ -62,6 +62,17 @@ pub async fn findings(
                 "were not tried on the target: a database has no connection left for who reads them",
                 "ALTER DATABASE … CONNECTION LIMIT to more, and look again, so that what the target refuses is told beforehand",
             )],
+            Ok(Err(error)) if waits::is_late(&error) => {
+                let why = match waits::named(&source, error).await {
+                    Error::HeldUp(who) => who,
+                    other => other.to_string(),
+                };
+                vec![check::warning(
+                    "the definitions",
+                    format!("were not tried on the target: {why}"),
+                    "end what is named, and look again, so that what the target refuses is told beforehand",
+                )]
+            }
             // What never rests is carried all the same where it rests once.
             Ok(Err(Error::Object { object, why, remedy })) => vec![check::warning(object, why, remedy)],
             Ok(found) => found?,

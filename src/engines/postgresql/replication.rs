@@ -22,11 +22,16 @@ use crate::engines::postgresql::connection::{Client, hide_verifiers, name, quote
 use crate::engines::postgresql::content::{in_each, open_databases, tenant_role};
 use crate::engines::postgresql::follower::{self, MARKER, PUBLICATION, SLOT};
 use crate::engines::postgresql::{APPLY_ACCOUNT, LOOK_EVERY, REPLICATION_ACCOUNT, seed, write_config};
-use crate::engines::postgresql::{door, late, layout, major, own, rights, roles, sequences, settings, still};
+use crate::engines::postgresql::{
+    door, late, layout, major, own, rights, roles, sequences, settings, still, waits,
+};
 use crate::engines::{Behind, Error, Following, Position, Server};
 
 /// How long one statement may take that talks to the other side.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a slot may take to begin: it waits for every transaction that has written and is open.
+const BEGINNING: Duration = Duration::from_secs(30);
 
 /// How often a change may fail to be taken before it is not tried any more: an end of the source counts as one.
 const FAILURES: u64 = 6;
@@ -67,11 +72,7 @@ pub async fn follow(source: &Server, candidate: &Server) -> Result<(), Error> {
         publish(&there).await?;
         receive(&here).await?;
         let slot = format!("{SLOT}{}", seed::keeper(&database).rsplit('_').next().unwrap_or_default());
-        let left = format!(
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = {}",
-            quoted(&slot)
-        );
-        from.rows(doing, &left).await?;
+        waits::end_slot(&from, &slot).await?;
         late::put_aside(&here).await?;
         let create = format!(
             "CREATE SUBSCRIPTION {PUBLICATION} CONNECTION {} PUBLICATION {PUBLICATION} WITH (slot_name = {}, \
@@ -79,7 +80,11 @@ pub async fn follow(source: &Server, candidate: &Server) -> Result<(), Error> {
             quoted(&follower::address(source, candidate, &database)?),
             quoted(&slot)
         );
-        here.run(doing, &create).await?;
+        // Ended by the server itself, too: it would else go on for nobody.
+        here.run(doing, &format!("SET statement_timeout = '{} s'", BEGINNING.as_secs())).await?;
+        let made = here.run(doing, &create).await;
+        here.run(doing, "RESET statement_timeout").await?;
+        made?;
         begin(&here).await?;
     }
     Ok(())
@@ -175,6 +180,10 @@ async fn publish(there: &Client) -> Result<(), Error> {
         let done = publish_once(there).await;
         match done {
             Ok(true) => return Ok(()),
+            Err(error @ Error::State { .. }) if waits::is_late(&error) => {
+                there.run(doing, "ROLLBACK").await?;
+                return Err(error);
+            }
             Ok(false) | Err(Error::State { .. }) => there.run(doing, "ROLLBACK").await?,
             Err(error) => return Err(error),
         }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::postgresql::connection::{Client, name, quoted};
+use crate::engines::postgresql::follower::PUBLICATION;
 use crate::engines::postgresql::{catalogue, own, roles};
 use crate::engines::{Error, object};
 
@@ -151,7 +152,8 @@ pub fn questions() -> Vec<String> {
         named("pg_ts_dict", "y", "TEXT SEARCH DICTIONARY", "dict"),
         named("pg_statistic_ext", "s", "STATISTICS", "stx"),
         format!(
-            "SELECT 'PUBLICATION', format('%I', p.pubname), {}, NULL, '[]' FROM pg_publication p WHERE p.pubname !~ '^coffer'",
+            "SELECT 'PUBLICATION', format('%I', p.pubname), {}, NULL, '[]' FROM pg_publication p \
+             WHERE NOT (p.pubname = '{PUBLICATION}' AND p.pubowner = 10)",
             owner("p.pubowner")
         ),
         format!(

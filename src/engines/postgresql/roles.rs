@@ -202,7 +202,8 @@ pub async fn level(from: &Client, to: &Client) -> Result<Vec<String>, Error> {
     let (theirs, mut ours) = (settings(from).await?, settings(to).await?);
     for ((database, role), pairs) in &theirs {
         let is = ours.remove(&(database.clone(), role.clone())).unwrap_or_default();
-        if is != *pairs {
+        let plain = |pairs: &[String]| pairs.iter().map(|pair| plain(pair)).collect::<Vec<_>>();
+        if plain(&is) != plain(pairs) {
             let of = whose(database, role);
             to.run(doing, &format!("ALTER {of} RESET ALL")).await?;
             set(to, &of, pairs).await?;
@@ -224,6 +225,18 @@ fn value_of(setting: &str, value: &str) -> String {
     }
     let list: Vec<String> = elements(value).iter().map(|element| quoted(element)).collect();
     if list.is_empty() { "''".to_owned() } else { list.join(", ") }
+}
+
+/// `setting=value` as every version keeps it: which names of a list are quoted depends on the words that a version has, and on
+/// what the session said that made it.
+pub fn plain(pair: &str) -> String {
+    match pair.split_once('=') {
+        Some((setting, value)) if LISTS.contains(&setting) => {
+            let list: Vec<String> = elements(value).iter().map(|element| name(element)).collect();
+            format!("{setting}={}", list.join(", "))
+        }
+        _ => pair.to_owned(),
+    }
 }
 
 /// The elements of a list of names: one that is not quoted is in small letters.
@@ -265,6 +278,18 @@ fn elements(list: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_is_told_alike_whatever_is_quoted() {
+        let told = "search_path=\"system_user\", \"Odd\", \"public\"";
+        for pair in
+            ["search_path=system_user, \"Odd\", public", "search_path=\"system_user\",\"Odd\", \"public\""]
+        {
+            assert_eq!(plain(pair), told);
+        }
+        assert_eq!(plain("work_mem=4MB"), "work_mem=4MB");
+        assert_ne!(plain("search_path=\"a, b\""), plain("search_path=a, b"));
+    }
 
     #[test]
     fn a_list_is_given_as_a_list() {

@@ -317,6 +317,8 @@ async fn piped(
         "--no-subscriptions",
         "--no-tablespaces",
         "--no-password",
+        // Longer than a session's moment: whoever has a table for itself is named then.
+        "--lock-wait-timeout=10000",
         // A name may be a keyword of the target's, and mean something else there: a column `system_user` in a policy.
         "--quote-all-identifiers",
     ]);

@@ -1726,6 +1726,22 @@ SHOW quote_all_identifiers
 ;;
 SHOW array_nulls
 
+-- # settings_of_lists
+-- tell: settings that hold lists of names, also of names that became words of the language
+-- undo: DROP SCHEMA IF EXISTS "system_user" CASCADE
+CREATE SCHEMA IF NOT EXISTS "system_user"
+;;
+CREATE FUNCTION listed() RETURNS int LANGUAGE sql SET search_path = "system_user", "Odd, one", pg_catalog AS 'SELECT 1'
+;;
+SET quote_all_identifiers = on
+;;
+CREATE FUNCTION quoted() RETURNS int LANGUAGE sql SET search_path = public, pg_catalog AS 'SELECT 2'
+;;
+RESET quote_all_identifiers
+;;
+-- = app raw
+SELECT listed(), quoted()
+
 -- # settings_of_every_name
 -- tell: every setting that a tenant may give its database
 -- undo: ALTER DATABASE shop RESET ALL

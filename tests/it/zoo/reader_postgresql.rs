@@ -302,6 +302,11 @@ async fn catalogues(client: &Client, columns: &Columns) -> BTreeSet<String> {
             for (column, value) in row.iter().filter(|(column, _)| !column.is_empty()) {
                 let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
                 let value = value.replace("\"pg_catalog\".\"json\"", "json").replace("::\"json\"", "::json");
+                // Which names of a list are quoted is the version's and the session's matter; a dump tells them apart.
+                let value = match column.as_str() {
+                    "proconfig" => value.replace(['"', '\\'], ""),
+                    _ => value,
+                };
                 lines.insert(format!("{catalogue} {identity} {TAB}{column}={value}"));
             }
         }
