@@ -200,7 +200,7 @@ pub fn commit(
 }
 
 /// How long a task has definitions tried on an empty server: what is found later is undone later.
-const TRIAL_OF_A_TASK: Duration = Duration::from_secs(60);
+pub(super) const TRIAL_OF_A_TASK: Duration = Duration::from_secs(60);
 
 /// Looks at the server for each strategy that is allowed, and decides for one.
 async fn examine(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {

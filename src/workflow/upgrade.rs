@@ -25,6 +25,7 @@ use serde_json::json;
 use crate::db::{self, Conn, endpoints, generations, tasks};
 use crate::domain::ids::TaskId;
 use crate::domain::instance::InstanceEvent;
+use crate::domain::switch::{Strategy, choose};
 use crate::domain::task::{Phase, Step, Task};
 use crate::domain::upgrade::UpgradePlan;
 use crate::engines::{Engine, Position, Server};
@@ -33,7 +34,7 @@ use crate::workflow::answers::until_unlooked;
 use crate::workflow::create::{drop_server, foreign, forget, place, probe, start, unroute};
 use crate::workflow::feed::{self, Sides};
 use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve, unmade};
-use crate::workflow::switch::kept_settings;
+use crate::workflow::switch::{TRIAL_OF_A_TASK, kept_settings};
 use crate::workflow::{Works, chain};
 
 fn sides(plan: &UpgradePlan) -> Sides {
@@ -156,7 +157,19 @@ async fn examine(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepErro
     let (engine, source) = ctx.reach(plan.source_generation).await?;
     let number = engine.probe(&source, false).await?;
     feed::refuse_blockers(&*engine, &source).await?;
-    Ok(Done::told(format!("the source answered {number}")))
+    let done = Done::told(format!("the source answered {number}"));
+    if engine.replicates_definitions() {
+        return Ok(done);
+    }
+    // Where definitions are carried as statements, the target may not take one: it is tried, and named, before a copy begins.
+    let (_, candidate) = ctx.reach(plan.candidate_generation).await?;
+    let found = engine.pre_check_within(&source, &candidate, Strategy::Twin, TRIAL_OF_A_TASK).await?;
+    let findings = json!({"findings": found});
+    choose(&vec![(Strategy::Twin, found)]).map_err(|refusal| StepError::RollBack {
+        tenant: refusal.to_string(),
+        operator: refusal.to_string(),
+    })?;
+    Ok(done.reporting(findings))
 }
 
 async fn verify(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {

@@ -9,6 +9,7 @@ use coffer::engines::Engine as _;
 use serde_json::{Value, json};
 
 use crate::engine_servers::House;
+use crate::harness::house::House as Dev;
 use crate::harness::roles::{Role, Roles};
 use crate::harness::{healthy, password, processes, store, wait_for};
 use crate::postgres_servers::{ENGINE, own, refused, rows};
@@ -45,8 +46,12 @@ async fn what_names_a_part_of_the_catalogue_that_is_gone_is_named() {
             "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
             "CREATE TRIGGER at_times BEFORE UPDATE ON guarded FOR EACH ROW \
              WHEN (NEW.n <> pg_stat_get_bgwriter_timed_checkpoints()) EXECUTE FUNCTION nothing()",
-            // A body that is text is not looked into before it runs.
+            // Bodies that are text are read when they run.
             "CREATE FUNCTION late() RETURNS bigint LANGUAGE sql AS $$ SELECT checkpoints_timed FROM pg_stat_bgwriter $$",
+            "CREATE FUNCTION who() RETURNS text LANGUAGE sql AS $$ SELECT system_user FROM (SELECT 1) k (system_user) $$",
+            "CREATE FUNCTION json_value(a jsonb, b text) RETURNS text LANGUAGE sql AS $$ SELECT a->>b $$",
+            "CREATE FUNCTION reads(a jsonb) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN json_value (a, 'x'); END $$",
+            "CREATE FUNCTION plain(a json) RETURNS text LANGUAGE sql AS $$ SELECT \"system_user\" || a::json::text FROM (SELECT 'x') k (\"system_user\") $$",
             "CREATE TABLE fine (id int PRIMARY KEY, n int CHECK (n > 0) DEFAULT 1)",
         ],
     )
@@ -66,6 +71,14 @@ async fn what_names_a_part_of_the_catalogue_that_is_gone_is_named() {
             "shop: view public.bg",
         ];
         assert_eq!(named(&findings, true), expected, "{strategy:?}: {findings:#?}");
+        let warned = [
+            "shop: function public.late()",
+            "shop: function public.reads(jsonb)",
+            "shop: function public.who()",
+        ];
+        let found: Vec<&str> =
+            named(&findings, false).into_iter().filter(|object| object.contains(": function ")).collect();
+        assert_eq!(found, warned, "{strategy:?}: {findings:#?}");
         assert!(!house.state(&candidate).exists(), "{strategy:?}: nothing of the empty server stays");
     }
     // What could not be tried in time is told.
@@ -74,6 +87,12 @@ async fn what_names_a_part_of_the_catalogue_that_is_gone_is_named() {
     let found = found.unwrap();
     assert_eq!((named(&found, true), named(&found, false)), (vec![], vec!["the definitions"]), "{found:#?}");
     assert!(!house.state(&candidate).exists());
+    for milliseconds in [500, 1_000, 1_500, 2_000] {
+        let candidate = house.server("17.0", true);
+        let trial = Duration::from_millis(milliseconds);
+        ENGINE.pre_check_within(&source, &candidate, Strategy::Twin, trial).await.unwrap();
+        assert!(!house.state(&candidate).exists(), "{milliseconds} ms");
+    }
     let ours = own(&source, "shop").await;
     assert_eq!(rows(&ours, "SELECT rolname FROM pg_roles WHERE rolname ~ '^coffer'").await, ["coffer"]);
 }
@@ -136,6 +155,73 @@ async fn what_needs_a_search_path_to_be_made_is_named_and_carried_in_place() {
     assert_eq!(refused(&app, "REFRESH MATERIALIZED VIEW norms").await, "42883");
     all(&app, &["ALTER FUNCTION norm SET search_path = public", "REFRESH MATERIALIZED VIEW norms"]).await;
     assert_eq!(rows(&app, "SELECT norm FROM norms").await, ["cd"]);
+}
+
+/// A function was changed after the rows came: a copy would compute them anew, in place keeps them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_copy_would_compute_anew_is_named_and_carried_in_place() {
+    let house = House::new();
+    let (source, app) = shop(&house, "15.0").await;
+    all(
+        &app,
+        &[
+            "CREATE FUNCTION f(a int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT a * 2'",
+            "CREATE FUNCTION k(t text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT t'",
+            "CREATE TABLE stored (id int PRIMARY KEY, g numeric(9, 1) GENERATED ALWAYS AS (public.f(id)) STORED)",
+            "INSERT INTO stored (id) VALUES (1), (2)",
+            "CREATE TABLE alike (id int PRIMARY KEY, t text)",
+            "CREATE UNIQUE INDEX by_k ON alike (public.k(t)) WHERE id > 0",
+            "INSERT INTO alike VALUES (1, 'a'), (2, 'A'), (3, NULL), (4, NULL)",
+        ],
+    )
+    .await;
+    let twin = house.server("17.0", true);
+    let look = async || {
+        let found = ENGINE.pre_check(&source, &twin, Strategy::Twin).await.unwrap();
+        named(&found, true).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(look().await, Vec::<String>::new());
+    all(
+        &app,
+        &[
+            "CREATE OR REPLACE FUNCTION f(a int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT a * 3'",
+            "CREATE OR REPLACE FUNCTION k(t text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower(t)'",
+        ],
+    )
+    .await;
+    assert_eq!(look().await, ["shop: column public.stored.g", "shop: index public.by_k"]);
+    let found = ENGINE.pre_check(&source, &twin, Strategy::InPlace).await.unwrap();
+    assert_eq!(named(&found, true), Vec::<&str>::new(), "{found:#?}");
+    all(&app, &["UPDATE stored SET id = id", "DELETE FROM alike WHERE id = 2"]).await;
+    assert_eq!(look().await, Vec::<String>::new());
+}
+
+/// The action names it, too, before it copies anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_action_names_what_the_target_does_not_take() {
+    let house = Dev::start().await;
+    let api = house.login("coffer").await;
+    let secret = password();
+    let id = api.create_of("postgresql", "orders", "15", "shop", "app", &secret).await.unwrap();
+    let address = healthy(&api, &id).await;
+    let app = login(&address, "app", &secret, "shop").await.unwrap();
+    app.batch_execute("CREATE VIEW bg AS SELECT checkpoints_timed FROM pg_stat_bgwriter").await.unwrap();
+    let body = json!({"upgrade": {"datastore_type": "postgresql", "datastore_version": "17"}});
+    let (code, answer) = api.post(&format!("/instances/{id}/action"), &body).await.unwrap();
+    assert_eq!(code, 202, "{answer}");
+    let new = answer["instance"]["id"].as_str().unwrap().to_owned();
+    let seen = wait_for("the action ends", Duration::from_secs(120), async || {
+        let seen = api.show(&new).await.ok()?;
+        (seen["status"] == "ERROR").then_some(seen)
+    })
+    .await;
+    let fault = seen["fault"].to_string();
+    assert!(fault.contains("shop: view public.bg") && fault.contains("checkpoints_timed"), "{fault}");
+    let task: Value = api.task(&api.task_of(&new).await.unwrap()).await.unwrap();
+    assert!(!task["steps"].to_string().contains("\"seed\""), "nothing was copied: {task}");
+    healthy(&api, &id).await;
+    drop(app);
+    house.leave_nothing(&api, &[&new, &id]).await;
 }
 
 /// kill -9 of the worker while an empty server is there: the next one removes it, and what the look has at the source.

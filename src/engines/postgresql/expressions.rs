@@ -39,6 +39,25 @@ const EXPRESSIONS: &str = "\
     JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum AND a.attgenerated <> '' \
     JOIN pg_class t ON t.oid = f.adrelid JOIN pg_namespace n ON n.oid = t.relnamespace ORDER BY 1, 2, 3";
 
+/// What a copy of rows computes anew by a function of a tenant's: stored columns and unique indexes, each with the end of a
+/// question that has a row where the function gives something else by now than it gave when the rows came.
+const ANEW: &str = "\
+    WITH calls AS (SELECT DISTINCT d.classid, d.objid FROM pg_depend d JOIN pg_proc p ON p.oid = d.refobjid \
+    WHERE d.refclassid = 'pg_proc'::regclass AND d.classid IN ('pg_class'::regclass, 'pg_attrdef'::regclass) \
+    AND p.oid >= 16384 AND p.prolang NOT IN (12, 13)) \
+    SELECT n.nspname, t.relname, 'column ' || n.nspname || '.' || t.relname || '.' || a.attname, \
+    format(' WHERE %I::text IS DISTINCT FROM ((%s)::%s)::text', a.attname, pg_get_expr(f.adbin, f.adrelid), \
+    format_type(a.atttypid, a.atttypmod)) FROM calls JOIN pg_attrdef f ON calls.classid = 'pg_attrdef'::regclass AND f.oid = calls.objid \
+    JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum AND a.attgenerated = 's' \
+    JOIN pg_class t ON t.oid = f.adrelid AND t.relkind = 'r' JOIN pg_namespace n ON n.oid = t.relnamespace \
+    UNION ALL SELECT k.nspname, k.relname, k.what, coalesce(' WHERE ' || k.predicate, '') || ' GROUP BY ' || k.parts \
+    || ' HAVING count(*) > 1 AND bool_and(ROW(' || k.parts || ') IS NOT NULL)' \
+    FROM (SELECT n.nspname, t.relname, 'index ' || n.nspname || '.' || c.relname AS what, pg_get_expr(i.indpred, i.indrelid) AS predicate, \
+    (SELECT string_agg(pg_get_indexdef(i.indexrelid, k::int, false), ', ') FROM generate_series(1, i.indnkeyatts) k) AS parts \
+    FROM calls JOIN pg_index i ON calls.classid = 'pg_class'::regclass AND i.indexrelid = calls.objid AND i.indisunique \
+    JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid AND t.relkind = 'r' \
+    JOIN pg_namespace n ON n.oid = t.relnamespace) k ORDER BY 1, 2, 3";
+
 /// Materialized views whose definition calls a function of a tenant's, with all names in full.
 const VIEWS: &str = "\
     SELECT n.nspname, c.relname, 'materialized view ' || n.nspname || '.' || c.relname, \
@@ -61,7 +80,11 @@ pub async fn rows(source: &Server, blocks: bool) -> Result<Vec<Finding>, Error> 
     };
     let tried = each(source, EXPRESSIONS, statement, |state| !OF_THE_MOMENT.contains(&state)).await?;
     let untried = tried.untried("the expressions of indexes and columns");
-    Ok(tried
+    let mut found = match blocks {
+        true => changed(source).await?,
+        false => Vec::new(),
+    };
+    let failing = tried
         .failed
         .into_iter()
         .map(|(object, message)| {
@@ -70,8 +93,21 @@ pub async fn rows(source: &Server, blocks: bool) -> Result<Vec<Finding>, Error> 
             );
             Finding { blocks, ..check::blocker(object, why, REMEDY) }
         })
-        .chain(untried)
-        .collect())
+        .chain(untried);
+    found.extend(failing);
+    Ok(found)
+}
+
+/// What would not be as it is where rows are copied one by one, since the tenant's function was changed after they came.
+async fn changed(source: &Server) -> Result<Vec<Finding>, Error> {
+    let statement = |schema: &str, table: &str, end: &str| {
+        format!("SELECT 1 FROM ONLY {}.{}{end} LIMIT 1", name(schema), name(table))
+    };
+    let tried = each(source, ANEW, statement, |_| false).await?;
+    let why = "holds what its expression does not give any more, and a copy computes it anew: a function was changed since";
+    let remedy =
+        "UPDATE the rows, or REINDEX, so that they are as the function gives them, or upgrade in place";
+    Ok(tried.met.into_iter().map(|object| check::blocker(object, why, remedy)).collect())
 }
 
 /// Tries each materialized view that the target would refresh in another way than the source: its rows are carried, and it
@@ -110,6 +146,8 @@ const CROWDED: &str = "53300";
 struct Tried {
     /// The objects whose statement failed in a way that counts, and the server's words.
     failed: Vec<(String, String)>,
+    /// The objects whose statement gave a row.
+    met: Vec<String>,
     /// Whether none was left out.
     is_whole: bool,
 }
@@ -169,8 +207,11 @@ async fn each(
                     "BEGIN READ ONLY; SET LOCAL statement_timeout = '{EXPRESSION}'; {}",
                     statement(&schema, &relation, &text)
                 );
-                let computed = session.run("compute an expression", &sql).await;
+                let computed = session.rows("compute an expression", &sql).await;
                 session.run("end a look", "ROLLBACK").await?;
+                if computed.as_ref().is_ok_and(|rows| !rows.is_empty()) && tried.met.len() < NAMED {
+                    tried.met.push(format!("{database}: {object}"));
+                }
                 if let Err(Error::State { message, state, .. }) = computed
                     && counts(&state)
                     && tried.failed.len() < NAMED

@@ -20,6 +20,7 @@
 //! nothing: the data folder by [`bootstrap`].
 
 mod blockers;
+mod bodies;
 mod bootstrap;
 mod catalogue;
 mod check;

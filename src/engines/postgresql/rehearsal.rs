@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::domain::question::Finding;
 use crate::domain::switch::Strategy;
 use crate::engines::postgresql::connection::{Client, hide_verifiers, quoted};
-use crate::engines::postgresql::{Postgresql, anew, bootstrap, check, layout, seed, waits};
+use crate::engines::postgresql::{Postgresql, anew, bodies, bootstrap, check, layout, seed, waits};
 use crate::engines::{Engine as _, Error, Server, Settings};
 
 /// Memory of the empty server, in MB.
@@ -83,7 +83,7 @@ pub async fn findings(
             )],
         };
         // What a time-out left on the source.
-        seed::forget_rehearsal(&source, &empty).await?;
+        seed::forget_rehearsal(&source).await?;
         cleared?;
         match strategy {
             Strategy::Twin => Ok(found),
@@ -138,6 +138,7 @@ async fn on_an_empty_server(source: &Server, empty: &Server) -> Result<Vec<Findi
         let remedy = format!("ALTER DATABASE … RESET {0}, or ALTER ROLE … RESET {0}", refused.setting);
         check::blocker(object, format!("is refused by the target: {}", refused.said), remedy)
     }));
+    found.extend(bodies::findings(source, empty).await?);
     Ok(found)
 }
 

@@ -27,7 +27,8 @@ use crate::engines::postgresql::connection::{Client, name, quoted};
 use crate::engines::postgresql::content::open_databases;
 use crate::engines::postgresql::roles::RefusedSetting;
 use crate::engines::postgresql::{
-    copy, door, failed, follower, in_place, layout, major, own, rights, roles, runtime, settings, still,
+    copy, door, failed, follower, in_place, layout, looker, major, own, rights, roles, runtime, settings,
+    still,
 };
 use crate::engines::{Error, Position, Server, Tell};
 use crate::runtimes::{Job, JobOutput, Layout};
@@ -398,11 +399,12 @@ pub async fn rehearse(
     Ok(said)
 }
 
-/// Takes off the source what a rehearsal that was ended left there; does nothing where nothing is left.
-pub async fn forget_rehearsal(source: &Server, candidate: &Server) -> Result<(), Error> {
+/// Takes off the source what a rehearsal that was ended left there; does nothing where nothing is left. The candidate's
+/// part of it went with its folder.
+pub async fn forget_rehearsal(source: &Server) -> Result<(), Error> {
     let there = format!("SELECT 1 FROM pg_roles WHERE rolname = '{}'", super::DUMP_ACCOUNT);
     if Client::connect(source).await?.is_there("look for the account that dumps", &there).await? {
-        follower::dismiss_dump(source, candidate).await?;
+        looker::drop_as(source, super::DUMP_ACCOUNT).await?;
     }
     Ok(())
 }
