@@ -534,17 +534,21 @@ macro_rules! torture {
 }
 torture! {
     mariadb_frozen: MariaDb Frozen,
-    mariadb_failing: MariaDb Fails Shims ShimsAndServers,
+    mariadb_failing: MariaDb Fails,
+    mariadb_shims: MariaDb Shims ShimsAndServers,
     mariadb_programs: MariaDb Program,
     mariadb_full: MariaDb Full,
     mariadb_spoilt: MariaDb Spoilt Refused,
-    mariadb_services: MariaDb Store Dev,
+    mariadb_store: MariaDb Store,
+    mariadb_dev: MariaDb Dev,
     postgresql_frozen: Postgresql Frozen,
-    postgresql_failing: Postgresql Fails Shims ShimsAndServers,
+    postgresql_failing: Postgresql Fails,
+    postgresql_shims: Postgresql Shims ShimsAndServers,
     postgresql_programs: Postgresql Program,
     postgresql_full: Postgresql Full,
     postgresql_spoilt: Postgresql Spoilt Refused,
-    postgresql_services: Postgresql Store Dev,
+    postgresql_store: Postgresql Store,
+    postgresql_dev: Postgresql Dev,
 }
 
 #[test]
