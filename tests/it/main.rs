@@ -42,6 +42,7 @@ mod listing;
 mod machine;
 mod mariadb_cases;
 mod mariadb_copy;
+mod mariadb_follow;
 mod matrix;
 mod namespaces;
 mod once;

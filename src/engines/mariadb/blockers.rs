@@ -4,7 +4,8 @@
 //! dies between a row and its note of having applied it applies it again: with a key that is seen, or changes nothing.
 //! Other engines stay: what they hold is lost with a restart (MEMORY), lies elsewhere (FEDERATED, CONNECT, MERGE) or has
 //! no key (CSV, ARCHIVE). A table whose old rows are told by numbers of transactions stays, too: a server that follows
-//! counts its own.
+//! counts its own. So does one whose old rows are made by a foreign key: their time is in no log. And one whose rows no
+//! key tells apart and that has a spatial index: a server that follows looks for them there, and finds none.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -37,6 +38,8 @@ pub async fn find(server: &Server, client: &mut Client) -> Result<Vec<Blocker>, 
 async fn opened(client: &mut Client) -> Result<Vec<Blocker>, Error> {
     let mut found = tables(client).await?;
     found.extend(by_transaction(client).await?);
+    found.extend(kept_by_a_foreign_key(client).await?);
+    found.extend(spatial_without_key(client).await?);
     let plain = without_transactions(client).await?;
     found.extend(plain.iter().filter_map(unlockable).take(NAMED));
     found.extend(without_key(client, plain).await?);
@@ -179,6 +182,72 @@ async fn by_transaction(client: &mut Client) -> Result<Vec<Blocker>, Error> {
     };
     let rows = client.rows("look for tables versioned by transactions", &sql).await?;
     Ok(rows.into_iter().map(blocker).collect())
+}
+
+/// Versioned tables whose rows a foreign key changes or deletes. Such changes are in no log: each server makes them by
+/// itself, and notes its own time in the old rows, of which the log tells whole seconds only.
+async fn kept_by_a_foreign_key(client: &mut Client) -> Result<Vec<Blocker>, Error> {
+    let sql = format!(
+        "SELECT CONCAT(t.TABLE_SCHEMA, '.', t.TABLE_NAME), r.CONSTRAINT_NAME FROM \
+         information_schema.REFERENTIAL_CONSTRAINTS r JOIN information_schema.TABLES t \
+         ON t.TABLE_SCHEMA=r.CONSTRAINT_SCHEMA AND t.TABLE_NAME=r.TABLE_NAME \
+         WHERE {} AND t.TABLE_TYPE='SYSTEM VERSIONED' AND (r.DELETE_RULE IN ('CASCADE', 'SET NULL') \
+         OR r.UPDATE_RULE IN ('CASCADE', 'SET NULL')) ORDER BY 1, 2 LIMIT {NAMED}",
+        tenant_schema("t.TABLE_SCHEMA")
+    );
+    let blocker = |row: Vec<Option<String>>| {
+        let mut values = row.into_iter().flatten();
+        let (object, key) = (values.next()?, values.next()?);
+        Some(Blocker {
+            object,
+            why: format!(
+                "keeps old rows, and its foreign key {key} changes or deletes rows by itself (CASCADE, SET NULL): a \
+                 server that follows would note another time for them"
+            ),
+            remedy: "upgrade in place, or make the foreign key again with RESTRICT".to_owned(),
+        })
+    };
+    let rows = client.rows("look for old rows that a foreign key makes", &sql).await?;
+    Ok(rows.into_iter().filter_map(blocker).collect())
+}
+
+/// Tables with a spatial index whose rows no other key tells apart. A server that follows looks a row up by the best
+/// index that it finds, and in a spatial one it finds nothing. The index of a long unique value is no such key.
+async fn spatial_without_key(client: &mut Client) -> Result<Vec<Blocker>, Error> {
+    let schema = tenant_schema("TABLE_SCHEMA");
+    let sql = format!(
+        "SELECT DISTINCT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.STATISTICS WHERE {schema} \
+         AND INDEX_TYPE='SPATIAL' AND (TABLE_SCHEMA, TABLE_NAME) NOT IN (SELECT TABLE_SCHEMA, TABLE_NAME FROM \
+         (SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.STATISTICS WHERE {schema} AND NON_UNIQUE=0 \
+         AND INDEX_TYPE='BTREE' GROUP BY TABLE_SCHEMA, TABLE_NAME, INDEX_NAME HAVING SUM(NULLABLE='YES')=0) keyed) \
+         ORDER BY 1 LIMIT {NAMED}"
+    );
+    let blocker = |row: Vec<Option<String>>| Blocker {
+        object: row.into_iter().next().flatten().unwrap_or_default(),
+        why: "has a spatial index and no primary key, so that a server that follows does not find its rows"
+            .to_owned(),
+        remedy: "give it a primary key, drop the spatial index, or upgrade in place".to_owned(),
+    };
+    let rows = client.rows("look for spatial indexes", &sql).await?;
+    Ok(rows.into_iter().map(blocker).collect())
+}
+
+/// Whether there are tables of which changes must be applied one after the other. One without transactions keeps what
+/// an applier did whose transaction is then rolled back, and tried again. One that makes its own partitions for old rows
+/// waits for all who use it; of two appliers that do, one waits for the other's commit, and the other for its table.
+pub async fn one_after_the_other(server: &Server, client: &mut Client) -> Result<bool, Error> {
+    let mut shown = helpers::show(server, client).await?.patient(PATIENCE);
+    let schema = tenant_schema("TABLE_SCHEMA");
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM information_schema.TABLES WHERE {schema} AND ENGINE IN ('MyISAM', 'Aria') \
+         AND TABLE_TYPE<>'SEQUENCE') OR EXISTS (SELECT 1 FROM information_schema.PARTITIONS WHERE {schema} \
+         AND PARTITION_METHOD='SYSTEM_TIME')"
+    );
+    let found = shown.value("look how changes can be applied", &sql).await;
+    let gone = helpers::hide(client, shown).await;
+    let found = found?;
+    gone?;
+    Ok(found != "0")
 }
 
 /// What a restart empties, as each upgrade in place has one: worth a word, and no more.

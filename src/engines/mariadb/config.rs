@@ -25,6 +25,10 @@ const OUR_CONNECTIONS: u32 = 16;
 /// The longest statement or row, in MB.
 pub const PACKET_MB: u64 = 64;
 
+/// How a server applies what it follows, unless it is told otherwise when it begins to: one transaction after the other,
+/// of which only the commits are made together.
+pub const ONE_BY_ONE: &str = "minimal";
+
 /// What every server has, whatever its settings. `loose-` is for what one of the versions does not know.
 const ALWAYS: &str = "\
 skip-networking
@@ -49,7 +53,7 @@ expire-logs-days=7
 max-binlog-size=128M
 log-bin-trust-function-creators=1
 slave-net-timeout=10
-slave-parallel-mode=optimistic
+slave-parallel-mode=minimal
 slave-parallel-threads=8
 slave-max-allowed-packet=1G
 relay-log-recovery=1
@@ -178,6 +182,7 @@ pub fn text(settings: &Settings, version: &str, certified: bool, layout: &Layout
     let _ = writeln!(text, "max-allowed-packet={PACKET_MB}M");
     let _ = writeln!(text, "server-id={}", settings.server_id);
     let _ = writeln!(text, "read-only={}", switch(settings.read_only));
+    let _ = writeln!(text, "innodb-strict-mode={}", switch(is_strict(settings)));
     let _ = writeln!(text, "event-scheduler={}", switch(settings.events));
     let _ = writeln!(text, "innodb-buffer-pool-size={}M", buffer_pool_mb(settings.memory_mb));
     let connections = client_connections(settings.memory_mb) + OUR_CONNECTIONS;
@@ -188,6 +193,12 @@ pub fn text(settings: &Settings, version: &str, certified: bool, layout: &Layout
         let _ = writeln!(text, "{}={value}", name.replace('_', "-"));
     }
     text
+}
+
+/// Whether a definition that InnoDB can only take in part is refused. Not by one that follows: a session of its source may
+/// have chosen otherwise for itself, of which the log says nothing. What the source refused is in no log.
+pub const fn is_strict(settings: &Settings) -> bool {
+    !settings.read_only
 }
 
 /// Two fifths of the memory: the rest is for connections, the dictionary and temporary tables.
@@ -224,6 +235,8 @@ mod tests {
         for line in [
             "server-id=7",
             "read-only=ON",
+            "slave-parallel-mode=minimal",
+            "innodb-strict-mode=OFF",
             "event-scheduler=OFF",
             "innodb-buffer-pool-size=204M",
             "max-connections=80",

@@ -195,13 +195,20 @@ async fn ask(server: &Server) -> Result<Client, Error> {
 /// Sets at run time what the configuration already says.
 async fn apply(client: &mut Client, settings: &Settings) -> Result<(), Error> {
     let now = client
-        .row("read what is set", "SELECT @@GLOBAL.read_only, @@GLOBAL.event_scheduler")
+        .row(
+            "read what is set",
+            "SELECT @@GLOBAL.read_only, @@GLOBAL.event_scheduler, @@GLOBAL.innodb_strict_mode",
+        )
         .await?
         .unwrap_or_default();
     let is = |at: usize| now.get(at).and_then(|v| v.as_deref()).is_some_and(|v| matches!(v, "1" | "ON"));
     // Nothing may run or write between the two that may not: what stops goes first.
     if is(1) && !settings.events {
         client.run("stop the event scheduler", "SET GLOBAL event_scheduler=OFF").await?;
+    }
+    if is(2) != config::is_strict(settings) {
+        let value = u8::from(config::is_strict(settings));
+        client.run("set innodb_strict_mode", &format!("SET GLOBAL innodb_strict_mode={value}")).await?;
     }
     if is(0) != settings.read_only {
         let value = u8::from(settings.read_only);

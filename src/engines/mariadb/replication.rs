@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use crate::domain::tenant::Verifier;
 use crate::engines::mariadb::connection::{Client, name, quoted, scrub};
 use crate::engines::mariadb::content::tenant_schema;
-use crate::engines::mariadb::{LOOK_EVERY, REPLICATION_ACCOUNT, config, helpers, layout, routines};
+use crate::engines::mariadb::{LOOK_EVERY, REPLICATION_ACCOUNT, blockers, config, helpers, layout, routines};
 use crate::engines::{Behind, Error, Following, Position, RelayAddress, Server};
 
 /// How long one wait for a position takes before we look whether the candidate still follows.
@@ -42,6 +42,11 @@ pub async fn follow(source: &Server, candidate: &Server, relay: &RelayAddress) -
     from.run("make the replication account", &create).await?;
     let grant = format!("GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO {account}");
     from.run("grant replication", &grant).await?;
+    let mode = if blockers::one_after_the_other(source, &mut from).await? {
+        config::ONE_BY_ONE
+    } else {
+        "optimistic"
+    };
     from.close().await;
 
     let authority = layout(candidate)?.config.join(config::AUTHORITY);
@@ -57,6 +62,8 @@ pub async fn follow(source: &Server, candidate: &Server, relay: &RelayAddress) -
     );
     let changed = to.run("point the candidate at its source", &change).await;
     changed.map_err(|error| without(error, &SecretString::from(password)))?;
+    let mode = format!("SET GLOBAL slave_parallel_mode={mode}");
+    to.run("choose how the candidate applies", &mode).await?;
     to.without_binlog().await?;
     routines::hide(&mut to).await?;
     to.run("start replication", "START SLAVE").await?;
