@@ -313,4 +313,10 @@ pub trait Runtime: Send + Sync {
         generation: GenerationId,
         endings: &'static [&'static str],
     ) -> Result<Vec<DataFile>, Error>;
+
+    /// The folders directly below the generation's data folder that its servers and jobs cannot read: `lost+found` of a file
+    /// system's own, for example.
+    async fn closed_folders(&self, _generation: GenerationId) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
 }

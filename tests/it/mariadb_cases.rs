@@ -497,6 +497,18 @@ async fn what_lies_about_in_a_data_folder_is_named() {
         ENGINE.databases(&source).await.unwrap().into_iter().map(|database| database.name).collect();
     assert_eq!(databases, ["shop"]);
 
+    // A twin is made beside all of it.
+    let candidate = house.server("11.8.0", true);
+    ENGINE.create_data(&candidate).await.unwrap();
+    ENGINE.start(&candidate).await.unwrap();
+    ENGINE.seed(&source, &candidate, crate::engine_servers::quiet()).await.unwrap();
+    let relay = crate::engine_servers::Relay::to(&source).await;
+    ENGINE.follow(&source, &candidate, Some(&relay.address)).await.unwrap();
+    let compared = ENGINE.compare_rows(&source, &candidate, crate::engine_servers::quiet()).await.unwrap();
+    assert!(compared.differing.is_empty(), "{compared:?}");
+    ENGINE.stop(&candidate).await.unwrap();
+    ENGINE.forget_follower(&source).await.unwrap();
+
     let before = ENGINE.inventory(&source).await.unwrap();
     ENGINE.prepare_in_place(&source, &target, crate::engine_servers::quiet()).await.unwrap();
     ENGINE.stop_clean(&source).await.unwrap();

@@ -161,18 +161,36 @@ async fn copy(
 ) -> Result<Position, Error> {
     let from = layout(source)?;
     let to = with_programs_of(source, candidate)?;
+    // The program ends where it cannot look into a folder, also one that is no database.
+    let closed = source.runtime.closed_folders(source.generation).await;
+    let closed = closed.map_err(runtime("look for folders that cannot be read"))?;
+    // A blank parts two names there, and a dot a database from a table.
+    let is_plain = |name: &String| name.chars().all(|c| c.is_ascii_alphanumeric() || "_-+~".contains(c));
+    if let Some(odd) = closed.iter().find(|name| !is_plain(name)) {
+        return Err(Error::Object {
+            object: format!("folder {odd}"),
+            why: "lies in the server's data folder and cannot be read: a copy of the serving server cannot get past it"
+                .to_owned(),
+            remedy: "upgrade in place, or have the operator take it away".to_owned(),
+        });
+    }
+    let excluded = (!closed.is_empty()).then(|| format!("--databases-exclude={}", closed.join(" ")));
     let backup = Job {
         program: "mariadb-backup".to_owned(),
-        args: vec![
-            "--defaults-file={secret}".to_owned(),
-            "--backup".to_owned(),
-            "--stream=mbstream".to_owned(),
-            // The redo log is a ring: the program must not fall behind writers.
-            format!("--log-copy-interval={LOG_COPY_MS}"),
-            format!("--datadir={}", from.data.display()),
-            format!("--target-dir={}", from.tmp.join("backup").display()),
-            format!("--tmpdir={}", from.tmp.display()),
-        ],
+        args: [
+            vec![
+                "--defaults-file={secret}".to_owned(),
+                "--backup".to_owned(),
+                "--stream=mbstream".to_owned(),
+                // The redo log is a ring: the program must not fall behind writers.
+                format!("--log-copy-interval={LOG_COPY_MS}"),
+                format!("--datadir={}", from.data.display()),
+                format!("--target-dir={}", from.tmp.join("backup").display()),
+                format!("--tmpdir={}", from.tmp.display()),
+            ],
+            excluded.into_iter().collect(),
+        ]
+        .concat(),
         secret: Some(client_file_as(source, helper.user(), helper.password())?),
         ..Job::default()
     };

@@ -404,6 +404,10 @@ impl Runtime for ProcessRuntime {
     ) -> Result<Vec<DataFile>, Error> {
         self.on_volumes(move |volumes| volumes.data_files(generation, endings)).await
     }
+
+    async fn closed_folders(&self, generation: GenerationId) -> Result<Vec<String>, Error> {
+        self.on_volumes(move |volumes| volumes.closed_folders(generation)).await
+    }
 }
 
 /// Copies one generation's data in this process, whose whole work it is. See [`mirror`].

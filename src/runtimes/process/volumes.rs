@@ -492,6 +492,31 @@ impl Volumes {
         }
         Ok(files)
     }
+
+    /// The folders below the data folder that the generation's account cannot read.
+    pub fn closed_folders(&self, generation: GenerationId) -> Result<Vec<String>, Error> {
+        let mut closed = Vec::new();
+        let Some(folders) = there(std::fs::read_dir(self.folder(generation).join("data")))? else {
+            return Ok(closed);
+        };
+        let (user, group) = match self.account(generation)? {
+            Some(account) => account,
+            None => (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+        };
+        for folder in folders {
+            let Some(folder) = there(folder)? else { continue };
+            let Some(facts) = there(folder.metadata())?.filter(std::fs::Metadata::is_dir) else { continue };
+            let shift = match (facts.uid() == user, facts.gid() == group) {
+                (true, _) => 6,
+                (false, true) => 3,
+                (false, false) => 0,
+            };
+            if user != 0 && (facts.mode() >> shift) & 0o5 != 0o5 {
+                closed.push(folder.file_name().to_string_lossy().into_owned());
+            }
+        }
+        Ok(closed)
+    }
 }
 
 fn there<T>(result: std::io::Result<T>) -> Result<Option<T>, Error> {
