@@ -7,7 +7,7 @@ use tokio_postgres::{Config, NoTls};
 
 use crate::domain::datastore::EngineKind;
 use crate::engines::postgresql::config::{self, Door};
-use crate::engines::postgresql::connection::Client;
+use crate::engines::postgresql::connection::{Client, OWN_DATABASE};
 use crate::engines::postgresql::{LOOK_EVERY, runtime};
 use crate::engines::{Error, Server};
 
@@ -76,10 +76,12 @@ pub async fn settle(server: &Server, client: &Client, door: Door) -> Result<(), 
 pub async fn reload(server: &Server, client: &Client) -> Result<(), Error> {
     let doing = "have the server read who may come in";
     let since = "SELECT pg_conf_load_time()";
-    let before = Client::connect(server).await?.value(doing, since).await?;
+    // New ones: a session that is there may read its own part of it first.
+    let anew = async || Client::connect_anew(server, OWN_DATABASE).await?.value(doing, since).await;
+    let before = anew().await?;
     client.run(doing, "SELECT pg_reload_conf()").await?;
     let deadline = Instant::now() + PATIENCE;
-    while Client::connect(server).await?.value(doing, since).await? == before {
+    while anew().await? == before {
         if Instant::now() >= deadline {
             return Err(Error::NoAnswer(format!("{doing}: not in time")));
         }

@@ -60,7 +60,12 @@ pub fn take(server: &Server, database: &str, purpose: Use) -> Option<Client> {
     found.map(|(_, client)| client)
 }
 
-/// Ends those that nobody took.
+/// Ends those of a server that nobody took: they would be in the way of who drops a database.
+pub fn end(server: &Server) {
+    all().retain(|(generation, ..), _| *generation != server.generation);
+}
+
+/// Ends those that nobody took in time.
 fn end_the_old() {
     all().retain(|_, clients| {
         clients.retain(|(since, _)| since.elapsed() < LIFE);
@@ -73,7 +78,7 @@ fn end_the_old() {
 /// # Errors
 /// The server's.
 pub async fn open(server: &Server) -> Result<(), Error> {
-    all().retain(|(generation, ..), _| *generation != server.generation);
+    end(server);
     let mut tenants = open_databases(&Client::connect(server).await?).await?;
     tenants.truncate(DATABASES);
     let times = |database: &str, times| std::iter::repeat_n(database.to_owned(), times);
