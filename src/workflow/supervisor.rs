@@ -268,10 +268,8 @@ async fn stop_all(works: &Arc<Works>, found: Vec<Generation>) {
             match works.server(&generation) {
                 Ok((engine, server)) => {
                     if let Err(error) = engine.stop(&server).await {
-                        // Nothing is lost by it: who ends all of it wants nothing left, and what was acknowledged is on the
-                        // disk. A MariaDB that has followed another one was seen to wait for ever in its own shutdown for a
-                        // thread that it counts and that is gone (MDEV-39011).
-                        tracing::warn!(generation.id = %generation.id, error = %chain(&error), "a server did not stop, and is killed");
+                        tracing::error!(generation.id = %generation.id, error = %chain(&error), "a server did not stop, and is killed");
+                        // Who ends all of it wants nothing left; what was acknowledged is on the disk.
                         let killed = server.runtime.stop_server(generation.id, LAST_PATIENCE, true).await;
                         if let Err(error) = killed {
                             tracing::error!(generation.id = %generation.id, error = %chain(&error), "a server was not ended");
