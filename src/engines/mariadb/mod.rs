@@ -284,11 +284,14 @@ impl Engine for MariaDb {
     }
 
     async fn stop(&self, server: &Server) -> Result<(), Error> {
-        server
-            .runtime
-            .stop_server(server.generation, STOP_PATIENCE, false)
-            .await
-            .map_err(runtime("stop the server"))
+        let stopped = server.runtime.stop_server(server.generation, STOP_PATIENCE, false).await;
+        if let Err(error) = &stopped {
+            let log = server.runtime.log_end(server.generation, 4096).await.unwrap_or_default();
+            let log = scrub(&log, &server.service_password);
+            let log = last_lines(&log, 1500);
+            tracing::warn!(generation.id = %server.generation, version = server.version, %error, log, "a server does not stop");
+        }
+        stopped.map_err(runtime("stop the server"))
     }
 
     async fn drop_data(&self, server: &Server) -> Result<(), Error> {
