@@ -7,12 +7,20 @@ use serde_json::{Value, json};
 use tokio_postgres::Client as Session;
 
 use crate::harness::house::House;
-use crate::harness::{healthy, password};
+use crate::harness::{healthy, password, wait_for};
 use crate::postgres_servers::rows;
 use crate::postgresql::login;
 
 async fn pid(session: &Session) -> String {
     rows(session, "SELECT pg_backend_pid()").await.remove(0)
+}
+
+/// A transaction that began this very second is nobody's hindrance yet.
+async fn a_second_old(session: &Session) {
+    wait_for("the transaction is a second old", Duration::from_secs(30), async || {
+        (rows(session, "SELECT clock_timestamp() - now() > interval '1 s'").await == ["t"]).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,7 +63,7 @@ async fn an_upgrade_of_postgresql_says_whom_it_waits_for() {
         )
         .await
         .unwrap();
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    a_second_old(&session).await;
     let words = "has locked shop: public.t and 1 more tables for itself (ACCESS EXCLUSIVE) since 20";
     named(words).await;
     rolled_back(words).await;
@@ -63,7 +71,7 @@ async fn an_upgrade_of_postgresql_says_whom_it_waits_for() {
 
     // The slot of a copy waits for whoever has written.
     session.batch_execute("BEGIN; INSERT INTO t VALUES (2)").await.unwrap();
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    a_second_old(&session).await;
     named("has a transaction open since 20").await;
     rolled_back("which has written").await;
     session.batch_execute("COMMIT").await.unwrap();
