@@ -222,6 +222,44 @@ const GIVEN: &[Planted] = &[
     ),
 ];
 
+/// What no log carries, and an upgrade in place does.
+const UNLOGGED_CONTENT: &str = "
+CREATE UNLOGGED TABLE u (id int PRIMARY KEY, v float8, note text); INSERT INTO u VALUES (1, 0.1, 'a '), (2, 0, NULL), (3, 1, '');
+CREATE UNLOGGED TABLE one (n int); INSERT INTO one VALUES (7);
+CREATE UNLOGGED SEQUENCE us; SELECT nextval('us'); SELECT nextval('us');
+CREATE TABLE split (n int) PARTITION BY RANGE (n); CREATE UNLOGGED TABLE split_low PARTITION OF split FOR VALUES FROM (0) TO (9);
+INSERT INTO split VALUES (1), (1);
+";
+
+/// In it, between the conversion and the comparison.
+const UNLOGGED: &[Planted] = &[
+    ("DELETE FROM u WHERE id = 2", "INSERT INTO u VALUES (2, 0, NULL)", "rows of shop: public.u"),
+    (
+        "UPDATE u SET note = '' WHERE id = 2",
+        "UPDATE u SET note = NULL WHERE id = 2",
+        "rows of shop: public.u",
+    ),
+    (
+        "UPDATE u SET v = 0.10000000000000002 WHERE id = 1",
+        "UPDATE u SET v = 0.1 WHERE id = 1",
+        "rows of shop: public.u",
+    ),
+    ("TRUNCATE one", "INSERT INTO one VALUES (7)", "rows of shop: public.one"),
+    (
+        "DELETE FROM split WHERE ctid = (SELECT max(ctid) FROM split)",
+        "INSERT INTO split VALUES (1)",
+        "rows of shop: public.split_low",
+    ),
+    ("SELECT setval('us', 1)", "SELECT setval('us', 2)", "rows of shop: public.us"),
+    ("ALTER TABLE one SET LOGGED", "ALTER TABLE one SET UNLOGGED", "relation public.one"),
+    (
+        "DROP TABLE one",
+        "CREATE UNLOGGED TABLE one (n int); INSERT INTO one VALUES (7); ALTER TABLE one OWNER TO app; \
+         GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER ON one TO clerk",
+        "public.one",
+    ),
+];
+
 /// Where nobody writes any more.
 const STILL: &[Planted] = &[
     ("SELECT setval('s', 1, false)", "SELECT setval('s', 1, true)", "rows of shop: public.s"),
@@ -297,7 +335,7 @@ async fn what_is_planted_in_a_replica_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_planted_in_place_is_named() {
     let house = House::new();
-    let source = postgresql_source(&house, CONTENT).await;
+    let source = postgresql_source(&house, &[CONTENT, UNLOGGED_CONTENT].concat()).await;
     let candidate = house.server("17.0", true);
     POSTGRESQL.prepare_in_place(&source, &candidate, quiet()).await.unwrap();
     let fenced = with(&source, true, false);
@@ -312,7 +350,7 @@ async fn what_is_planted_in_place_is_named() {
     let conn = own(&candidate, "shop").await;
     conn.batch_execute("SET default_transaction_read_only = off; SET search_path = public").await.unwrap();
     let mut unseen = Vec::new();
-    for (plant, back, what) in FED.iter().chain(GIVEN).chain(STILL) {
+    for (plant, back, what) in FED.iter().chain(GIVEN).chain(STILL).chain(UNLOGGED) {
         conn.batch_execute(plant).await.unwrap_or_else(|error| panic!("{plant}: {error:?}"));
         let words = named(&before, &held(&POSTGRESQL, &candidate, like).await);
         if !is_named(&words, what) {
@@ -321,6 +359,7 @@ async fn what_is_planted_in_place_is_named() {
         conn.batch_execute(back).await.unwrap_or_else(|error| panic!("{back}: {error:?}"));
     }
     assert!(unseen.is_empty(), "{unseen:#?}");
+    assert_eq!(named(&before, &held(&POSTGRESQL, &candidate, like).await), Vec::<String>::new());
     // A password is told as one that differs, and not how.
     conn.batch_execute("ALTER ROLE app PASSWORD 'other'").await.unwrap();
     let words = named(&before, &held(&POSTGRESQL, &candidate, like).await);
