@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coffer::domain::switch::Strategy;
-use coffer::engines::{Engine as _, Following, Server, Settings, Tell};
+use coffer::engines::{Engine as _, Error, Following, Server, Settings, Tell};
 
 use crate::engine_servers::{House, until};
 use crate::postgres_servers::{ENGINE, database, own, refused, rows, started, state, tenant, user};
@@ -282,4 +282,79 @@ async fn a_replica_is_read_by_right_and_written_after_the_cut() {
         rows(&us, "SELECT rolname FROM pg_roles WHERE rolname ~ '^coffer_'").await,
         Vec::<String>::new()
     );
+}
+
+/// A tenant's publications: the one name that the service keeps is told of beforehand, and by whoever meets it all the same.
+/// Any other one is carried, also where its name begins with that one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publication_of_a_tenants_is_named_or_carried() {
+    let house = House::new();
+    let (source, app) = crate::postgresql_in_place::shop(&house, "15.0").await;
+    let theirs = ["Coffer", "coffer_", "coffer_follow_1", "coffer_own", "coffers"];
+    let mut statements = vec![
+        "CREATE TABLE g (id int PRIMARY KEY, v text)".to_owned(),
+        "INSERT INTO g VALUES (1, 'a'), (2, 'b')".to_owned(),
+        "CREATE PUBLICATION coffer FOR TABLE g".to_owned(),
+        "CREATE PUBLICATION coffer_own FOR TABLE g (id) WHERE (id > 1) WITH (publish = 'insert')".to_owned(),
+    ];
+    let plain = theirs.iter().filter(|name| **name != "coffer_own");
+    statements.extend(plain.map(|name| format!("CREATE PUBLICATION \"{name}\" FOR TABLE g")));
+    let statements: Vec<&str> = statements.iter().map(String::as_str).collect();
+    crate::postgresql_in_place::all(&app, &statements).await;
+
+    let twin = house.server("17.0", true);
+    let found = ENGINE.pre_check(&source, &twin, Strategy::Twin).await.unwrap();
+    let named: Vec<&str> = found.iter().filter(|f| f.blocks).map(|f| f.object.as_str()).collect();
+    assert_eq!(named, ["shop: publication coffer"], "{found:#?}");
+    let blockers = ENGINE.replica_blockers(&source).await.unwrap();
+    assert_eq!(blockers.len(), 1, "{blockers:?}");
+    assert!(blockers[0].remedy.contains("RENAME TO") && blockers[0].remedy.contains("in place"));
+    let placed = crate::postgresql_in_place::told(&house, &source, "17.0", &[]).await.0;
+    let names = "SELECT string_agg(pubname, ' ' ORDER BY pubname COLLATE \"C\") FROM pg_publication";
+    let carried = rows(&own(&placed, "shop").await, names).await;
+    assert_eq!(carried, ["Coffer coffer coffer_ coffer_follow_1 coffer_own coffers"]);
+
+    // One that is made after the look is met by whoever follows.
+    ENGINE.start(&source).await.unwrap();
+    let app = tenant(&source, "app", "x", "shop").await.unwrap();
+    app.batch_execute("ALTER PUBLICATION coffer RENAME TO kept").await.unwrap();
+    ENGINE.create_data(&twin).await.unwrap();
+    ENGINE.start(&twin).await.unwrap();
+    ENGINE.seed(&source, &twin, silent()).await.unwrap();
+    app.batch_execute("ALTER PUBLICATION kept RENAME TO coffer").await.unwrap();
+    let refused = ENGINE.follow(&source, &twin, None).await.unwrap_err();
+    assert!(
+        matches!(&refused, Error::Object { object, remedy, .. } if object == "shop: publication coffer" && remedy.contains("RENAME")),
+        "{refused:?}"
+    );
+    ENGINE.forget_follower(&source).await.unwrap();
+    assert_eq!(rows(&app, "SELECT count(*) FROM pg_publication WHERE pubname = 'coffer'").await, ["1"]);
+    app.batch_execute("ALTER PUBLICATION coffer RENAME TO kept").await.unwrap();
+    follows(&source, &twin).await;
+    same(&source, &twin).await;
+    let session = own(&twin, "shop").await;
+    session.batch_execute("SET default_transaction_read_only = off").await.unwrap();
+    assert_eq!(rows(&session, names).await, ["Coffer coffer_ coffer_follow_1 coffer_own coffers kept"]);
+    let differences = async || {
+        let (theirs, ours) =
+            tokio::try_join!(ENGINE.inventory_while_serving(&source), ENGINE.inventory_while_serving(&twin))
+                .unwrap();
+        coffer::workflow::feed::differences(&theirs, &ours)
+    };
+    for (sql, name) in [
+        ("DROP PUBLICATION coffer_own", "publication coffer_own"),
+        ("ALTER PUBLICATION coffer_ SET (publish = 'insert')", "publication coffer_"),
+        ("ALTER PUBLICATION coffer_follow_1 DROP TABLE g", "publication's table coffer_follow_1"),
+    ] {
+        session.batch_execute(sql).await.unwrap();
+        let told = differences().await;
+        assert!(told.iter().any(|line| line.contains(name)), "{sql}: {told:?}");
+    }
+    app.batch_execute("DROP PUBLICATION coffer_own; ALTER PUBLICATION coffer_ SET (publish = 'insert'); ALTER PUBLICATION coffer_follow_1 DROP TABLE g").await.unwrap();
+    same(&source, &twin).await;
+    ENGINE.cut(&twin, Some(&source)).await.unwrap();
+    ENGINE.forget_follower(&source).await.unwrap();
+    for session in [own(&source, "shop").await, own(&twin, "shop").await] {
+        assert_eq!(rows(&session, names).await, ["Coffer coffer_ coffer_follow_1 coffers kept"]);
+    }
 }

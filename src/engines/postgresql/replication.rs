@@ -170,10 +170,12 @@ async fn publish(there: &Client) -> Result<(), Error> {
     own::using(there, doing, MARKER, &sql).await?;
     let other = format!("SELECT 1 FROM pg_publication WHERE pubname = '{PUBLICATION}' AND pubowner <> 10");
     if there.is_there(doing, &other).await? {
-        let answer = format!(
-            "the publication {PUBLICATION} has a name that the service keeps for itself: ALTER PUBLICATION … RENAME TO another name"
-        );
-        return Err(Error::Unexpected { doing, answer });
+        let database = there.value(doing, "SELECT current_database()").await?.unwrap_or_default();
+        return Err(Error::Object {
+            object: format!("{database}: publication {PUBLICATION}"),
+            why: "has a name that the service keeps for itself".to_owned(),
+            remedy: "ALTER PUBLICATION … RENAME TO another name, or upgrade in place".to_owned(),
+        });
     }
     // What is listed may have another name by the time it is published: it is looked at again, while it cannot change.
     for _ in 0..LISTS {
