@@ -154,6 +154,17 @@ pub struct Fault {
     pub at: DateTime<Utc>,
 }
 
+impl Fault {
+    /// The fault of the new side of an upgrade that cannot follow its source any more, in words for its tenant.
+    pub fn cannot_follow(why: &str, details: String, at: DateTime<Utc>) -> Self {
+        let message = format!(
+            "It cannot follow its source any more: {why}. It will not catch up: delete it, change what is named on its source, \
+             and ask for the upgrade again."
+        );
+        Self { message, details: Some(details), at }
+    }
+}
+
 /// The version that the instance's serving server itself answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {

@@ -27,7 +27,7 @@ use crate::domain::switch::{self, Looked};
 use crate::domain::task::Plan;
 use crate::engines::{Engine, Following, Server, TRIAL};
 use crate::testing;
-use crate::workflow::{Works, chain, feed, for_tenants};
+use crate::workflow::{Works, chain, feed};
 
 /// How often it is seen whether a worker that looked has died.
 const LAPSED_EVERY: Duration = Duration::from_secs(2);
@@ -346,7 +346,8 @@ async fn ask(works: &Works, question: &Question) -> Result<serde_json::Value, St
             match engine.following(&server).await.map_err(|e| chain(&e))? {
                 Following::Running => {}
                 Following::Broken(why) => {
-                    let broken = Some(for_tenants(&why));
+                    let (_, source) = works.reach(plan.source_generation).await.map_err(|e| chain(&e))?;
+                    let broken = Some(feed::why_broken(&*engine, (&source, &server), &why).await);
                     let answer = CaughtUp { reached: false, broken, differs: None };
                     return serde_json::to_value(answer).map_err(|e| e.to_string());
                 }

@@ -12,6 +12,7 @@ use crate::domain::upgrade::unblocked;
 use crate::engines::{self, Engine, Following, NotCompared, Position, RelayAddress, Server, object};
 use crate::workflow::lag::Lag;
 use crate::workflow::step::{Done, StepContext, StepError};
+use crate::workflow::{chain, for_tenants};
 
 /// How long one try of catching up lasts before it is recorded and begun anew.
 const CATCH_UP: Duration = Duration::from_secs(600);
@@ -169,6 +170,32 @@ fn anew(error: StepError) -> StepError {
 /// A follower that cannot go on: once it may have been what became of it meanwhile, twice it is its source's content.
 pub fn broke(why: &str) -> StepError {
     StepError::RedoRefused(Step::Place, format!("the copy cannot follow the old server: {why}"))
+}
+
+/// How many definitions are named that may have broken a follower.
+const NAMED: usize = 3;
+
+/// Why a candidate cannot follow any more, in words for its tenant: the server's own, which do not always name what they
+/// are about; and where definitions do not follow, those that are others by now.
+pub async fn why_broken(engine: &dyn Engine, (source, candidate): (&Server, &Server), why: &str) -> String {
+    let said = for_tenants(why);
+    if engine.replicates_definitions() {
+        return said;
+    }
+    let sides = (engine.inventory_while_serving(source), engine.inventory_while_serving(candidate));
+    match tokio::try_join!(sides.0, sides.1) {
+        Ok((theirs, ours)) => match differences(&theirs, &ours) {
+            none if none.is_empty() => said,
+            mut found => {
+                found.truncate(NAMED);
+                format!("{said} ({})", found.join("; "))
+            }
+        },
+        Err(error) => {
+            tracing::info!(error = %chain(&error), "what broke a follower could not be looked for");
+            said
+        }
+    }
 }
 
 /// Has the candidate follow.

@@ -14,10 +14,12 @@ use crate::db::{generations, hosts, instances, looks, tasks};
 use crate::domain::datastore::EngineKind;
 use crate::domain::generation::{Generation, Role};
 use crate::domain::ids::{GenerationId, InstanceId};
-use crate::domain::instance::{Fault, InstanceState};
+use crate::domain::instance::{Fault, Instance, InstanceState};
+use crate::domain::task::Plan;
+use crate::domain::upgrade::UpgradePlan;
 use crate::engines::Following;
 use crate::telemetry::metrics;
-use crate::workflow::{Works, chain, for_tenants, switch};
+use crate::workflow::{Works, chain, feed, for_tenants, switch};
 
 const EVERY: Duration = Duration::from_secs(2);
 
@@ -168,7 +170,7 @@ async fn following_trouble(
     }
     match engine.following(server).await {
         Ok(Following::Broken(why)) => {
-            tell_broken(works, generation.instance, &why).await;
+            record(tell_broken(works, (engine, server), generation.instance, &why).await);
             Some(format!("replication has stopped: {why}"))
         }
         // A moment of either is ordinary: a source that restarts, a comparison, a detach. Who detaches asks anew.
@@ -177,23 +179,48 @@ async fn following_trouble(
 }
 
 /// Has the new side of an upgrade that cannot follow its source any more say why. Once: it does not come back.
-async fn tell_broken(works: &Works, id: InstanceId, why: &str) {
-    let message = format!(
-        "It cannot follow its source any more: {}. It will not catch up: delete it, change what is named on its source, \
-         and ask for the upgrade again.",
-        for_tenants(why)
-    );
-    let details = format!("replication has stopped: {why}");
-    let told = works.db.transact(move |conn| {
-        let Some(mut instance) = instances::lock(conn, id)? else { return Ok(()) };
-        if instance.state != InstanceState::VerifyUpgrade || instance.fault.is_some() {
-            return Ok(());
-        }
-        let (message, details) = (message.clone(), Some(details.clone()));
-        instance.fault = Some(Fault { message, details, at: chrono::Utc::now() });
-        instances::save(conn, &instance)
+async fn tell_broken(
+    works: &Works,
+    (engine, server): (&dyn crate::engines::Engine, &crate::engines::Server),
+    id: InstanceId,
+    why: &str,
+) -> Result<(), crate::db::Error> {
+    let Some((_, plan)) = waiting(works, id).await?.filter(|(instance, _)| instance.fault.is_none()) else {
+        return Ok(());
+    };
+    // A source that is away has it said without the definition.
+    let told = match works.reach(plan.source_generation).await {
+        Ok((_, source)) => feed::why_broken(engine, (&source, server), why).await,
+        Err(_) => for_tenants(why),
+    };
+    let fault = Fault::cannot_follow(&told, format!("replication has stopped: {why}"), chrono::Utc::now());
+    works
+        .db
+        .transact(move |conn| {
+            let Some(mut instance) = instances::lock(conn, id)? else { return Ok(()) };
+            if instance.state != InstanceState::VerifyUpgrade || instance.fault.is_some() {
+                return Ok(());
+            }
+            instance.fault = Some(fault.clone());
+            instances::save(conn, &instance)
+        })
+        .await
+}
+
+/// The new side of an upgrade whose customer decides, with the upgrade's plan.
+async fn waiting(works: &Works, id: InstanceId) -> Result<Option<(Instance, UpgradePlan)>, crate::db::Error> {
+    let found = works.db.transact(move |conn| {
+        let Some(instance) = instances::lock(conn, id)? else { return Ok(None) };
+        Ok::<_, crate::db::Error>(tasks::lock_live(conn, id)?.map(|task| (instance, task.plan)))
     });
-    record(told.await);
+    Ok(match found.await? {
+        Some((instance, Plan::Upgrade(plan)))
+            if instance.state == InstanceState::VerifyUpgrade && plan.candidate == id =>
+        {
+            Some((instance, plan))
+        }
+        _ => None,
+    })
 }
 
 /// Starts the server again, if it shall still run once it is our turn.

@@ -127,6 +127,54 @@ async fn a_follower_that_broke_says_why() {
     delete(&api, &[&new, &old.id]).await;
 }
 
+/// The same on PostgreSQL, where a definition that a tenant changed is what breaks it: the worker names a table, or none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_of_postgresql_that_broke_names_what_broke_it() {
+    let house = House::start().await;
+    let api = house.login("coffer").await;
+    let secret = password();
+    let id = api.create_of("postgresql", "broken", "15", "shop", "app", &secret).await.unwrap();
+    let address = healthy(&api, &id).await;
+    let app = crate::postgresql::login(&address, "app", &secret, "shop").await.unwrap();
+    app.batch_execute("CREATE TABLE carts (id int PRIMARY KEY)").await.unwrap();
+    for (change, back, said) in [
+        (
+            "ALTER TABLE carts ADD COLUMN note text; INSERT INTO carts VALUES (7, 'x')",
+            "ALTER TABLE carts DROP COLUMN note; DELETE FROM carts",
+            "missing replicated column",
+        ),
+        (
+            "ALTER TABLE carts ALTER id TYPE bigint; INSERT INTO carts VALUES (5000000000)",
+            "DELETE FROM carts",
+            "out of range",
+        ),
+    ] {
+        let new = ask_for_upgrade_of(&api, &id, "postgresql", "17").await;
+        status(&api, &new, "VERIFY_UPGRADE", Duration::from_secs(120)).await;
+        app.batch_execute(change).await.unwrap();
+        let told = wait_for("the new side says why", Duration::from_secs(60), async || {
+            let seen = api.show(&new).await.ok()?;
+            seen["fault"]["message"].as_str().map(str::to_owned)
+        })
+        .await;
+        let detach = json!({"instance": {"replica_of": ""}});
+        let refused = api.patch(&format!("/instances/{new}"), &detach).await.unwrap_err().to_string();
+        assert!(refused.contains("answered 422"), "{refused}");
+        for told in [&told, &refused] {
+            assert!(told.contains("cannot follow its source any more") && told.contains(said), "{told}");
+            assert!(told.contains("public.carts"), "the object: {told}");
+            assert!(told.to_lowercase().contains("delete"), "what to do: {told}");
+            assert!(!told.contains("coffer_"), "what is ours: {told}");
+        }
+        assert_eq!(api.show(&id).await.unwrap()["status"], "VERIFY_UPGRADE");
+        delete(&api, &[&new]).await;
+        app.batch_execute(back).await.unwrap();
+        healthy(&api, &id).await;
+    }
+    drop(app);
+    delete(&api, &[&id]).await;
+}
+
 /// A load that never rests: 64 sessions with 20 ms between their transactions. It ends within five minutes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "saturates the machine for minutes: make torture"]
