@@ -155,6 +155,9 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// What the words for the operator begin with, of a copy that its source's content has made worthless.
+    const SPOILT: &str = "a copy was spoilt: ";
+
     /// The fault of the new side of an upgrade that cannot follow its source any more, in words for its tenant.
     pub fn cannot_follow(why: &str, details: String, at: DateTime<Utc>) -> Self {
         let message = format!(
@@ -162,6 +165,16 @@ impl Fault {
              and ask for the upgrade again."
         );
         Self { message, details: Some(details), at }
+    }
+
+    /// The same where its source was given what a copy cannot follow: it stays so when that is gone again.
+    pub fn spoilt_by(why: &str, at: DateTime<Utc>) -> Self {
+        Self::cannot_follow(why, format!("{}{why}", Self::SPOILT), at)
+    }
+
+    /// Why the copy is worthless, where that is what it tells.
+    pub fn of_a_spoilt_copy(&self) -> Option<&str> {
+        self.details.as_deref()?.strip_prefix(Self::SPOILT)
     }
 }
 

@@ -352,6 +352,23 @@ pub trait Engine: Send + Sync {
     /// How the candidate's replication is.
     async fn following(&self, candidate: &Server) -> Result<Following, Error>;
 
+    /// What the source's content has by now because of which a candidate that follows must apply changes in another way than
+    /// it does: it began with what was there then.
+    async fn outgrown(&self, _source: &Server, _candidate: &Server) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
+
+    /// Has it apply them in that way, where there is such a thing, which it gives.
+    async fn adapt(&self, _source: &Server, _candidate: &Server) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
+
+    /// What the source's content has by now whose changes a candidate that follows cannot have taken as they were: it is of
+    /// no use any more, also once that is gone again.
+    async fn spoilt(&self, _source: &Server) -> Result<Option<Blocker>, Error> {
+        Ok(None)
+    }
+
     /// The source's newest position.
     async fn position(&self, source: &Server) -> Result<Position, Error>;
 

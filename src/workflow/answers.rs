@@ -316,7 +316,7 @@ async fn ask(works: &Works, question: &Question) -> Result<serde_json::Value, St
         .await
         .map_err(|e: db::Error| chain(&e))?
         .ok_or_else(|| "the instance is gone".to_owned())?;
-    let running = instance.running.ok_or_else(|| "no server serves the instance".to_owned())?;
+    let running = instance.running.clone().ok_or_else(|| "no server serves the instance".to_owned())?;
     let (engine, server) = works.reach(running.generation).await.map_err(|e| chain(&e))?;
     match question.kind {
         QuestionKind::ReplicaBlockers => {
@@ -354,6 +354,10 @@ async fn ask(works: &Works, question: &Question) -> Result<serde_json::Value, St
                 Following::Connecting(_) | Following::Nobody => return told(false, None),
             }
             let (_, source) = works.reach(plan.source_generation).await.map_err(|e| chain(&e))?;
+            if let Some(why) = crate::workflow::upgrade::spoilt(works, &instance, &*engine, &source).await? {
+                let answer = CaughtUp { reached: false, broken: Some(why), differs: None };
+                return serde_json::to_value(answer).map_err(|e| e.to_string());
+            }
             let position = engine.position(&source).await.map_err(|e| chain(&e))?;
             let reached = engine.reached(&server, &position, Duration::from_secs(3)).await;
             let reached = reached.map_err(|e| chain(&e))?;

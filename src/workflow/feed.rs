@@ -17,6 +17,9 @@ use crate::workflow::{chain, for_tenants};
 /// How long one try of catching up lasts before it is recorded and begun anew.
 const CATCH_UP: Duration = Duration::from_secs(600);
 
+/// How often it is looked whether the source has something that must be applied otherwise.
+const GROWN_LOOK: Duration = Duration::from_secs(10);
+
 /// How soon a candidate that has caught up has what its source had.
 const CLOSE: Duration = Duration::from_secs(2);
 
@@ -257,6 +260,7 @@ pub async fn catch_up(ctx: &StepContext, sides: Sides) -> Result<Position, StepE
     let began = Instant::now();
     let mut lag = Lag::over(ctx.works.quiet / 10);
     let mut hurries = false;
+    let mut looked: Option<Instant> = None;
     while Instant::now() < deadline {
         match engine.following(&candidate).await? {
             Following::Running => connecting_since = None,
@@ -278,6 +282,17 @@ pub async fn catch_up(ctx: &StepContext, sides: Sides) -> Result<Position, StepE
             }
         }
         hurries = hurries || engine.hurry(&candidate).await?;
+        // What a tenant makes meanwhile may have to be applied otherwise. A locked table is waited for elsewhere.
+        if engine.replicates_definitions()
+            && looked.is_none_or(|at| at.elapsed() >= GROWN_LOOK)
+            && engine.in_the_way(&source).await?.is_none()
+        {
+            looked = Some(Instant::now());
+            if let Some(object) = engine.adapt(&source, &candidate).await? {
+                tell(format!("changes are applied one after the other, because of {object}"));
+                continue;
+            }
+        }
         let position = engine.position(&source).await?;
         // Caught up means: what the source had written when we asked was there within so much.
         if engine.reached(&candidate, &position, CLOSE).await? {
@@ -310,6 +325,9 @@ pub async fn compare(ctx: &StepContext, sides: Sides) -> Result<String, StepErro
     // It may have been killed since it had caught up: what cannot go on is made anew while that costs nobody anything.
     if let Following::Broken(why) = engine.following(&candidate).await? {
         return Err(broke(&why));
+    }
+    if let Some(object) = engine.adapt(&source, &candidate).await? {
+        tracing::info!(task.id = %ctx.task.id, object, "changes are applied one after the other");
     }
     let mut differ = Vec::new();
     // The tenant may change objects while we compare: only a difference that stays is one.
@@ -363,6 +381,54 @@ pub async fn compare(ctx: &StepContext, sides: Sides) -> Result<String, StepErro
         }
     }
     Err(differing(&differ))
+}
+
+/// Looks a last time, before clients are held, at what the tenant may have made since the copy was examined and compared: what
+/// it cannot carry, and what must be applied otherwise than it was. Where definitions do not follow, one that is new is found
+/// by its name.
+///
+/// # Errors
+/// Who acts next.
+pub async fn still_carries(ctx: &StepContext, sides: Sides) -> Result<(), StepError> {
+    let (engine, source) = ctx.reach(sides.source).await?;
+    let (_, candidate) = ctx.reach(sides.candidate).await?;
+    if !engine.replicates_definitions() {
+        return Ok(());
+    }
+    refuse_blockers(&*engine, &source).await?;
+    match engine.adapt(&source, &candidate).await? {
+        // What came of it so far is compared once more.
+        Some(object) => Err(StepError::Resume(
+            Step::Verify,
+            format!("changes are applied one after the other from now on, because of {object}"),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The same while clients are held, where nothing can be mended any more.
+///
+/// # Errors
+/// [`StepError::RollBack`] naming what was made in the last moments.
+pub async fn still_carried(ctx: &StepContext, sides: Sides) -> Result<(), StepError> {
+    let (engine, source) = ctx.reach(sides.source).await?;
+    let (_, candidate) = ctx.reach(sides.candidate).await?;
+    if !engine.replicates_definitions() {
+        return Ok(());
+    }
+    let outgrown = engine.outgrown(&source, &candidate);
+    let (blocked, outgrown) = tokio::join!(refuse_blockers(&*engine, &source), outgrown);
+    blocked?;
+    match outgrown? {
+        Some(object) => Err(StepError::RollBack {
+            tenant: format!(
+                "{object} was made in the last moments before the switch, and the copy did not follow it in the way that it \
+                 needs. Ask for the upgrade again."
+            ),
+            operator: format!("{object} was made since the last look before the hold"),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// How many things a report names that were not compared.

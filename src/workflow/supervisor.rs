@@ -19,18 +19,23 @@ use crate::domain::task::Plan;
 use crate::domain::upgrade::UpgradePlan;
 use crate::engines::Following;
 use crate::telemetry::metrics;
-use crate::workflow::{Works, chain, feed, for_tenants, switch};
+use crate::workflow::{Works, chain, feed, for_tenants, switch, upgrade};
 
 const EVERY: Duration = Duration::from_secs(2);
 
 /// How long a server that had its time to stop is asked once more, before it is killed.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How often it is looked what the source of an upgrade's new side has by now.
+const GROWN_LOOK: Duration = Duration::from_secs(15);
+
 #[derive(Clone, Copy)]
 struct Memory {
     failures: u32,
     again_at: Instant,
     sized_at: Option<Instant>,
+    /// When it was looked what its source has by now.
+    grown_at: Option<Instant>,
     /// Whether nothing of a follower is left that went while the server was away, or before us.
     tidied: bool,
 }
@@ -61,6 +66,7 @@ pub async fn run(works: Arc<Works>, instance_net: String, mut stop: watch::Recei
                         failures: 0,
                         again_at: now,
                         sized_at: None,
+                        grown_at: None,
                         tidied: false,
                     });
                     if memory.again_at <= now && looking.insert(generation.id) {
@@ -109,7 +115,16 @@ async fn look(works: &Works, generation: &Generation, mut memory: Memory) -> Mem
     let asked = match works.server(generation) {
         Ok((engine, server)) => match engine.probe(&server, false).await {
             Ok(version) => match following_trouble(works, &*engine, &server, generation).await {
-                None => Ok(version),
+                None => {
+                    let follows = generation.read_only && generation.role == Role::Serving;
+                    if follows && memory.grown_at.is_none_or(|at| at.elapsed() > GROWN_LOOK) {
+                        memory.grown_at = Some(Instant::now());
+                        if let Err(error) = grown(works, &*engine, &server, generation).await {
+                            tracing::debug!(generation.id = %id, error, "what its source has by now was not seen");
+                        }
+                    }
+                    Ok(version)
+                }
                 Some(trouble) => Err(trouble),
             },
             Err(_) => {
@@ -221,6 +236,39 @@ async fn waiting(works: &Works, id: InstanceId) -> Result<Option<(Instance, Upgr
         }
         _ => None,
     })
+}
+
+/// Looks what the source of an upgrade's new side has by now, for as long as its customer takes to decide: what the copy
+/// cannot follow is its fault, and what must be applied otherwise is.
+async fn grown(
+    works: &Works,
+    engine: &dyn crate::engines::Engine,
+    server: &crate::engines::Server,
+    generation: &Generation,
+) -> Result<(), String> {
+    if !engine.replicates_definitions() {
+        return Ok(());
+    }
+    // A detach ends replication: not between the look and what comes of it.
+    let _turn = works.turn(generation.id).await;
+    let Some((instance, plan)) = waiting(works, generation.instance).await.map_err(|e| chain(&e))? else {
+        return Ok(());
+    };
+    let (_, source) = works.reach(plan.source_generation).await.map_err(|e| chain(&e))?;
+    // Who was killed while it was to apply otherwise left it standing still.
+    if engine.following(server).await.map_err(|e| chain(&e))? == Following::Nobody {
+        engine.resume(server).await.map_err(|e| chain(&e))?;
+    }
+    // A table that a session has locked is not looked at: it would be waited for.
+    if engine.in_the_way(&source).await.map_err(|e| chain(&e))?.is_some() {
+        return Ok(());
+    }
+    if upgrade::spoilt(works, &instance, engine, &source).await?.is_none()
+        && let Some(object) = engine.adapt(&source, server).await.map_err(|e| chain(&e))?
+    {
+        tracing::info!(generation.id = %generation.id, object, "changes are applied one after the other");
+    }
+    Ok(())
 }
 
 /// Starts the server again, if it shall still run once it is our turn.

@@ -11,7 +11,7 @@
 //! |---|---|
 //! | examine | run again: it only reads; its record fixes the strategy, once |
 //! | ready (in place), place, start, seed, convert, replicate, catch up, verify (twin) | as in [`upgrade`](crate::workflow::upgrade): the old server serves, what is made is the candidate's |
-//! | quiet | run again: it only looks |
+//! | quiet | run again: it looks; a candidate that was to apply otherwise and was left standing still follows again first |
 //! | catch up, quiet, where the twin is given up | run again: the candidate is gone then and made anew, and judged anew; the record has the server looked at for in place, whole or not at all |
 //! | hold | run again: the hold is a row and is there or not; the endpoint acknowledges it when it is on its disk |
 //! | fence | run again: settings first, then the server, then its sessions; a server that died meanwhile comes up fenced |
@@ -86,13 +86,18 @@ async fn work(ctx: &StepContext, plan: &SwitchPlan, phase: Phase, step: Step) ->
             Err(other) => Err(other),
         },
         Step::Verify => feed::compare(ctx, sides(plan)).await.map(Done::told),
-        Step::Quiet => match switchover::quiet(ctx, over(plan)).await {
+        Step::Quiet => match quiet(ctx, plan).await {
             Err(StepError::FallsBehind(why)) => give_up(ctx, plan, why).await,
             done => done,
         },
         Step::Hold => switchover::hold(ctx, over(plan), false).await,
         Step::Fence => switchover::fence(ctx, over(plan)).await,
-        Step::Drain => switchover::drain(ctx, over(plan)).await,
+        Step::Drain => {
+            let drained = switchover::drain(ctx, over(plan));
+            let (drained, carried) = tokio::join!(drained, feed::still_carried(ctx, sides(plan)));
+            // It says more of what was not reached.
+            carried.and(drained)
+        }
         Step::Cut => switchover::cut(ctx, over(plan)).await,
         Step::Stop => stop(ctx, plan).await,
         Step::Transform => transform(ctx, plan).await,
@@ -115,6 +120,17 @@ async fn work(ctx: &StepContext, plan: &SwitchPlan, phase: Phase, step: Step) ->
             Err(foreign(step))
         }
     }
+}
+
+/// Waits for a moment for the hold; a twin is then looked at a last time.
+async fn quiet(ctx: &StepContext, plan: &SwitchPlan) -> Result<Done, StepError> {
+    if !over(plan).fed {
+        return switchover::quiet(ctx, over(plan)).await;
+    }
+    let (engine, candidate) = ctx.reach(plan.new).await?;
+    engine.resume(&candidate).await?;
+    let done = switchover::quiet(ctx, over(plan)).await?;
+    feed::still_carries(ctx, sides(plan)).await.map(|()| done)
 }
 
 /// What a step's record changes.

@@ -24,7 +24,7 @@ use serde_json::json;
 
 use crate::db::{self, Conn, endpoints, generations, tasks};
 use crate::domain::ids::TaskId;
-use crate::domain::instance::InstanceEvent;
+use crate::domain::instance::{Fault, Instance, InstanceEvent, InstanceState};
 use crate::domain::switch::{Strategy, choose};
 use crate::domain::task::{Phase, Step, Task};
 use crate::domain::upgrade::UpgradePlan;
@@ -35,7 +35,7 @@ use crate::workflow::create::{drop_server, foreign, forget, place, probe, start,
 use crate::workflow::feed::{self, Sides};
 use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve, unmade};
 use crate::workflow::switch::{TRIAL_OF_A_TASK, kept_settings};
-use crate::workflow::{Works, chain};
+use crate::workflow::{Works, chain, for_tenants};
 
 fn sides(plan: &UpgradePlan) -> Sides {
     Sides { source: plan.source_generation, candidate: plan.candidate_generation, at: plan.source }
@@ -222,6 +222,35 @@ pub async fn level(
     }
     let reported = works.db.transact(move |conn| tasks::report(conn, task, &json!({"put_back": lines})));
     reported.await.map_err(|e| chain(&e))
+}
+
+/// What its source's content has, or had, by which the new side of an upgrade is worthless, in words for its tenant. It
+/// becomes the new instance's fault: the copy is no better once its source's content is changed back.
+///
+/// # Errors
+/// Why that could not be seen, in words for the operator.
+pub async fn spoilt(
+    works: &Works,
+    instance: &Instance,
+    engine: &dyn Engine,
+    source: &Server,
+) -> Result<Option<String>, String> {
+    if let Some(why) = instance.fault.as_ref().and_then(Fault::of_a_spoilt_copy) {
+        return Ok(Some(why.to_owned()));
+    }
+    let Some(found) = engine.spoilt(source).await.map_err(|e| chain(&e))? else { return Ok(None) };
+    let (id, why) = (instance.id, for_tenants(&found.to_string()));
+    let fault = Fault::spoilt_by(&why, chrono::Utc::now());
+    let told = works.db.transact(move |conn| {
+        let Some(mut instance) = crate::db::instances::lock(conn, id)? else { return Ok(()) };
+        if instance.state != InstanceState::VerifyUpgrade {
+            return Ok(());
+        }
+        instance.fault = Some(fault.clone());
+        crate::db::instances::save(conn, &instance)
+    });
+    told.await.map_err(|e: db::Error| chain(&e))?;
+    Ok(Some(why))
 }
 
 async fn cut(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {

@@ -1047,3 +1047,241 @@ async fn a_session_cannot_choose_what_is_logged() {
         assert!(app.query_drop(format!("SET SESSION {choice}")).await.is_err(), "{choice}");
     }
 }
+
+/// A copy that follows, of a source with one plain table.
+async fn following(house: &House) -> (Server, Conn, Server, Relay) {
+    let (source, mut app) = tenant(house).await;
+    let plain = ["CREATE TABLE plain (id INT PRIMARY KEY, v INT)", "INSERT INTO plain VALUES (1, 0), (2, 0)"];
+    run(&mut app, "before", &plain).await;
+    let mut candidate = house.server("11.8.0", true);
+    candidate.settings.defaults_of = "10.11.0".to_owned();
+    ENGINE.create_data(&candidate).await.unwrap();
+    ENGINE.start(&candidate).await.unwrap();
+    ENGINE.seed(&source, &candidate, quiet()).await.unwrap();
+    let relay = Relay::to(&source).await;
+    ENGINE.follow(&source, &candidate, Some(&relay.address)).await.unwrap();
+    until("replication runs", async || ENGINE.following(&candidate).await.unwrap() == Following::Running)
+        .await;
+    (source, app, candidate, relay)
+}
+
+/// Tables of which changes are applied one after the other, and that a tenant makes while a copy follows: the copy does so
+/// from then on, also where its appliers wait for each other already.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_meanwhile_is_applied_as_it_needs() {
+    for (made, name, changed) in [
+        (
+            "CREATE TABLE mine (id INT PRIMARY KEY, v INT) ENGINE=MyISAM",
+            "mine",
+            "BEGIN; UPDATE plain SET v = v + 1 WHERE id = 1; INSERT INTO mine VALUES (?, 1); UPDATE mine SET v = v + 1; COMMIT",
+        ),
+        (
+            "CREATE TABLE kept (id INT PRIMARY KEY, v INT) WITH SYSTEM VERSIONING PARTITION BY SYSTEM_TIME LIMIT 2 AUTO \
+             PARTITIONS 2",
+            "kept",
+            "REPLACE INTO kept VALUES (?, 1); UPDATE kept SET v = v + 1 WHERE id = ?; UPDATE plain SET v = v + 1 WHERE id = 2",
+        ),
+    ] {
+        let house = House::new();
+        let (source, mut app, candidate, _relay) = following(&house).await;
+        let mode = async || text(&mut own(&candidate).await, "SELECT @@slave_parallel_mode").await;
+        assert_eq!(
+            (ENGINE.adapt(&source, &candidate).await.unwrap(), mode().await.as_str()),
+            (None, "optimistic")
+        );
+        run(&mut app, "meanwhile", &[made]).await;
+        let writers: Vec<_> = (0..6)
+            .map(|writer| {
+                let source = source.clone();
+                tokio::spawn(async move {
+                    let mut conn = connect(&source, "app", "pw").await.unwrap();
+                    // Sessions that wait for each other's partitions would do so for a day.
+                    for sql in ["USE shop", "SET lock_wait_timeout = 1, innodb_lock_wait_timeout = 1"] {
+                        conn.query_drop(sql).await.unwrap();
+                    }
+                    for at in 0..20 {
+                        let id = (writer * 1000 + at).to_string();
+                        let statements = changed.replace('?', &id);
+                        // Of two that wait for each other one is undone by the server.
+                        let mut left = 20;
+                        while let Err(error) = run_all(&mut conn, &statements).await {
+                            conn.query_drop("ROLLBACK").await.unwrap();
+                            left -= 1;
+                            if error.to_string().contains("Duplicate entry") {
+                                break;
+                            }
+                            assert!(left > 0, "{error}");
+                        }
+                    }
+                    conn.disconnect().await.unwrap();
+                })
+            })
+            .collect();
+        for writer in writers {
+            tokio::time::timeout(Duration::from_secs(90), writer).await.expect("the writers end").unwrap();
+        }
+        let object = format!("shop.{name}");
+        assert_eq!(ENGINE.outgrown(&source, &candidate).await.unwrap(), Some(object.clone()));
+        let began = std::time::Instant::now();
+        assert_eq!(ENGINE.adapt(&source, &candidate).await.unwrap(), Some(object));
+        eprintln!("{name}: adapted within {:.1} s", began.elapsed().as_secs_f32());
+        assert_eq!(
+            (ENGINE.adapt(&source, &candidate).await.unwrap(), mode().await.as_str()),
+            (None, "minimal")
+        );
+        assert_eq!(ENGINE.outgrown(&source, &candidate).await.unwrap(), None);
+        let position = ENGINE.position(&source).await.unwrap();
+        match ENGINE.reached(&candidate, &position, Duration::from_secs(60)).await {
+            Ok(true) => assert_eq!(
+                different(&everything(&source).await, &everything(&candidate).await),
+                Vec::<&str>::new()
+            ),
+            // What was half applied before is not gone on with: it is said.
+            other => {
+                let following = ENGINE.following(&candidate).await.unwrap();
+                assert!(
+                    name == "mine" && matches!(following, Following::Broken(_)),
+                    "{name}: {other:?} {following:?}"
+                );
+            }
+        }
+    }
+}
+
+async fn run_all(conn: &mut Conn, statements: &str) -> mysql_async::Result<()> {
+    for sql in statements.split("; ") {
+        conn.query_drop(sql).await?;
+    }
+    Ok(())
+}
+
+/// What a copy cannot follow, made once it follows.
+const SPOILS: &[(&str, &str)] = &[
+    (
+        "CREATE TABLE kept (p INT PRIMARY KEY, CONSTRAINT up FOREIGN KEY (p) REFERENCES plain (id) ON DELETE CASCADE) \
+         WITH SYSTEM VERSIONING",
+        "shop.kept",
+    ),
+    ("CREATE TABLE places (g POINT NOT NULL, n INT, SPATIAL KEY (g), KEY (n))", "shop.places"),
+    ("CREATE TABLE gone (id INT PRIMARY KEY) ENGINE=MEMORY", "shop.gone"),
+];
+
+/// The task of an instance's upgrade, as it ended.
+async fn ended(api: &coffer::cli::demo::client::Client, id: &str) -> serde_json::Value {
+    let upgrade = crate::switch::ended(api, id, Duration::from_secs(180)).await;
+    api.task(upgrade["id"].as_str().unwrap()).await.unwrap()
+}
+
+/// A twin: what was made since it was looked at is found before clients are held, and in the hold; what only has to be
+/// applied otherwise is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_tenant_makes_while_a_twin_follows_is_carried_or_named() {
+    let house = crate::harness::house::House::start().await;
+    let api = house.login("coffer").await;
+    let shop = crate::harness::open_shop(&api, "meanwhile", "10.11").await;
+    let opts = coffer::cli::demo::shop::opts(&shop.address, "shop", "app", &shop.password);
+    let mut app = Conn::new(opts.clone()).await.unwrap();
+    run(
+        &mut app,
+        "before",
+        &["CREATE TABLE plain (id INT PRIMARY KEY, v INT)", "INSERT INTO plain VALUES (1, 1)"],
+    )
+    .await;
+    let body = serde_json::json!({"upgrade": {"datastore_version": "11.8", "strategy": "twin"}});
+    let meanwhile = async |step: &str, sql: &str| {
+        let point = format!("upgrade_twin.forward.{step}.begun.{}", shop.id);
+        house.points.arm(&point);
+        let (code, answer) = api.post(&format!("/instances/{}/upgrades", shop.id), &body).await.unwrap();
+        assert_eq!(code, 202, "{answer}");
+        house.points.reached(&point).await;
+        let mut app = Conn::new(opts.clone()).await.unwrap();
+        run(&mut app, step, &[sql]).await;
+        app.disconnect().await.unwrap();
+        house.points.disarm(&point);
+        ended(&api, &shop.id).await
+    };
+    let [kept, places, gone] = SPOILS else { panic!("three of them") };
+    for (step, (sql, object)) in [("catch_up", places), ("quiet", kept), ("hold", gone)] {
+        let task = meanwhile(step, sql).await;
+        assert_eq!(task["state"], "rolled_back", "{step}: {task}");
+        let reason = task["reason"].as_str().unwrap();
+        assert!(reason.contains(object), "{step}: {reason}");
+        let was_held = task["steps"].to_string().contains("\"fence\"");
+        assert_eq!(was_held, step == "hold", "{step}: {task}");
+        crate::harness::healthy(&api, &shop.id).await;
+        run(&mut Conn::new(opts.clone()).await.unwrap(), "back", &[&format!("DROP TABLE {object}")]).await;
+    }
+    let task = meanwhile("hold", "CREATE TABLE late (id INT PRIMARY KEY) ENGINE=MyISAM").await;
+    assert_eq!(task["state"], "rolled_back", "{task}");
+    assert!(task["reason"].as_str().unwrap().contains("shop.late was made in the last moments"), "{task}");
+    run(&mut Conn::new(opts.clone()).await.unwrap(), "back", &["DROP TABLE late"]).await;
+    let made = "CREATE TABLE auto (id INT PRIMARY KEY, v INT) WITH SYSTEM VERSIONING PARTITION BY SYSTEM_TIME LIMIT 2 AUTO PARTITIONS 2";
+    let task = meanwhile("quiet", made).await;
+    assert_eq!(task["state"], "succeeded", "{task}");
+    // What was applied before it was found is compared once more.
+    assert_eq!(task["steps"].to_string().matches("\"verify\"").count(), 2, "{task}");
+    drop(app);
+    house.leave_nothing(&api, &[&shop.id]).await;
+}
+
+/// An action's new side: what it cannot follow is its fault for good, and what has to be applied otherwise is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_tenant_makes_while_a_replica_follows_is_carried_or_named() {
+    let house = crate::harness::house::House::start().await;
+    let api = house.login("coffer").await;
+    let shop = crate::harness::open_shop(&api, "meanwhile", "10.11").await;
+    let opts = coffer::cli::demo::shop::opts(&shop.address, "shop", "app", &shop.password);
+    let mut app = Conn::new(opts).await.unwrap();
+    run(
+        &mut app,
+        "before",
+        &["CREATE TABLE plain (id INT PRIMARY KEY, v INT)", "INSERT INTO plain VALUES (1, 1)"],
+    )
+    .await;
+    let detach = serde_json::json!({"instance": {"replica_of": ""}});
+    let db = house.store().await;
+    for (at, (sql, object)) in SPOILS.iter().enumerate() {
+        let new = crate::harness::ask_for_upgrade_of(&api, &shop.id, "mariadb", "11.8").await;
+        crate::harness::status(&api, &new, "VERIFY_UPGRADE", Duration::from_secs(120)).await;
+        run(&mut app, "meanwhile", &[sql]).await;
+        // Found by whoever comes first: the detach, or the look that is made from time to time.
+        let refused = async || {
+            let refused = api.patch(&format!("/instances/{new}"), &detach).await.unwrap_err().to_string();
+            assert!(refused.contains("answered 422") && refused.contains(object), "{refused}");
+        };
+        if at > 0 {
+            refused().await;
+        }
+        let fault = crate::harness::wait_for("the new side says why", Duration::from_secs(60), async || {
+            api.show(&new).await.ok()?["fault"]["message"].as_str().map(str::to_owned)
+        })
+        .await;
+        assert!(
+            fault.contains(object) && fault.contains("cannot follow") && !fault.contains("coffer_"),
+            "{fault}"
+        );
+        run(&mut app, "back", &[&format!("DROP TABLE {object}")]).await;
+        refused().await;
+        crate::harness::delete(&api, &[&new]).await;
+        crate::harness::healthy(&api, &shop.id).await;
+    }
+    let new = crate::harness::ask_for_upgrade_of(&api, &shop.id, "mariadb", "11.8").await;
+    crate::harness::status(&api, &new, "VERIFY_UPGRADE", Duration::from_secs(120)).await;
+    run(&mut app, "meanwhile", &["CREATE TABLE mine (id INT PRIMARY KEY) ENGINE=MyISAM"]).await;
+    let generation = crate::harness::store::generation(&db, &new).await.unwrap();
+    let mut server = crate::harness::store::engine(&house.state, &house.run, &db, generation).await.unwrap();
+    crate::harness::wait_for("it applies one after the other", Duration::from_secs(60), async || {
+        let mode: Option<String> = server.query_first("SELECT @@slave_parallel_mode").await.unwrap();
+        (mode.as_deref() == Some("minimal")).then_some(())
+    })
+    .await;
+    // What is left of a worker that was killed in the middle of it.
+    server.query_drop("STOP SLAVE").await.unwrap();
+    run(&mut app, "meanwhile", &["INSERT INTO mine VALUES (1), (2)"]).await;
+    server.disconnect().await.unwrap();
+    crate::harness::ask_for_detach(&api, &new).await;
+    crate::harness::healthy(&api, &new).await;
+    crate::harness::status(&api, &new, "ACTIVE", Duration::from_secs(60)).await;
+    drop(app);
+    house.leave_nothing(&api, &[&new, &shop.id]).await;
+}

@@ -232,22 +232,32 @@ async fn spatial_without_key(client: &mut Client) -> Result<Vec<Blocker>, Error>
     Ok(rows.into_iter().map(blocker).collect())
 }
 
-/// Whether there are tables of which changes must be applied one after the other. One without transactions keeps what
+/// A table of which changes must be applied one after the other, where there is one. One without transactions keeps what
 /// an applier did whose transaction is then rolled back, and tried again. One that makes its own partitions for old rows
 /// waits for all who use it; of two appliers that do, one waits for the other's commit, and the other for its table.
-pub async fn one_after_the_other(server: &Server, client: &mut Client) -> Result<bool, Error> {
+pub async fn one_after_the_other(server: &Server, client: &mut Client) -> Result<Option<String>, Error> {
     let mut shown = helpers::show(server, client).await?.patient(PATIENCE);
     let schema = tenant_schema("TABLE_SCHEMA");
     let sql = format!(
-        "SELECT EXISTS (SELECT 1 FROM information_schema.TABLES WHERE {schema} AND ENGINE IN ('MyISAM', 'Aria') \
-         AND TABLE_TYPE<>'SEQUENCE') OR EXISTS (SELECT 1 FROM information_schema.PARTITIONS WHERE {schema} \
-         AND PARTITION_METHOD='SYSTEM_TIME')"
+        "SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.TABLES WHERE {schema} \
+         AND ENGINE IN ('MyISAM', 'Aria') AND TABLE_TYPE<>'SEQUENCE' UNION SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) \
+         FROM information_schema.PARTITIONS WHERE {schema} AND PARTITION_METHOD='SYSTEM_TIME' ORDER BY 1 LIMIT 1"
     );
-    let found = shown.value("look how changes can be applied", &sql).await;
+    let found = shown.rows("look how changes can be applied", &sql).await;
     let gone = helpers::hide(client, shown).await;
     let found = found?;
     gone?;
-    Ok(found != "0")
+    Ok(found.into_iter().next().and_then(|row| row.into_iter().next().flatten()))
+}
+
+/// What a copy that follows cannot have taken as it was: not what is only in the way for a while.
+pub async fn spoils(server: &Server, client: &mut Client) -> Result<Option<Blocker>, Error> {
+    let mut shown = helpers::show(server, client).await?.patient(PATIENCE);
+    let opened = opened(&mut shown).await;
+    let gone = helpers::hide(client, shown).await;
+    let opened = opened?;
+    gone?;
+    Ok(opened.into_iter().next())
 }
 
 /// What a restart empties, as each upgrade in place has one: worth a word, and no more.

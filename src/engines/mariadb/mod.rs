@@ -391,6 +391,21 @@ impl Engine for MariaDb {
         replication::follow(source, candidate, relay).await
     }
 
+    async fn outgrown(&self, source: &Server, candidate: &Server) -> Result<Option<String>, Error> {
+        replication::outgrown(source, candidate).await
+    }
+
+    async fn adapt(&self, source: &Server, candidate: &Server) -> Result<Option<String>, Error> {
+        replication::adapt(source, candidate).await
+    }
+
+    async fn spoilt(&self, source: &Server) -> Result<Option<Blocker>, Error> {
+        let mut client = Client::connect(source).await?;
+        let found = blockers::spoils(source, &mut client).await;
+        client.close().await;
+        found
+    }
+
     async fn following(&self, candidate: &Server) -> Result<Following, Error> {
         let mut client = Client::connect(candidate).await?;
         let following = replication::following(&mut client).await;

@@ -42,10 +42,9 @@ pub async fn follow(source: &Server, candidate: &Server, relay: &RelayAddress) -
     from.run("make the replication account", &create).await?;
     let grant = format!("GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO {account}");
     from.run("grant replication", &grant).await?;
-    let mode = if blockers::one_after_the_other(source, &mut from).await? {
-        config::ONE_BY_ONE
-    } else {
-        "optimistic"
+    let mode = match blockers::one_after_the_other(source, &mut from).await? {
+        Some(_) => config::ONE_BY_ONE,
+        None => "optimistic",
     };
     from.close().await;
 
@@ -68,6 +67,66 @@ pub async fn follow(source: &Server, candidate: &Server, relay: &RelayAddress) -
     routines::hide(&mut to).await?;
     to.run("start replication", "START SLAVE").await?;
     to.close().await;
+    Ok(())
+}
+
+/// The table of the source's because of which a candidate that applies side by side must not do so.
+pub async fn outgrown(source: &Server, candidate: &Server) -> Result<Option<String>, Error> {
+    let mut to = Client::connect(candidate).await?;
+    let mode = to.value("ask how the candidate applies", "SELECT @@GLOBAL.slave_parallel_mode").await?;
+    to.close().await;
+    if mode == config::ONE_BY_ONE {
+        return Ok(None);
+    }
+    let mut from = Client::connect(source).await?;
+    let found = blockers::one_after_the_other(source, &mut from).await;
+    from.close().await;
+    found
+}
+
+/// Has the candidate apply one change after the other from now on, where its source has such a table, which is named.
+///
+/// # If we die here
+/// The candidate stands still until it is resumed, which whoever looks at it next does; how it applies is asked for again.
+pub async fn adapt(source: &Server, candidate: &Server) -> Result<Option<String>, Error> {
+    let Some(table) = outgrown(source, candidate).await? else { return Ok(None) };
+    let mut to = Client::connect(candidate).await?.patient(STOP_PATIENCE);
+    let mut beside = Client::connect(candidate).await?;
+    {
+        let stopping = to.run("stop replication", "STOP SLAVE");
+        let mut stopping = std::pin::pin!(stopping);
+        // Two appliers may wait for each other already, and would do so for good: what they began is undone, and applied
+        // again.
+        loop {
+            match tokio::time::timeout(STUCK, &mut stopping).await {
+                Ok(stopped) => break stopped?,
+                Err(_) => end_appliers(&mut beside).await?,
+            }
+        }
+    }
+    beside.close().await;
+    let mode = format!("SET GLOBAL slave_parallel_mode={}", config::ONE_BY_ONE);
+    to.run("choose how the candidate applies", &mode).await?;
+    to.run("start replication", "START SLAVE").await?;
+    to.close().await;
+    Ok(Some(table))
+}
+
+/// How long appliers get to end what they have begun.
+const STUCK: Duration = Duration::from_secs(5);
+
+/// Ends what the appliers are about.
+async fn end_appliers(client: &mut Client) -> Result<(), Error> {
+    let doing = "end what an applier is about";
+    let busy = "SELECT ID FROM information_schema.PROCESSLIST WHERE COMMAND='Slave_worker' \
+                AND IFNULL(STATE, '') NOT LIKE 'Waiting for work%'";
+    for id in client.rows(doing, busy).await?.into_iter().filter_map(|row| row.into_iter().next().flatten()) {
+        match client.run(doing, &format!("KILL QUERY {id}")).await {
+            // It has ended by itself.
+            Ok(()) | Err(Error::Refused { code: 1094, .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
     Ok(())
 }
 
