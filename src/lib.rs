@@ -17,7 +17,7 @@
 //! what is there. What begins later, in a window or at a set time, is a task that claims nothing until it is due.
 //!
 //! Beside them: the supervisor keeps servers up; [`endpoint`], a process of its own, leads each instance's address to
-//! its server and survives the others; both reach it by [`sockets`]; [`store`] is the embedded Postgres of `coffer dev`; [`seal`] keeps secrets, and
+//! its server and survives the others; both reach it by [`sockets`]; [`embedded_postgres`] keeps the rows of `coffer dev`; [`seal`] keeps secrets, and
 //! [`pki`] makes certificates; [`cli`] builds the parts of each command and is the only place that chooses drivers.
 //!
 //! Who may use whom is a table in `tests/it/layout.rs`.
@@ -28,6 +28,7 @@ pub mod cli;
 pub mod commands;
 pub mod db;
 pub mod domain;
+pub mod embedded_postgres;
 pub mod endpoint;
 pub mod engines;
 pub mod files;
@@ -36,7 +37,6 @@ pub mod runtimes;
 pub mod seal;
 pub mod simulated;
 pub mod sockets;
-pub mod store;
 pub mod telemetry;
 pub mod testing;
 pub mod workflow;

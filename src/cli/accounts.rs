@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
+use crate::embedded_postgres;
 use crate::runtimes::process;
-use crate::store;
 
 /// A system account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,11 +126,11 @@ pub fn store_config(
     engines: &Path,
     run: &Path,
     accounts: Option<&Accounts>,
-) -> anyhow::Result<store::Config> {
-    let mut config = store::Config::new(state, engines, run, caller()?);
+) -> anyhow::Result<embedded_postgres::Config> {
+    let mut config = embedded_postgres::Config::new(state, engines, run, caller()?);
     if let Some(Accounts { store: Account { uid, gid }, endpoint, .. }) = accounts {
         let (uid, gid) = (*uid, *gid);
-        config.account = Some(store::Account { name: "coffer-store".to_owned(), uid, gid });
+        config.account = Some(embedded_postgres::Account { name: "coffer-store".to_owned(), uid, gid });
         config.endpoint_gid = Some(endpoint.gid);
         config.peers.push("coffer-store".to_owned());
         config.endpoint_peer = Some("coffer-endpoint".to_owned());

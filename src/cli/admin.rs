@@ -143,7 +143,7 @@ fn url(database_url: Option<String>, state_dir: Option<PathBuf>) -> anyhow::Resu
             }
             let accounts = Accounts::find()?;
             let Folders { state, run, engines } = Folders::open(Some(state), None, accounts.as_ref())?;
-            Ok(crate::store::url(&store_config(&state, &engines, &run, accounts.as_ref())?)?)
+            Ok(crate::embedded_postgres::url(&store_config(&state, &engines, &run, accounts.as_ref())?)?)
         }
         (None, Some(url)) => Ok(url),
         (None, None) => bail!("give --state-dir, or the service's Postgres in DATABASE_URL"),

@@ -28,8 +28,8 @@ use crate::commands::Commands;
 use crate::db::Db;
 use crate::db::notices::Notices;
 use crate::domain::datastore::EngineKind;
+use crate::embedded_postgres::EmbeddedPostgres;
 use crate::seal::Sealer;
-use crate::store::Store;
 use crate::workflow::supervisor;
 
 /// Arguments of `coffer dev`.
@@ -114,9 +114,9 @@ struct Parts<'a> {
     stop: watch::Receiver<bool>,
 }
 
-async fn start_store(folders: &Folders, accounts: Option<&Accounts>) -> anyhow::Result<Store> {
+async fn start_store(folders: &Folders, accounts: Option<&Accounts>) -> anyhow::Result<EmbeddedPostgres> {
     let config = store_config(&folders.state, &folders.engines, &folders.run, accounts)?;
-    let store = Store::start(&config).await.context("start the embedded Postgres")?;
+    let store = EmbeddedPostgres::start(&config).await.context("start the embedded Postgres")?;
     tokio::spawn(store.clone().supervise());
     Ok(store)
 }

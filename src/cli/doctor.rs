@@ -148,8 +148,8 @@ async fn of_store(
             ),
         };
     }
-    let found =
-        store_config(state, engines, run, accounts).and_then(|config| Ok(crate::store::binaries(&config)?));
+    let found = store_config(state, engines, run, accounts)
+        .and_then(|config| Ok(crate::embedded_postgres::binaries(&config)?));
     match found {
         Ok(binaries) => Finding::Fine(format!("embedded Postgres from {}", binaries.display())),
         Err(error) => Finding::Missing(format!("{error:#}"), "make engines".to_owned()),

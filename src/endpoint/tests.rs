@@ -17,8 +17,8 @@ use crate::db::Db;
 use crate::db::routes::{Relay, Route};
 use crate::domain::datastore::Protocol;
 use crate::domain::ids::{InstanceId, TaskId};
-use crate::store::Store;
-use crate::store::tests::place;
+use crate::embedded_postgres::EmbeddedPostgres;
+use crate::embedded_postgres::tests::place;
 
 const HOST: &str = "here";
 
@@ -140,8 +140,8 @@ fn free_address(last: u8) -> SocketAddr {
 /// A store with the schema, one host, and what rows of instances and tasks refer to.
 struct House {
     place: TempDir,
-    store_config: crate::store::Config,
-    store: Store,
+    store_config: crate::embedded_postgres::Config,
+    store: EmbeddedPostgres,
     client: Client,
     config: Config,
 }
@@ -149,7 +149,7 @@ struct House {
 impl House {
     async fn new() -> Self {
         let (place, store_config) = place();
-        let store = Store::start(&store_config).await.expect("a store");
+        let store = EmbeddedPostgres::start(&store_config).await.expect("a store");
         let (client, connection) = tokio_postgres::connect(&store.url(), NoTls).await.expect("connects");
         tokio::spawn(connection);
         Db::new(&crate::db::Config::new(store.url())).migrate().await.expect("the schema");
@@ -359,7 +359,7 @@ async fn a_restart_serves_its_last_state_without_the_store_and_follows_when_it_i
     until("the last state serves", async || greeted(address).await.is_ok()).await;
     until("the relay is where it was", async || greeted(relay).await.is_ok()).await;
 
-    let store = Store::start(&house.store_config).await.expect("starts again");
+    let store = EmbeddedPostgres::start(&house.store_config).await.expect("starts again");
     let (client, connection) = tokio_postgres::connect(&store.url(), NoTls).await.expect("connects");
     tokio::spawn(connection);
     let house = House { client, store, ..house };

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use coffer::cli::accounts::{Accounts, store_config};
-use coffer::store::Store;
+use coffer::embedded_postgres::EmbeddedPostgres;
 use futures::future::join_all;
 
 use crate::api_door::{Door, Setting};
@@ -13,13 +13,13 @@ use crate::harness::wait_for;
 const MEMBER: &str = "member@1234";
 
 /// A Postgres of the test's own, to be stopped.
-async fn own_store() -> (tempfile::TempDir, Store, coffer::store::Config) {
+async fn own_store() -> (tempfile::TempDir, EmbeddedPostgres, coffer::embedded_postgres::Config) {
     let place = tempfile::Builder::new().prefix("coffer-aw").tempdir_in("/tmp").unwrap();
     std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
     let engines = crate::harness::roles::engines();
     let accounts = Accounts::find().unwrap();
     let config = store_config(place.path(), &engines, &place.path().join("run"), accounts.as_ref()).unwrap();
-    let store = Store::start(&config).await.unwrap();
+    let store = EmbeddedPostgres::start(&config).await.unwrap();
     (place, store, config)
 }
 
@@ -56,7 +56,7 @@ async fn a_store_that_is_away_is_told_at_once_and_missed_no_longer_than_it_is() 
     crate::api_door::told(door.raw(None, "GET", "/v1.0/1234/instances")).await.is(401, "unauthorized");
     door.send(MEMBER, "GET", "nothing", None).await.is(404, "itemNotFound");
 
-    let store = Store::start(&config).await.unwrap();
+    let store = EmbeddedPostgres::start(&config).await.unwrap();
     wait_for("the service is back", Duration::from_secs(5), async || {
         (door.send(MEMBER, "GET", "instances", None).await.status == 200).then_some(())
     })
@@ -75,7 +75,7 @@ async fn connections_that_died_unnoticed_are_not_used() {
     let door = Door::open_as(Setting { pool: 16, url: Some(store.url()), ..Setting::default() }).await;
     join_all((0..200).map(|_| door.send(MEMBER, "GET", "instances", None))).await;
     store.stop().await.unwrap();
-    let store = Store::start(&config).await.unwrap();
+    let store = EmbeddedPostgres::start(&config).await.unwrap();
     let mut refused = 0;
     for _ in 0..40 {
         refused += usize::from(door.send(MEMBER, "GET", "instances", None).await.status == 503);

@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 use coffer::cli::accounts::{Accounts, store_config};
-use coffer::store::Store;
+use coffer::embedded_postgres::EmbeddedPostgres;
 
 use crate::harness::house::{end_all, own_run_folder};
 use crate::harness::roles::{Role, Roles, engines};
@@ -33,7 +33,7 @@ async fn a_role_refuses_a_schema_that_it_does_not_know() {
     let run = own_run_folder();
     let accounts = Accounts::find().unwrap();
     let config = store_config(&state, &engines(), &run, accounts.as_ref()).unwrap();
-    let store = Store::start(&config).await.unwrap();
+    let store = EmbeddedPostgres::start(&config).await.unwrap();
     let url = store.url();
     let (dir, key) = (state.to_str().unwrap(), state.join("key"));
     let worker = ["worker", "--state-dir", dir, "--runtime", "simulated"];

@@ -330,7 +330,7 @@ pub fn end_all(folder: &Path, state: &Path, run: &Path) {
     }
     let folders = std::fs::read_dir(state.join("generations")).into_iter().flatten().flatten();
     remove_sockets(&folders.map(|entry| entry.path()).collect::<Vec<_>>(), run);
-    let _ = std::fs::remove_dir_all(coffer::store::socket_dir(run, state));
+    let _ = std::fs::remove_dir_all(coffer::embedded_postgres::socket_dir(run, state));
 }
 
 /// Removes the socket folders of generations that have these folders.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use coffer::auth::dev::DevIdentity;
 use coffer::cli::accounts::{Accounts, store_config};
 use coffer::cli::demo::client::Client;
-use coffer::store::Store;
+use coffer::embedded_postgres::EmbeddedPostgres;
 use coffer::testing::PAUSES;
 
 use super::house::own_net;
@@ -34,8 +34,8 @@ pub struct Roles {
     runtime: &'static str,
     net: String,
     _net_is_ours: UnixListener,
-    store: Store,
-    config: coffer::store::Config,
+    store: EmbeddedPostgres,
+    config: coffer::embedded_postgres::Config,
     port: u16,
     lease: u64,
     children: HashMap<Role, Child>,
@@ -63,7 +63,7 @@ impl Roles {
             if accounts.is_some() { PathBuf::from("/run/coffer") } else { super::house::own_run_folder() };
         let engines = engines();
         let config = store_config(&state, &engines, &run, accounts.as_ref()).unwrap();
-        let store = Store::start(&config).await.unwrap();
+        let store = EmbeddedPostgres::start(&config).await.unwrap();
         let (net, held) = own_net();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut roles = Self {
@@ -199,7 +199,7 @@ impl Roles {
             processes::of(self.folder.path()).iter().all(|p| p.pid != pid).then_some(())
         })
         .await;
-        self.store = Store::start(&self.config).await.unwrap();
+        self.store = EmbeddedPostgres::start(&self.config).await.unwrap();
     }
 
     /// A connection to the store, as soon as it answers.
@@ -236,7 +236,7 @@ impl Roles {
 
     /// Starts the store again.
     pub async fn start_store(&mut self) {
-        self.store = Store::start(&self.config).await.unwrap();
+        self.store = EmbeddedPostgres::start(&self.config).await.unwrap();
     }
 
     /// The file from which clients learn how to log in.

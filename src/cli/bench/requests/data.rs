@@ -7,8 +7,8 @@ use tokio_postgres::NoTls;
 use crate::cli::bench::requests::report::Kind;
 use crate::db::{self, Db, catalogue, hosts};
 use crate::domain::ids::HostId;
+use crate::embedded_postgres::EmbeddedPostgres;
 use crate::simulated;
-use crate::store::Store;
 
 /// Instances of the project with many.
 pub const BIG: u32 = 100_000;
@@ -48,7 +48,12 @@ impl Data {
     ///
     /// # Errors
     /// The store's.
-    pub async fn write(db: &Db, store: &Store, projects: &Projects, sources: u32) -> anyhow::Result<Self> {
+    pub async fn write(
+        db: &Db,
+        store: &EmbeddedPostgres,
+        projects: &Projects,
+        sources: u32,
+    ) -> anyhow::Result<Self> {
         let registered: Result<(), db::Error> = db
             .transact(|conn| {
                 let host = HostId(HOST.to_owned());

@@ -15,7 +15,7 @@ use crate::db::{self, Db, hosts, instances, quotas};
 use crate::domain::ids::{FlavorId, GenerationId, HostId, InstanceId, ProjectId, TaskId};
 use crate::domain::task::{CreatePlan, Plan};
 use crate::domain::upgrade::UpgradePlan;
-use crate::store::Store;
+use crate::embedded_postgres::EmbeddedPostgres;
 
 /// A new row's id, of a number that each transaction draws; the first digit tells rows apart.
 const NEW: [&str; 3] = [
@@ -54,7 +54,12 @@ impl Floor {
     ///
     /// # Errors
     /// It is not there; the store's.
-    pub async fn new(db: &Db, store: &Store, folders: &Folders, projects: &Projects) -> anyhow::Result<Self> {
+    pub async fn new(
+        db: &Db,
+        store: &EmbeddedPostgres,
+        folders: &Folders,
+        projects: &Projects,
+    ) -> anyhow::Result<Self> {
         let program = folders.engines.join("postgresql-15/bin/pgbench");
         ensure!(program.exists(), "{} is not there: `make engines` fetches it", program.display());
         let read: Result<_, db::Error> = db.read(known::now).await;

@@ -19,7 +19,7 @@ use crate::cli::accounts::{Accounts, store_config};
 use crate::cli::bench::Folder;
 use crate::cli::state::Folders;
 use crate::db::{Config, Db};
-use crate::store::Store;
+use crate::embedded_postgres::EmbeddedPostgres;
 
 use data::{BIG, Data, Projects, SMALL};
 use floor::Floor;
@@ -64,7 +64,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let folders = Folders::open(Some(state), args.engines.clone(), accounts.as_ref())?;
     let config = store_config(&folders.state, &folders.engines, &folders.run, accounts.as_ref())?;
     eprintln!("bench: starting a Postgres of its own");
-    let store = Store::start(&config).await.context("start the embedded Postgres")?;
+    let store = EmbeddedPostgres::start(&config).await.context("start the embedded Postgres")?;
     let measured = tokio::select! {
         measured = measure(&args, &folders, &store) => measured,
         () = crate::cli::signals::asked_to_stop() => Err(anyhow::anyhow!("interrupted")),
@@ -74,7 +74,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     measured
 }
 
-async fn measure(args: &Args, folders: &Folders, store: &Store) -> anyhow::Result<()> {
+async fn measure(args: &Args, folders: &Folders, store: &EmbeddedPostgres) -> anyhow::Result<()> {
     let db = Db::new(&Config::new(store.url()));
     db.migrate().await.context("migrate the store")?;
     let api = Api::start(&store.url(), &folders.state, args.pool).await?;

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::auth::dev::DevIdentity;
-use crate::store::Store;
+use crate::embedded_postgres::EmbeddedPostgres;
 
 /// `coffer api`, as its own process.
 pub struct Api {
@@ -97,7 +97,7 @@ fn stat(pid: u32) -> anyhow::Result<Stat> {
 }
 
 /// Processor time that the store's Postgres has used, with every child that lives and has ended.
-pub async fn postgres_cpu(store: &Store) -> anyhow::Result<Duration> {
+pub async fn postgres_cpu(store: &EmbeddedPostgres) -> anyhow::Result<Duration> {
     let postmaster = u32::try_from(store.pid().await)?;
     let Stat { own, ended, .. } = stat(postmaster)?;
     let mut sum = own + ended;

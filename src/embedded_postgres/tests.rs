@@ -54,7 +54,7 @@ fn is_there(pid: i32) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_starts_is_adopted_and_stops_without_a_trace() {
     let (_place, config) = place();
-    let first = Store::start(&config).await.expect("starts");
+    let first = EmbeddedPostgres::start(&config).await.expect("starts");
     assert_eq!(ask(&first.url(), "select current_user").await.expect("answers"), "coffer");
     for (setting, value) in [
         ("fsync", "on"),
@@ -73,7 +73,7 @@ async fn it_starts_is_adopted_and_stops_without_a_trace() {
     let superuser = first.url().replace("user=coffer", "user=coffer-store");
     assert!(ask(&superuser, "select 1").await.is_err(), "the superuser cannot log in");
 
-    let second = Store::start(&config).await.expect("is adopted");
+    let second = EmbeddedPostgres::start(&config).await.expect("is adopted");
     assert_eq!(second.pid().await, first.pid().await);
     assert_eq!(second.url(), first.url());
 
@@ -92,7 +92,7 @@ async fn it_starts_is_adopted_and_stops_without_a_trace() {
     assert!(postmaster::processes_in(&first.inner.layout.data).is_empty());
     first.stop().await.expect("stopping what is stopped is fine");
 
-    let again = Store::start(&config).await.expect("starts again");
+    let again = EmbeddedPostgres::start(&config).await.expect("starts again");
     assert_eq!(ask(&again.url(), "select n from kept").await.expect("answers"), "7");
     again.stop().await.expect("stops");
 }
@@ -100,7 +100,7 @@ async fn it_starts_is_adopted_and_stops_without_a_trace() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_postmaster_is_started_again_and_keeps_what_it_acknowledged() {
     let (_place, config) = place();
-    let store = Store::start(&config).await.expect("starts");
+    let store = EmbeddedPostgres::start(&config).await.expect("starts");
     let watching = tokio::spawn(store.clone().supervise());
     ask(&store.url(), "create table kept (n int)").await.expect("answers");
     for round in 1..=2 {
@@ -133,21 +133,21 @@ async fn what_was_made_half_is_made_anew() {
     std::fs::create_dir(&half).expect("made");
     std::fs::write(half.join("PG_VERSION"), "15\n").expect("written");
     // A pid file as a restore or a reboot leaves it: its number is another's now.
-    let store = Store::start(&config).await.expect("starts");
+    let store = EmbeddedPostgres::start(&config).await.expect("starts");
     assert!(!half.exists());
     store.stop().await.expect("stops");
     let pid_file = layout.data.join("postmaster.pid");
     std::fs::write(&pid_file, format!("{}\n", std::process::id())).expect("written");
-    let store = Store::start(&config).await.expect("starts over a stale pid file");
+    let store = EmbeddedPostgres::start(&config).await.expect("starts over a stale pid file");
     store.stop().await.expect("stops");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cleared_run_folder_is_made_again() {
     let (_place, config) = place();
-    let store = Store::start(&config).await.expect("starts");
+    let store = EmbeddedPostgres::start(&config).await.expect("starts");
     std::fs::remove_dir_all(&config.run_dir).expect("cleared");
-    let next = Store::start(&config).await.expect("starts again");
+    let next = EmbeddedPostgres::start(&config).await.expect("starts again");
     assert_eq!(ask(&next.url(), "select 1").await.expect("answers"), "1");
     assert_ne!(next.pid().await, store.pid().await);
     next.stop().await.expect("stops");
@@ -157,22 +157,22 @@ async fn a_cleared_run_folder_is_made_again() {
 async fn what_cannot_work_is_said() {
     let (place, config) = place();
     let long = Config { run_dir: place.path().join("r".repeat(80)), ..config.clone() };
-    assert!(matches!(Store::start(&long).await, Err(Error::SocketPathTooLong { .. })));
+    assert!(matches!(EmbeddedPostgres::start(&long).await, Err(Error::SocketPathTooLong { .. })));
 
     let none = Config { engines_dir: place.path().join("none"), ..config.clone() };
     if !std::path::Path::new("/usr/lib/postgresql").exists() {
-        assert!(matches!(Store::start(&none).await, Err(Error::NoBinaries { .. })));
+        assert!(matches!(EmbeddedPostgres::start(&none).await, Err(Error::NoBinaries { .. })));
     }
 
     if config.account.is_some() {
         std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o700)).expect("chmod");
-        match Store::start(&config).await.map(|_| ()) {
+        match EmbeddedPostgres::start(&config).await.map(|_| ()) {
             Err(Error::Blocked { folder, .. }) => {
                 assert_eq!(folder, std::fs::canonicalize(place.path()).expect("there"));
             }
             other => panic!("{other:?}"),
         }
         let as_root = Config { account: None, ..config };
-        assert!(matches!(Store::start(&as_root).await, Err(Error::NeedsAccount)));
+        assert!(matches!(EmbeddedPostgres::start(&as_root).await, Err(Error::NeedsAccount)));
     }
 }

@@ -15,8 +15,8 @@
 //!
 //! # If we die here
 //! - While the cluster is made: it lies in `data.new` until it is whole and synced, and is made anew next time.
-//! - While it starts or runs: the postmaster has its own session and goes on; the next [`Store::start`] adopts it.
-//! - When Postgres itself is killed: [`Store::supervise`] starts it again and it recovers from its log.
+//! - While it starts or runs: the postmaster has its own session and goes on; the next [`EmbeddedPostgres::start`] adopts it.
+//! - When Postgres itself is killed: [`EmbeddedPostgres::supervise`] starts it again and it recovers from its log.
 //!
 //! # Decision
 //! The hash in the socket folder's name is of `<state>/store`, not of the state folder: so no other part that names
@@ -239,7 +239,7 @@ impl Error {
 
 /// The running store. Clones are the same store.
 #[derive(Clone)]
-pub struct Store {
+pub struct EmbeddedPostgres {
     inner: Arc<Inner>,
 }
 
@@ -250,7 +250,7 @@ struct Inner {
     stopping: watch::Sender<bool>,
 }
 
-impl Store {
+impl EmbeddedPostgres {
     /// Brings the store up: makes the cluster if there is none, adopts the postmaster that runs already, or starts
     /// one. Returns when it answers. May be called again, by this process or the next.
     ///
@@ -285,7 +285,7 @@ impl Store {
         self.inner.running.lock().await.pid()
     }
 
-    /// Starts the postmaster again whenever it has died, with back-off, until [`Store::stop`]. To be spawned once.
+    /// Starts the postmaster again whenever it has died, with back-off, until [`EmbeddedPostgres::stop`]. To be spawned once.
     pub async fn supervise(self) {
         let mut stopping = self.inner.stopping.subscribe();
         let mut pause = FIRST_PAUSE;
@@ -328,7 +328,7 @@ impl Store {
     }
 
     /// Stops the store, whoever started it, and removes its socket folder: fast, and at once when that takes too
-    /// long. Ends [`Store::supervise`]. May be called again.
+    /// long. Ends [`EmbeddedPostgres::supervise`]. May be called again.
     ///
     /// # Errors
     /// [`Error::StillRunning`] when it survives both.
