@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::db::known::Catalogue;
-use crate::db::{self, Conn, groups, instances, known, task_steps, tasks};
+use crate::db::catalogue_cache::Catalogue;
+use crate::db::{self, Conn, groups, instances, catalogue_cache, task_steps, tasks};
 use crate::domain::datastore::{DatastoreVersion, EngineKind};
 use crate::domain::estimate::{self, Load, Pace};
 use crate::domain::group::Group;
@@ -69,7 +69,7 @@ impl Upgrades {
                 of.insert(id, it);
             }
         }
-        let catalogue = known::now(conn)?;
+        let catalogue = catalogue_cache::now(conn)?;
         let mut paces = HashMap::new();
         for task in tasks.iter().filter(|task| is_under_way(task)) {
             let (bytes, marks) = task_steps::marks(conn, task.id)?;

@@ -16,7 +16,7 @@ use crate::api::shapes::UpgradeRequest;
 use crate::api::trove::instances::load;
 use crate::api::windows::{utc, when};
 use crate::commands::switches::{DryRun, SwitchRequest};
-use crate::db::known::Catalogue;
+use crate::db::catalogue_cache::Catalogue;
 use crate::db::switches::{Around, REPLACES, replaces};
 use crate::db::{self, instances, tasks};
 use crate::domain::caller::Caller;

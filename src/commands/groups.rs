@@ -7,7 +7,7 @@ use crate::commands::instances::{MAX_VOLUME_GB, give_up, resolve_version};
 use crate::commands::quotas::reserve;
 use crate::commands::{Commands, Error, once};
 use crate::db::groups::{self, New, NewMember};
-use crate::db::known::{self, Catalogue};
+use crate::db::catalogue_cache::{self, Catalogue};
 use crate::db::once::Marked;
 use crate::db::rollings::{self, Accept, Around};
 use crate::db::{self, Conn, events, generations, hosts, instances, tasks, windows};
@@ -249,7 +249,7 @@ fn create(
     if let Some(before) = once::take(conn, ids.key.as_ref(), ids.task)? {
         return made_by(conn, before);
     }
-    let catalogue = known::now(conn)?;
+    let catalogue = catalogue_cache::now(conn)?;
     allow(caller, Rule::InstanceCreate)?;
     let version =
         resolve_version(&catalogue.datastores, Some(&request.datastore), request.version.as_deref())?;
@@ -418,7 +418,7 @@ fn upgrade(
     if let Some(before) = once::take(conn, ids.key.as_ref(), ids.task)? {
         return Ok((made_by(conn, before)?, before));
     }
-    let catalogue = known::now(conn)?;
+    let catalogue = catalogue_cache::now(conn)?;
     // An unknown datastore is told before an unknown group.
     let named = match &request.target {
         Target::Named { datastore, version } => Some(named(&catalogue, datastore, version)?),

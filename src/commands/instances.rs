@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::commands::quotas::reserve;
 use crate::commands::{Commands, Error, accounts, once};
 use crate::db::acceptances::{self, Begin};
-use crate::db::known::Catalogue;
+use crate::db::catalogue_cache::Catalogue;
 use crate::db::once::Marked;
 use crate::db::{self, Conn, events, generations, hosts, instances, policies, quotas, tasks, windows};
 use crate::domain::caller::Caller;

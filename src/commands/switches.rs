@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::commands::instances::{note, visible};
 use crate::commands::{Commands, Error, once};
 use crate::db::generations::Kept;
-use crate::db::known::{self, Catalogue};
+use crate::db::catalogue_cache::{self, Catalogue};
 use crate::db::once::Marked;
 use crate::db::switches::{self, Accept, Around};
 use crate::db::{self, Conn, instances, windows};
@@ -189,7 +189,7 @@ pub(super) fn foresee(
     request: &SwitchRequest,
 ) -> Result<Foreseen, Error> {
     allow(caller, Rule::InstanceUpdate)?;
-    let catalogue = known::now(conn)?;
+    let catalogue = catalogue_cache::now(conn)?;
     let to = target(&catalogue, &instance, &request.version)?;
     if to.id == instance.shown_version().id {
         let field = "upgrade['datastore_version']";
@@ -257,7 +257,7 @@ fn accept(
     }
     let mut instance = visible(instances::lock(conn, id)?, caller, id)?;
     allow(caller, Rule::InstanceUpdate)?;
-    let catalogue = known::now(conn)?;
+    let catalogue = catalogue_cache::now(conn)?;
     let target = target(&catalogue, &instance, &request.version)?;
     if let Some(name) = &request.rename {
         name.clone_into(&mut instance.name);

@@ -10,7 +10,7 @@ use crate::commands::quotas::reserve;
 use crate::commands::{Commands, Error, accounts, once};
 use crate::db::acceptances::{self, Begin};
 use crate::db::instances::ToUpgrade;
-use crate::db::known::{self, Catalogue};
+use crate::db::catalogue_cache::{self, Catalogue};
 use crate::db::once::Marked;
 use crate::db::{self, Conn, instances};
 use crate::domain::caller::Caller;
@@ -222,7 +222,7 @@ fn decide(
     // An unknown datastore is told before an unknown instance.
     let catalogue = match &found {
         Some(found) => Arc::clone(&found.catalogue),
-        None => known::now(conn)?,
+        None => catalogue_cache::now(conn)?,
     };
     let target = target(&catalogue, request)?;
     allow(caller, Rule::InstanceAction)?;

@@ -18,7 +18,7 @@ use diesel::sql_types::{BigInt, Bool, Integer, Jsonb, Nullable, Text, Timestampt
 use ipnet::Ipv4Net;
 use uuid::Uuid;
 
-use crate::db::known::Catalogue;
+use crate::db::catalogue_cache::Catalogue;
 use crate::db::schema::{endpoints, hosts};
 use crate::db::statement::{self, statement};
 use crate::db::tasks::Claim;

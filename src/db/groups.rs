@@ -8,7 +8,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
-use crate::db::known::{self, Catalogue};
+use crate::db::catalogue_cache::{self, Catalogue};
 use crate::db::schema::{endpoints, generations, groups, instances};
 use crate::db::{Conn, Error, acceptances};
 use crate::domain::datastore::DatastoreVersion;
@@ -91,7 +91,7 @@ fn into_domain(row: Row, members: Vec<Instance>, catalogue: &Catalogue) -> Resul
 fn with_members(conn: &mut Conn, rows: Vec<Row>) -> Result<Vec<Group>, Error> {
     let ids: Vec<GroupId> = rows.iter().map(|row| GroupId(row.id)).collect();
     let mut all = crate::db::instances::members(conn, &ids)?;
-    let catalogue = known::now(conn)?;
+    let catalogue = catalogue_cache::now(conn)?;
     let mut found = Vec::new();
     for row in rows {
         let id = GroupId(row.id);

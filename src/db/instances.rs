@@ -7,10 +7,10 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
-use crate::db::known::Catalogue;
+use crate::db::catalogue_cache::Catalogue;
 use crate::db::schema::instances;
 use crate::db::statement::{self, statement};
-use crate::db::{Conn, Error, known};
+use crate::db::{Conn, Error, catalogue_cache};
 use crate::domain::ids::{FlavorId, GenerationId, GroupId, HostId, InstanceId, ProjectId, TaskId, VersionId};
 use crate::domain::instance::{Fault, Instance, InstanceState, Member, Running, Seen};
 use crate::domain::simulation::ACCEPT;

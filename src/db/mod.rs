@@ -15,7 +15,7 @@ pub mod groups;
 pub mod hosts;
 pub mod inspections;
 pub mod instances;
-pub mod known;
+pub mod catalogue_cache;
 pub mod looks;
 pub mod maintenance;
 pub mod notices;

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Text, Uuid as SqlUuid};
 use uuid::Uuid;
 
-use crate::db::known::{self, Catalogue};
+use crate::db::catalogue_cache::{self, Catalogue};
 use crate::db::schema::quotas;
 use crate::db::statement::{self, statement};
 use crate::db::{Conn, Error};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use crate::db::known::{self, Catalogue};
+use crate::db::catalogue_cache::{self, Catalogue};
 use crate::db::tasks::Claim;
 use crate::db::{Conn, Error, events, generations, groups, instances, tasks};
 use crate::domain::group::{Group, GroupEvent};
@@ -35,7 +35,7 @@ impl Around {
     /// # Errors
     /// The store's.
     pub fn read(conn: &mut Conn, group: &Group) -> Result<Self, Error> {
-        let mut around = Self { busy: false, planned: None, catalogue: known::now(conn)? };
+        let mut around = Self { busy: false, planned: None, catalogue: catalogue_cache::now(conn)? };
         for member in &group.members {
             around.busy |= tasks::is_claimed(conn, member.id)?;
             around.planned = around.planned.or(tasks::planned(conn, member.id)?);

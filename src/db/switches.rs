@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use crate::db::generations::Kept;
-use crate::db::known::{self, Catalogue};
+use crate::db::catalogue_cache::{self, Catalogue};
 use crate::db::tasks::Claim;
 use crate::db::{Conn, Error, events, generations, groups, instances, rollings, tasks, windows};
 use crate::domain::datastore::DatastoreVersion;
@@ -56,7 +56,7 @@ impl Around {
             busy: tasks::is_claimed(conn, instance)?,
             planned: tasks::planned(conn, instance)?,
             kept: generations::retired(conn, instance)?.filter(|kept| !kept.is_over),
-            catalogue: known::now(conn)?,
+            catalogue: catalogue_cache::now(conn)?,
         })
     }
 

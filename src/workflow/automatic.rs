@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::db::policies::{self, Follower};
 use crate::db::switches::{self, Accept, Around};
-use crate::db::{self, Conn, events, instances, known, once, tasks, windows};
+use crate::db::{self, Conn, events, instances, catalogue_cache, once, tasks, windows};
 use crate::domain::datastore::DatastoreVersion;
 use crate::domain::hops::{MOST_HOPS, Reach};
 use crate::domain::ids::{GenerationId, InstanceId, TaskId};
@@ -61,7 +61,7 @@ async fn look(works: &Works) -> Result<(), String> {
         .db
         .read(move |conn| {
             let now = windows::now(conn)?;
-            let catalogue = known::now(conn)?;
+            let catalogue = catalogue_cache::now(conn)?;
             // Most have the newest build: they are passed over without a transaction.
             let has_newer = |it: &Follower| {
                 let running = catalogue.version(it.version);

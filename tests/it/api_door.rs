@@ -14,7 +14,7 @@ use coffer::commands::Commands;
 use coffer::db::acceptances::Begin;
 use coffer::db::hosts::Offer;
 use coffer::db::notices::Notices;
-use coffer::db::{self, Db, acceptances, catalogue, hosts, known, looks, questions};
+use coffer::db::{self, Db, acceptances, catalogue, catalogue_cache, hosts, looks, questions};
 use coffer::domain::caller::{Caller, Level};
 use coffer::domain::datastore::{DatastoreVersion, EngineKind, RuntimeKind};
 use coffer::domain::ids::{FlavorId, GenerationId, HostId, InstanceId, ProjectId, TaskId};
@@ -202,7 +202,7 @@ impl Door {
         let made: Result<_, db::Error> = self
             .db
             .transact(move |conn| {
-                let catalogue = known::now(conn)?;
+                let catalogue = catalogue_cache::now(conn)?;
                 let databases = Vec::new();
                 let plan = Plan::Create(CreatePlan { form: 1, instance: id, generation, databases });
                 let begin = Begin {

@@ -9,7 +9,7 @@ use crate::api::alibaba::{Call, moment, names, object};
 use crate::api::seen::Upgrades;
 use crate::commands;
 use crate::commands::groups::{Target, UpgradeGroup};
-use crate::db::{self, groups, known};
+use crate::db::{self, groups, catalogue_cache};
 use crate::domain::datastore::{DatastoreVersion, EngineKind};
 use crate::domain::group::{Group, MemberRole};
 use crate::domain::ids::{GroupId, TaskId};
@@ -147,7 +147,7 @@ pub async fn kernel_version(
     let target = match wanted {
         None => Target::Newest,
         Some(wanted) => {
-            let known: Result<_, db::Error> = call.state.commands.db.read(known::now).await;
+            let known: Result<_, db::Error> = call.state.commands.db.read(catalogue_cache::now).await;
             let is_it = |version: &&DatastoreVersion| {
                 are_builds_of_one(version, running)
                     && version.active

@@ -11,8 +11,8 @@ use crate::api::alibaba::wrong::Wrong;
 use crate::api::alibaba::{Call, groups, moment, names, object};
 use crate::api::seen::{Everything, is_minor};
 use crate::commands::{policies, windows};
-use crate::db::known::Catalogue;
-use crate::db::{self, instances, known, tasks};
+use crate::db::catalogue_cache::Catalogue;
+use crate::db::{self, instances, catalogue_cache, tasks};
 use crate::domain::group::Group;
 use crate::domain::ids::InstanceId;
 use crate::domain::instance::Instance;
@@ -130,7 +130,7 @@ pub async fn show(call: &Call) -> Result<Map<String, Value>, Wrong> {
     let group = groups::named(call, asked).await?;
     let (it, catalogue) = match group.as_ref().and_then(Group::primary) {
         Some(primary) => {
-            let known: Result<_, db::Error> = call.state.commands.db.read(known::now).await;
+            let known: Result<_, db::Error> = call.state.commands.db.read(catalogue_cache::now).await;
             (primary.clone(), known?)
         }
         None => named(call, asked).await?,

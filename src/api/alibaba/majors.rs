@@ -120,7 +120,7 @@ fn millis(at: DateTime<Utc>) -> String {
 pub async fn check_result(call: &Call) -> Result<Map<String, Value>, Wrong> {
     let Narrowed { page, number, target } = narrowed(call)?;
     let it = postgresql(call).await?;
-    let known: Result<_, db::Error> = call.state.commands.db.read(db::known::now).await;
+    let known: Result<_, db::Error> = call.state.commands.db.read(db::catalogue_cache::now).await;
     let catalogue = known?;
     let found = checks(call, &it).await?;
     let found = found.iter().filter(|made| {

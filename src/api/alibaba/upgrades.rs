@@ -6,7 +6,7 @@ use crate::api::alibaba::wrong::Wrong;
 use crate::api::alibaba::{Call, groups, instances, names, object};
 use crate::commands::policies;
 use crate::commands::switches::SwitchRequest;
-use crate::db::{self, known, task_numbers, tasks};
+use crate::db::{self, catalogue_cache, task_numbers, tasks};
 use crate::domain::datastore::{DatastoreVersion, EngineKind};
 use crate::domain::ids::TaskId;
 use crate::domain::instance::{Instance, InstanceState};
@@ -84,7 +84,7 @@ pub async fn engine_version(call: &Call) -> Result<Map<String, Value>, Wrong> {
     let meant = names::instance_of(id).map_or_else(|| id.to_owned(), names::instance);
     let request = json!({"DBInstanceId": meant, "EngineVersion": wanted, "EffectiveTime": when});
     let once = once(call, "alibaba.UpgradeDBInstanceEngineVersion", &request)?;
-    let known: Result<_, db::Error> = call.state.commands.db.read(known::now).await;
+    let known: Result<_, db::Error> = call.state.commands.db.read(catalogue_cache::now).await;
     if !DOCUMENTED.contains(&wanted) && known?.versions().all(|version| version.name != wanted) {
         let text = "The parameter EngineVersion is no version that is known.";
         return Err(Wrong::new(400, "InvalidEngineVersion.Malformed", text));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::api::huawei::wrong::Wrong;
 use crate::api::huawei::{Answer, Call, ok};
 use crate::db;
-use crate::db::known::{self, Catalogue};
+use crate::db::catalogue_cache::{self, Catalogue};
 use crate::domain::datastore::{DatastoreVersion, EngineKind};
 use crate::domain::minor::order;
 use crate::domain::policy::{Rule, allow};
@@ -25,7 +25,7 @@ fn engine(name: &str) -> Result<Option<EngineKind>, Wrong> {
 
 async fn catalogue(call: &Call) -> Result<Arc<Catalogue>, Wrong> {
     allow(&call.caller, Rule::CatalogueRead)?;
-    let read: Result<_, db::Error> = call.state.commands.db.read(known::now).await;
+    let read: Result<_, db::Error> = call.state.commands.db.read(catalogue_cache::now).await;
     Ok(read?)
 }
 

@@ -16,7 +16,7 @@ use crate::api::trove::update::{self, Change, Update};
 use crate::api::trove::views::{InstanceView, Viewer};
 use crate::commands::instances::{CreateInstance, visible};
 use crate::commands::switches::SwitchRequest;
-use crate::db::known::{self, Catalogue};
+use crate::db::catalogue_cache::{self, Catalogue};
 use crate::db::{self, catalogue, instances};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::{Datastore, DatastoreVersion, EngineKind};
@@ -118,7 +118,7 @@ async fn parse_creation(call: &Call, body: Map<String, Value>) -> Result<create:
     let Some((datastore, version)) = create::asked_version(&body) else {
         return create::parse(&body, EngineKind::MariaDb);
     };
-    let now: Result<_, db::Error> = call.state.commands.db.read(known::now).await;
+    let now: Result<_, db::Error> = call.state.commands.db.read(catalogue_cache::now).await;
     let engine = engine_of(&now?.datastores, datastore, version).unwrap_or(EngineKind::MariaDb);
     // Making PostgreSQL's verifiers takes a while.
     match tokio::task::spawn_blocking(move || create::parse(&body, engine)).await {

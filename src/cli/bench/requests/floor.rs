@@ -10,7 +10,7 @@ use crate::cli::bench::requests::data::{BIG, FROM, HOST, Projects, SHOWN, SOURCE
 use crate::cli::bench::requests::report::Kind;
 use crate::cli::state::Folders;
 use crate::db::acceptances::{self, Begin};
-use crate::db::known::{self, Catalogue};
+use crate::db::catalogue_cache::{self, Catalogue};
 use crate::db::{self, Db, hosts, instances, quotas};
 use crate::domain::ids::{FlavorId, GenerationId, HostId, InstanceId, ProjectId, TaskId};
 use crate::domain::task::{CreatePlan, Plan};
@@ -62,7 +62,7 @@ impl Floor {
     ) -> anyhow::Result<Self> {
         let program = folders.engines.join("postgresql-15/bin/pgbench");
         ensure!(program.exists(), "{} is not there: `make engines` fetches it", program.display());
-        let read: Result<_, db::Error> = db.read(known::now).await;
+        let read: Result<_, db::Error> = db.read(catalogue_cache::now).await;
         Ok(Self {
             program,
             database: store.url(),
