@@ -14,8 +14,8 @@ use crate::api::fields::Field;
 use crate::api::limits::Page;
 use crate::api::links::{Base, Link, escape};
 use crate::domain::caller::Caller;
+use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::InstanceId;
-use crate::domain::once::Once;
 use crate::domain::policy::Rule;
 use crate::domain::refusal::Refusal;
 
@@ -170,12 +170,12 @@ impl Call {
     ///
     /// # Errors
     /// 400 for what is no key, and for two that differ.
-    pub fn once(
+    pub fn idempotency_key(
         &self,
         call: &'static str,
         in_body: Option<&Field<'_>>,
         body: &Value,
-    ) -> Result<Option<Once>, Fault> {
+    ) -> Result<Option<IdempotencyKey>, Fault> {
         const EXPECTED: &str = "must be 1 to 255 printable characters of ASCII";
         let refuse = || Refusal::invalid("Idempotency-Key", EXPECTED);
         let mut keys: Vec<&str> = Vec::new();
@@ -189,9 +189,9 @@ impl Call {
             return Err(Refusal::invalid("Idempotency-Key", "must be one key, wherever it is given").into());
         }
         let request = serde_json::json!({"of": self.params, "body": body});
-        let once = Once::new(call, key, &request);
-        match (once, in_body) {
-            (Some(once), _) => Ok(Some(once)),
+        let idempotency_key = IdempotencyKey::new(call, key, &request);
+        match (idempotency_key, in_body) {
+            (Some(idempotency_key), _) => Ok(Some(idempotency_key)),
             (None, Some(field)) => Err(field.refuse(EXPECTED).into()),
             (None, None) => Err(refuse().into()),
         }

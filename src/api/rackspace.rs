@@ -90,7 +90,7 @@ pub fn parse(body: &Map<String, Value>) -> Result<Action, Fault> {
         return Ok(Action::Upgrade(UpgradeRequest {
             datastore_type: field.required("datastore_type")?.words(255)?.to_owned(),
             datastore_version: field.required("datastore_version")?.words(255)?.to_owned(),
-            once: None,
+            idempotency_key: None,
         }));
     }
     match LATER.iter().find(|(name, _, _)| name == key) {
@@ -119,7 +119,7 @@ async fn action(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     let body = call.json()?;
     match parse(&body)? {
         Action::Upgrade(mut request) => {
-            request.once = call.once("coffer.action", None, &Value::Object(body))?;
+            request.idempotency_key = call.idempotency_key("coffer.action", None, &Value::Object(body))?;
             let accepted = call.state.commands.upgrade_by_replica(&caller, id, &request).await;
             let new = accepted.map_err(|e| match e {
                 commands::Error::Refused(Refusal::NotFound { .. }) => Fault::not_found(raw),

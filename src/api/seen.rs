@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::db::catalogue_cache::Catalogue;
-use crate::db::{self, Conn, groups, instances, catalogue_cache, task_steps, tasks};
+use crate::db::{self, Conn, catalogue_cache, groups, instances, task_steps, tasks};
 use crate::domain::datastore::{DatastoreVersion, EngineKind};
 use crate::domain::estimate::{self, Load, Pace};
 use crate::domain::group::Group;

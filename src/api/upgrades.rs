@@ -23,10 +23,10 @@ use crate::domain::caller::Caller;
 use crate::domain::datastore::DatastoreVersion;
 use crate::domain::estimate::{self, Load};
 use crate::domain::hops::{Hop, Reach};
+use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::TaskId;
 use crate::domain::instance::Instance;
 use crate::domain::matrix::Way;
-use crate::domain::once::Once;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::question::Finding;
 use crate::domain::refusal::Refusal;
@@ -378,10 +378,10 @@ fn parse(body: &Map<String, Value>, now: DateTime<Utc>) -> Result<Asked, Fault> 
 /// `POST /instances/{id}/upgrades`: 202 with the upgrade, or for a dry run 200 with what it would meet.
 async fn ask_for_upgrade(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     let body = call.json()?;
-    let once = key(&call, &body)?;
-    if once.is_some()
+    let idempotency_key = key(&call, &body)?;
+    if idempotency_key.is_some()
         && let Some(task) =
-            call.state.commands.made_before(&caller, Rule::InstanceUpdate, once.as_ref()).await?
+            call.state.commands.earlier_task(&caller, Rule::InstanceUpdate, idempotency_key.as_ref()).await?
     {
         return told(&call, task).await;
     }
@@ -407,7 +407,7 @@ async fn ask_for_upgrade(call: Call, caller: Caller) -> Result<HttpResponse, Fau
         far: true,
         rename: None,
         timing: asked.timing,
-        once,
+        idempotency_key,
     };
     if asked.dry_run {
         let seen = call.state.commands.look_at_upgrade(&caller, id, request).await?;
@@ -422,14 +422,14 @@ async fn ask_for_upgrade(call: Call, caller: Caller) -> Result<HttpResponse, Fau
 }
 
 /// The request under its key, where it came with one and shall do something. What is asked for is all but the key.
-fn key(call: &Call, body: &Map<String, Value>) -> Result<Option<Once>, Fault> {
+fn key(call: &Call, body: &Map<String, Value>) -> Result<Option<IdempotencyKey>, Fault> {
     let upgrade = Field::root(body, "upgrade")?;
     let field = upgrade.optional("idempotency_key")?;
     let mut request = upgrade.object()?.clone();
     request.remove("idempotency_key");
-    let once = call.once("coffer.upgrade", field.as_ref(), &Value::Object(request))?;
+    let idempotency_key = call.idempotency_key("coffer.upgrade", field.as_ref(), &Value::Object(request))?;
     // A look makes no task.
-    Ok(once.filter(|_| upgrade.value().get("dry_run") != Some(&Value::Bool(true))))
+    Ok(idempotency_key.filter(|_| upgrade.value().get("dry_run") != Some(&Value::Bool(true))))
 }
 
 /// 202 with the upgrade.

@@ -5,20 +5,20 @@ use uuid::Uuid;
 
 use crate::commands::instances::{MAX_VOLUME_GB, give_up, resolve_version};
 use crate::commands::quotas::reserve;
-use crate::commands::{Commands, Error, once};
-use crate::db::groups::{self, New, NewMember};
+use crate::commands::{Commands, Error, idempotency};
 use crate::db::catalogue_cache::{self, Catalogue};
-use crate::db::once::Marked;
+use crate::db::groups::{self, New, NewMember};
+use crate::db::idempotency::HashedKey;
 use crate::db::rollings::{self, Accept, Around};
 use crate::db::{self, Conn, events, generations, hosts, instances, tasks, windows};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::{DatastoreVersion, RuntimeKind};
 use crate::domain::group::{Group, GroupEvent, GroupState, free, spread, zones};
+use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::{FlavorId, GenerationId, GroupId, InstanceId, TaskId};
 use crate::domain::instance::InstanceEvent;
 use crate::domain::matrix::Way;
 use crate::domain::minor::newest;
-use crate::domain::once::Once;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::quota::{Quota, Usage};
 use crate::domain::refusal::Refusal;
@@ -53,7 +53,7 @@ pub struct CreateGroup {
     /// The standby.
     pub standby: AskedMember,
     /// The key under which it is made once.
-    pub once: Option<Once>,
+    pub idempotency_key: Option<IdempotencyKey>,
 }
 
 /// What a group is upgraded to.
@@ -80,7 +80,7 @@ pub struct UpgradeGroup {
     /// When it begins.
     pub timing: Timing,
     /// The key under which it is made once.
-    pub once: Option<Once>,
+    pub idempotency_key: Option<IdempotencyKey>,
 }
 
 /// What an acceptance makes; the same however often it is tried.
@@ -89,7 +89,7 @@ struct Ids {
     task: TaskId,
     /// A server for each member, the primary's in front, with its secret.
     made: [(GenerationId, String); 2],
-    key: Option<Marked>,
+    key: Option<HashedKey>,
 }
 
 /// Finds a group that exists for `caller`.
@@ -103,12 +103,16 @@ pub fn visible(found: Option<Group>, caller: &Caller, id: GroupId) -> Result<Gro
 }
 
 impl Commands {
-    fn group_ids(&self, caller: &Caller, once: Option<&Once>) -> Result<Ids, Error> {
+    fn group_ids(&self, caller: &Caller, idempotency_key: Option<&IdempotencyKey>) -> Result<Ids, Error> {
         let new = || {
             let generation = GenerationId(Uuid::new_v4());
             Ok::<_, Error>((generation, self.new_service_secret(generation)?))
         };
-        Ok(Ids { task: TaskId(Uuid::now_v7()), made: [new()?, new()?], key: self.marked(caller, once) })
+        Ok(Ids {
+            task: TaskId(Uuid::now_v7()),
+            made: [new()?, new()?],
+            key: self.hashed_key(caller, idempotency_key),
+        })
     }
 
     /// Accepts the creation of a group: group, members, task and claims in one transaction.
@@ -117,19 +121,22 @@ impl Commands {
     /// A refusal: 400 for values, 403 by role, 404 for a datastore, 413 for a size or a quota, 501 for a version that
     /// has real servers.
     pub async fn create_group(&self, caller: &Caller, request: CreateGroup) -> Result<Group, Error> {
-        let once = request.once.clone();
-        if let Some(before) = self.made_before(caller, Rule::InstanceCreate, once.as_ref()).await? {
+        let idempotency_key = request.idempotency_key.clone();
+        if let Some(before) =
+            self.earlier_task(caller, Rule::InstanceCreate, idempotency_key.as_ref()).await?
+        {
             return self.group_of(before).await;
         }
-        let ids = self.group_ids(caller, once.as_ref())?;
+        let ids = self.group_ids(caller, idempotency_key.as_ref())?;
         let (id, task) = (GroupId(Uuid::new_v4()), ids.task);
         let members = [InstanceId(Uuid::new_v4()), InstanceId(Uuid::new_v4())];
         let (asker, quota) = (caller.clone(), self.quota);
         let done =
             self.db.transact(move |conn| create(conn, &asker, &request, (id, members), &ids, quota)).await;
         let done = done.map(|group| (group, task));
-        let (group, by) =
-            self.heard_group(caller, (task, id), once.as_ref(), Rule::InstanceCreate, done).await?;
+        let (group, by) = self
+            .heard_group(caller, (task, id), idempotency_key.as_ref(), Rule::InstanceCreate, done)
+            .await?;
         if by == task && group.id == id {
             tracing::info!(task.id = %task, group.id = %id, "creation of a group accepted");
         }
@@ -161,8 +168,10 @@ impl Commands {
         id: GroupId,
         request: UpgradeGroup,
     ) -> Result<(Group, TaskId), Error> {
-        let once = request.once.clone();
-        if let Some(before) = self.made_before(caller, Rule::InstanceAction, once.as_ref()).await? {
+        let idempotency_key = request.idempotency_key.clone();
+        if let Some(before) =
+            self.earlier_task(caller, Rule::InstanceAction, idempotency_key.as_ref()).await?
+        {
             return Ok((self.group_of(before).await?, before));
         }
         let found = self.db.read(move |conn| groups::find(conn, id)).await?;
@@ -171,11 +180,12 @@ impl Commands {
         {
             self.simulated_acceptance(primary).await?;
         }
-        let ids = self.group_ids(caller, once.as_ref())?;
+        let ids = self.group_ids(caller, idempotency_key.as_ref())?;
         let (task, asker) = (ids.task, caller.clone());
         let done = self.db.transact(move |conn| upgrade(conn, &asker, id, &request, &ids)).await;
-        let (group, by) =
-            self.heard_group(caller, (task, id), once.as_ref(), Rule::InstanceAction, done).await?;
+        let (group, by) = self
+            .heard_group(caller, (task, id), idempotency_key.as_ref(), Rule::InstanceAction, done)
+            .await?;
         if by == task {
             tracing::info!(task.id = %task, group.id = %id, "upgrade of a group accepted");
         }
@@ -216,13 +226,13 @@ impl Commands {
         &self,
         caller: &Caller,
         (task, id): (TaskId, GroupId),
-        once: Option<&Once>,
+        idempotency_key: Option<&IdempotencyKey>,
         rule: Rule,
         done: Result<(Group, TaskId), Error>,
     ) -> Result<(Group, TaskId), Error> {
         match done {
-            Err(Error::Refused(refusal)) if once.is_some() => {
-                match self.made_before(caller, rule, once).await? {
+            Err(Error::Refused(refusal)) if idempotency_key.is_some() => {
+                match self.earlier_task(caller, rule, idempotency_key).await? {
                     Some(before) => Ok((self.group_of(before).await?, before)),
                     None => Err(Error::Refused(refusal)),
                 }
@@ -246,7 +256,7 @@ fn create(
     ids: &Ids,
     quota: Quota,
 ) -> Result<Group, Error> {
-    if let Some(before) = once::take(conn, ids.key.as_ref(), ids.task)? {
+    if let Some(before) = idempotency::take(conn, ids.key.as_ref(), ids.task)? {
         return made_by(conn, before);
     }
     let catalogue = catalogue_cache::now(conn)?;
@@ -415,7 +425,7 @@ fn upgrade(
     request: &UpgradeGroup,
     ids: &Ids,
 ) -> Result<(Group, TaskId), Error> {
-    if let Some(before) = once::take(conn, ids.key.as_ref(), ids.task)? {
+    if let Some(before) = idempotency::take(conn, ids.key.as_ref(), ids.task)? {
         return Ok((made_by(conn, before)?, before));
     }
     let catalogue = catalogue_cache::now(conn)?;

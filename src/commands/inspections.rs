@@ -50,7 +50,7 @@ impl Commands {
             far: true,
             rename: None,
             timing: Timing::Now,
-            once: None,
+            idempotency_key: None,
         };
         let (caller, target) = (caller.clone(), target.name.clone());
         let new = Uuid::now_v7();

@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use uuid::Uuid;
 
 use crate::commands::quotas::reserve;
-use crate::commands::{Commands, Error, accounts, once};
+use crate::commands::{Commands, Error, accounts, idempotency};
 use crate::db::acceptances::{self, Begin};
 use crate::db::catalogue_cache::Catalogue;
-use crate::db::once::Marked;
+use crate::db::idempotency::HashedKey;
 use crate::db::{self, Conn, events, generations, hosts, instances, policies, quotas, tasks, windows};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::{Datastore, DatastoreVersion, RuntimeKind};
 use crate::domain::flavor::Flavor;
+use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::{FlavorId, GenerationId, HostId, InstanceId, TaskId};
 use crate::domain::instance::{Instance, InstanceEvent, InstanceState};
-use crate::domain::once::Once;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::question::{CaughtUp, QuestionKind};
 use crate::domain::quota::{Quota, Usage};
@@ -48,7 +48,7 @@ pub struct CreateInstance {
     /// The users to make.
     pub users: Vec<NewUser>,
     /// The key under which it is made once.
-    pub once: Option<Once>,
+    pub idempotency_key: Option<IdempotencyKey>,
 }
 
 /// Finds an instance that exists for `caller`.
@@ -108,14 +108,16 @@ impl Commands {
     /// # Errors
     /// A refusal: 400 for values, 403 by role, 404 for a datastore, 413 for a size or a full host.
     pub async fn create_instance(&self, caller: &Caller, request: CreateInstance) -> Result<Instance, Error> {
-        let once = request.once.clone();
-        if let Some(before) = self.made_before(caller, Rule::InstanceCreate, once.as_ref()).await? {
+        let idempotency_key = request.idempotency_key.clone();
+        if let Some(before) =
+            self.earlier_task(caller, Rule::InstanceCreate, idempotency_key.as_ref()).await?
+        {
             return self.made_by(before).await;
         }
         match self.accept_creation(caller, request).await {
             // The same request may have been accepted since: what it took is no reason to refuse this one.
-            Err(Error::Refused(refusal)) if once.is_some() => {
-                match self.made_before(caller, Rule::InstanceCreate, once.as_ref()).await? {
+            Err(Error::Refused(refusal)) if idempotency_key.is_some() => {
+                match self.earlier_task(caller, Rule::InstanceCreate, idempotency_key.as_ref()).await? {
                     Some(before) => self.made_by(before).await,
                     None => Err(Error::Refused(refusal)),
                 }
@@ -138,7 +140,7 @@ impl Commands {
                 generation,
                 databases: request.databases.clone(),
             }),
-            key: self.marked(caller, request.once.as_ref()),
+            key: self.hashed_key(caller, request.idempotency_key.as_ref()),
             request,
             quota: self.quota,
             id,
@@ -330,7 +332,7 @@ pub(super) fn accept_deletion(
 struct Creation {
     caller: Caller,
     request: CreateInstance,
-    key: Option<Marked>,
+    key: Option<HashedKey>,
     quota: Quota,
     id: InstanceId,
     generation: GenerationId,
@@ -372,8 +374,8 @@ impl Creation {
     /// Accepts it with its key, the quota's count and the account, in the transaction around it; gives what the same
     /// request with the same key has made before.
     fn with_others(&self, conn: &mut Conn, tried: bool) -> Result<Instance, Error> {
-        if let Some(before) = once::take(conn, self.key.as_ref(), self.task)? {
-            return once::made(conn, before);
+        if let Some(before) = idempotency::take(conn, self.key.as_ref(), self.task)? {
+            return idempotency::made(conn, before);
         }
         let decided = self.decide(conn)?;
         let more = Usage::of_instance(self.request.volume_gb, decided.flavor.ram_mb);

@@ -4,10 +4,10 @@
 pub mod access_keys;
 pub mod accounts;
 pub mod groups;
+pub mod idempotency;
 pub mod inspections;
 pub mod instances;
 pub mod maintenance;
-pub mod once;
 pub mod paths;
 pub mod policies;
 pub mod questions;

@@ -4,18 +4,18 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::commands::instances::{note, visible};
-use crate::commands::{Commands, Error, once};
-use crate::db::generations::Kept;
+use crate::commands::{Commands, Error, idempotency};
 use crate::db::catalogue_cache::{self, Catalogue};
-use crate::db::once::Marked;
+use crate::db::generations::Kept;
+use crate::db::idempotency::HashedKey;
 use crate::db::switches::{self, Accept, Around};
 use crate::db::{self, Conn, instances, windows};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::DatastoreVersion;
 use crate::domain::hops::{Hop, MOST_HOPS, Reach};
+use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::{GenerationId, InstanceId, TaskId};
 use crate::domain::instance::Instance;
-use crate::domain::once::Once;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::question::QuestionKind;
 use crate::domain::refusal::Refusal;
@@ -37,7 +37,7 @@ pub struct SwitchRequest {
     /// When it begins.
     pub timing: Timing,
     /// The key under which it is made once.
-    pub once: Option<Once>,
+    pub idempotency_key: Option<IdempotencyKey>,
 }
 
 /// What an upgrade would be, and what it would meet.
@@ -65,7 +65,7 @@ struct Ids {
     /// A candidate for each hop that a way may have, with its secret.
     candidates: Vec<(GenerationId, String)>,
     /// The request's key.
-    key: Option<Marked>,
+    key: Option<HashedKey>,
 }
 
 /// What an acceptance led to.
@@ -92,16 +92,17 @@ impl Commands {
         id: InstanceId,
         request: SwitchRequest,
     ) -> Result<Option<TaskId>, Error> {
-        let once = request.once.clone();
-        if let Some(once) = &once
-            && let Some(task) = self.made_before(caller, Rule::InstanceUpdate, Some(once)).await?
+        let idempotency_key = request.idempotency_key.clone();
+        if let Some(idempotency_key) = &idempotency_key
+            && let Some(task) = self.earlier_task(caller, Rule::InstanceUpdate, Some(idempotency_key)).await?
         {
             return Ok(Some(task));
         }
         match self.accept_upgrade(caller, id, request).await {
             // The same request may have been accepted since: what it changed is no reason to refuse this one.
-            Err(Error::Refused(refusal)) if once.is_some() => {
-                let before = self.made_before(caller, Rule::InstanceUpdate, once.as_ref()).await?;
+            Err(Error::Refused(refusal)) if idempotency_key.is_some() => {
+                let before =
+                    self.earlier_task(caller, Rule::InstanceUpdate, idempotency_key.as_ref()).await?;
                 before.map(Some).ok_or(Error::Refused(refusal))
             }
             done => done,
@@ -123,7 +124,7 @@ impl Commands {
                 Ok((generation, self.new_service_secret(generation)?))
             })
             .collect();
-        let key = self.marked(caller, request.once.as_ref());
+        let key = self.hashed_key(caller, request.idempotency_key.as_ref());
         let ids = Ids { task: TaskId(Uuid::now_v7()), candidates: candidates?, key };
         let task = ids.task;
         let caller = caller.clone();
@@ -252,7 +253,7 @@ fn accept(
     ids: &Ids,
 ) -> Result<(Instance, Accepted), Error> {
     // First of all: who waits for the key holds nothing that others wait for.
-    if let Some(before) = once::take(conn, ids.key.as_ref(), ids.task)? {
+    if let Some(before) = idempotency::take(conn, ids.key.as_ref(), ids.task)? {
         return Ok((visible(instances::find(conn, id)?, caller, id)?, Accepted::Before(before)));
     }
     let mut instance = visible(instances::lock(conn, id)?, caller, id)?;
@@ -269,7 +270,7 @@ fn accept(
             note(conn, caller, &instance, None, "renamed")?;
         }
         if let Some(key) = &ids.key {
-            db::once::give_back(conn, key)?;
+            db::idempotency::give_back(conn, key)?;
         }
         return Ok((instance, Accepted::Nothing));
     }

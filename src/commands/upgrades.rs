@@ -7,17 +7,17 @@ use uuid::Uuid;
 
 use crate::commands::instances::address;
 use crate::commands::quotas::reserve;
-use crate::commands::{Commands, Error, accounts, once};
+use crate::commands::{Commands, Error, accounts, idempotency};
 use crate::db::acceptances::{self, Begin};
-use crate::db::instances::ToUpgrade;
 use crate::db::catalogue_cache::{self, Catalogue};
-use crate::db::once::Marked;
+use crate::db::idempotency::HashedKey;
+use crate::db::instances::ToUpgrade;
 use crate::db::{self, Conn, instances};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::{DatastoreVersion, RuntimeKind};
+use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::{GenerationId, InstanceId, TaskId};
 use crate::domain::instance::{Instance, InstanceEvent, InstanceState};
-use crate::domain::once::Once;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::question::{Blocker, QuestionKind};
 use crate::domain::quota::{Quota, Usage};
@@ -33,7 +33,7 @@ pub struct UpgradeRequest {
     /// The target's version: a name or an id.
     pub datastore_version: String,
     /// The key under which it is made once.
-    pub once: Option<Once>,
+    pub idempotency_key: Option<IdempotencyKey>,
 }
 
 /// What an acceptance was decided by.
@@ -51,7 +51,7 @@ struct Ids {
     generation: GenerationId,
     task: TaskId,
     service_secret: String,
-    key: Option<Marked>,
+    key: Option<HashedKey>,
 }
 
 /// What one look at the source led to.
@@ -77,15 +77,17 @@ impl Commands {
         id: InstanceId,
         request: &UpgradeRequest,
     ) -> Result<Instance, Error> {
-        let Some(once) = &request.once else { return self.accept_replica(caller, id, request, None).await };
-        if let Some(before) = self.made_before(caller, Rule::InstanceAction, Some(once)).await? {
+        let Some(idempotency_key) = &request.idempotency_key else {
+            return self.accept_replica(caller, id, request, None).await;
+        };
+        if let Some(before) = self.earlier_task(caller, Rule::InstanceAction, Some(idempotency_key)).await? {
             return self.made_by(before).await;
         }
-        let key = self.marked(caller, Some(once));
+        let key = self.hashed_key(caller, Some(idempotency_key));
         match self.accept_replica(caller, id, request, key).await {
             // The same request may have been accepted since: what it changed is no reason to refuse this one.
             Err(Error::Refused(refusal)) => {
-                match self.made_before(caller, Rule::InstanceAction, Some(once)).await? {
+                match self.earlier_task(caller, Rule::InstanceAction, Some(idempotency_key)).await? {
                     Some(before) => self.made_by(before).await,
                     None => Err(Error::Refused(refusal)),
                 }
@@ -99,7 +101,7 @@ impl Commands {
         caller: &Caller,
         id: InstanceId,
         request: &UpgradeRequest,
-        key: Option<Marked>,
+        key: Option<HashedKey>,
     ) -> Result<Instance, Error> {
         let generation = GenerationId(Uuid::new_v4());
         let ids = Ids {
@@ -133,8 +135,8 @@ impl Commands {
         let accepted = self
             .db
             .transact(move |conn| {
-                if let Some(before) = once::take(conn, again.key.as_ref(), again.task)? {
-                    return once::made(conn, before);
+                if let Some(before) = idempotency::take(conn, again.key.as_ref(), again.task)? {
+                    return idempotency::made(conn, before);
                 }
                 let decided = decide(conn, &caller, id, &request, &again)?;
                 let source = &decided.asked.instance;

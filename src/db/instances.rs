@@ -163,7 +163,7 @@ pub fn find_shown(conn: &mut Conn, id: InstanceId) -> Result<Option<(Instance, A
     let found =
         Find { id: id.0 }.get_result::<Row>(conn).optional().map_err(Error::query("read an instance"))?;
     let Some(row) = found else { return Ok(None) };
-    let catalogue = known::at(conn, row.catalogue)?;
+    let catalogue = catalogue_cache::at(conn, row.catalogue)?;
     Ok(Some((instance(row, &catalogue)?, catalogue)))
 }
 
@@ -190,7 +190,7 @@ pub fn members(conn: &mut Conn, groups: &[GroupId]) -> Result<Vec<Instance>, Err
     let groups = groups.iter().map(|id| id.0).collect();
     let rows = Members { groups }.load::<Row>(conn).map_err(Error::query("read the members of groups"))?;
     let Some(first) = rows.first() else { return Ok(Vec::new()) };
-    let catalogue = known::at(conn, first.catalogue)?;
+    let catalogue = catalogue_cache::at(conn, first.catalogue)?;
     rows.into_iter().map(|row| instance(row, &catalogue)).collect()
 }
 
@@ -220,7 +220,7 @@ pub fn find_to_upgrade(conn: &mut Conn, id: InstanceId) -> Result<Option<ToUpgra
         .optional()
         .map_err(Error::query("read an instance to upgrade"))?;
     let Some((row, (busy, rehearsed, limited, planned))) = found else { return Ok(None) };
-    let catalogue = known::at(conn, row.catalogue)?;
+    let catalogue = catalogue_cache::at(conn, row.catalogue)?;
     let planned = planned.map(TaskId);
     Ok(Some(ToUpgrade { instance: instance(row, &catalogue)?, catalogue, busy, planned, rehearsed, limited }))
 }
@@ -271,7 +271,7 @@ pub fn page(
     };
     let rows = page.load::<Row>(conn).map_err(Error::query("list instances"))?;
     let Some(first) = rows.first() else { return Ok((Vec::new(), None)) };
-    let catalogue = known::at(conn, first.catalogue)?;
+    let catalogue = catalogue_cache::at(conn, first.catalogue)?;
     let page = rows.into_iter().map(|row| instance(row, &catalogue)).collect::<Result<_, _>>()?;
     Ok((page, Some(catalogue)))
 }

@@ -42,7 +42,7 @@ pub fn catalogue_and_limited(conn: &mut Conn, project: &ProjectId) -> Result<(Ar
     let (revision, limited) = Asked { project: project.as_str().to_owned() }
         .get_result::<(Uuid, bool)>(conn)
         .map_err(Error::query("ask whether a project is limited"))?;
-    Ok((known::at(conn, revision)?, limited))
+    Ok((catalogue_cache::at(conn, revision)?, limited))
 }
 
 /// The text of that statement, with `$1` for its value.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use crate::db::generations::Kept;
 use crate::db::catalogue_cache::{self, Catalogue};
+use crate::db::generations::Kept;
 use crate::db::tasks::Claim;
 use crate::db::{Conn, Error, events, generations, groups, instances, rollings, tasks, windows};
 use crate::domain::datastore::DatastoreVersion;

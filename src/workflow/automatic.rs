@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::db::policies::{self, Follower};
 use crate::db::switches::{self, Accept, Around};
-use crate::db::{self, Conn, events, instances, catalogue_cache, once, tasks, windows};
+use crate::db::{self, Conn, catalogue_cache, events, idempotency, instances, tasks, windows};
 use crate::domain::datastore::DatastoreVersion;
 use crate::domain::hops::{MOST_HOPS, Reach};
 use crate::domain::ids::{GenerationId, InstanceId, TaskId};
@@ -42,7 +42,7 @@ pub async fn run(works: Arc<Works>, mut stop: watch::Receiver<bool>) {
             tracing::debug!(error = %error, "the policies could not be followed");
         }
         if cleared.is_none_or(|at| at.elapsed() > CLEAR) {
-            match works.db.transact(once::clear).await {
+            match works.db.transact(idempotency::clear).await {
                 Ok(_) => cleared = Some(Instant::now()),
                 Err(error) => tracing::debug!(error = %chain(&error), "the keys were not cleared"),
             }

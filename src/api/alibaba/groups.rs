@@ -9,12 +9,12 @@ use crate::api::alibaba::{Call, moment, names, object};
 use crate::api::seen::Upgrades;
 use crate::commands;
 use crate::commands::groups::{Target, UpgradeGroup};
-use crate::db::{self, groups, catalogue_cache};
+use crate::db::{self, catalogue_cache, groups};
 use crate::domain::datastore::{DatastoreVersion, EngineKind};
 use crate::domain::group::{Group, MemberRole};
+use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::{GroupId, TaskId};
 use crate::domain::minor::are_builds_of_one;
-use crate::domain::once::Once;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::refusal::Refusal;
 use crate::domain::timing::Timing;
@@ -119,7 +119,7 @@ pub async fn to_version(
     call: &Call,
     group: &Group,
     wanted: &str,
-    (timing, once): (Timing, Option<Once>),
+    (timing, idempotency_key): (Timing, Option<IdempotencyKey>),
 ) -> Result<TaskId, Wrong> {
     allow(&call.caller, Rule::InstanceUpdate)?;
     let running = group.shown_version();
@@ -130,7 +130,7 @@ pub async fn to_version(
     }
     let (datastore, version) = (running.datastore_id.to_string(), wanted.to_owned());
     let target = Target::Named { datastore, version };
-    let request = UpgradeGroup { target, second_switch: true, timing, once };
+    let request = UpgradeGroup { target, second_switch: true, timing, idempotency_key };
     let (_, task) = call.state.commands.upgrade_group(&call.caller, group.id, request).await?;
     Ok(task)
 }
@@ -161,7 +161,7 @@ pub async fn kernel_version(
             Target::Named { datastore: found.datastore_id.to_string(), version: found.id.to_string() }
         }
     };
-    let request = UpgradeGroup { target, second_switch: true, timing, once: None };
+    let request = UpgradeGroup { target, second_switch: true, timing, idempotency_key: None };
     let accepted = call.state.commands.upgrade_group(&call.caller, group.id, request).await;
     let task = match accepted {
         Ok((_, task)) => task,

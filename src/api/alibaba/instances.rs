@@ -6,13 +6,13 @@ use chrono_tz::Tz;
 use serde_json::{Map, Value, json};
 
 use crate::api::alibaba::parameters::Page;
-use crate::api::alibaba::upgrades::once;
+use crate::api::alibaba::upgrades::idempotency_key;
 use crate::api::alibaba::wrong::Wrong;
 use crate::api::alibaba::{Call, groups, moment, names, object};
 use crate::api::seen::{Everything, is_minor};
 use crate::commands::{policies, windows};
 use crate::db::catalogue_cache::Catalogue;
-use crate::db::{self, instances, catalogue_cache, tasks};
+use crate::db::{self, catalogue_cache, instances, tasks};
 use crate::domain::group::Group;
 use crate::domain::ids::InstanceId;
 use crate::domain::instance::Instance;
@@ -181,7 +181,7 @@ pub async fn set_window(call: &Call) -> Result<Map<String, Value>, Wrong> {
         .and_then(|(from, to)| Window::daily(minute(from)?, minute(to)?, Tz::UTC).ok())
         .ok_or_else(|| Wrong::invalid("MaintainTime", "HH:mmZ-HH:mmZ, 22:00Z-02:00Z for example"))?;
     // Whatever is set is set once.
-    once(call, "alibaba.ModifyDBInstanceMaintainTime", &Value::Null)?;
+    idempotency_key(call, "alibaba.ModifyDBInstanceMaintainTime", &Value::Null)?;
     // Each member's, since the one that is the primary when it opens counts.
     let members = match groups::named(call, id).await? {
         Some(group) => group.members.iter().map(|member| member.id).collect(),
@@ -201,7 +201,7 @@ pub async fn set_policy(call: &Call) -> Result<Map<String, Value>, Wrong> {
         "Auto" => Policy::Window,
         _manual => Policy::Off,
     };
-    once(call, "alibaba.ModifyDBInstanceAutoUpgradeMinorVersion", &Value::Null)?;
+    idempotency_key(call, "alibaba.ModifyDBInstanceAutoUpgradeMinorVersion", &Value::Null)?;
     let it = alone(call, id).await?;
     policies::set(&call.state.commands.db, &call.caller, it.id, policy).await?;
     Ok(Map::new())

@@ -8,11 +8,11 @@ use crate::commands::policies;
 use crate::commands::switches::SwitchRequest;
 use crate::db::{self, catalogue_cache, task_numbers, tasks};
 use crate::domain::datastore::{DatastoreVersion, EngineKind};
+use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::TaskId;
 use crate::domain::instance::{Instance, InstanceState};
 use crate::domain::matrix::Path;
 use crate::domain::minor::{are_builds_of_one, order};
-use crate::domain::once::Once;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::refusal::Refusal;
 use crate::domain::switch::Wishes;
@@ -58,21 +58,25 @@ pub async fn upgrade(
     it: &Instance,
     target: &DatastoreVersion,
     (wishes, timing): (Wishes, Timing),
-    once: Option<Once>,
+    idempotency_key: Option<IdempotencyKey>,
 ) -> Result<TaskId, Wrong> {
     let version = target.id.0.to_string();
-    let request = SwitchRequest { version, wishes, far: true, rename: None, timing, once };
+    let request = SwitchRequest { version, wishes, far: true, rename: None, timing, idempotency_key };
     let task = call.state.commands.upgrade_instance(&call.caller, it.id, request).await?;
     let text = "The instance has this version already.";
     task.ok_or_else(|| Wrong::new(403, "IncorrectEngineVersion", text))
 }
 
 /// A token of a call, which is made once with it; `request` is what the call asks for.
-pub fn once(call: &Call, of: &'static str, request: &Value) -> Result<Option<Once>, Wrong> {
+pub fn idempotency_key(
+    call: &Call,
+    of: &'static str,
+    request: &Value,
+) -> Result<Option<IdempotencyKey>, Wrong> {
     let Some(token) = call.parameters.text("ClientToken")? else { return Ok(None) };
-    let once = Once::new(of, token, request).filter(|_| token.len() <= 64);
+    let idempotency_key = IdempotencyKey::new(of, token, request).filter(|_| token.len() <= 64);
     let wrong = || Wrong::invalid("ClientToken", "at most 64 characters of printable ASCII");
-    once.map(Some).ok_or_else(wrong)
+    idempotency_key.map(Some).ok_or_else(wrong)
 }
 
 /// `UpgradeDBInstanceEngineVersion`.
@@ -83,18 +87,19 @@ pub async fn engine_version(call: &Call) -> Result<Map<String, Value>, Wrong> {
     // One instance has several spellings.
     let meant = names::instance_of(id).map_or_else(|| id.to_owned(), names::instance);
     let request = json!({"DBInstanceId": meant, "EngineVersion": wanted, "EffectiveTime": when});
-    let once = once(call, "alibaba.UpgradeDBInstanceEngineVersion", &request)?;
+    let idempotency_key = idempotency_key(call, "alibaba.UpgradeDBInstanceEngineVersion", &request)?;
     let known: Result<_, db::Error> = call.state.commands.db.read(catalogue_cache::now).await;
     if !DOCUMENTED.contains(&wanted) && known?.versions().all(|version| version.name != wanted) {
         let text = "The parameter EngineVersion is no version that is known.";
         return Err(Wrong::new(400, "InvalidEngineVersion.Malformed", text));
     }
-    let before = || call.state.commands.made_before(&call.caller, Rule::InstanceUpdate, once.as_ref());
+    let before =
+        || call.state.commands.earlier_task(&call.caller, Rule::InstanceUpdate, idempotency_key.as_ref());
     if let Some(task) = before().await? {
         return Ok(object([("TaskId", task_id(call, task).await?.into())]));
     }
     let timing = if when == "Immediate" { Timing::Now } else { Timing::Window };
-    let done = match to_version(call, id, wanted, (timing, once.clone())).await {
+    let done = match to_version(call, id, wanted, (timing, idempotency_key.clone())).await {
         // The same request may have been accepted since: what it changed is no reason to refuse this one.
         Err(wrong) => before().await?.ok_or(wrong),
         done => done,
@@ -107,10 +112,10 @@ async fn to_version(
     call: &Call,
     id: &str,
     wanted: &str,
-    (timing, once): (Timing, Option<Once>),
+    (timing, idempotency_key): (Timing, Option<IdempotencyKey>),
 ) -> Result<TaskId, Wrong> {
     if let Some(group) = groups::named(call, id).await? {
-        return groups::to_version(call, &group, wanted, (timing, once)).await;
+        return groups::to_version(call, &group, wanted, (timing, idempotency_key)).await;
     }
     let (it, catalogue) = instances::named(call, id).await?;
     allow(&call.caller, Rule::InstanceUpdate)?;
@@ -138,7 +143,7 @@ async fn to_version(
         let text = format!("An instance of {} cannot be upgraded to {wanted}.", running.name);
         return Err(Wrong::new(403, "IncorrectEngineVersion", text));
     };
-    upgrade(call, &it, target, (Wishes::default(), timing), once).await
+    upgrade(call, &it, target, (Wishes::default(), timing), idempotency_key).await
 }
 
 /// When a call asks for: at once, in the window, or at its `SwitchTime`.

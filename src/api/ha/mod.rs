@@ -205,7 +205,7 @@ pub fn parse(body: &Map<String, Value>) -> Result<CreateGroup, Fault> {
             version,
             primary,
             standby,
-            once: None,
+            idempotency_key: None,
         }),
     }
 }
@@ -241,7 +241,7 @@ async fn list(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
 async fn create(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     let body = call.json()?;
     let mut request = parse(&body)?;
-    request.once = call.once("coffer.ha", None, &Value::Object(body))?;
+    request.idempotency_key = call.idempotency_key("coffer.ha", None, &Value::Object(body))?;
     let group = call.state.commands.create_group(&caller, request).await?;
     let view = GroupView::of(&group, &call.base, caller.project.as_str(), false);
     answer(StatusCode::ACCEPTED, &json!({"ha_instance": view}))
@@ -279,9 +279,9 @@ async fn action(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     };
     match parse_action(&body)? {
         Action::Upgrade(target) => {
-            let once = call.once("coffer.ha.action", None, &Value::Object(body))?;
+            let idempotency_key = call.idempotency_key("coffer.ha.action", None, &Value::Object(body))?;
             // Nobody who asks by this route names zones: one interruption, and not two.
-            let request = UpgradeGroup { target, second_switch: false, timing: Timing::Now, once };
+            let request = UpgradeGroup { target, second_switch: false, timing: Timing::Now, idempotency_key };
             let done = call.state.commands.upgrade_group(&caller, id, request).await;
             let (group, _) = done.map_err(unknown)?;
             answer(StatusCode::ACCEPTED, &json!({"ha_instance": UpgradingView::of(&group)}))

@@ -52,7 +52,7 @@ pub async fn upgrade(
         far,
         rename: None,
         timing,
-        once: None,
+        idempotency_key: None,
     };
     let task = call.state.commands.upgrade_instance(&call.caller, it.id, request).await?;
     task.ok_or_else(|| Wrong::unsupported("The instance has this version already."))
@@ -80,7 +80,7 @@ async fn minor_of_group(call: &Call, group: &Group, delayed: (&str, bool), secon
     allow(&call.caller, Rule::InstanceUpdate)?;
     can_be_asked(group.shown_version(), delayed)?;
     let timing = if delayed.1 { Timing::Window } else { Timing::Now };
-    let request = UpgradeGroup { target: Target::Newest, second_switch, timing, once: None };
+    let request = UpgradeGroup { target: Target::Newest, second_switch, timing, idempotency_key: None };
     let asked = call.state.commands.upgrade_group(&call.caller, group.id, request).await;
     let (_, task) = asked.map_err(|error| match error {
         commands::Error::Refused(Refusal::NoRolling { .. }) => {

@@ -160,7 +160,7 @@ pub fn parse(body: &Map<String, Value>, engine: EngineKind) -> Result<Creation, 
             version,
             databases,
             users,
-            once: None,
+            idempotency_key: None,
         },
         version_number,
     })

@@ -148,15 +148,16 @@ fn engine_of(datastores: &[Datastore], datastore: Option<&str>, version: Option<
 /// 400 naming the field; what the command refuses.
 pub async fn create(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     let body = call.json()?;
-    let once = call.once("coffer.create", None, &Value::Object(body.clone()))?;
+    let idempotency_key = call.idempotency_key("coffer.create", None, &Value::Object(body.clone()))?;
     let creation = parse_creation(&call, body).await?;
-    let before = call.state.commands.made_before(&caller, Rule::InstanceCreate, once.as_ref()).await?;
+    let before =
+        call.state.commands.earlier_task(&caller, Rule::InstanceCreate, idempotency_key.as_ref()).await?;
     if let Some(before) = before {
         let instance = call.state.commands.made_by(before).await?;
         let view = InstanceView::detail(&instance, &[], &viewer(&call, &caller));
         return answer(StatusCode::OK, &Keyed("instance", &view));
     }
-    let mut request = CreateInstance { once, ..creation.request };
+    let mut request = CreateInstance { idempotency_key, ..creation.request };
     if let Some(number) = creation.version_number {
         request.version = Some(
             version_by_number(&call, request.datastore.as_deref(), request.version.as_deref(), &number)
@@ -207,7 +208,7 @@ async fn version_by_number(
 pub async fn update(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     let body = call.json()?;
     let Update { name, change } = update::parse(&body, call.method == "PUT")?;
-    let once = call.once("coffer.update", None, &Value::Object(body))?;
+    let idempotency_key = call.idempotency_key("coffer.update", None, &Value::Object(body))?;
     let id = call.instance_id()?;
     let instance = load(&call, &caller, id).await?;
     if name.is_some() || change != Some(Change::Detach) {
@@ -237,7 +238,7 @@ pub async fn update(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
                 far: false,
                 rename: name,
                 timing: Timing::Now,
-                once,
+                idempotency_key,
             };
             call.state.commands.upgrade_instance(&caller, id, request).await?;
             return Ok(accepted());

@@ -166,7 +166,7 @@ impl Asking {
         second_switch: bool,
         timing: Timing,
     ) -> Result<(Group, TaskId), Error> {
-        let request = UpgradeGroup { target, second_switch, timing, once: None };
+        let request = UpgradeGroup { target, second_switch, timing, idempotency_key: None };
         self.commands.upgrade_group(&self.caller, id(pair), request).await
     }
 

@@ -210,7 +210,7 @@ async fn a_key_is_free_when_its_day_and_its_task_are_over() {
     let door = Door::open().await;
     let first = send(&door, MEMBER, "POST", "instances", "k1", &create("n1")).await;
     let cleared = async || {
-        let done: Result<usize, coffer::db::Error> = door.db.transact(coffer::db::once::clear).await;
+        let done: Result<usize, coffer::db::Error> = door.db.transact(coffer::db::idempotency::clear).await;
         done.unwrap()
     };
     assert_eq!(cleared().await, 0);

@@ -7,12 +7,12 @@ use diesel::sql_types::{Binary, Bool, Integer, Text, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use crate::db::{Conn, Error};
+use crate::domain::idempotency::HOURS;
 use crate::domain::ids::{ProjectId, TaskId};
-use crate::domain::once::HOURS;
 
 /// A key with a mark of the request that it is for.
 #[derive(Clone, Debug)]
-pub struct Marked {
+pub struct HashedKey {
     /// The project that asks.
     pub project: ProjectId,
     /// The dialect's call.
@@ -40,7 +40,7 @@ const OVER: &str = "expires_at <= now() and not exists \
 ///
 /// # Errors
 /// The store's.
-pub fn find(conn: &mut Conn, it: &Marked) -> Result<Option<Found>, Error> {
+pub fn find(conn: &mut Conn, it: &HashedKey) -> Result<Option<Found>, Error> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = SqlUuid)]
@@ -66,7 +66,7 @@ pub fn find(conn: &mut Conn, it: &Marked) -> Result<Option<Found>, Error> {
 ///
 /// # Errors
 /// The store's.
-pub fn take(conn: &mut Conn, it: &Marked, task: TaskId) -> Result<Option<Found>, Error> {
+pub fn take(conn: &mut Conn, it: &HashedKey, task: TaskId) -> Result<Option<Found>, Error> {
     let taken = diesel::sql_query(format!(
         "insert into idempotency_keys (project_id, call, key, request, task_id, expires_at) \
          values ($1, $2, $3, $4, $5, now() + $6 * interval '1 hour') on conflict (project_id, call, key) \
@@ -93,7 +93,7 @@ pub fn take(conn: &mut Conn, it: &Marked, task: TaskId) -> Result<Option<Found>,
 ///
 /// # Errors
 /// The store's.
-pub fn give_back(conn: &mut Conn, it: &Marked) -> Result<(), Error> {
+pub fn give_back(conn: &mut Conn, it: &HashedKey) -> Result<(), Error> {
     diesel::sql_query("delete from idempotency_keys where project_id = $1 and call = $2 and key = $3")
         .bind::<Text, _>(it.project.as_str())
         .bind::<Text, _>(it.call)

@@ -1,5 +1,5 @@
-//! A key under which a request is made once: the same request with the same key gives the same task, however often and
-//! by however many it is sent. Who asks chooses the key.
+//! An idempotency key: a request is made once under it: the same request with the same key gives the same task, however often and
+//! by however many it is sent. The client chooses the key.
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
@@ -12,7 +12,7 @@ pub const HOURS: u32 = 24;
 
 /// A request under a key.
 #[derive(Clone, Debug)]
-pub struct Once {
+pub struct IdempotencyKey {
     /// The dialect and the call: a key is of one call of a project.
     pub call: &'static str,
     /// The key.
@@ -21,7 +21,7 @@ pub struct Once {
     request: SecretString,
 }
 
-impl Once {
+impl IdempotencyKey {
     /// A request under a key; `None` for what is no key: 1 to [`LONGEST`] printable characters of ASCII.
     pub fn new(call: &'static str, key: &str, request: &Value) -> Option<Self> {
         let fits =
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_request_has_one_form() {
-        let form = |request: Value| Once::new("call", "k", &request).unwrap().request().to_owned();
+        let form = |request: Value| IdempotencyKey::new("call", "k", &request).unwrap().request().to_owned();
         assert_eq!(
             form(json!({"b": [1, {"d": 1, "c": "x"}], "a": null})),
             "{\"b\":[1,{\"c\":\"x\",\"d\":1,},],}"
@@ -101,11 +101,11 @@ mod tests {
             ("é", false),
             ("\u{7f}", false),
         ] {
-            let once = Once::new("call", key, &secret);
-            assert_eq!(once.is_some(), fits, "{key:?}");
-            assert!(!format!("{once:?}").contains("hunter2"));
+            let idempotency_key = IdempotencyKey::new("call", key, &secret);
+            assert_eq!(idempotency_key.is_some(), fits, "{key:?}");
+            assert!(!format!("{idempotency_key:?}").contains("hunter2"));
         }
-        assert!(Once::new("call", &"k".repeat(255), &secret).is_some());
-        assert!(Once::new("call", &"k".repeat(256), &secret).is_none());
+        assert!(IdempotencyKey::new("call", &"k".repeat(255), &secret).is_some());
+        assert!(IdempotencyKey::new("call", &"k".repeat(256), &secret).is_none());
     }
 }

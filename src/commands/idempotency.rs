@@ -1,18 +1,18 @@
 //! Requests that are made once: who comes with a key that the same request has made a task with gets that task.
 
 use crate::commands::{Commands, Error};
-use crate::db::once::{self, Found, Marked};
+use crate::db::idempotency::{self, Found, HashedKey};
 use crate::db::{Conn, instances, tasks};
 use crate::domain::caller::Caller;
+use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::{InstanceId, TaskId};
 use crate::domain::instance::Instance;
-use crate::domain::once::Once;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::refusal::Refusal;
 use crate::domain::task::Plan;
 
 /// What a key leads to.
-fn task(found: Found, it: &Marked) -> Result<TaskId, Refusal> {
+fn task(found: Found, it: &HashedKey) -> Result<TaskId, Refusal> {
     match found {
         Found::Task(id) => Ok(id),
         Found::Other => Err(Refusal::KeyOfAnother { key: it.key.clone() }),
@@ -23,9 +23,9 @@ fn task(found: Found, it: &Marked) -> Result<TaskId, Refusal> {
 ///
 /// # Errors
 /// [`Refusal::KeyOfAnother`]; the store's.
-pub(super) fn take(conn: &mut Conn, it: Option<&Marked>, new: TaskId) -> Result<Option<TaskId>, Error> {
+pub(super) fn take(conn: &mut Conn, it: Option<&HashedKey>, new: TaskId) -> Result<Option<TaskId>, Error> {
     let Some(it) = it else { return Ok(None) };
-    match once::take(conn, it, new)? {
+    match idempotency::take(conn, it, new)? {
         None => Ok(None),
         Some(found) => Ok(Some(task(found, it)?)),
     }
@@ -53,8 +53,8 @@ pub(super) fn made(conn: &mut Conn, id: TaskId) -> Result<Instance, Error> {
 
 impl Commands {
     /// The key of a caller's request with a mark of what it asks for.
-    pub(super) fn marked(&self, caller: &Caller, request: Option<&Once>) -> Option<Marked> {
-        request.map(|request| Marked {
+    pub(super) fn hashed_key(&self, caller: &Caller, request: Option<&IdempotencyKey>) -> Option<HashedKey> {
+        request.map(|request| HashedKey {
             project: caller.project.clone(),
             call: request.call,
             key: request.key.clone(),
@@ -67,16 +67,16 @@ impl Commands {
     ///
     /// # Errors
     /// A refusal: 403 by role; 422 for another request.
-    pub async fn made_before(
+    pub async fn earlier_task(
         &self,
         caller: &Caller,
         rule: Rule,
-        request: Option<&Once>,
+        request: Option<&IdempotencyKey>,
     ) -> Result<Option<TaskId>, Error> {
         allow(caller, rule)?;
-        let Some(it) = self.marked(caller, request) else { return Ok(None) };
+        let Some(it) = self.hashed_key(caller, request) else { return Ok(None) };
         let asked = it.clone();
-        match self.db.read(move |conn| once::find(conn, &asked)).await? {
+        match self.db.read(move |conn| idempotency::find(conn, &asked)).await? {
             None => Ok(None),
             Some(found) => Ok(Some(task(found, &it)?)),
         }
