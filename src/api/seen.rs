@@ -8,12 +8,12 @@ use chrono::{DateTime, Utc};
 
 use crate::db::catalogue_cache::Catalogue;
 use crate::db::{self, Conn, catalogue_cache, groups, instances, task_steps, tasks};
+use crate::domain::build_upgrades::are_builds_of_one;
 use crate::domain::datastore::{DatastoreVersion, EngineKind};
 use crate::domain::estimate::{self, Load, Pace};
 use crate::domain::group::Group;
 use crate::domain::ids::{GroupId, InstanceId, ProjectId, TaskId, VersionId};
 use crate::domain::instance::{Instance, InstanceState};
-use crate::domain::minor::are_builds_of_one;
 use crate::domain::rolling::FailoverPlan;
 use crate::domain::task::{Plan, Progress, Task, TaskState};
 

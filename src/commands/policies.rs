@@ -6,12 +6,12 @@ use crate::commands::Error;
 use crate::commands::instances::{note, visible};
 use crate::db::switches::Around;
 use crate::db::{Conn, Db, instances, policies, windows};
+use crate::domain::build_upgrades::{Policy, newest};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::DatastoreVersion;
 use crate::domain::hops::{Reach, hops};
 use crate::domain::ids::InstanceId;
 use crate::domain::instance::Instance;
-use crate::domain::minor::{Policy, newest};
 use crate::domain::policy::{Rule, allow};
 
 /// A policy as it is seen at a moment.

@@ -282,7 +282,7 @@ pub async fn resolve(db: &Db, caller: &Caller, id: TaskId, said: &str) -> Result
         let mut instance = instances::lock(conn, subject)?
             .ok_or_else(|| Refusal::Blocked(format!("Task {id}: its instance is gone.")))?;
         let serving = instance.running.as_ref().map(|running| running.generation);
-        let end = crate::domain::resolve::decide(&task, serving, &said)?;
+        let end = crate::domain::stuck_tasks::decide(&task, serving, &said)?;
         // An instance keeps one: where an earlier upgrade's old server is kept still, the candidate, which no tenant has
         // reached, is not kept beside it; its host deletes it. What an earlier hop of this upgrade kept is another thing.
         let earlier = generations::retired(conn, subject)?.filter(|kept| kept.id != end.other);

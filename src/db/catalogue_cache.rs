@@ -13,11 +13,11 @@ use uuid::Uuid;
 use crate::db::schema::host_versions;
 use crate::db::statement::statement;
 use crate::db::{Conn, Error, catalogue};
+use crate::domain::build_upgrades::are_builds_of_one;
 use crate::domain::datastore::{Datastore, DatastoreVersion};
 use crate::domain::flavor::Flavor;
 use crate::domain::ids::{FlavorId, HostId, VersionId};
 use crate::domain::matrix::{Path, Way};
-use crate::domain::minor::are_builds_of_one;
 
 /// Revisions that are remembered: the newest, and those that transactions under way may still see.
 const REMEMBERED: usize = 4;

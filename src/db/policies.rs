@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use crate::db::windows::{self, WindowRow};
 use crate::db::{Conn, Error};
+use crate::domain::build_upgrades::Policy;
 use crate::domain::ids::{HostId, InstanceId, VersionId};
-use crate::domain::minor::Policy;
 use crate::domain::window::Window;
 
 /// The policy of an instance.

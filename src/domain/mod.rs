@@ -4,6 +4,7 @@
 //! tested as a table. Everything else in the crate may use this module; it uses nothing of ours.
 
 pub mod access_key;
+pub mod build_upgrades;
 pub mod caller;
 pub mod datastore;
 pub mod estimate;
@@ -16,15 +17,14 @@ pub mod ids;
 pub mod inspection;
 pub mod instance;
 pub mod matrix;
-pub mod minor;
 pub mod policy;
 pub mod postgresql;
 pub mod question;
 pub mod quota;
 pub mod refusal;
-pub mod resolve;
 pub mod rolling;
 pub mod simulation;
+pub mod stuck_tasks;
 pub mod switch;
 pub mod task;
 pub mod tenant;

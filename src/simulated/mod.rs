@@ -151,7 +151,7 @@ pub fn engines(db: &crate::db::Db) -> Vec<Arc<dyn Engine>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::minor::order;
+    use crate::domain::build_upgrades::order;
 
     #[test]
     fn every_edge_joins_two_versions_that_there_are() {

@@ -229,7 +229,7 @@ async fn a_major_upgrade_needs_an_inspection_that_passed() {
     let old = shop.older("postgresql", "11").await;
     let id = shop.create("postgresql", "ancient", &old).await;
     let refused = sdk.call("upgrade_db_version_new", &of(&id, "in03"), &Value::Null);
-    let is_too_old = coffer::domain::minor::order(&old, "11.2").is_lt();
+    let is_too_old = coffer::domain::build_upgrades::order(&old, "11.2").is_lt();
     assert_eq!(
         told(&refused),
         if is_too_old { is(400, "DBS.280238") } else { is(202, "") },

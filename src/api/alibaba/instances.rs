@@ -13,10 +13,10 @@ use crate::api::seen::{Everything, is_minor};
 use crate::commands::{policies, windows};
 use crate::db::catalogue_cache::Catalogue;
 use crate::db::{self, catalogue_cache, instances, tasks};
+use crate::domain::build_upgrades::Policy;
 use crate::domain::group::Group;
 use crate::domain::ids::InstanceId;
 use crate::domain::instance::Instance;
-use crate::domain::minor::Policy;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::window::{Window, clock, of_clock};
 

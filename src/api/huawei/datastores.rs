@@ -8,8 +8,8 @@ use crate::api::huawei::wrong::Wrong;
 use crate::api::huawei::{Answer, Call, ok};
 use crate::db;
 use crate::db::catalogue_cache::{self, Catalogue};
+use crate::domain::build_upgrades::order;
 use crate::domain::datastore::{DatastoreVersion, EngineKind};
-use crate::domain::minor::order;
 use crate::domain::policy::{Rule, allow};
 
 /// The engine that is named; `None` for one of the vendor's that this service does not have.
