@@ -1,5 +1,5 @@
-//! An idempotency key: a request is made once under it: the same request with the same key gives the same task, however often and
-//! by however many it is sent. The client chooses the key.
+//! Idempotency keys. A client chooses a key; a retry of the same request with the same key answers the task of the first
+//! one, however often and by however many clients it is sent.
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
