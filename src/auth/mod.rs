@@ -5,7 +5,7 @@
 
 pub mod access_keys;
 pub mod dev;
-pub mod proven;
+pub mod signature_check;
 pub mod signatures;
 pub mod tokens;
 

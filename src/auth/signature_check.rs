@@ -1,4 +1,4 @@
-//! Tokens that were proven a moment ago, so that the signature of one is checked once and not with every request. The
+//! Tokens whose signature was checked a moment ago: a cache, so that the signature of one is checked once and not with every request. The
 //! token itself is not kept, only its SHA-256. What a token says ends with it: the time is looked at each time.
 
 use std::collections::HashMap;
@@ -8,18 +8,18 @@ use sha2::{Digest as _, Sha256};
 
 use crate::auth::tokens::Claims;
 
-/// Tokens that are remembered; beyond that all are forgotten, and proven again.
+/// Tokens that are remembered; beyond that the cache is emptied, and each is checked again.
 const MOST: usize = 10_000;
 
 /// A token's SHA-256.
 type Print = [u8; 32];
 
-/// What proven tokens say.
+/// What the tokens say whose signature was checked.
 #[derive(Default)]
-pub struct Proven(RwLock<HashMap<Print, Arc<Claims>>>);
+pub struct CheckedTokens(RwLock<HashMap<Print, Arc<Claims>>>);
 
-impl Proven {
-    /// What `token` says, if it was proven before and has not ended at `now`, in seconds since 1970; else what `prove`
+impl CheckedTokens {
+    /// What `token` says, if its signature was checked before and it has not ended at `now`, in seconds since 1970; else what `prove`
     /// finds.
     ///
     /// # Errors
@@ -64,20 +64,20 @@ mod tests {
 
     #[test]
     fn a_proof_holds_until_the_token_ends_and_for_no_other() {
-        let proven = Proven::default();
-        assert!(proven.claims("a", 5, || Ok::<_, ()>(claims(10))).is_ok());
-        assert!(proven.claims("a", 9, || Err(())).is_ok(), "remembered");
-        assert!(proven.claims("a", 10, || Err(())).is_err(), "ended");
-        assert!(proven.claims("b", 5, || Err(())).is_err(), "another");
-        assert!(proven.claims("b", 5, || Err(())).is_err(), "a refusal is not remembered as a proof");
+        let checked = CheckedTokens::default();
+        assert!(checked.claims("a", 5, || Ok::<_, ()>(claims(10))).is_ok());
+        assert!(checked.claims("a", 9, || Err(())).is_ok(), "remembered");
+        assert!(checked.claims("a", 10, || Err(())).is_err(), "ended");
+        assert!(checked.claims("b", 5, || Err(())).is_err(), "another");
+        assert!(checked.claims("b", 5, || Err(())).is_err(), "a refusal is not remembered as a proof");
     }
 
     #[test]
     fn it_does_not_grow_without_end() {
-        let proven = Proven::default();
+        let checked = CheckedTokens::default();
         for number in 0..=MOST {
-            proven.claims(&number.to_string(), 5, || Ok::<_, ()>(claims(10))).unwrap();
+            checked.claims(&number.to_string(), 5, || Ok::<_, ()>(claims(10))).unwrap();
         }
-        assert_eq!(proven.0.read().unwrap().len(), 1);
+        assert_eq!(checked.0.read().unwrap().len(), 1);
     }
 }

@@ -11,7 +11,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::auth::proven::Proven;
+use crate::auth::signature_check::CheckedTokens;
 
 /// The longest token that is looked at, in bytes; ours have about 500.
 const LONGEST: usize = 8 * 1024;
@@ -73,7 +73,7 @@ pub struct TokenKeys {
     checking: DecodingKey,
     validation: Validation,
     issuer: String,
-    proven: Proven,
+    checked: CheckedTokens,
 }
 
 impl std::fmt::Debug for TokenKeys {
@@ -104,7 +104,7 @@ impl TokenKeys {
             checking: DecodingKey::from_ec_der(pair.public_key().as_ref()),
             validation,
             issuer: issuer.to_owned(),
-            proven: Proven::default(),
+            checked: CheckedTokens::default(),
         })
     }
 
@@ -129,7 +129,7 @@ impl TokenKeys {
         if token.len() > LONGEST {
             return Err(BadToken);
         }
-        self.proven.claims(token, chrono::Utc::now().timestamp(), || self.prove(token))
+        self.checked.claims(token, chrono::Utc::now().timestamp(), || self.prove(token))
     }
 
     fn prove(&self, token: &str) -> Result<Claims, BadToken> {
