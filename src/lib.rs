@@ -17,8 +17,9 @@
 //! what is there. What begins later, in a window or at a set time, is a task that claims nothing until it is due.
 //!
 //! Beside them: the supervisor keeps servers up; [`endpoint`], a process of its own, leads each instance's address to
-//! its server and survives the others; both reach it by [`sockets`]; [`embedded_postgres`] keeps the rows of `coffer dev`; [`seal`] keeps secrets, and
-//! [`pki`] makes certificates; [`cli`] builds the parts of each command and is the only place that chooses drivers.
+//! its server and survives the others; both reach it by [`sockets`]; [`embedded_postgres`] keeps the rows of `coffer
+//! dev`; [`seal`] keeps secrets, and [`pki`] makes certificates; [`cli`] builds the parts of each command and is the
+//! only place that chooses drivers.
 //!
 //! Who may use whom is a table in `tests/it/layout.rs`.
 

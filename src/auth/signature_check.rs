@@ -1,5 +1,6 @@
-//! Tokens whose signature was checked a moment ago: a cache, so that the signature of one is checked once and not with every request. The
-//! token itself is not kept, only its SHA-256. What a token says ends with it: the time is looked at each time.
+//! Tokens whose signature was checked a moment ago: a cache, so that the signature of one is checked once and not with
+//! every request. The token itself is not kept, only its SHA-256. What a token says ends with it: the time is looked at
+//! each time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,8 +20,8 @@ type Print = [u8; 32];
 pub struct CheckedTokens(RwLock<HashMap<Print, Arc<Claims>>>);
 
 impl CheckedTokens {
-    /// What `token` says, if its signature was checked before and it has not ended at `now`, in seconds since 1970; else what `prove`
-    /// finds.
+    /// What `token` says, if its signature was checked before and it has not ended at `now`, in seconds since 1970;
+    /// else what `prove` finds.
     ///
     /// # Errors
     /// Those of `prove`; what it refuses is not remembered.

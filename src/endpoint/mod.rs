@@ -1,6 +1,6 @@
 //! The data path: the stable address that clients connect to, and the role (`coffer endpoint`, a process of its own,
-//! one a host) that forwards each connection to the serving generation's Unix socket; PostgreSQL's to its private address
-//! ([`private`]).
+//! one a host) that forwards each connection to the serving generation's Unix socket; PostgreSQL's to its private
+//! address ([`private`]).
 //!
 //! It owns the listeners, the connections and a file with its last state. It never decides where an address leads
 //! (rows do), never logs what passes through, reads no more of it than a client's first bytes, and never reaches an
@@ -18,10 +18,10 @@ pub mod blocked;
 mod forward;
 mod greeting;
 mod listening;
-mod memory;
 mod private;
 mod room;
-mod switchboard;
+mod routing_table;
+mod saved_routes;
 #[cfg(test)]
 mod tests;
 
@@ -33,8 +33,8 @@ use std::time::Duration;
 use crate::db::routes::{self, Routes, Routing};
 use crate::domain::ids::{GenerationId, HostId};
 use crate::telemetry::metrics;
-use memory::Memory;
-use switchboard::Switchboard;
+use routing_table::RoutingTable;
+use saved_routes::SavedRoutes;
 
 /// Gives the Unix socket of a generation's server.
 pub type SocketPath = Arc<dyn Fn(GenerationId) -> PathBuf + Send + Sync>;
@@ -109,25 +109,25 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     raise_open_files();
-    let mut memory = Memory::open(&config.state_file, &config.host)?;
-    let mut board = Switchboard::new(&config, socket_path);
+    let mut saved = SavedRoutes::open(&config.state_file, &config.host)?;
+    let mut table = RoutingTable::new(&config, socket_path);
     tokio::select! {
         () = shutdown => {}
-        () = run(&config, &mut memory, &mut board) => {}
+        () = run(&config, &mut saved, &mut table) => {}
     }
-    board.close().await;
+    table.close().await;
     Ok(())
 }
 
-async fn run(config: &Config, memory: &mut Memory, board: &mut Switchboard) {
-    let mut wanted = memory.last().clone();
-    board.apply(&wanted).await;
+async fn run(config: &Config, saved: &mut SavedRoutes, table: &mut RoutingTable) {
+    let mut wanted = saved.last().clone();
+    table.apply(&wanted).await;
     let mut pause = FIRST_PAUSE;
     let mut told = false;
     loop {
         let away = match Routing::connect(&config.database).await {
             Ok(mut routing) => {
-                let (followed, ended) = follow(config, &mut routing, memory, board, &mut wanted).await;
+                let (followed, ended) = follow(config, &mut routing, saved, table, &mut wanted).await;
                 if followed {
                     told = false;
                     pause = FIRST_PAUSE;
@@ -150,7 +150,7 @@ async fn run(config: &Config, memory: &mut Memory, board: &mut Switchboard) {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
         // What could not be bound is tried without the store too.
-        board.apply(&wanted).await;
+        table.apply(&wanted).await;
     }
 }
 
@@ -158,8 +158,8 @@ async fn run(config: &Config, memory: &mut Memory, board: &mut Switchboard) {
 async fn follow(
     config: &Config,
     routing: &mut Routing,
-    memory: &mut Memory,
-    board: &mut Switchboard,
+    saved: &mut SavedRoutes,
+    table: &mut RoutingTable,
     wanted: &mut Routes,
 ) -> (bool, routes::Error) {
     let mut followed = false;
@@ -173,7 +173,7 @@ async fn follow(
             metrics::endpoint_following(true);
             followed = true;
         }
-        if let Err(error) = settle(routing, memory, board, wanted).await {
+        if let Err(error) = settle(routing, saved, table, wanted).await {
             return (followed, error);
         }
         if let Err(error) = routing.changed(config.poll).await {
@@ -185,12 +185,12 @@ async fn follow(
 /// In force, then on disk, then acknowledged.
 async fn settle(
     routing: &Routing,
-    memory: &mut Memory,
-    board: &mut Switchboard,
+    saved: &mut SavedRoutes,
+    table: &mut RoutingTable,
     wanted: &Routes,
 ) -> Result<(), routes::Error> {
-    let in_force = board.apply(wanted).await;
-    if !memory.keep(wanted).await {
+    let in_force = table.apply(wanted).await;
+    if !saved.keep(wanted).await {
         return Ok(());
     }
     for relay in wanted.relays.iter().filter(|relay| !relay.listening) {

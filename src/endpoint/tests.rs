@@ -525,24 +525,24 @@ async fn the_last_state_is_kept_whole_and_is_its_hosts_own() {
             protocol: Protocol::Mysql,
         }],
     };
-    let mut memory = Memory::open(&file, &here).expect("opens");
-    assert_eq!(memory.last(), &Routes::default());
-    assert!(memory.keep(&state).await);
-    assert!(matches!(Memory::open(&file, &here), Err(Error::AlreadyServed { .. })));
-    drop(memory);
+    let mut saved = SavedRoutes::open(&file, &here).expect("opens");
+    assert_eq!(saved.last(), &Routes::default());
+    assert!(saved.keep(&state).await);
+    assert!(matches!(SavedRoutes::open(&file, &here), Err(Error::AlreadyServed { .. })));
+    drop(saved);
     state.routes[0].applied_epoch = 0;
-    assert_eq!(Memory::open(&file, &here).expect("opens").last(), &state);
-    assert_eq!(Memory::open(&file, &there).expect("opens").last(), &Routes::default());
+    assert_eq!(SavedRoutes::open(&file, &here).expect("opens").last(), &state);
+    assert_eq!(SavedRoutes::open(&file, &there).expect("opens").last(), &Routes::default());
     std::fs::write(&file, b"{\"form\":1,").expect("written");
-    assert_eq!(Memory::open(&file, &here).expect("opens").last(), &Routes::default());
+    assert_eq!(SavedRoutes::open(&file, &here).expect("opens").last(), &Routes::default());
 
     // A state that cannot be kept is not acknowledged.
-    let mut memory = Memory::open(&file, &here).expect("opens");
+    let mut saved = SavedRoutes::open(&file, &here).expect("opens");
     let blocked = file.with_extension("new");
     std::fs::create_dir(&blocked).expect("in the way");
-    assert!(!memory.keep(&state).await);
+    assert!(!saved.keep(&state).await);
     std::fs::remove_dir(&blocked).expect("out of the way");
-    assert!(memory.keep(&state).await);
+    assert!(saved.keep(&state).await);
 }
 
 /// What a client of a held address gets when its wait is over: a packet with the error 1053.

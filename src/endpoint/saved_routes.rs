@@ -1,4 +1,5 @@
-//! The last state on disk, so that a restart serves at once, without the store too. Written whole or not at all.
+//! The routes that were applied last, saved on disk: a restart serves at once, also while Postgres is away. The file is
+//! written whole or not at all.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -22,7 +23,7 @@ struct Page {
     state: Routes,
 }
 
-pub(super) struct Memory {
+pub(super) struct SavedRoutes {
     path: PathBuf,
     page: Page,
     /// Whether the file says what `page` says.
@@ -31,7 +32,7 @@ pub(super) struct Memory {
     _lock: File,
 }
 
-impl Memory {
+impl SavedRoutes {
     /// Takes the lock and reads what the last of us left.
     pub(super) fn open(path: &Path, host: &HostId) -> Result<Self, Error> {
         let failed = |doing, path: &Path| {

@@ -1,4 +1,4 @@
-//! What listens now, made equal to what is wanted.
+//! The routing table: what listens now, made equal to the routes that the rows want.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -27,7 +27,7 @@ pub(super) struct InForce {
     pub(super) relays: HashSet<TaskId>,
 }
 
-pub(super) struct Switchboard {
+pub(super) struct RoutingTable {
     socket_path: SocketPath,
     limits: Limits,
     listening: HashMap<Key, Listening>,
@@ -35,7 +35,7 @@ pub(super) struct Switchboard {
     told: HashSet<SocketAddr>,
 }
 
-impl Switchboard {
+impl RoutingTable {
     pub(super) fn new(config: &Config, socket_path: SocketPath) -> Self {
         Self {
             socket_path,
