@@ -7,11 +7,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::api::call::{Call, Route, accepted, json as answer};
 use crate::api::doc::{Doc, Gives, sample, shape};
 use crate::api::error::Fault;
-use crate::api::fields::{Field, closed};
+use crate::api::json_fields::{Field, closed};
 use crate::api::links::{zoneless, zoneless_millis};
+use crate::api::request::{Call, Route, accepted, json as answer};
 use crate::api::shapes::ScheduleRequest;
 use crate::api::windows::{WHEN, no_body, utc, when};
 use crate::api::{ApiState, events, upgrades};

@@ -16,9 +16,9 @@ use actix_web::web::{Bytes, Data};
 use tokio::sync::watch;
 
 use crate::api::ApiState;
-use crate::api::call::Call;
 use crate::api::coffer::{task_id, view};
 use crate::api::error::Fault;
+use crate::api::request::Call;
 use crate::db::notices::Channel;
 use crate::db::task_steps;
 use crate::domain::caller::Caller;

@@ -20,9 +20,9 @@ use futures::{FutureExt as _, StreamExt as _};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::api::call::{Body, Call, Handler, LARGEST_BODY, Route};
 use crate::api::error::{Fault, Form};
 use crate::api::links::{Base, unescape};
+use crate::api::request::{Body, Call, Handler, LARGEST_BODY, Route};
 use crate::api::{ApiState, alibaba, ha, huawei, mgmt, routes};
 use crate::auth;
 use crate::domain::policy::allow;

@@ -9,9 +9,9 @@ use ::metrics::gauge;
 use actix_web::HttpResponse;
 use tokio::io::AsyncReadExt as _;
 
-use crate::api::call::{Call, Route};
 use crate::api::doc::{Doc, Gives, shape};
 use crate::api::error::Fault;
+use crate::api::request::{Call, Route};
 use crate::db::census::{self, Census};
 use crate::db::{self, Db};
 use crate::domain::instance::InstanceState;

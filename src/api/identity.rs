@@ -8,10 +8,10 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
-use crate::api::call::{Call, Route, json as answer};
 use crate::api::doc::{Doc, Gives, sample, shape};
 use crate::api::error::Fault;
-use crate::api::fields::Field;
+use crate::api::json_fields::Field;
+use crate::api::request::{Call, Route, json as answer};
 use crate::api::shapes::{KeystoneDocument, TokenRequest};
 use crate::auth;
 use crate::auth::dev::{DOMAIN_ID, DOMAIN_NAME, DevIdentity, Project, REGION, Scope, User, time_of};

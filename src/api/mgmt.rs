@@ -7,10 +7,10 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use crate::api::call::{Call, Route, json as answer};
 use crate::api::doc::{Doc, Gives, sample, shape};
 use crate::api::error::Fault;
-use crate::api::fields::{Field, closed};
+use crate::api::json_fields::{Field, closed};
+use crate::api::request::{Call, Route, json as answer};
 use crate::api::shapes::{
     MaintenanceRequest, PathChangeRequest, PathRequest, QuotaPart, QuotasRequest, QuotasSet, Simulation,
 };

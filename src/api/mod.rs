@@ -14,27 +14,27 @@
 //! that answers by itself gives another order and no body. What we gave up: actix's extractors.
 
 pub mod alibaba;
-pub mod call;
 pub mod coffer;
 pub mod doc;
 pub mod error;
 pub mod events;
-pub mod fields;
 pub mod front;
 pub mod ha;
 pub mod health;
 pub mod huawei;
 pub mod identity;
+pub mod json_fields;
 pub mod limits;
 pub mod links;
 pub mod maintenance;
 pub mod mgmt;
 pub mod openapi;
 pub mod rackspace;
-pub mod seen;
+pub mod request;
 pub mod shapes;
 pub mod trove;
 pub mod upgrades;
+pub mod vendor_reads;
 pub mod windows;
 
 use std::net::TcpListener;
@@ -44,7 +44,7 @@ use std::time::Duration;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpServer};
 
-pub use crate::api::call::Route;
+pub use crate::api::request::Route;
 use crate::auth::Authenticator;
 use crate::auth::access_keys::AccessKeys;
 use crate::auth::dev::DevIdentity;

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::api::call::Route;
 use crate::api::doc::{Gives, Shape};
+use crate::api::request::Route;
 use crate::api::{ha, identity, routes};
 
 /// What a client may find in a fault.

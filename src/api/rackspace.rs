@@ -9,11 +9,11 @@ use sha1::{Digest as _, Sha1};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::api::call::{Call, Route, json as answer};
 use crate::api::doc::{Doc, Gives, sample, shape};
 use crate::api::error::Fault;
-use crate::api::fields::Field;
+use crate::api::json_fields::Field;
 use crate::api::links::{Base, Link, zoned};
+use crate::api::request::{Call, Route, json as answer};
 use crate::api::shapes::ActionRequest;
 use crate::api::trove::instances::load;
 use crate::api::trove::views::{AvailableUpgrades, available_upgrades};

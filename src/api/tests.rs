@@ -233,7 +233,7 @@ async fn a_body_is_json_of_a_bearable_size() {
             assert_eq!(with(Some(kind), b"{}".to_vec()).await.fault(), code, "{what} {kind}");
         }
         assert_eq!(
-            with(Some("application/json"), vec![b' '; call::LARGEST_BODY + 1]).await.fault(),
+            with(Some("application/json"), vec![b' '; request::LARGEST_BODY + 1]).await.fault(),
             413,
             "{what}"
         );

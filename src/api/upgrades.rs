@@ -7,11 +7,11 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use crate::api::call::{Call, Keyed, Route, json as answer};
 use crate::api::doc::{Doc, Gives, sample, shape};
 use crate::api::error::Fault;
-use crate::api::fields::{Field, closed};
+use crate::api::json_fields::{Field, closed};
 use crate::api::links::zoneless;
+use crate::api::request::{Call, Keyed, Route, json as answer};
 use crate::api::shapes::UpgradeRequest;
 use crate::api::trove::instances::load;
 use crate::api::windows::{utc, when};

@@ -8,10 +8,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::api::call::{Body, Call, Keyed, Route, json as answer};
 use crate::api::doc::{Doc, Gives, sample, shape};
 use crate::api::error::Fault;
-use crate::api::fields::{Field, closed};
+use crate::api::json_fields::{Field, closed};
+use crate::api::request::{Body, Call, Keyed, Route, json as answer};
 use crate::api::shapes::{PolicyRequest, WindowRequest};
 use crate::commands::policies;
 use crate::commands::windows::{self, Seen};

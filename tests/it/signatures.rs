@@ -1,6 +1,6 @@
 //! Signatures, held against requests that the vendors' own clients sent: each verifies, and none does that was changed.
 
-use coffer::auth::signatures::{self, Claim, SignedRequest, Wrong, acs3, pairs, rpc_v1, sdk_hmac};
+use coffer::auth::signatures::{self, Claim, SignatureError, SignedRequest, acs3, pairs, rpc_v1, sdk_hmac};
 use proptest::prelude::*;
 use secrecy::SecretString;
 use serde_json::Value;
@@ -52,11 +52,11 @@ impl Sent {
         }
     }
 
-    fn claim(&self) -> Result<Claim, Wrong> {
+    fn claim(&self) -> Result<Claim, SignatureError> {
         match self.algorithm.as_str() {
             "alibaba-rpc-v1" => {
                 let mut parameters = pairs(&self.query)?;
-                let form = std::str::from_utf8(&self.body).map_err(|_| Wrong::TooLong)?;
+                let form = std::str::from_utf8(&self.body).map_err(|_| SignatureError::TooLong)?;
                 parameters.extend(pairs(form)?);
                 rpc_v1::claim(&self.request(), &parameters)
             }
@@ -246,7 +246,7 @@ fn what_is_wrong_is_named() {
     }
     let mut sent = find("sdk");
     sent.headers.push(("x-sdk-content-sha256".to_owned(), b"UNSIGNED-PAYLOAD".to_vec()));
-    assert!(matches!(sent.claim(), Err(Wrong::Unsupported { .. })));
+    assert!(matches!(sent.claim(), Err(SignatureError::Unsupported { .. })));
 }
 
 proptest! {

@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::api::alibaba::error::VendorError;
 use crate::api::alibaba::instances::REGION;
 use crate::api::alibaba::upgrades::task_id;
-use crate::api::alibaba::wrong::Wrong;
 use crate::api::alibaba::{Call, moment, names, object};
-use crate::api::seen::Upgrades;
+use crate::api::vendor_reads::Upgrades;
 use crate::commands;
 use crate::commands::groups::{Target, UpgradeGroup};
 use crate::db::{self, catalogue_cache, groups};
@@ -20,7 +20,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::timing::Timing;
 
 /// The group that is named, where it is one.
-pub async fn named(call: &Call, id: &str) -> Result<Option<Group>, Wrong> {
+pub async fn named(call: &Call, id: &str) -> Result<Option<Group>, VendorError> {
     let Some(id) = names::instance_of(id) else { return Ok(None) };
     let found: Result<_, db::Error> =
         call.state.commands.db.read(move |conn| groups::find(conn, GroupId(id.0))).await;
@@ -55,7 +55,7 @@ fn zone_id(zone: &str) -> String {
 }
 
 /// `DescribeDBInstanceHAConfig`: its nodes.
-pub async fn nodes(call: &Call) -> Result<Map<String, Value>, Wrong> {
+pub async fn nodes(call: &Call) -> Result<Map<String, Value>, VendorError> {
     let id = call.parameters.needed("DBInstanceId")?;
     let group = needed(call, id).await?;
     allow(&call.caller, Rule::InstanceRead)?;
@@ -82,21 +82,21 @@ pub async fn nodes(call: &Call) -> Result<Map<String, Value>, Wrong> {
 }
 
 /// The group that is named, which an instance alone is not.
-async fn needed(call: &Call, id: &str) -> Result<Group, Wrong> {
+async fn needed(call: &Call, id: &str) -> Result<Group, VendorError> {
     if let Some(group) = named(call, id).await? {
         return Ok(group);
     }
     super::instances::named(call, id).await?;
-    Err(Wrong::new(403, "IncorrectDBInstanceType", "The instance has no standby."))
+    Err(VendorError::new(403, "IncorrectDBInstanceType", "The instance has no standby."))
 }
 
 /// `SwitchDBInstanceHA`. It never loses a write, so `Force` changes nothing.
-pub async fn switch(call: &Call) -> Result<Map<String, Value>, Wrong> {
+pub async fn switch(call: &Call) -> Result<Map<String, Value>, VendorError> {
     let id = call.parameters.needed("DBInstanceId")?;
     let node = call.parameters.needed("NodeId")?;
     call.parameters.word("Force", &["No", "Yes"])?;
     if call.parameters.word("EffectiveTime", &["Immediate", "MaintainTime"])? == "MaintainTime" {
-        return Err(Wrong::invalid("EffectiveTime", "Immediate: a switch cannot wait for its time"));
+        return Err(VendorError::invalid("EffectiveTime", "Immediate: a switch cannot wait for its time"));
     }
     let group = needed(call, id).await?;
     allow(&call.caller, Rule::InstanceUpdate)?;
@@ -104,7 +104,7 @@ pub async fn switch(call: &Call) -> Result<Map<String, Value>, Wrong> {
     match (group.primary(), group.standby()) {
         (_, Some(standby)) if is_it(&standby.id.0.as_simple().to_string()) => {}
         (_, _) => {
-            return Err(Wrong::invalid(
+            return Err(VendorError::invalid(
                 "NodeId",
                 "the node that is the standby now: see DescribeDBInstanceHAConfig",
             ));
@@ -120,13 +120,13 @@ pub async fn to_version(
     group: &Group,
     wanted: &str,
     (timing, idempotency_key): (Timing, Option<IdempotencyKey>),
-) -> Result<TaskId, Wrong> {
+) -> Result<TaskId, VendorError> {
     allow(&call.caller, Rule::InstanceUpdate)?;
     let running = group.shown_version();
     if !matches!(running.engine, EngineKind::Mysql | EngineKind::MariaDb) {
         let text =
             "The operation is for MySQL and MariaDB; see UpgradeDBInstanceMajorVersion for PostgreSQL.";
-        return Err(Wrong::new(400, "EngineNotSupported", text));
+        return Err(VendorError::new(400, "EngineNotSupported", text));
     }
     let (datastore, version) = (running.datastore_id.to_string(), wanted.to_owned());
     let target = Target::Named { datastore, version };
@@ -141,7 +141,7 @@ pub async fn kernel_version(
     group: &Group,
     wanted: Option<&str>,
     timing: Timing,
-) -> Result<Map<String, Value>, Wrong> {
+) -> Result<Map<String, Value>, VendorError> {
     allow(&call.caller, Rule::InstanceUpdate)?;
     let running = group.shown_version();
     let target = match wanted {
@@ -156,7 +156,11 @@ pub async fn kernel_version(
             let catalogue = known?;
             let found = catalogue.versions().find(is_it).ok_or_else(|| {
                 // The vendor's spelling is part of the code.
-                Wrong::new(400, "InvalidMinorVerison.NotFound", "The TargetMinorVersion does not exist.")
+                VendorError::new(
+                    400,
+                    "InvalidMinorVerison.NotFound",
+                    "The TargetMinorVersion does not exist.",
+                )
             })?;
             Target::Named { datastore: found.datastore_id.to_string(), version: found.id.to_string() }
         }
@@ -167,7 +171,7 @@ pub async fn kernel_version(
         Ok((_, task)) => task,
         Err(commands::Error::Refused(Refusal::NoRolling { .. })) => {
             let text = "The instance has the newest minor version.";
-            return Err(Wrong::new(400, "InvalidMinorVersionAlreadyLatest", text));
+            return Err(VendorError::new(400, "InvalidMinorVersionAlreadyLatest", text));
         }
         Err(error) => return Err(error.into()),
     };
@@ -180,7 +184,7 @@ pub async fn kernel_version(
 }
 
 /// The name of the build that an upgrade goes to.
-async fn target_of(call: &Call, task: TaskId) -> Result<String, Wrong> {
+async fn target_of(call: &Call, task: TaskId) -> Result<String, VendorError> {
     let now = call.now;
     let read: Result<_, db::Error> = call
         .state

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 use serde_json::{Map, Value, json};
 
+use crate::api::alibaba::error::VendorError;
 use crate::api::alibaba::parameters::Page;
 use crate::api::alibaba::upgrades::idempotency_key;
-use crate::api::alibaba::wrong::Wrong;
 use crate::api::alibaba::{Call, groups, moment, names, object};
-use crate::api::seen::{Everything, is_minor};
+use crate::api::vendor_reads::{Everything, is_minor};
 use crate::commands::{policies, windows};
 use crate::db::catalogue_cache::Catalogue;
 use crate::db::{self, catalogue_cache, instances, tasks};
@@ -27,21 +27,21 @@ pub const REGION: &str = "coffer-1";
 const ZONE: &str = "coffer-1-az1";
 
 /// The instance that is named, for what a group does not have.
-pub async fn alone(call: &Call, id: &str) -> Result<Instance, Wrong> {
+pub async fn alone(call: &Call, id: &str) -> Result<Instance, VendorError> {
     if groups::named(call, id).await?.is_some() {
         let text = "The operation is not for instances with a standby.";
-        return Err(Wrong::new(403, "IncorrectDBInstanceType", text));
+        return Err(VendorError::new(403, "IncorrectDBInstanceType", text));
     }
     named(call, id).await.map(|(it, _)| it)
 }
 
 /// The instance that is named, and what it is seen against. A member of a group has no name of its own.
-pub async fn named(call: &Call, id: &str) -> Result<(Instance, Arc<Catalogue>), Wrong> {
-    let id = names::instance_of(id).ok_or_else(Wrong::no_instance)?;
+pub async fn named(call: &Call, id: &str) -> Result<(Instance, Arc<Catalogue>), VendorError> {
+    let id = names::instance_of(id).ok_or_else(VendorError::no_instance)?;
     let found: Result<_, db::Error> =
         call.state.commands.db.read(move |conn| instances::find_shown(conn, id)).await;
     let is_it = |(it, _): &(Instance, _)| call.caller.sees(&it.project) && it.member.is_none();
-    found?.filter(is_it).ok_or_else(Wrong::no_instance)
+    found?.filter(is_it).ok_or_else(VendorError::no_instance)
 }
 
 fn view(it: &Instance, is_minor: bool) -> Map<String, Value> {
@@ -68,7 +68,7 @@ fn view(it: &Instance, is_minor: bool) -> Map<String, Value> {
 }
 
 /// `DescribeDBInstances`.
-pub async fn list(call: &Call) -> Result<Map<String, Value>, Wrong> {
+pub async fn list(call: &Call) -> Result<Map<String, Value>, VendorError> {
     allow(&call.caller, Rule::InstanceRead)?;
     let page = Page::of(&call.parameters, 30, (1, 100))?;
     // In place of the page: so many, from the one that the token before has told.
@@ -125,7 +125,7 @@ pub async fn list(call: &Call) -> Result<Map<String, Value>, Wrong> {
 }
 
 /// `DescribeDBInstanceAttribute`.
-pub async fn show(call: &Call) -> Result<Map<String, Value>, Wrong> {
+pub async fn show(call: &Call) -> Result<Map<String, Value>, VendorError> {
     let asked = call.parameters.needed("DBInstanceId")?;
     let group = groups::named(call, asked).await?;
     let (it, catalogue) = match group.as_ref().and_then(Group::primary) {
@@ -172,14 +172,14 @@ fn maintain_time(window: &Window, call: &Call) -> String {
 }
 
 /// `ModifyDBInstanceMaintainTime`.
-pub async fn set_window(call: &Call) -> Result<Map<String, Value>, Wrong> {
+pub async fn set_window(call: &Call) -> Result<Map<String, Value>, VendorError> {
     let id = call.parameters.needed("DBInstanceId")?;
     let text = call.parameters.needed("MaintainTime")?;
     let minute = |part: &str| part.strip_suffix('Z').filter(|clock| clock.len() == 5).and_then(of_clock);
     let window = text
         .split_once('-')
         .and_then(|(from, to)| Window::daily(minute(from)?, minute(to)?, Tz::UTC).ok())
-        .ok_or_else(|| Wrong::invalid("MaintainTime", "HH:mmZ-HH:mmZ, 22:00Z-02:00Z for example"))?;
+        .ok_or_else(|| VendorError::invalid("MaintainTime", "HH:mmZ-HH:mmZ, 22:00Z-02:00Z for example"))?;
     // Whatever is set is set once.
     idempotency_key(call, "alibaba.ModifyDBInstanceMaintainTime", &Value::Null)?;
     // Each member's, since the one that is the primary when it opens counts.
@@ -194,7 +194,7 @@ pub async fn set_window(call: &Call) -> Result<Map<String, Value>, Wrong> {
 }
 
 /// `ModifyDBInstanceAutoUpgradeMinorVersion`.
-pub async fn set_policy(call: &Call) -> Result<Map<String, Value>, Wrong> {
+pub async fn set_policy(call: &Call) -> Result<Map<String, Value>, VendorError> {
     let id = call.parameters.needed("DBInstanceId")?;
     call.parameters.needed("AutoUpgradeMinorVersion")?;
     let policy = match call.parameters.word("AutoUpgradeMinorVersion", &["Auto", "Manual"])? {

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
+use crate::api::alibaba::error::VendorError;
 use crate::api::alibaba::instances::alone;
 use crate::api::alibaba::parameters::Page;
 use crate::api::alibaba::upgrades::{ready, task_id, timing, upgrade as begin};
-use crate::api::alibaba::wrong::Wrong;
 use crate::api::alibaba::{Call, moment, names, object};
-use crate::api::seen::{self, Upgrades, began};
+use crate::api::vendor_reads::{self, Upgrades, began};
 use crate::commands::inspections;
 use crate::db::{self, task_numbers};
 use crate::domain::datastore::{DatastoreVersion, EngineKind};
@@ -25,7 +25,7 @@ use crate::domain::task::{Plan, Progress, Task, TaskState};
 const MODES: [&str; 3] = ["inPlaceUpgrade", "blueGreenDeployment", "zeroDownTimeUpgrade"];
 
 /// The way that is asked for, where one is.
-fn wishes(call: &Call) -> Result<Wishes, Wrong> {
+fn wishes(call: &Call) -> Result<Wishes, VendorError> {
     let strategy = match call.parameters.text("UpgradeMode")? {
         None => None,
         Some(_) => match call.parameters.word("UpgradeMode", &MODES)? {
@@ -46,31 +46,31 @@ const fn mode(strategy: Option<Strategy>) -> &'static str {
 }
 
 /// The instance that is named, of PostgreSQL.
-async fn postgresql(call: &Call) -> Result<Instance, Wrong> {
+async fn postgresql(call: &Call) -> Result<Instance, VendorError> {
     let it = alone(call, call.parameters.needed("DBInstanceId")?).await?;
     match it.shown_version().engine {
         EngineKind::Postgresql => Ok(it),
         EngineKind::Mysql | EngineKind::MariaDb => {
             let text = "The operation is for PostgreSQL; see UpgradeDBInstanceEngineVersion.";
-            Err(Wrong::new(400, "EngineNotSupported", text))
+            Err(VendorError::new(400, "EngineNotSupported", text))
         }
     }
 }
 
 /// The version that is asked for, of those that the instance can go to.
-async fn target(call: &Call, it: &Instance, name: &str) -> Result<DatastoreVersion, Wrong> {
+async fn target(call: &Call, it: &Instance, name: &str) -> Result<DatastoreVersion, VendorError> {
     let all = inspections::majors(&call.state.commands.db, &call.caller, it.id).await?;
     let text = format!("An instance of {} cannot be upgraded to {name}.", it.shown_version().name);
     let found = all.into_iter().find(|version| version.name == name);
-    found.ok_or_else(|| Wrong::new(403, "IncorrectEngineVersion", text))
+    found.ok_or_else(|| VendorError::new(403, "IncorrectEngineVersion", text))
 }
 
-async fn checks(call: &Call, it: &Instance) -> Result<Vec<Inspection>, Wrong> {
+async fn checks(call: &Call, it: &Instance) -> Result<Vec<Inspection>, VendorError> {
     Ok(inspections::list(&call.state.commands.db, &call.caller, it.id).await?)
 }
 
 /// `UpgradeDBInstanceMajorVersionPrecheck`: what is found is told by `DescribeUpgradeMajorVersionPrecheckTask`.
-pub async fn check(call: &Call) -> Result<Map<String, Value>, Wrong> {
+pub async fn check(call: &Call) -> Result<Map<String, Value>, VendorError> {
     call.parameters.needed("DBInstanceId")?;
     let name = call.parameters.needed("TargetMajorVersion")?;
     let wishes = wishes(call)?;
@@ -93,9 +93,9 @@ struct Narrowed<'a> {
     target: Option<&'a str>,
 }
 
-fn narrowed(call: &Call) -> Result<Narrowed<'_>, Wrong> {
+fn narrowed(call: &Call) -> Result<Narrowed<'_>, VendorError> {
     let number = call.parameters.text("TaskId")?;
-    let number = number.map(|text| text.parse().map_err(|_| Wrong::invalid("TaskId", "an integer")));
+    let number = number.map(|text| text.parse().map_err(|_| VendorError::invalid("TaskId", "an integer")));
     call.parameters.word("PageSize", &["30", "50", "100"])?;
     let page = Page::of(&call.parameters, 30, (30, 100))?;
     Ok(Narrowed { page, number: number.transpose()?, target: call.parameters.text("TargetMajorVersion")? })
@@ -117,7 +117,7 @@ fn millis(at: DateTime<Utc>) -> String {
 }
 
 /// `DescribeUpgradeMajorVersionPrecheckTask`.
-pub async fn check_result(call: &Call) -> Result<Map<String, Value>, Wrong> {
+pub async fn check_result(call: &Call) -> Result<Map<String, Value>, VendorError> {
     let Narrowed { page, number, target } = narrowed(call)?;
     let it = postgresql(call).await?;
     let known: Result<_, db::Error> = call.state.commands.db.read(db::catalogue_cache::now).await;
@@ -147,13 +147,13 @@ pub async fn check_result(call: &Call) -> Result<Map<String, Value>, Wrong> {
 }
 
 /// `UpgradeDBInstanceMajorVersion`.
-pub async fn upgrade(call: &Call) -> Result<Map<String, Value>, Wrong> {
+pub async fn upgrade(call: &Call) -> Result<Map<String, Value>, VendorError> {
     call.parameters.needed("DBInstanceId")?;
     let name = call.parameters.needed("TargetMajorVersion")?;
     let wishes = wishes(call)?;
     if call.parameters.word("SwitchOver", &["true", "false"])? == "false" {
         let expected = "true: the same instance is upgraded, and its address leads to the new version";
-        return Err(Wrong::invalid("SwitchOver", expected));
+        return Err(VendorError::invalid("SwitchOver", expected));
     }
     call.parameters.word("CollectStatMode", &["Before", "After"])?;
     let statistics = call.parameters.text("CollectStatMode")?.map(str::to_owned);
@@ -173,7 +173,7 @@ pub async fn upgrade(call: &Call) -> Result<Map<String, Value>, Wrong> {
         let text = format!(
             "UpgradeDBInstanceMajorVersionPrecheck for {name} must have passed within the last 24 hours.{still}"
         );
-        return Err(Wrong::new(403, "IncorrectDBInstanceState", text));
+        return Err(VendorError::new(403, "IncorrectDBInstanceState", text));
     };
     let task = begin(call, &it, &target, (wishes, timing), None).await?;
     inspections::used(&call.state.commands.db, passed, task, statistics).await;
@@ -199,7 +199,7 @@ const fn result(task: &Task) -> &'static str {
 }
 
 /// `DescribeUpgradeMajorVersionTasks`.
-pub async fn tasks(call: &Call) -> Result<Map<String, Value>, Wrong> {
+pub async fn tasks(call: &Call) -> Result<Map<String, Value>, VendorError> {
     let Narrowed { page, number, target } = narrowed(call)?;
     let it = postgresql(call).await?;
     allow(&call.caller, Rule::TaskRead)?;
@@ -225,7 +225,7 @@ pub async fn tasks(call: &Call) -> Result<Map<String, Value>, Wrong> {
         if number.is_some_and(|number| number != task_number) || target.is_some_and(|target| target != to) {
             return None;
         }
-        let ended = seen::ended(task).map(moment).unwrap_or_default();
+        let ended = vendor_reads::ended(task).map(moment).unwrap_or_default();
         let switched = if result(task) == "Success" { ended.clone() } else { String::new() };
         let check = checks.iter().find(|made| made.task == Some(task.id));
         Some(json!({

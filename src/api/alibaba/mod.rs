@@ -3,6 +3,7 @@
 //! Each call is taken apart here, and asks the same commands as every other dialect. The order of refusals is: the form
 //! of the request, who signed it, limits, action and version, parameters, and what the call decides.
 
+mod error;
 mod groups;
 mod instances;
 mod majors;
@@ -11,7 +12,6 @@ mod output;
 mod parameters;
 mod tasks;
 mod upgrades;
-mod wrong;
 
 use std::time::Instant;
 
@@ -23,9 +23,9 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::api::ApiState;
+use crate::api::alibaba::error::VendorError;
 use crate::api::alibaba::output::Format;
 use crate::api::alibaba::parameters::Parameters;
-use crate::api::alibaba::wrong::Wrong;
 use crate::api::error::Fault;
 use crate::auth::signatures::{self, SignedRequest, acs3, rpc_v1};
 use crate::domain::caller::Caller;
@@ -72,23 +72,23 @@ pub async fn serve(state: Data<ApiState>, request: &HttpRequest, body: Option<By
 
 /// The answer to a request at which a handler panicked.
 pub fn broken(request: &HttpRequest) -> HttpResponse {
-    respond(usual_format(request), "", Err(Wrong::panicked()))
+    respond(usual_format(request), "", Err(VendorError::panicked()))
 }
 
 fn usual_format(request: &HttpRequest) -> Format {
     if is_acs3(request) { Format::Json } else { Format::Xml }
 }
 
-fn respond(format: Format, action: &str, answered: Result<Value, Wrong>) -> HttpResponse {
+fn respond(format: Format, action: &str, answered: Result<Value, VendorError>) -> HttpResponse {
     let request_id = Uuid::new_v4().to_string().to_ascii_uppercase();
-    let (status, root, mut value, wrong) = match answered {
+    let (status, root, mut value, error) = match answered {
         Ok(value) => (actix_web::http::StatusCode::OK, format!("{action}Response"), value, None),
-        Err(wrong) => {
-            let value = json!({"HostId": "rds.coffer", "Code": wrong.code, "Message": wrong.message});
-            (wrong.status, "Error".to_owned(), value, Some(wrong))
+        Err(error) => {
+            let value = json!({"HostId": "rds.coffer", "Code": error.code, "Message": error.message});
+            (error.status, "Error".to_owned(), value, Some(error))
         }
     };
-    if let Some(cause) = wrong.as_ref().and_then(|wrong| wrong.cause.as_ref()) {
+    if let Some(cause) = error.as_ref().and_then(|error| error.cause.as_ref()) {
         tracing::info_span!("request", request_id, dialect = "alibaba").in_scope(|| cause.log());
     }
     if let Some(map) = value.as_object_mut() {
@@ -97,7 +97,7 @@ fn respond(format: Format, action: &str, answered: Result<Value, Wrong>) -> Http
     let mut answer = HttpResponse::build(status).body(format.text(&root, &value));
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
-    if let Some(seconds) = wrong.and_then(|wrong| wrong.retry_after) {
+    if let Some(seconds) = error.and_then(|error| error.retry_after) {
         headers.insert(HeaderName::from_static("x-acs-retry-after"), HeaderValue::from(seconds));
     }
     answer
@@ -112,14 +112,14 @@ async fn answer(
     request: &HttpRequest,
     body: Option<Bytes>,
     (format, action): (&mut Format, &mut String),
-) -> Result<Value, Wrong> {
+) -> Result<Value, VendorError> {
     let mut values = signatures::pairs(request.query_string())?;
-    let body = body.ok_or_else(|| Wrong::invalid("the body", "at most 256 KiB"))?;
+    let body = body.ok_or_else(|| VendorError::invalid("the body", "at most 256 KiB"))?;
     if is_form(request) {
-        let form = std::str::from_utf8(&body).map_err(|_| Wrong::invalid("the form", "UTF-8"))?;
+        let form = std::str::from_utf8(&body).map_err(|_| VendorError::invalid("the form", "UTF-8"))?;
         values.extend(signatures::pairs(form)?);
     } else if !body.is_empty() {
-        return Err(Wrong::invalid("the body", &format!("nothing, or {FORM}")));
+        return Err(VendorError::invalid("the body", &format!("nothing, or {FORM}")));
     }
     let parameters = Parameters(values);
     match parameters.text("Format") {
@@ -128,16 +128,16 @@ async fn answer(
         Ok(None) => {}
         Ok(Some(_)) | Err(_) => {
             *format = Format::Json;
-            return Err(Wrong::invalid("Format", "JSON or XML, once"));
+            return Err(VendorError::invalid("Format", "JSON or XML, once"));
         }
     }
     let maintenance = state.maintenance.now(&state.commands.db).await;
     if maintenance.on {
-        return Err(Wrong::new(503, "ServiceUnavailable", "The service is in maintenance."));
+        return Err(VendorError::new(503, "ServiceUnavailable", "The service is in maintenance."));
     }
     let method = request.method().as_str();
     if !matches!(method, "GET" | "POST") {
-        return Err(Wrong::new(405, "UnsupportedHTTPMethod", "The method must be GET or POST."));
+        return Err(VendorError::new(405, "UnsupportedHTTPMethod", "The method must be GET or POST."));
     }
     let headers: Vec<(String, Vec<u8>)> = request
         .headers()
@@ -153,21 +153,21 @@ async fn answer(
     if let Err(Fault::RateLimited { retry_after, .. }) =
         state.limits.count(&caller.project, method, None, Instant::now())
     {
-        let wrong = Wrong::new(400, "Throttling.User", "Request was denied due to user flow control.");
-        return Err(Wrong { retry_after: Some(retry_after), ..wrong });
+        let error = VendorError::new(400, "Throttling.User", "Request was denied due to user flow control.");
+        return Err(VendorError { retry_after: Some(retry_after), ..error });
     }
 
-    let said = |header: &str, parameter: &str| -> Result<String, Wrong> {
+    let said = |header: &str, parameter: &str| -> Result<String, VendorError> {
         if !is_acs3 {
             return parameters.needed(parameter).map(str::to_owned);
         }
         let value = request.headers().get(header).and_then(|value| value.to_str().ok());
-        value.map(str::to_owned).ok_or_else(|| Wrong::missing(header))
+        value.map(str::to_owned).ok_or_else(|| VendorError::missing(header))
     };
     let (asked, version) = (said("x-acs-action", "Action")?, said("x-acs-version", "Version")?);
     let call = Call { state, caller, parameters, now };
     if version != VERSION {
-        return Err(Wrong::invalid("Version", VERSION));
+        return Err(VendorError::invalid("Version", VERSION));
     }
     let done = match asked.as_str() {
         "UpgradeDBInstanceEngineVersion" => upgrades::engine_version(&call).await,
@@ -185,7 +185,7 @@ async fn answer(
         "DescribeTasks" => tasks::describe(&call).await,
         "DescribeHistoryTasks" => tasks::history(&call).await,
         "ModifyTaskInfo" => tasks::modify(&call).await,
-        _unknown => return Err(Wrong::invalid("Action", "a call that this service has")),
+        _unknown => return Err(VendorError::invalid("Action", "a call that this service has")),
     };
     *action = asked;
     Ok(Value::Object(done?))

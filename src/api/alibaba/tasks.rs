@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
+use crate::api::alibaba::error::VendorError;
 use crate::api::alibaba::instances::{REGION, named};
 use crate::api::alibaba::parameters::Page;
-use crate::api::alibaba::wrong::Wrong;
 use crate::api::alibaba::{Call, groups, moment, names, object};
-use crate::api::seen::{self, Upgrades, began};
+use crate::api::vendor_reads::{self, Upgrades, began};
 use crate::commands;
 use crate::db::{self, task_numbers};
 use crate::domain::ids::{InstanceId, TaskId};
@@ -23,7 +23,7 @@ struct Seen {
     numbers: HashMap<TaskId, i64>,
 }
 
-async fn seen(call: &Call, instance: Option<InstanceId>) -> Result<Seen, Wrong> {
+async fn seen(call: &Call, instance: Option<InstanceId>) -> Result<Seen, VendorError> {
     allow(&call.caller, Rule::TaskRead)?;
     let project = instance.is_none().then(|| call.caller.project.clone());
     let now = call.now;
@@ -52,7 +52,7 @@ impl Seen {
     /// When it is expected to end, while it is under way.
     fn expected(&self, task: &Task, now: DateTime<Utc>) -> String {
         let left = TimeDelta::seconds(self.pace(task).1);
-        if seen::is_under_way(task) { moment(now + left) } else { String::new() }
+        if vendor_reads::is_under_way(task) { moment(now + left) } else { String::new() }
     }
 
     fn kind(&self, task: &Task) -> &'static str {
@@ -90,18 +90,18 @@ fn step(task: &Task) -> &'static str {
 }
 
 fn ended(task: &Task) -> String {
-    seen::ended(task).map(moment).unwrap_or_default()
+    vendor_reads::ended(task).map(moment).unwrap_or_default()
 }
 
 /// `DescribeTasks`.
-pub async fn describe(call: &Call) -> Result<Map<String, Value>, Wrong> {
+pub async fn describe(call: &Call) -> Result<Map<String, Value>, VendorError> {
     let id = call.parameters.needed("DBInstanceId")?;
     let page = Page::of(&call.parameters, 30, (30, 100))?;
     let from = call.parameters.moment("StartTime", "InvalidParameter")?;
     let to = call.parameters.last_moment("EndTime", "InvalidParameter")?;
     let action = call.parameters.text("TaskAction")?;
     let of = match groups::named(call, id).await? {
-        Some(group) => group.primary().map(|primary| primary.id).ok_or_else(Wrong::no_instance)?,
+        Some(group) => group.primary().map(|primary| primary.id).ok_or_else(VendorError::no_instance)?,
         None => named(call, id).await?.0.id,
     };
     let seen = seen(call, Some(of)).await?;
@@ -146,12 +146,12 @@ pub async fn describe(call: &Call) -> Result<Map<String, Value>, Wrong> {
 }
 
 /// `DescribeHistoryTasks`.
-pub async fn history(call: &Call) -> Result<Map<String, Value>, Wrong> {
+pub async fn history(call: &Call) -> Result<Map<String, Value>, VendorError> {
     let page = Page::of(&call.parameters, 10, (10, 100))?;
     let from = call.parameters.moment("FromStartTime", "InvalidParameter")?;
-    let from = from.ok_or_else(|| Wrong::missing("FromStartTime"))?;
+    let from = from.ok_or_else(|| VendorError::missing("FromStartTime"))?;
     let to = call.parameters.last_moment("ToStartTime", "InvalidParameter")?;
-    let to = to.ok_or_else(|| Wrong::missing("ToStartTime"))?;
+    let to = to.ok_or_else(|| VendorError::missing("ToStartTime"))?;
     let [ids, of, states, kinds] =
         ["TaskId", "InstanceId", "Status", "TaskType"].map(|name| call.parameters.list(name));
     let (ids, of, states, kinds) = (ids?, of?, states?, kinds?);
@@ -207,26 +207,26 @@ pub async fn history(call: &Call) -> Result<Map<String, Value>, Wrong> {
 }
 
 /// `ModifyTaskInfo`: has an upgrade that waits begin at another time.
-pub async fn modify(call: &Call) -> Result<Map<String, Value>, Wrong> {
+pub async fn modify(call: &Call) -> Result<Map<String, Value>, VendorError> {
     let number = call.parameters.needed("TaskId")?;
     call.parameters.needed("TaskAction")?;
     call.parameters.word("TaskAction", &["modifySwitchTime"])?;
     let expected = "{\"recoverMode\":\"immediate\"} or {\"recoverMode\":\"timePoint\",\"recoverTime\":\"2026-11-22T02:56:18Z\"}";
-    let wrong = || Wrong::invalid("ActionParams", expected);
-    let asked: Value = serde_json::from_str(call.parameters.needed("ActionParams")?).map_err(|_| wrong())?;
+    let error = || VendorError::invalid("ActionParams", expected);
+    let asked: Value = serde_json::from_str(call.parameters.needed("ActionParams")?).map_err(|_| error())?;
     let timing = match asked["recoverMode"].as_str() {
         Some("immediate") => Timing::Now,
         Some("timePoint") => {
-            let text = asked["recoverTime"].as_str().ok_or_else(wrong)?;
-            let at = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%SZ").map_err(|_| wrong())?;
+            let text = asked["recoverTime"].as_str().ok_or_else(error)?;
+            let at = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%SZ").map_err(|_| error())?;
             timing::at(at.and_utc(), None, call.now).map_err(|_| {
-                Wrong::new(400, "StartTimeBeforeNow", "The recoverTime must be ahead, within a year.")
+                VendorError::new(400, "StartTimeBeforeNow", "The recoverTime must be ahead, within a year.")
             })?
         }
-        Some(_) | None => return Err(wrong()),
+        Some(_) | None => return Err(error()),
     };
     allow(&call.caller, Rule::InstanceUpdate)?;
-    let no_task = || Wrong::invalid("TaskId", "a task of this account that waits for its time");
+    let no_task = || VendorError::invalid("TaskId", "a task of this account that waits for its time");
     let number: i64 = number.parse().map_err(|_| no_task())?;
     let db = &call.state.commands.db;
     let found: Result<_, db::Error> = db.read(move |conn| task_numbers::find(conn, number)).await;

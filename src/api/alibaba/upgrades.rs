@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::api::alibaba::wrong::Wrong;
+use crate::api::alibaba::error::VendorError;
 use crate::api::alibaba::{Call, groups, instances, names, object};
 use crate::commands::policies;
 use crate::commands::switches::SwitchRequest;
@@ -22,22 +22,22 @@ use crate::domain::timing::{self, Timing, WrongTime};
 const DOCUMENTED: [&str; 4] = ["5.5", "5.6", "5.7", "8.0"];
 
 /// The number of a task, as the vendor's clients get it.
-pub async fn task_id(call: &Call, task: TaskId) -> Result<String, Wrong> {
+pub async fn task_id(call: &Call, task: TaskId) -> Result<String, VendorError> {
     let found: Result<_, db::Error> =
         call.state.commands.db.read(move |conn| task_numbers::of(conn, &[task])).await;
     let number = found?.get(&task).copied();
-    number.map(|number| number.to_string()).ok_or_else(Wrong::no_instance)
+    number.map(|number| number.to_string()).ok_or_else(VendorError::no_instance)
 }
 
 /// It must be of a kind that is upgraded by itself, serve, wait for no other upgrade, and have no replica.
-pub async fn ready(call: &Call, it: &Instance) -> Result<(), Wrong> {
+pub async fn ready(call: &Call, it: &Instance) -> Result<(), VendorError> {
     if it.replica_of.is_some() {
         let text = "The instance replicates from another: what is upgraded is that one, or this one when it is detached.";
-        return Err(Wrong::new(403, "IncorrectDBInstanceType", text));
+        return Err(VendorError::new(403, "IncorrectDBInstanceType", text));
     }
     if it.state != InstanceState::Active {
         let text = "The operation is not permitted in the instance's current state.";
-        return Err(Wrong::new(403, "IncorrectDBInstanceState", text));
+        return Err(VendorError::new(403, "IncorrectDBInstanceState", text));
     }
     let id = it.id;
     let planned: Result<_, db::Error> =
@@ -47,7 +47,7 @@ pub async fn ready(call: &Call, it: &Instance) -> Result<(), Wrong> {
     }
     if !it.replicas.is_empty() {
         let text = "The instance has read-only instances, which have to be detached or deleted first.";
-        return Err(Wrong::new(403, "UnsupportedReadOrBakReadState", text));
+        return Err(VendorError::new(403, "UnsupportedReadOrBakReadState", text));
     }
     Ok(())
 }
@@ -59,12 +59,12 @@ pub async fn upgrade(
     target: &DatastoreVersion,
     (wishes, timing): (Wishes, Timing),
     idempotency_key: Option<IdempotencyKey>,
-) -> Result<TaskId, Wrong> {
+) -> Result<TaskId, VendorError> {
     let version = target.id.0.to_string();
     let request = SwitchRequest { version, wishes, far: true, rename: None, timing, idempotency_key };
     let task = call.state.commands.upgrade_instance(&call.caller, it.id, request).await?;
     let text = "The instance has this version already.";
-    task.ok_or_else(|| Wrong::new(403, "IncorrectEngineVersion", text))
+    task.ok_or_else(|| VendorError::new(403, "IncorrectEngineVersion", text))
 }
 
 /// A token of a call, which is made once with it; `request` is what the call asks for.
@@ -72,15 +72,15 @@ pub fn idempotency_key(
     call: &Call,
     of: &'static str,
     request: &Value,
-) -> Result<Option<IdempotencyKey>, Wrong> {
+) -> Result<Option<IdempotencyKey>, VendorError> {
     let Some(token) = call.parameters.text("ClientToken")? else { return Ok(None) };
     let idempotency_key = IdempotencyKey::new(of, token, request).filter(|_| token.len() <= 64);
-    let wrong = || Wrong::invalid("ClientToken", "at most 64 characters of printable ASCII");
-    idempotency_key.map(Some).ok_or_else(wrong)
+    let error = || VendorError::invalid("ClientToken", "at most 64 characters of printable ASCII");
+    idempotency_key.map(Some).ok_or_else(error)
 }
 
 /// `UpgradeDBInstanceEngineVersion`.
-pub async fn engine_version(call: &Call) -> Result<Map<String, Value>, Wrong> {
+pub async fn engine_version(call: &Call) -> Result<Map<String, Value>, VendorError> {
     let id = call.parameters.needed("DBInstanceId")?;
     let wanted = call.parameters.needed("EngineVersion")?;
     let when = call.parameters.word("EffectiveTime", &["Immediate", "MaintainTime"])?;
@@ -91,7 +91,7 @@ pub async fn engine_version(call: &Call) -> Result<Map<String, Value>, Wrong> {
     let known: Result<_, db::Error> = call.state.commands.db.read(catalogue_cache::now).await;
     if !DOCUMENTED.contains(&wanted) && known?.versions().all(|version| version.name != wanted) {
         let text = "The parameter EngineVersion is no version that is known.";
-        return Err(Wrong::new(400, "InvalidEngineVersion.Malformed", text));
+        return Err(VendorError::new(400, "InvalidEngineVersion.Malformed", text));
     }
     let before =
         || call.state.commands.earlier_task(&call.caller, Rule::InstanceUpdate, idempotency_key.as_ref());
@@ -101,7 +101,7 @@ pub async fn engine_version(call: &Call) -> Result<Map<String, Value>, Wrong> {
     let timing = if when == "Immediate" { Timing::Now } else { Timing::Window };
     let done = match to_version(call, id, wanted, (timing, idempotency_key.clone())).await {
         // The same request may have been accepted since: what it changed is no reason to refuse this one.
-        Err(wrong) => before().await?.ok_or(wrong),
+        Err(error) => before().await?.ok_or(error),
         done => done,
     };
     Ok(object([("TaskId", task_id(call, done?).await?.into())]))
@@ -113,7 +113,7 @@ async fn to_version(
     id: &str,
     wanted: &str,
     (timing, idempotency_key): (Timing, Option<IdempotencyKey>),
-) -> Result<TaskId, Wrong> {
+) -> Result<TaskId, VendorError> {
     if let Some(group) = groups::named(call, id).await? {
         return groups::to_version(call, &group, wanted, (timing, idempotency_key)).await;
     }
@@ -123,7 +123,7 @@ async fn to_version(
     if !matches!(running.engine, EngineKind::Mysql | EngineKind::MariaDb) {
         let text =
             "The operation is for MySQL and MariaDB; see UpgradeDBInstanceMajorVersion for PostgreSQL.";
-        return Err(Wrong::new(400, "EngineNotSupported", text));
+        return Err(VendorError::new(400, "EngineNotSupported", text));
     }
     ready(call, &it).await?;
     // From what runs, or from another build of it, which is on the way then.
@@ -141,20 +141,24 @@ async fn to_version(
         .find(is_a_step);
     let Some(target) = target else {
         let text = format!("An instance of {} cannot be upgraded to {wanted}.", running.name);
-        return Err(Wrong::new(403, "IncorrectEngineVersion", text));
+        return Err(VendorError::new(403, "IncorrectEngineVersion", text));
     };
     upgrade(call, &it, target, (Wishes::default(), timing), idempotency_key).await
 }
 
 /// When a call asks for: at once, in the window, or at its `SwitchTime`.
-pub fn timing(call: &Call, name: &str) -> Result<Timing, Wrong> {
+pub fn timing(call: &Call, name: &str) -> Result<Timing, VendorError> {
     match call.parameters.word(name, &["Immediate", "MaintainTime", "SpecifyTime"])? {
         "SpecifyTime" => {
             let at = call.parameters.moment("SwitchTime", "InvalidTime.Format")?;
-            let at = at.ok_or_else(|| Wrong::missing("SwitchTime"))?;
-            timing::at(at, None, call.now).map_err(|wrong| match wrong {
-                WrongTime::Passed => Wrong::new(400, "StartTimeBeforeNow", "The SwitchTime has passed."),
-                WrongTime::TooFar | WrongTime::Order => Wrong::invalid("SwitchTime", "a time within a year"),
+            let at = at.ok_or_else(|| VendorError::missing("SwitchTime"))?;
+            timing::at(at, None, call.now).map_err(|error| match error {
+                WrongTime::Passed => {
+                    VendorError::new(400, "StartTimeBeforeNow", "The SwitchTime has passed.")
+                }
+                WrongTime::TooFar | WrongTime::Order => {
+                    VendorError::invalid("SwitchTime", "a time within a year")
+                }
             })
         }
         "MaintainTime" => Ok(Timing::Window),
@@ -163,7 +167,7 @@ pub fn timing(call: &Call, name: &str) -> Result<Timing, Wrong> {
 }
 
 /// `UpgradeDBInstanceKernelVersion`.
-pub async fn kernel_version(call: &Call) -> Result<Map<String, Value>, Wrong> {
+pub async fn kernel_version(call: &Call) -> Result<Map<String, Value>, VendorError> {
     let id = call.parameters.needed("DBInstanceId")?;
     let timing = timing(call, "UpgradeTime")?;
     let wanted = call.parameters.text("TargetMinorVersion")?;
@@ -176,7 +180,7 @@ pub async fn kernel_version(call: &Call) -> Result<Map<String, Value>, Wrong> {
     let running = it.shown_version().clone();
     let latest = || {
         let text = "The instance has the newest minor version.";
-        Wrong::new(400, "InvalidMinorVersionAlreadyLatest", text)
+        VendorError::new(400, "InvalidMinorVersionAlreadyLatest", text)
     };
     let target = match wanted {
         None => {
@@ -190,12 +194,16 @@ pub async fn kernel_version(call: &Call) -> Result<Map<String, Value>, Wrong> {
             };
             let found = catalogue.versions().find(is_it).cloned().ok_or_else(|| {
                 // The vendor's spelling is part of the code.
-                Wrong::new(400, "InvalidMinorVerison.NotFound", "The TargetMinorVersion does not exist.")
+                VendorError::new(
+                    400,
+                    "InvalidMinorVerison.NotFound",
+                    "The TargetMinorVersion does not exist.",
+                )
             })?;
             match order(&found.number, &running.number) {
                 std::cmp::Ordering::Less => {
                     let text = "The TargetMinorVersion is older than the instance's.";
-                    return Err(Wrong::new(400, "InvalidMinorVersionLowerThanInstance", text));
+                    return Err(VendorError::new(400, "InvalidMinorVersionLowerThanInstance", text));
                 }
                 std::cmp::Ordering::Equal => return Err(latest()),
                 std::cmp::Ordering::Greater => found,

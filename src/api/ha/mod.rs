@@ -7,11 +7,11 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use crate::api::call::{Call, Route, accepted, json as answer};
 use crate::api::doc::{Doc, Gives, sample, shape};
 use crate::api::error::Fault;
-use crate::api::fields::{Field, closed};
 use crate::api::ha::views::{GroupItem, GroupView, UpgradingView};
+use crate::api::json_fields::{Field, closed};
+use crate::api::request::{Call, Route, accepted, json as answer};
 use crate::api::shapes::{ActionRequest, HaRequest};
 use crate::commands;
 use crate::commands::groups::{AskedMember, CreateGroup, Target, UpgradeGroup, visible};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::api::huawei::wrong::Wrong;
+use crate::api::huawei::error::VendorError;
 use crate::api::huawei::{Answer, Call, ok};
 use crate::db;
 use crate::db::catalogue_cache::{self, Catalogue};
@@ -13,17 +13,19 @@ use crate::domain::datastore::{DatastoreVersion, EngineKind};
 use crate::domain::policy::{Rule, allow};
 
 /// The engine that is named; `None` for one of the vendor's that this service does not have.
-fn engine(name: &str) -> Result<Option<EngineKind>, Wrong> {
+fn engine(name: &str) -> Result<Option<EngineKind>, VendorError> {
     match name.to_ascii_lowercase().as_str() {
         "mysql" => Ok(Some(EngineKind::Mysql)),
         "mariadb" => Ok(Some(EngineKind::MariaDb)),
         "postgresql" => Ok(Some(EngineKind::Postgresql)),
         "sqlserver" => Ok(None),
-        _unknown => Err(Wrong::unsupported("The database must be MySQL, PostgreSQL, SQLServer or MariaDB.")),
+        _unknown => {
+            Err(VendorError::unsupported("The database must be MySQL, PostgreSQL, SQLServer or MariaDB."))
+        }
     }
 }
 
-async fn catalogue(call: &Call) -> Result<Arc<Catalogue>, Wrong> {
+async fn catalogue(call: &Call) -> Result<Arc<Catalogue>, VendorError> {
     allow(&call.caller, Rule::CatalogueRead)?;
     let read: Result<_, db::Error> = call.state.commands.db.read(catalogue_cache::now).await;
     Ok(read?)

@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde_json::{Value, json};
 
+use crate::api::huawei::error::VendorError;
 use crate::api::huawei::input::Body;
 use crate::api::huawei::names::{self, moment};
-use crate::api::huawei::wrong::Wrong;
 use crate::api::huawei::{Answer, Call, ok};
-use crate::api::seen::Everything;
+use crate::api::vendor_reads::Everything;
 use crate::commands::{policies, windows};
 use crate::db::{self, groups, instances};
 use crate::domain::build_upgrades::Policy;
@@ -42,8 +42,8 @@ impl Named {
 }
 
 /// What is named. A member of a group has no name of its own.
-pub async fn found(call: &Call, text: &str) -> Result<Named, Wrong> {
-    let malformed = || Wrong::new(400, "DBS.280404", "The instance ID is malformed.");
+pub async fn found(call: &Call, text: &str) -> Result<Named, VendorError> {
+    let malformed = || VendorError::new(400, "DBS.280404", "The instance ID is malformed.");
     let id = names::instance_of(text).ok_or_else(malformed)?;
     let db = &call.state.commands.db;
     let read: Result<_, db::Error> =
@@ -55,14 +55,16 @@ pub async fn found(call: &Call, text: &str) -> Result<Named, Wrong> {
     }
     let is_it =
         |it: &Instance| call.caller.sees(&it.project) && names::instance(it) == text && it.member.is_none();
-    it.filter(is_it).map(|it| Named::Instance(Box::new(it))).ok_or_else(Wrong::no_instance)
+    it.filter(is_it).map(|it| Named::Instance(Box::new(it))).ok_or_else(VendorError::no_instance)
 }
 
 /// The instance that is named, for what a group does not have.
-pub async fn named(call: &Call, text: &str) -> Result<Instance, Wrong> {
+pub async fn named(call: &Call, text: &str) -> Result<Instance, VendorError> {
     match found(call, text).await? {
         Named::Instance(it) => Ok(*it),
-        Named::Group(_) => Err(Wrong::unsupported("The operation is not for primary/standby instances.")),
+        Named::Group(_) => {
+            Err(VendorError::unsupported("The operation is not for primary/standby instances."))
+        }
     }
 }
 
@@ -171,7 +173,7 @@ pub async fn list(call: &Call) -> Answer {
     let engine = query.text("datastore_type")?;
     let engines = ["MySQL", "PostgreSQL", "SQLServer", "MariaDB"];
     if engine.is_some_and(|engine| !engines.iter().any(|known| known.eq_ignore_ascii_case(engine))) {
-        return Err(Wrong::invalid("datastore_type", &format!("one of {}", engines.join(", "))));
+        return Err(VendorError::invalid("datastore_type", &format!("one of {}", engines.join(", "))));
     }
     // No instance has one of these.
     let [vpc, subnet, tags] = ["vpc_id", "subnet_id", "tags"].map(|name| query.text(name));
@@ -224,15 +226,15 @@ pub async fn set_window(call: &Call, instance: &str) -> Answer {
     let hour = |name: &str| {
         let text = Body::needed(name, "HH:00", call.body.text(name)?)?;
         let minute = of_clock(text).filter(|minute| text.len() == 5 && minute % 60 == 0 && *minute < 1_440);
-        minute.ok_or_else(|| Wrong::invalid(name, "a full hour of UTC, 22:00 for example"))
+        minute.ok_or_else(|| VendorError::invalid(name, "a full hour of UTC, 22:00 for example"))
     };
     let (from, to) = (hour("start_time")?, hour("end_time")?);
     let hours = (to + 1_440 - from) % 1_440 / 60;
     if !(1..=4).contains(&hours) {
-        return Err(Wrong::invalid("end_time", "one to four hours after start_time"));
+        return Err(VendorError::invalid("end_time", "one to four hours after start_time"));
     }
     let window =
-        Window::daily(from, to, Tz::UTC).map_err(|_| Wrong::invalid("end_time", "after start_time"))?;
+        Window::daily(from, to, Tz::UTC).map_err(|_| VendorError::invalid("end_time", "after start_time"))?;
     // Each member's, since the one that is the primary when it opens counts.
     for member in found(call, instance).await?.members() {
         windows::set(&call.state.commands.db, &call.caller, Some(member), Some(window)).await?;
@@ -266,7 +268,7 @@ pub async fn failover(call: &Call, instance: &str) -> Answer {
     let group = match named {
         Named::Instance(it) => {
             let text = format!("A {} instance has no standby to switch to.", kind(&it));
-            return Err(Wrong::unsupported(text));
+            return Err(VendorError::unsupported(text));
         }
         Named::Group(group) => group,
     };

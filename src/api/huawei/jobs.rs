@@ -3,10 +3,10 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
+use crate::api::huawei::error::VendorError;
 use crate::api::huawei::names::{self, moment};
-use crate::api::huawei::wrong::Wrong;
 use crate::api::huawei::{Answer, Call, ok};
-use crate::api::seen::{self, Upgrades, began};
+use crate::api::vendor_reads::{self, Upgrades, began};
 use crate::db::{self, tasks};
 use crate::domain::datastore::EngineKind;
 use crate::domain::ids::InstanceId;
@@ -18,7 +18,7 @@ use crate::domain::timing::Timing;
 const DAYS: i64 = 31;
 
 /// The upgrades of the caller's project, or of an instance that the caller sees.
-pub async fn upgrades(call: &Call, instance: Option<InstanceId>) -> Result<Upgrades, Wrong> {
+pub async fn upgrades(call: &Call, instance: Option<InstanceId>) -> Result<Upgrades, VendorError> {
     allow(&call.caller, Rule::TaskRead)?;
     let project = instance.is_none().then(|| call.caller.project.clone());
     let (db, now) = (&call.state.commands.db, call.now);
@@ -29,7 +29,7 @@ pub async fn upgrades(call: &Call, instance: Option<InstanceId>) -> Result<Upgra
 
 /// Whether it is recent enough to be told of.
 fn is_recent(task: &Task, call: &Call) -> bool {
-    seen::ended(task).is_none_or(|ended| call.now - ended < TimeDelta::days(DAYS))
+    vendor_reads::ended(task).is_none_or(|ended| call.now - ended < TimeDelta::days(DAYS))
 }
 
 /// The vendor's word for where a task stands.
@@ -68,7 +68,7 @@ fn process(task: &Task, seen: &Upgrades) -> String {
 }
 
 pub fn ended(task: &Task) -> String {
-    seen::ended(task).map(moment).unwrap_or_default()
+    vendor_reads::ended(task).map(moment).unwrap_or_default()
 }
 
 /// Why a task that has failed did.
@@ -97,8 +97,8 @@ fn instance(task: &Task, seen: &Upgrades) -> (String, String, &'static str) {
 /// `GET …/jobs?id=`.
 pub async fn show(call: &Call) -> Answer {
     allow(&call.caller, Rule::TaskRead)?;
-    let id = call.query.text("id")?.ok_or_else(|| Wrong::invalid("id", "given: a job's id"))?;
-    let (id, now) = (id.parse().map_err(|_| Wrong::no_job())?, call.now);
+    let id = call.query.text("id")?.ok_or_else(|| VendorError::invalid("id", "given: a job's id"))?;
+    let (id, now) = (id.parse().map_err(|_| VendorError::no_job())?, call.now);
     let read: Result<_, db::Error> = call
         .state
         .commands
@@ -113,7 +113,7 @@ pub async fn show(call: &Call) -> Answer {
         .tasks
         .first()
         .filter(|task| call.caller.sees(&task.project) && is_recent(task, call))
-        .ok_or_else(Wrong::no_job)?;
+        .ok_or_else(VendorError::no_job)?;
     let (instance_id, instance_name, _) = instance(task, &seen);
     ok(json!({"job": {
         "id": task.id.to_string(),

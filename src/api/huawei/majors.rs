@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
+use crate::api::huawei::error::VendorError;
 use crate::api::huawei::input::Body;
 use crate::api::huawei::instances::named;
 use crate::api::huawei::jobs::{self, ended, fail_reason};
 use crate::api::huawei::names::{self, moment};
 use crate::api::huawei::upgrades::{ready, upgrade as begin};
-use crate::api::huawei::wrong::Wrong;
 use crate::api::huawei::{Answer, Call, accepted, ok};
-use crate::api::seen::began;
+use crate::api::vendor_reads::began;
 use crate::commands::inspections;
 use crate::domain::build_upgrades::order;
 use crate::domain::datastore::{DatastoreVersion, EngineKind};
@@ -21,44 +21,46 @@ use crate::domain::task::Task;
 use crate::domain::timing::Timing;
 
 /// The instance that is named, of PostgreSQL.
-async fn postgresql(call: &Call, instance: &str) -> Result<Instance, Wrong> {
+async fn postgresql(call: &Call, instance: &str) -> Result<Instance, VendorError> {
     let it = named(call, instance).await?;
     match it.shown_version().engine {
         EngineKind::Postgresql => Ok(it),
         EngineKind::Mysql | EngineKind::MariaDb => {
-            Err(Wrong::unsupported("The operation is for PostgreSQL."))
+            Err(VendorError::unsupported("The operation is for PostgreSQL."))
         }
     }
 }
 
 /// The instance that is named, of MySQL or MariaDB.
-async fn mysql(call: &Call, instance: &str) -> Result<Instance, Wrong> {
+async fn mysql(call: &Call, instance: &str) -> Result<Instance, VendorError> {
     let it = named(call, instance).await?;
     match it.shown_version().engine {
         EngineKind::Mysql | EngineKind::MariaDb => Ok(it),
-        EngineKind::Postgresql => Err(Wrong::unsupported("The operation is for MySQL and MariaDB.")),
+        EngineKind::Postgresql => Err(VendorError::unsupported("The operation is for MySQL and MariaDB.")),
     }
 }
 
 /// The version that the body names as its target, if it names one.
-fn wanted(call: &Call) -> Result<Option<&str>, Wrong> {
+fn wanted(call: &Call) -> Result<Option<&str>, VendorError> {
     call.body.text("target_version")
 }
 
 /// One of the versions that the instance can go to: the one that is named, or the next.
-async fn target(call: &Call, it: &Instance, name: Option<&str>) -> Result<DatastoreVersion, Wrong> {
+async fn target(call: &Call, it: &Instance, name: Option<&str>) -> Result<DatastoreVersion, VendorError> {
     let all = inspections::majors(&call.state.commands.db, &call.caller, it.id).await?;
     let names: Vec<String> = all.iter().map(|version| version.name.clone()).collect();
     let found = all.into_iter().find(|version| name.is_none_or(|name| name == version.name));
     found.ok_or_else(|| match &names[..] {
-        [] => Wrong::unsupported("There is no newer version that the instance can be upgraded to."),
-        names => {
-            Wrong::new(400, "DBS.200041", format!("target_version must be one of {}.", names.join(", ")))
-        }
+        [] => VendorError::unsupported("There is no newer version that the instance can be upgraded to."),
+        names => VendorError::new(
+            400,
+            "DBS.200041",
+            format!("target_version must be one of {}.", names.join(", ")),
+        ),
     })
 }
 
-async fn inspections(call: &Call, it: &Instance) -> Result<Vec<Inspection>, Wrong> {
+async fn inspections(call: &Call, it: &Instance) -> Result<Vec<Inspection>, VendorError> {
     Ok(inspections::list(&call.state.commands.db, &call.caller, it.id).await?)
 }
 
@@ -139,15 +141,15 @@ pub async fn upgrade(call: &Call, instance: &str) -> Answer {
     if statistics.is_some_and(|mode| !["before_change_private_ip", "after_change_private_ip"].contains(&mode))
     {
         let expected = "before_change_private_ip or after_change_private_ip";
-        return Err(Wrong::invalid("statistics_collection_mode", expected));
+        return Err(VendorError::invalid("statistics_collection_mode", expected));
     }
     if moves && statistics.is_none() {
         let expected = "given where is_change_private_ip is true";
-        return Err(Wrong::invalid("statistics_collection_mode", expected));
+        return Err(VendorError::invalid("statistics_collection_mode", expected));
     }
     if !moves {
         let expected = "true: the same instance is upgraded, and its address leads to the new version";
-        return Err(Wrong::invalid("is_change_private_ip", expected));
+        return Err(VendorError::invalid("is_change_private_ip", expected));
     }
     let statistics = statistics.map(str::to_owned);
     let it = postgresql(call, instance).await?;
@@ -164,7 +166,7 @@ pub async fn upgrade(call: &Call, instance: &str) -> Answer {
         let text = format!(
             "An upgrade to {name} needs an inspection for it that has passed and has not expired.{still}"
         );
-        return Err(Wrong::new(400, "DBS.200086", text));
+        return Err(VendorError::new(400, "DBS.200086", text));
     };
     let task = begin(call, &it, &target, Timing::Now, true).await?;
     inspections::used(&call.state.commands.db, passed.id, task, statistics).await;
@@ -172,7 +174,7 @@ pub async fn upgrade(call: &Call, instance: &str) -> Answer {
 }
 
 /// The major upgrades of an instance, the newest in front, each with the versions that it goes from and to.
-async fn upgrades(call: &Call, it: &Instance) -> Result<Vec<(Task, (String, String))>, Wrong> {
+async fn upgrades(call: &Call, it: &Instance) -> Result<Vec<(Task, (String, String))>, VendorError> {
     let mut seen = jobs::upgrades(call, Some(it.id)).await?;
     let mut tasks = std::mem::take(&mut seen.tasks);
     tasks.retain(|task| !seen.is_minor(task));
@@ -190,9 +192,9 @@ fn upgrade_result(task: &Task) -> &'static str {
 /// `GET …/major-version/status`.
 pub async fn status(call: &Call, instance: &str) -> Answer {
     let action = call.query.word("action", &["check", "upgrade"])?;
-    let action = action.ok_or_else(|| Wrong::invalid("action", "given: check or upgrade"))?;
+    let action = action.ok_or_else(|| VendorError::invalid("action", "given: check or upgrade"))?;
     let it = postgresql(call, instance).await?;
-    let none = || Wrong::new(400, "DBS.200543", format!("There was no {action} of the instance."));
+    let none = || VendorError::new(400, "DBS.200543", format!("There was no {action} of the instance."));
     if action == "check" {
         let all = inspections(call, &it).await?;
         let made = all.first().ok_or_else(none)?;
@@ -265,8 +267,9 @@ pub async fn pre_check(call: &Call, instance: &str) -> Answer {
 pub async fn pre_check_result(call: &Call, instance: &str) -> Answer {
     let it = mysql(call, instance).await?;
     let all = inspections(call, &it).await?;
-    let made =
-        all.first().ok_or_else(|| Wrong::new(400, "DBS.200543", "There was no check of the instance."))?;
+    let made = all
+        .first()
+        .ok_or_else(|| VendorError::new(400, "DBS.200543", "There was no check of the instance."))?;
     // Neither of the vendor's two codes says that it runs.
     let code = match made.state {
         InspectionState::Running => None,
@@ -289,7 +292,7 @@ pub async fn pre_check_result(call: &Call, instance: &str) -> Answer {
 pub async fn upgrade_mysql(call: &Call, instance: &str) -> Answer {
     let delayed = call.body.flag("delay")?.unwrap_or(false);
     if call.body.text("configuration_id")?.is_some() {
-        return Err(Wrong::invalid("configuration_id", "left out: there are no parameter templates"));
+        return Err(VendorError::invalid("configuration_id", "left out: there are no parameter templates"));
     }
     let it = mysql(call, instance).await?;
     allow(&call.caller, Rule::InstanceUpdate)?;

@@ -5,13 +5,13 @@
 //! and what it decides.
 
 mod datastores;
+mod error;
 mod input;
 mod instances;
 mod jobs;
 mod majors;
 mod names;
 mod upgrades;
-mod wrong;
 
 use std::time::Instant;
 
@@ -24,11 +24,11 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::api::ApiState;
-use crate::api::call::parse_object;
 use crate::api::error::Fault;
+use crate::api::huawei::error::VendorError;
 use crate::api::huawei::input::{Body, Query};
-use crate::api::huawei::wrong::Wrong;
 use crate::api::links::unescape;
+use crate::api::request::parse_object;
 use crate::auth::signatures::{self, SignedRequest, sdk_hmac};
 use crate::domain::caller::Caller;
 use crate::telemetry::metrics;
@@ -43,7 +43,7 @@ struct Call {
 }
 
 /// What a call gives.
-type Answer = Result<(StatusCode, Value), Wrong>;
+type Answer = Result<(StatusCode, Value), VendorError>;
 
 /// Whether a request is this dialect's.
 pub fn is_meant(request: &HttpRequest) -> bool {
@@ -61,22 +61,22 @@ pub async fn serve(state: Data<ApiState>, request: &HttpRequest, body: Option<By
 
 /// The answer to a request at which a handler panicked.
 pub fn broken() -> HttpResponse {
-    respond(Err(Wrong::panicked()))
+    respond(Err(VendorError::panicked()))
 }
 
 fn respond(answered: Answer) -> HttpResponse {
     let request_id = Uuid::new_v4().as_simple().to_string();
-    let (status, value, wrong) = match answered {
+    let (status, value, error) = match answered {
         Ok((status, value)) => (status, value, None),
-        Err(wrong) => {
-            let mut value = json!({"error_code": wrong.code, "error_msg": wrong.message});
-            if let (StatusCode::UNAUTHORIZED, Some(map)) = (wrong.status, value.as_object_mut()) {
+        Err(error) => {
+            let mut value = json!({"error_code": error.code, "error_msg": error.message});
+            if let (StatusCode::UNAUTHORIZED, Some(map)) = (error.status, value.as_object_mut()) {
                 map.insert("request_id".to_owned(), request_id.clone().into());
             }
-            (wrong.status, value, Some(wrong))
+            (error.status, value, Some(error))
         }
     };
-    if let Some(cause) = wrong.and_then(|wrong| wrong.cause) {
+    if let Some(cause) = error.and_then(|error| error.cause) {
         tracing::info_span!("request", request_id, dialect = "huawei").in_scope(|| cause.log());
     }
     let mut answer = HttpResponse::build(status).body(value.to_string());
@@ -178,26 +178,26 @@ impl<'a> Operation<'a> {
 async fn answer(state: Data<ApiState>, request: &HttpRequest, body: Option<Bytes>) -> Answer {
     let path = request.uri().path();
     let parts: Option<Vec<String>> = path.split('/').skip(2).map(unescape).collect();
-    let parts = parts.ok_or_else(Wrong::no_api)?;
+    let parts = parts.ok_or_else(VendorError::no_api)?;
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    let (project, rest) = parts.split_first().ok_or_else(Wrong::no_api)?;
+    let (project, rest) = parts.split_first().ok_or_else(VendorError::no_api)?;
     let method = request.method().as_str();
-    let operation = Operation::of(method, rest).ok_or_else(Wrong::no_api)?;
+    let operation = Operation::of(method, rest).ok_or_else(VendorError::no_api)?;
     if state.maintenance.now(&state.commands.db).await.on {
-        return Err(Wrong::new(503, "DBS.200005", "The service is in maintenance."));
+        return Err(VendorError::new(503, "DBS.200005", "The service is in maintenance."));
     }
-    let body = body.ok_or_else(|| Wrong::invalid("the body", "at most 256 KiB"))?;
+    let body = body.ok_or_else(|| VendorError::invalid("the body", "at most 256 KiB"))?;
     let now = Utc::now();
     let caller = caller(&state, request, &body, now).await?;
     let told = request.headers().get("x-project-id").map(HeaderValue::as_bytes);
     if *project != caller.project.as_str() || told.is_some_and(|told| told != project.as_bytes()) {
         let text = "The project of the path, of X-Project-Id and of the credentials must be one.";
-        return Err(Wrong::new(403, "DBS.200010", text));
+        return Err(VendorError::new(403, "DBS.200010", text));
     }
     if let Err(Fault::RateLimited { details, .. }) =
         state.limits.count(&caller.project, method, None, Instant::now())
     {
-        return Err(Wrong::new(
+        return Err(VendorError::new(
             429,
             "APIGW.0308",
             format!("The throttling threshold has been reached: {details}"),
@@ -205,7 +205,7 @@ async fn answer(state: Data<ApiState>, request: &HttpRequest, body: Option<Bytes
     }
     let query = Query(
         signatures::pairs(request.query_string())
-            .map_err(|wrong| Wrong::new(400, "DBS.280001", format!("Parameter error: {wrong}.")))?,
+            .map_err(|error| VendorError::new(400, "DBS.280001", format!("Parameter error: {error}.")))?,
     );
     let body = if method == "GET" { Map::new() } else { object(request, &body)? };
     operation.run(&Call { state, caller, query, body: Body(body), now }).await
@@ -217,7 +217,7 @@ async fn caller(
     request: &HttpRequest,
     body: &[u8],
     now: DateTime<Utc>,
-) -> Result<Caller, Wrong> {
+) -> Result<Caller, VendorError> {
     if request.headers().contains_key("authorization") {
         let headers: Vec<(String, Vec<u8>)> = request
             .headers()
@@ -234,20 +234,21 @@ async fn caller(
         return Ok(state.keys.caller(&claim, now).await?);
     }
     let token = request.headers().get("x-auth-token").and_then(|value| value.to_str().ok());
-    let token = token.ok_or_else(|| Wrong::unauthorized("no Authorization and no X-Auth-Token"))?;
+    let token = token.ok_or_else(|| VendorError::unauthorized("no Authorization and no X-Auth-Token"))?;
     Ok(state.auth.authenticate(token).await?)
 }
 
 /// The body's object; none is an empty one.
-fn object(request: &HttpRequest, body: &[u8]) -> Result<Map<String, Value>, Wrong> {
+fn object(request: &HttpRequest, body: &[u8]) -> Result<Map<String, Value>, VendorError> {
     if body.is_empty() {
         return Ok(Map::new());
     }
     let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
-        return Err(Wrong::invalid("Content-Type", "application/json"));
+        return Err(VendorError::invalid("Content-Type", "application/json"));
     }
-    parse_object(body).map_err(|_| Wrong::invalid("the body", "an object of JSON in UTF-8, without U+0000"))
+    parse_object(body)
+        .map_err(|_| VendorError::invalid("the body", "an object of JSON in UTF-8, without U+0000"))
 }
 
 /// 200 with this.

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
+use crate::api::huawei::error::VendorError;
 use crate::api::huawei::instances::{Named, found};
-use crate::api::huawei::wrong::Wrong;
 use crate::api::huawei::{Answer, Call, accepted};
 use crate::commands;
 use crate::commands::groups::{Target, UpgradeGroup};
@@ -24,7 +24,7 @@ use crate::domain::upgrade::not_ready;
 const OLDEST_POSTGRESQL_11: &str = "11.2";
 
 /// It must serve.
-pub fn ready(it: &Instance) -> Result<(), Wrong> {
+pub fn ready(it: &Instance) -> Result<(), VendorError> {
     match it.state {
         InstanceState::Active => Ok(()),
         InstanceState::Building
@@ -45,7 +45,7 @@ pub async fn upgrade(
     target: &DatastoreVersion,
     timing: Timing,
     far: bool,
-) -> Result<TaskId, Wrong> {
+) -> Result<TaskId, VendorError> {
     let request = SwitchRequest {
         version: target.id.0.to_string(),
         wishes: Wishes::default(),
@@ -55,20 +55,20 @@ pub async fn upgrade(
         idempotency_key: None,
     };
     let task = call.state.commands.upgrade_instance(&call.caller, it.id, request).await?;
-    task.ok_or_else(|| Wrong::unsupported("The instance has this version already."))
+    task.ok_or_else(|| VendorError::unsupported("The instance has this version already."))
 }
 
 /// Whether the engine has such an upgrade, and one that is delayed where it is asked for.
-fn can_be_asked(running: &DatastoreVersion, (delayed_by, delayed): (&str, bool)) -> Result<(), Wrong> {
+fn can_be_asked(running: &DatastoreVersion, (delayed_by, delayed): (&str, bool)) -> Result<(), VendorError> {
     match running.engine {
         EngineKind::Mysql | EngineKind::MariaDb => Ok(()),
         EngineKind::Postgresql if delayed => {
-            Err(Wrong::invalid(delayed_by, "false: PostgreSQL cannot be delayed"))
+            Err(VendorError::invalid(delayed_by, "false: PostgreSQL cannot be delayed"))
         }
         EngineKind::Postgresql => {
             let is_11 = running.engine.series(&running.number) == "11";
             if is_11 && order(&running.number, OLDEST_POSTGRESQL_11).is_lt() {
-                return Err(Wrong::unsupported("PostgreSQL 11 before 11.2 cannot be upgraded."));
+                return Err(VendorError::unsupported("PostgreSQL 11 before 11.2 cannot be upgraded."));
             }
             Ok(())
         }
@@ -84,7 +84,7 @@ async fn minor_of_group(call: &Call, group: &Group, delayed: (&str, bool), secon
     let asked = call.state.commands.upgrade_group(&call.caller, group.id, request).await;
     let (_, task) = asked.map_err(|error| match error {
         commands::Error::Refused(Refusal::NoRolling { .. }) => {
-            Wrong::unsupported("The instance has the newest minor version.")
+            VendorError::unsupported("The instance has the newest minor version.")
         }
         other => other.into(),
     })?;
@@ -107,7 +107,8 @@ pub async fn minor(call: &Call, instance: &str, older: bool) -> Answer {
     can_be_asked(it.shown_version(), (delayed_by, delayed))?;
     ready(&it)?;
     let newest = policies::see(&call.state.commands.db, &call.caller, it.id).await?.newest;
-    let target = newest.ok_or_else(|| Wrong::unsupported("The instance has the newest minor version."))?;
+    let target =
+        newest.ok_or_else(|| VendorError::unsupported("The instance has the newest minor version."))?;
     let timing = if delayed { Timing::Window } else { Timing::Now };
     let task = upgrade(call, &it, &target, timing, true).await?;
     accepted(json!({"job_id": task.to_string()}))

@@ -9,10 +9,10 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::api::call::{Call, json as answer};
 use crate::api::error::Fault;
 use crate::api::links::{Base, Link};
 use crate::api::mgmt::limit;
+use crate::api::request::{Call, json as answer};
 use crate::db::{self, catalogue, quotas};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::{Datastore, DatastoreVersion};

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 use crate::api::error::Fault;
-use crate::api::fields::Field;
+use crate::api::json_fields::Field;
 use crate::commands::instances::CreateInstance;
 use crate::domain::datastore::EngineKind;
 use crate::domain::ids::FlavorId;

@@ -6,9 +6,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::api::call::{Call, json as answer};
 use crate::api::error::Fault;
 use crate::api::links::Link;
+use crate::api::request::{Call, json as answer};
 use crate::api::trove::instances::load;
 use crate::domain::caller::Caller;
 use crate::domain::question::QuestionKind;

@@ -8,9 +8,9 @@ use chrono::Utc;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::api::call::{Call, Keyed, accepted, json as answer};
 use crate::api::error::Fault;
 use crate::api::links::Link;
+use crate::api::request::{Call, Keyed, accepted, json as answer};
 use crate::api::trove::create;
 use crate::api::trove::update::{self, Change, Update};
 use crate::api::trove::views::{InstanceView, Viewer};

@@ -10,8 +10,8 @@ pub mod users;
 pub mod versions;
 pub mod views;
 
-use crate::api::call::Route;
 use crate::api::doc::{Doc, Gives, sample, shape};
+use crate::api::request::Route;
 use crate::api::shapes::{ApiVersion, Cluster, CreateRequest, LimitPart, UpdateRequest};
 use crate::api::trove::catalogue::{DatastoreView, FlavorView, VersionView};
 use crate::api::trove::databases::DatabaseView;

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use crate::api::error::Fault;
-use crate::api::fields::Field;
+use crate::api::json_fields::Field;
 use crate::api::trove::create::access;
 use crate::domain::refusal::Refusal;
 

@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::api::call::Call;
 use crate::api::error::Fault;
+use crate::api::request::Call;
 use crate::api::trove::databases::{DatabaseView, listed, page};
 use crate::api::trove::instances::load;
 use crate::domain::caller::Caller;

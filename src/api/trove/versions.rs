@@ -4,8 +4,8 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::api::call::{Call, json as answer};
 use crate::api::error::Fault;
+use crate::api::request::{Call, json as answer};
 
 fn document(call: &Call) -> Value {
     json!({

@@ -1,8 +1,8 @@
 //! The second of Alibaba's ways: HMAC-SHA256 over method, path, query, headers and the body's hash.
 
 use crate::auth::signatures::{
-    Claim, Hash, SignedRequest, Wrong, canonical, decoded, encoded, field, fields, pairs, sha256, short,
-    signature_of_hex, time,
+    Claim, Hash, SignatureError, SignedRequest, canonical, decoded, encoded, field, fields, pairs, sha256,
+    short, signature_of_hex, time,
 };
 
 /// How the `Authorization` of such a request begins.
@@ -21,11 +21,11 @@ pub fn is_meant(request: &SignedRequest<'_>) -> bool {
 ///
 /// # Errors
 /// What is wrong with it, by the header's name.
-pub fn claim(request: &SignedRequest<'_>) -> Result<Claim, Wrong> {
+pub fn claim(request: &SignedRequest<'_>) -> Result<Claim, SignatureError> {
     let authorization = request.needed("authorization")?;
     let (algorithm, rest) = authorization.split_once(' ').unwrap_or((authorization, ""));
     if algorithm != ALGORITHM {
-        return Err(Wrong::Unsupported { name: "Authorization", expected: ALGORITHM });
+        return Err(SignatureError::Unsupported { name: "Authorization", expected: ALGORITHM });
     }
     let fields = fields(rest);
     let access_key = short("Credential", field(&fields, "Credential")?)?;
@@ -37,7 +37,7 @@ pub fn claim(request: &SignedRequest<'_>) -> Result<Claim, Wrong> {
     let hash = sha256(request.body);
     if request.needed("x-acs-content-sha256")? != hash {
         let why = "must be the body's SHA-256 in lower-case hexadecimal digits";
-        return Err(Wrong::Malformed { name: "x-acs-content-sha256", why });
+        return Err(SignatureError::Malformed { name: "x-acs-content-sha256", why });
     }
     let headers = request.canonical_headers(signed, &SIGNED)?;
     let path: Vec<_> = request

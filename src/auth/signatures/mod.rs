@@ -40,7 +40,7 @@ pub struct SignedRequest<'a> {
 
 /// What is wrong with how a request is signed. None holds a part of a signature or of a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Wrong {
+pub enum SignatureError {
     /// A parameter or header that a signed request has is not there.
     #[error("{name} is missing")]
     Missing {
@@ -125,28 +125,31 @@ impl Claim {
 
 impl<'a> SignedRequest<'a> {
     /// The one value of a header.
-    fn header(&self, name: &'static str) -> Result<Option<&'a str>, Wrong> {
+    fn header(&self, name: &'static str) -> Result<Option<&'a str>, SignatureError> {
         let mut values = self.headers.iter().filter(|(of, _)| of == name).map(|(_, value)| value);
         let value = values.next();
         if values.next().is_some() {
-            return Err(Wrong::Malformed { name, why: "is there twice" });
+            return Err(SignatureError::Malformed { name, why: "is there twice" });
         }
         let text = value.map(|value| std::str::from_utf8(value).map(str::trim));
-        text.transpose().map_err(|_| Wrong::Malformed { name, why: "must be UTF-8" })
+        text.transpose().map_err(|_| SignatureError::Malformed { name, why: "must be UTF-8" })
     }
 
-    fn needed(&self, name: &'static str) -> Result<&'a str, Wrong> {
-        self.header(name)?.filter(|value| !value.is_empty()).ok_or(Wrong::Missing { name })
+    fn needed(&self, name: &'static str) -> Result<&'a str, SignatureError> {
+        self.header(name)?.filter(|value| !value.is_empty()).ok_or(SignatureError::Missing { name })
     }
 
     /// The lines of the headers that are signed, each with its end; every one of `needed` must be among them, and each
     /// must be there.
-    fn canonical_headers(&self, signed: &str, needed: &[&'static str]) -> Result<String, Wrong> {
+    fn canonical_headers(&self, signed: &str, needed: &[&'static str]) -> Result<String, SignatureError> {
         const NAME: &str = "SignedHeaders";
         let names: Vec<&str> = signed.split(';').collect();
         for name in needed {
             if !names.contains(name) {
-                return Err(Wrong::Malformed { name: NAME, why: "must name every header that matters" });
+                return Err(SignatureError::Malformed {
+                    name: NAME,
+                    why: "must name every header that matters",
+                });
             }
         }
         let mut text = String::new();
@@ -154,16 +157,19 @@ impl<'a> SignedRequest<'a> {
             let lower =
                 name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
             if name.is_empty() || !lower || names.get(..number).is_some_and(|before| before.contains(name)) {
-                return Err(Wrong::Malformed {
+                return Err(SignatureError::Malformed {
                     name: NAME,
                     why: "must name headers in lower case, each once",
                 });
             }
             let mut values = self.headers.iter().filter(|(of, _)| of == name).map(|(_, value)| value);
             let (Some(value), None) = (values.next(), values.next()) else {
-                return Err(Wrong::Malformed { name: NAME, why: "must name headers that are there, once" });
+                return Err(SignatureError::Malformed {
+                    name: NAME,
+                    why: "must name headers that are there, once",
+                });
             };
-            let value = std::str::from_utf8(value).map_err(|_| Wrong::Malformed {
+            let value = std::str::from_utf8(value).map_err(|_| SignatureError::Malformed {
                 name: NAME,
                 why: "must name headers whose values are UTF-8",
             })?;
@@ -178,35 +184,37 @@ fn fields(text: &str) -> Vec<(&str, &str)> {
     text.split(',').filter_map(|field| field.trim().split_once('=')).collect()
 }
 
-fn field<'a>(fields: &[(&'a str, &'a str)], name: &'static str) -> Result<&'a str, Wrong> {
+fn field<'a>(fields: &[(&'a str, &'a str)], name: &'static str) -> Result<&'a str, SignatureError> {
     let mut values = fields.iter().filter(|(of, _)| *of == name).map(|(_, value)| *value);
     match (values.next(), values.next()) {
         (Some(value), None) if !value.is_empty() => Ok(value),
-        (Some(_), Some(_)) => Err(Wrong::Malformed { name: "Authorization", why: "has a field twice" }),
-        (Some(_) | None, _) => Err(Wrong::Missing { name }),
+        (Some(_), Some(_)) => {
+            Err(SignatureError::Malformed { name: "Authorization", why: "has a field twice" })
+        }
+        (Some(_) | None, _) => Err(SignatureError::Missing { name }),
     }
 }
 
 /// A name of at most [`LONGEST_NAME`] visible ASCII characters.
-fn short(name: &'static str, value: &str) -> Result<String, Wrong> {
+fn short(name: &'static str, value: &str) -> Result<String, SignatureError> {
     let is_short = value.len() <= LONGEST_NAME && value.bytes().all(|byte| byte.is_ascii_graphic());
     is_short
         .then(|| value.to_owned())
-        .ok_or(Wrong::Malformed { name, why: "must be at most 128 visible characters" })
+        .ok_or(SignatureError::Malformed { name, why: "must be at most 128 visible characters" })
 }
 
 /// The pairs of a query or a form, decoded: a plus sign is a blank. In the order in which they came.
 ///
 /// # Errors
-/// [`Wrong::TooLong`]; [`Wrong::Malformed`] for what is not UTF-8 or not encoded as it must be.
-pub fn pairs(text: &str) -> Result<Vec<(String, String)>, Wrong> {
+/// [`SignatureError::TooLong`]; [`SignatureError::Malformed`] for what is not UTF-8 or not encoded as it must be.
+pub fn pairs(text: &str) -> Result<Vec<(String, String)>, SignatureError> {
     if text.len() > LONGEST_QUERY {
-        return Err(Wrong::TooLong);
+        return Err(SignatureError::TooLong);
     }
     let mut pairs = Vec::new();
     for part in text.split('&').filter(|part| !part.is_empty()) {
         if pairs.len() == MOST_PARAMETERS {
-            return Err(Wrong::TooLong);
+            return Err(SignatureError::TooLong);
         }
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         pairs.push((decoded(name, true)?, decoded(value, true)?));
@@ -215,8 +223,8 @@ pub fn pairs(text: &str) -> Result<Vec<(String, String)>, Wrong> {
 }
 
 /// Takes percent-encoding off.
-fn decoded(text: &str, plus_is_blank: bool) -> Result<String, Wrong> {
-    let wrong = |why| Wrong::Malformed { name: "the query", why };
+fn decoded(text: &str, plus_is_blank: bool) -> Result<String, SignatureError> {
+    let wrong = |why| SignatureError::Malformed { name: "the query", why };
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -268,7 +276,7 @@ fn sha256(bytes: impl AsRef<[u8]>) -> String {
 }
 
 /// 64 lower-case hexadecimal digits.
-fn signature_of_hex(text: &str) -> Result<Vec<u8>, Wrong> {
+fn signature_of_hex(text: &str) -> Result<Vec<u8>, SignatureError> {
     let digits: Option<Vec<u8>> = text
         .bytes()
         .map(|byte| match byte {
@@ -281,13 +289,21 @@ fn signature_of_hex(text: &str) -> Result<Vec<u8>, Wrong> {
     let bytes = digits.map(|digits| {
         digits.chunks(2).map(|pair| pair.iter().fold(0, |all, digit| all * 16 + digit)).collect()
     });
-    bytes.ok_or(Wrong::Malformed { name: "Signature", why: "must be 64 lower-case hexadecimal digits" })
+    bytes.ok_or(SignatureError::Malformed {
+        name: "Signature",
+        why: "must be 64 lower-case hexadecimal digits",
+    })
 }
 
 /// A time of the one form that `format` describes.
-fn time(name: &'static str, text: &str, format: &str, example: &'static str) -> Result<DateTime<Utc>, Wrong> {
+fn time(
+    name: &'static str,
+    text: &str,
+    format: &str,
+    example: &'static str,
+) -> Result<DateTime<Utc>, SignatureError> {
     let parsed = chrono::NaiveDateTime::parse_from_str(text, format).ok();
     // The parser takes fewer digits, too.
     let parsed = parsed.filter(|_| text.len() == example.len());
-    parsed.map(|at| at.and_utc()).ok_or(Wrong::Time { name, example })
+    parsed.map(|at| at.and_utc()).ok_or(SignatureError::Time { name, example })
 }

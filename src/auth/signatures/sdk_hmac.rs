@@ -2,8 +2,8 @@
 //! nonce: what was heard can be sent again for as long as its time is near, so it belongs behind TLS.
 
 use crate::auth::signatures::{
-    Claim, Hash, SignedRequest, Wrong, canonical, decoded, encoded, field, fields, pairs, sha256, short,
-    signature_of_hex, time,
+    Claim, Hash, SignatureError, SignedRequest, canonical, decoded, encoded, field, fields, pairs, sha256,
+    short, signature_of_hex, time,
 };
 
 /// How the `Authorization` of such a request begins.
@@ -16,11 +16,11 @@ const SIGNED: [&str; 2] = ["host", "x-sdk-date"];
 ///
 /// # Errors
 /// What is wrong with it, by the header's name.
-pub fn claim(request: &SignedRequest<'_>) -> Result<Claim, Wrong> {
+pub fn claim(request: &SignedRequest<'_>) -> Result<Claim, SignatureError> {
     let authorization = request.needed("authorization")?;
     let (algorithm, rest) = authorization.split_once(' ').unwrap_or((authorization, ""));
     if algorithm != ALGORITHM {
-        return Err(Wrong::Unsupported { name: "Authorization", expected: ALGORITHM });
+        return Err(SignatureError::Unsupported { name: "Authorization", expected: ALGORITHM });
     }
     let fields = fields(rest);
     let access_key = short("Access", field(&fields, "Access")?)?;
@@ -31,11 +31,14 @@ pub fn claim(request: &SignedRequest<'_>) -> Result<Claim, Wrong> {
     let hash = sha256(request.body);
     match request.header("x-sdk-content-sha256")? {
         Some("UNSIGNED-PAYLOAD") => {
-            return Err(Wrong::Unsupported { name: "X-Sdk-Content-Sha256", expected: "the body's SHA-256" });
+            return Err(SignatureError::Unsupported {
+                name: "X-Sdk-Content-Sha256",
+                expected: "the body's SHA-256",
+            });
         }
         Some(told) if told != hash => {
             let why = "must be the body's SHA-256 in lower-case hexadecimal digits";
-            return Err(Wrong::Malformed { name: "X-Sdk-Content-Sha256", why });
+            return Err(SignatureError::Malformed { name: "X-Sdk-Content-Sha256", why });
         }
         Some(_) | None => {}
     }

@@ -81,10 +81,7 @@ impl Volumes {
         let folder = &self.config.engines_dir;
         let roots = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let links = roots.map(|root| root.path()).filter(|root| root.is_symlink());
-        std::iter::once(folder.clone())
-            .chain(links)
-            .filter_map(|path| path.canonicalize().ok())
-            .collect()
+        std::iter::once(folder.clone()).chain(links).filter_map(|path| path.canonicalize().ok()).collect()
     }
 
     /// The program that is a server's parent.
@@ -134,8 +131,7 @@ impl Volumes {
         let taken = registry.owners(None)?;
         let others = self.config.pool.iter().filter(|(name, _)| *name != wish).map(|(_, account)| account);
         let mut stuck = None;
-        for account in std::iter::once(wished).chain(others).filter(|(user, _)| !taken.contains(user))
-        {
+        for account in std::iter::once(wished).chain(others).filter(|(user, _)| !taken.contains(user)) {
             match accounts::end_all(*account) {
                 Ok(()) => return Ok(*account),
                 // The next try begins here again; another account serves as well.

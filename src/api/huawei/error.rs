@@ -9,7 +9,7 @@ use crate::{commands, db};
 
 /// An answer that is no success.
 #[derive(Debug)]
-pub struct Wrong {
+pub struct VendorError {
     /// The status.
     pub status: StatusCode,
     /// The vendor's code.
@@ -20,7 +20,7 @@ pub struct Wrong {
     pub cause: Option<Fault>,
 }
 
-impl Wrong {
+impl VendorError {
     /// A refusal.
     pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
@@ -78,13 +78,13 @@ impl Wrong {
     }
 }
 
-impl From<signatures::Wrong> for Wrong {
-    fn from(wrong: signatures::Wrong) -> Self {
-        Self::unauthorized(&wrong.to_string())
+impl From<signatures::SignatureError> for VendorError {
+    fn from(error: signatures::SignatureError) -> Self {
+        Self::unauthorized(&error.to_string())
     }
 }
 
-impl From<access_keys::Error> for Wrong {
+impl From<access_keys::Error> for VendorError {
     fn from(error: access_keys::Error) -> Self {
         use access_keys::Error as Of;
         let message = error.to_string();
@@ -101,7 +101,7 @@ impl From<access_keys::Error> for Wrong {
     }
 }
 
-impl From<auth::Error> for Wrong {
+impl From<auth::Error> for VendorError {
     fn from(error: auth::Error) -> Self {
         match Fault::from(error) {
             Fault::Unauthorized => Self::unauthorized("the token is not valid, or has expired"),
@@ -111,13 +111,13 @@ impl From<auth::Error> for Wrong {
     }
 }
 
-impl From<db::Error> for Wrong {
+impl From<db::Error> for VendorError {
     fn from(error: db::Error) -> Self {
         Self::trouble(error.into())
     }
 }
 
-impl From<commands::Error> for Wrong {
+impl From<commands::Error> for VendorError {
     fn from(error: commands::Error) -> Self {
         match error {
             commands::Error::Refused(refusal) => refusal.into(),
@@ -126,7 +126,7 @@ impl From<commands::Error> for Wrong {
     }
 }
 
-impl From<Refusal> for Wrong {
+impl From<Refusal> for VendorError {
     fn from(refusal: Refusal) -> Self {
         let message = refusal.to_string();
         match refusal {

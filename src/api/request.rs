@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::api::ApiState;
 use crate::api::doc::Doc;
 use crate::api::error::Fault;
-use crate::api::fields::Field;
+use crate::api::json_fields::Field;
 use crate::api::limits::Page;
 use crate::api::links::{Base, Link, escape};
 use crate::domain::caller::Caller;

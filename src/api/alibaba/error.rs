@@ -10,7 +10,7 @@ use crate::{commands, db};
 
 /// An answer that is no success.
 #[derive(Debug)]
-pub struct Wrong {
+pub struct VendorError {
     /// The status.
     pub status: StatusCode,
     /// The vendor's code.
@@ -23,7 +23,7 @@ pub struct Wrong {
     pub retry_after: Option<u32>,
 }
 
-impl Wrong {
+impl VendorError {
     /// A refusal.
     pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
@@ -65,11 +65,11 @@ impl Wrong {
     }
 }
 
-impl From<signatures::Wrong> for Wrong {
-    fn from(wrong: signatures::Wrong) -> Self {
-        use signatures::Wrong as Of;
-        let message = wrong.to_string();
-        match wrong {
+impl From<signatures::SignatureError> for VendorError {
+    fn from(error: signatures::SignatureError) -> Self {
+        use signatures::SignatureError as Of;
+        let message = error.to_string();
+        match error {
             Of::Missing { .. } => Self::new(400, "MissingParameter", message),
             Of::Time { .. } => Self::new(400, "IllegalTimestamp", message),
             Of::Malformed { .. } | Of::Unsupported { .. } => Self::new(400, "IncompleteSignature", message),
@@ -78,7 +78,7 @@ impl From<signatures::Wrong> for Wrong {
     }
 }
 
-impl From<access_keys::Error> for Wrong {
+impl From<access_keys::Error> for VendorError {
     fn from(error: access_keys::Error) -> Self {
         use access_keys::Error as Of;
         let message = error.to_string();
@@ -100,13 +100,13 @@ impl From<access_keys::Error> for Wrong {
     }
 }
 
-impl From<db::Error> for Wrong {
+impl From<db::Error> for VendorError {
     fn from(error: db::Error) -> Self {
         Self::trouble(error.into())
     }
 }
 
-impl From<commands::Error> for Wrong {
+impl From<commands::Error> for VendorError {
     fn from(error: commands::Error) -> Self {
         match error {
             commands::Error::Refused(refusal) => refusal.into(),
@@ -115,7 +115,7 @@ impl From<commands::Error> for Wrong {
     }
 }
 
-impl From<Refusal> for Wrong {
+impl From<Refusal> for VendorError {
     fn from(refusal: Refusal) -> Self {
         let message = refusal.to_string();
         let (status, code) = match refusal {
