@@ -164,10 +164,10 @@ impl TaskView {
             | Progress::Ended(_) => (None, None),
         };
         let new: Option<InstanceId> = match &task.plan {
-            Plan::Upgrade(plan) => Some(plan.candidate),
+            Plan::ReplicaUpgrade(plan) => Some(plan.candidate),
             Plan::Create(_)
             | Plan::Delete(_)
-            | Plan::Switch(_)
+            | Plan::Upgrade(_)
             | Plan::MakeGroup(_)
             | Plan::UnmakeGroup(_)
             | Plan::Rolling(_)
@@ -344,15 +344,15 @@ pub(super) mod tests {
     use crate::api::trove::views::tests::{caller, keys, now, version};
     use crate::domain::caller::Level;
     use crate::domain::ids::{GenerationId, ProjectId};
+    use crate::domain::replica_upgrade::ReplicaUpgradePlan;
     use crate::domain::task::{Phase, Step};
-    use crate::domain::upgrade::UpgradePlan;
 
     pub fn upgrade() -> Task {
         Task {
             id: TaskId(Uuid::from_u128(1)),
             project: ProjectId::parse("p1").unwrap(),
             progress: Progress::At(Phase::Forward, Step::Seed),
-            plan: Plan::Upgrade(UpgradePlan {
+            plan: Plan::ReplicaUpgrade(ReplicaUpgradePlan {
                 form: 1,
                 source: InstanceId(Uuid::from_u128(2)),
                 source_generation: GenerationId(Uuid::from_u128(3)),

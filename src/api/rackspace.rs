@@ -18,7 +18,7 @@ use crate::api::shapes::ActionRequest;
 use crate::api::trove::instances::load;
 use crate::api::trove::views::{AvailableUpgrades, available_upgrades};
 use crate::commands;
-use crate::commands::upgrades::UpgradeRequest;
+use crate::commands::replica_upgrades::ReplicaUpgradeRequest;
 use crate::domain::caller::{Caller, Level};
 use crate::domain::ids::InstanceId;
 use crate::domain::instance::Instance;
@@ -41,7 +41,7 @@ pub const ROUTES: &[Route] = &[Route::project(
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Upgrade by way of a replica.
-    Upgrade(UpgradeRequest),
+    Upgrade(ReplicaUpgradeRequest),
     /// An action of the contracts that is not done here yet, and the least level that it asks for.
     NotYet(&'static str, Level),
 }
@@ -87,7 +87,7 @@ pub fn parse(body: &Map<String, Value>) -> Result<Action, Fault> {
     if key == "upgrade" {
         // An option that we do not know must not be taken for one that we follow.
         field.closed(&["datastore_type", "datastore_version"])?;
-        return Ok(Action::Upgrade(UpgradeRequest {
+        return Ok(Action::Upgrade(ReplicaUpgradeRequest {
             datastore_type: field.required("datastore_type")?.words(255)?.to_owned(),
             datastore_version: field.required("datastore_version")?.words(255)?.to_owned(),
             idempotency_key: None,

@@ -12,12 +12,12 @@ use crate::api::error::Fault;
 use crate::api::json_fields::{Field, closed};
 use crate::api::links::zoneless;
 use crate::api::request::{Call, Keyed, Route, json as answer};
-use crate::api::shapes::UpgradeRequest;
+use crate::api::shapes;
 use crate::api::trove::instances::load;
 use crate::api::windows::{utc, when};
-use crate::commands::switches::{DryRun, SwitchRequest};
+use crate::commands::upgrades::{DryRun, UpgradeRequest};
 use crate::db::catalogue_cache::Catalogue;
-use crate::db::switches::{Around, REPLACES, replaces};
+use crate::db::upgrades::{Around, REPLACES, replaces};
 use crate::db::{self, instances, tasks};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::DatastoreVersion;
@@ -31,9 +31,9 @@ use crate::domain::policy::{Rule, allow};
 use crate::domain::question::Finding;
 use crate::domain::refusal::Refusal;
 use crate::domain::rolling::FailoverPlan;
-use crate::domain::switch::{self, KEEP_HOURS, Known, MOST_KEEP_HOURS, Strategy, Wishes, choose};
 use crate::domain::task::{Plan, Task};
 use crate::domain::timing::Timing;
+use crate::domain::upgrade::{self, KEEP_HOURS, Known, MOST_KEEP_HOURS, Strategy, Wishes, choose};
 
 /// The table.
 pub const ROUTES: &[Route] = &[
@@ -50,7 +50,7 @@ pub const ROUTES: &[Route] = &[
         "/v1.0/{project}/instances/{id}/upgrades",
         Rule::InstanceUpdate,
         Doc::new("upgradeInstance", "Upgrade the same instance, or look what that would meet", "upgrades.md")
-            .takes::<UpgradeRequest>(sample!("upgrade-request"))
+            .takes::<shapes::UpgradeRequest>(sample!("upgrade-request"))
             .gives(202, Gives::One("upgrade", shape::<UpgradeView>))
             .or(200, Gives::One("upgrade", shape::<DryRunView>))
             .refuses(&[422, 501]),
@@ -182,8 +182,8 @@ impl UpgradeView {
     /// The view of an upgrade; `None` for a task of another kind.
     fn of(task: &Task) -> Option<Self> {
         let (from, to, new) = match &task.plan {
-            Plan::Upgrade(plan) => (&*plan.from_title, &*plan.to_title, Some(plan.candidate)),
-            Plan::Switch(plan) => (plan.origin(), plan.goal(), None),
+            Plan::ReplicaUpgrade(plan) => (&*plan.from_title, &*plan.to_title, Some(plan.candidate)),
+            Plan::Upgrade(plan) => (plan.origin(), plan.goal(), None),
             Plan::Rolling(plan) => (&*plan.from_title, &*plan.to_title, None),
             Plan::Failover(FailoverPlan { of: Some(plan), .. }) => (&*plan.from_title, &*plan.to_title, None),
             Plan::Create(_)
@@ -199,7 +199,7 @@ impl UpgradeView {
             from: from.to_owned(),
             to: to.to_owned(),
             hops: match &task.plan {
-                Plan::Switch(plan) if plan.has_hops() => {
+                Plan::Upgrade(plan) if plan.has_hops() => {
                     plan.stops().into_iter().map(str::to_owned).collect()
                 }
                 _one => Vec::new(),
@@ -236,8 +236,8 @@ pub fn strategy(plan: &Plan) -> Option<&'static str> {
         Plan::Create(_) | Plan::Delete(_) | Plan::MakeGroup(_) | Plan::UnmakeGroup(_) => None,
         Plan::Rolling(_) => Some("rolling"),
         Plan::Failover(plan) => plan.of.as_ref().map(|_| "rolling"),
-        Plan::Upgrade(_) => Some("replica"),
-        Plan::Switch(plan) => Some(plan.strategy.map_or("auto", Strategy::as_str)),
+        Plan::ReplicaUpgrade(_) => Some("replica"),
+        Plan::Upgrade(plan) => Some(plan.strategy.map_or("auto", Strategy::as_str)),
     }
 }
 
@@ -401,7 +401,7 @@ async fn ask_for_upgrade(call: Call, caller: Caller) -> Result<HttpResponse, Fau
         )
         .into());
     }
-    let request = SwitchRequest {
+    let request = UpgradeRequest {
         version: asked.version,
         wishes: asked.wishes,
         far: true,
@@ -476,7 +476,7 @@ fn target(
     let runs = |version: &DatastoreVersion| catalogue.runs(&instance.host, version);
     let by = |strategy: Option<Strategy>| {
         let wishes = Wishes { strategy, ..Wishes::default() };
-        switch::ways(known, version, &wishes, Reach::Several(&runs))
+        upgrade::ways(known, version, &wishes, Reach::Several(&runs))
     };
     let way = if runs(version) {
         by(None)

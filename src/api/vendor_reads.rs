@@ -117,14 +117,14 @@ impl Upgrades {
 /// that was asked for, over however many hops; `None` for a task of another kind.
 fn versions(task: &Task) -> Option<(VersionId, &str, VersionId)> {
     match &task.plan {
-        Plan::Switch(plan) => {
+        Plan::Upgrade(plan) => {
             Some((plan.from, plan.origin(), plan.rest.last().map_or(plan.to, |hop| hop.to)))
         }
         Plan::Rolling(plan) => Some((plan.from, &plan.from_title, plan.to)),
         Plan::Failover(FailoverPlan { of: Some(plan), .. }) => Some((plan.from, &plan.from_title, plan.to)),
         Plan::Create(_)
         | Plan::Delete(_)
-        | Plan::Upgrade(_)
+        | Plan::ReplicaUpgrade(_)
         | Plan::MakeGroup(_)
         | Plan::UnmakeGroup(_)
         | Plan::Failover(_) => None,

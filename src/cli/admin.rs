@@ -291,8 +291,8 @@ fn print_servers(known: &Dossier) {
     for server in &known.servers {
         let it = &server.generation;
         let side = match &known.task.plan {
-            Plan::Switch(plan) if plan.old == it.id => "old, ",
-            Plan::Switch(plan) if plan.new == it.id => "new, ",
+            Plan::Upgrade(plan) if plan.old == it.id => "old, ",
+            Plan::Upgrade(plan) if plan.new == it.id => "new, ",
             Plan::Rolling(plan) if [plan.primary.old, plan.standby.old].contains(&it.id) => "old, ",
             Plan::Rolling(plan) if [plan.primary.new, plan.standby.new].contains(&it.id) => "new, ",
             _other => "",

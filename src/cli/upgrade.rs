@@ -13,7 +13,7 @@ use crate::cli::block_on;
 use crate::cli::cloud::{self, Login};
 use crate::cli::demo::client::Client;
 use crate::cli::demo::screen::{Screen, Step};
-use crate::domain::switch::MOST_KEEP_HOURS;
+use crate::domain::upgrade::MOST_KEEP_HOURS;
 
 /// Arguments of `coffer upgrade`.
 #[derive(Debug, clap::Args)]

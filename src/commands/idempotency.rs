@@ -38,10 +38,10 @@ pub(super) fn take(conn: &mut Conn, it: Option<&HashedKey>, new: TaskId) -> Resu
 pub(super) fn made(conn: &mut Conn, id: TaskId) -> Result<Instance, Error> {
     let task = tasks::find(conn, id)?;
     let made: Option<InstanceId> = task.map(|task| match &task.plan {
-        Plan::Upgrade(plan) => plan.candidate,
+        Plan::ReplicaUpgrade(plan) => plan.candidate,
         Plan::Create(_)
         | Plan::Delete(_)
-        | Plan::Switch(_)
+        | Plan::Upgrade(_)
         | Plan::MakeGroup(_)
         | Plan::UnmakeGroup(_)
         | Plan::Rolling(_)

@@ -14,9 +14,9 @@ use chrono::{TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::commands::instances::visible;
-use crate::commands::switches::{Foreseen, SwitchRequest, foresee, look};
+use crate::commands::upgrades::{Foreseen, UpgradeRequest, foresee, look};
 use crate::commands::{Commands, Error};
-use crate::db::switches::Around;
+use crate::db::upgrades::Around;
 use crate::db::{self, Db, inspections, instances, questions};
 use crate::domain::build_upgrades::{are_builds_of_one, order};
 use crate::domain::caller::Caller;
@@ -27,8 +27,8 @@ use crate::domain::inspection::{HOURS, Inspection, InspectionState, MOST_OF_A_PR
 use crate::domain::policy::{Rule, allow};
 use crate::domain::question::QuestionKind;
 use crate::domain::refusal::Refusal;
-use crate::domain::switch::Wishes;
 use crate::domain::timing::Timing;
+use crate::domain::upgrade::Wishes;
 
 impl Commands {
     /// Has a worker look what an upgrade to `target` would meet, and gives the inspection that will tell it. Where the
@@ -44,7 +44,7 @@ impl Commands {
         wishes: Wishes,
     ) -> Result<Inspection, Error> {
         let strategy = wishes.strategy;
-        let request = SwitchRequest {
+        let request = UpgradeRequest {
             version: target.id.0.to_string(),
             wishes,
             far: true,

@@ -22,10 +22,10 @@ use crate::domain::policy::{Rule, allow};
 use crate::domain::question::{CaughtUp, QuestionKind};
 use crate::domain::quota::{Quota, Usage};
 use crate::domain::refusal::Refusal;
+use crate::domain::replica_upgrade::not_ready;
 use crate::domain::task::{CreatePlan, DeletePlan, IllegalTaskEvent, Phase, Plan, Progress, Task, TaskEvent};
 use crate::domain::tenant::{NewDatabase, NewUser};
 use crate::domain::timing::Timing;
-use crate::domain::upgrade::not_ready;
 
 /// The largest volume, in GB.
 pub const MAX_VOLUME_GB: i32 = 1024;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::commands::Error;
 use crate::commands::instances::{note, visible};
-use crate::db::switches::Around;
+use crate::db::upgrades::Around;
 use crate::db::{Conn, Db, instances, policies, windows};
 use crate::domain::build_upgrades::{Policy, newest};
 use crate::domain::caller::Caller;

@@ -3,7 +3,7 @@
 
 use crate::commands::Error;
 use crate::db::{
-    Conn, Db, endpoints, events, generations, groups, instances, switches, task_steps, tasks, windows,
+    Conn, Db, endpoints, events, generations, groups, instances, task_steps, tasks, upgrades, windows,
 };
 use crate::domain::caller::Caller;
 use crate::domain::group::GroupState;
@@ -53,7 +53,7 @@ pub async fn cancel(db: &Db, caller: &Caller, id: TaskId) -> Result<Task, Error>
                 tasks::advance(conn, &task, next, std::time::Duration::ZERO)?;
                 task.progress = next;
             }
-            Progress::Scheduled if kind.switches() => {
+            Progress::Scheduled if kind.cuts_over() => {
                 let next = task.progress.after(kind, TaskEvent::AbandonAccepted);
                 let next = next.map_err(|_| too_late("it has begun"))?;
                 tasks::advance(conn, &task, next, std::time::Duration::ZERO)?;
@@ -70,8 +70,8 @@ pub async fn cancel(db: &Db, caller: &Caller, id: TaskId) -> Result<Task, Error>
             Progress::NeedsOperator => return Err(too_late("an operator is needed").into()),
             Progress::At(_, _) | Progress::Scheduled | Progress::Verifying => {
                 let why = match kind {
-                    TaskKind::Upgrade => "delete the new instance to abandon this upgrade",
-                    TaskKind::SwitchBack => "it is past its one-way point, and the new version serves",
+                    TaskKind::ReplicaUpgrade => "delete the new instance to abandon this upgrade",
+                    TaskKind::Switchback => "it is past its one-way point, and the new version serves",
                     _other => "only creations, and upgrades of the same instance, can be",
                 };
                 return Err(too_late(why).into());
@@ -115,7 +115,7 @@ fn delete_unmade_group(conn: &mut Conn, caller: &Caller, id: GroupId, task: Task
 fn lock_deferred(conn: &mut Conn, caller: &Caller, id: TaskId) -> Result<(Task, Instance), Error> {
     let missing = || Refusal::NotFound { what: id.to_string() };
     let seen = tasks::find(conn, id)?.filter(|task| caller.sees(&task.project)).ok_or_else(missing)?;
-    let instance = switches::lock_subject(conn, &seen.plan)?;
+    let instance = upgrades::lock_subject(conn, &seen.plan)?;
     let task = tasks::lock(conn, id)?.ok_or_else(missing)?;
     let begun =
         |why: &str| Refusal::TooLate { what: format!("Task {id} does not wait for its time: {why}.") };
@@ -140,11 +140,11 @@ pub async fn reschedule(db: &Db, caller: &Caller, id: TaskId, timing: Timing) ->
         let (task, mut instance) = lock_deferred(conn, &caller, id)?;
         let (window, _) = windows::of(conn, &instance.project, Some(instance.id))?;
         match timing.starts(&window, windows::now(conn)?) {
-            None => switches::start(conn, &mut instance, &task, &caller.user)??,
+            None => upgrades::start(conn, &mut instance, &task, &caller.user)??,
             Some(starts) => {
                 // What an upgrade that runs meanwhile does to the instance is seen when it begins.
                 if !tasks::is_claimed(conn, instance.id)? {
-                    switches::look_again(conn, &instance, &task, Some(starts))??;
+                    upgrades::look_again(conn, &instance, &task, Some(starts))??;
                 }
                 tasks::postpone(conn, &task, timing, starts, starts)?;
                 let data = serde_json::json!({"when": timing.as_str(), "starts": starts});
@@ -287,7 +287,7 @@ pub async fn resolve(db: &Db, caller: &Caller, id: TaskId, said: &str) -> Result
         // reached, is not kept beside it; its host deletes it. What an earlier hop of this upgrade kept is another thing.
         let earlier = generations::retired(conn, subject)?.filter(|kept| kept.id != end.other);
         let is_own = |kept: &generations::Kept| match &task.plan {
-            Plan::Switch(plan) => plan.passed.iter().any(|hop| hop.old == kept.id),
+            Plan::Upgrade(plan) => plan.passed.iter().any(|hop| hop.old == kept.id),
             _other => false,
         };
         if let Some(own) = earlier.as_ref().filter(|kept| is_own(kept)) {

@@ -1,288 +1,316 @@
-//! Accepting an upgrade. Every dialect builds the same request and calls this.
+//! Accepting an upgrade of the same instance: Trove's PATCH, and our own route.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::commands::instances::address;
-use crate::commands::quotas::reserve;
-use crate::commands::{Commands, Error, accounts, idempotency};
-use crate::db::acceptances::{self, Begin};
+use crate::commands::instances::{note, visible};
+use crate::commands::{Commands, Error, idempotency};
 use crate::db::catalogue_cache::{self, Catalogue};
+use crate::db::generations::Kept;
 use crate::db::idempotency::HashedKey;
-use crate::db::instances::ToUpgrade;
-use crate::db::{self, Conn, instances};
+use crate::db::upgrades::{self, Accept, Around};
+use crate::db::{self, Conn, instances, windows};
 use crate::domain::caller::Caller;
-use crate::domain::datastore::{DatastoreVersion, RuntimeKind};
+use crate::domain::datastore::DatastoreVersion;
+use crate::domain::hops::{Hop, MOST_HOPS, Reach};
 use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::{GenerationId, InstanceId, TaskId};
-use crate::domain::instance::{Instance, InstanceEvent, InstanceState};
+use crate::domain::instance::Instance;
 use crate::domain::policy::{Rule, allow};
-use crate::domain::question::{Blocker, QuestionKind};
-use crate::domain::quota::{Quota, Usage};
+use crate::domain::question::QuestionKind;
 use crate::domain::refusal::Refusal;
-use crate::domain::task::Plan;
-use crate::domain::upgrade::{self, UpgradePlan, not_ready, replica_name, unblocked};
+use crate::domain::replica_upgrade::not_ready;
+use crate::domain::timing::Timing;
+use crate::domain::upgrade::{Look, Looked, UpgradePlan, Wishes, ways};
 
-/// A parsed request to upgrade by way of a replica.
+/// A parsed request to upgrade the same instance.
 #[derive(Clone, Debug)]
 pub struct UpgradeRequest {
-    /// The target's datastore: a name, in any case, or an id.
-    pub datastore_type: String,
-    /// The target's version: a name or an id.
-    pub datastore_version: String,
+    /// The target: a version's name or id, in the instance's own datastore.
+    pub version: String,
+    /// What else is asked for.
+    pub wishes: Wishes,
+    /// Whether it may go over versions between: Trove's routes go over one row of the matrix.
+    pub far: bool,
+    /// The instance's new name, where the request gives it one, too.
+    pub rename: Option<String>,
+    /// When it begins.
+    pub timing: Timing,
     /// The key under which it is made once.
     pub idempotency_key: Option<IdempotencyKey>,
 }
 
-/// What an acceptance was decided by.
-struct Decided {
-    asked: ToUpgrade,
-    target: DatastoreVersion,
-    plan: UpgradePlan,
-    next: InstanceState,
+/// What an upgrade would be, and what it would meet.
+#[derive(Clone, Debug)]
+pub struct DryRun {
+    /// What runs.
+    pub from: DatastoreVersion,
+    /// What would.
+    pub to: DatastoreVersion,
+    /// The versions at which its hops end, in order; `to` is the last.
+    pub stops: Vec<DatastoreVersion>,
+    /// What stands in the way of each strategy that is allowed for the first hop, in the order in which they are tried.
+    /// What the servers of later hops will say cannot be asked yet.
+    pub looked: Looked,
+    /// When it would begin; at once for `None`.
+    pub starts: Option<DateTime<Utc>>,
+    /// What an earlier upgrade keeps, whose place the server that serves now would take.
+    pub replaces: Option<Kept>,
 }
 
-/// The ids of what an acceptance makes, and what is sealed for it; the same however often it is tried.
+/// What an acceptance makes; the same however often it is tried.
 #[derive(Clone)]
 struct Ids {
-    instance: InstanceId,
-    generation: GenerationId,
     task: TaskId,
-    service_secret: String,
+    /// A candidate for each hop that a way may have, with its secret.
+    candidates: Vec<(GenerationId, String)>,
+    /// The request's key.
     key: Option<HashedKey>,
 }
 
-/// What one look at the source led to.
-enum Looked {
-    Accepted(Box<Instance>),
-    /// Its server, or an operator's rehearsal, has a say first.
-    AskFirst(Box<Decided>),
+/// What an acceptance led to.
+enum Accepted {
+    /// Its task.
+    New,
+    /// The task that the same request with the same key has made before.
+    Before(TaskId),
+    /// The instance has that version already.
+    Nothing,
 }
 
 impl Commands {
-    /// Accepts an upgrade by way of a replica and gives the new instance. The order of the answers is api-ref's:
-    /// 400 for an unknown datastore, 403, 404, 501, 422 for the state, 400 for a pair without a path, 422 for content
-    /// that cannot be carried.
-    ///
-    /// One look at the store decides, and one statement writes what was decided, if that still holds. Where a server
-    /// must be asked in between, or a quota be counted or an account given besides, what is written is decided again.
+    /// Accepts an upgrade of the same instance and gives its task; `None` when the instance has that version already,
+    /// and nothing is done. The order of the answers is api-ref's: 404, 403, 400 or 404 for the version, 422 for the
+    /// state, 400 for a pair without a path, 422 for replicas, and for an earlier upgrade's old server that is
+    /// to stay.
     ///
     /// # Errors
     /// The refusal, or the store's error.
-    pub async fn upgrade_by_replica(
+    pub async fn upgrade_instance(
         &self,
         caller: &Caller,
         id: InstanceId,
-        request: &UpgradeRequest,
-    ) -> Result<Instance, Error> {
-        let Some(idempotency_key) = &request.idempotency_key else {
-            return self.accept_replica(caller, id, request, None).await;
-        };
-        if let Some(before) = self.earlier_task(caller, Rule::InstanceAction, Some(idempotency_key)).await? {
-            return self.made_by(before).await;
+        request: UpgradeRequest,
+    ) -> Result<Option<TaskId>, Error> {
+        let idempotency_key = request.idempotency_key.clone();
+        if let Some(idempotency_key) = &idempotency_key
+            && let Some(task) = self.earlier_task(caller, Rule::InstanceUpdate, Some(idempotency_key)).await?
+        {
+            return Ok(Some(task));
         }
-        let key = self.hashed_key(caller, Some(idempotency_key));
-        match self.accept_replica(caller, id, request, key).await {
+        match self.accept_upgrade(caller, id, request).await {
             // The same request may have been accepted since: what it changed is no reason to refuse this one.
-            Err(Error::Refused(refusal)) => {
-                match self.earlier_task(caller, Rule::InstanceAction, Some(idempotency_key)).await? {
-                    Some(before) => self.made_by(before).await,
-                    None => Err(Error::Refused(refusal)),
-                }
+            Err(Error::Refused(refusal)) if idempotency_key.is_some() => {
+                let before =
+                    self.earlier_task(caller, Rule::InstanceUpdate, idempotency_key.as_ref()).await?;
+                before.map(Some).ok_or(Error::Refused(refusal))
             }
             done => done,
         }
     }
 
-    async fn accept_replica(
+    async fn accept_upgrade(
         &self,
         caller: &Caller,
         id: InstanceId,
-        request: &UpgradeRequest,
-        key: Option<HashedKey>,
-    ) -> Result<Instance, Error> {
-        let generation = GenerationId(Uuid::new_v4());
-        let ids = Ids {
-            key,
-            instance: InstanceId(Uuid::new_v4()),
-            generation,
-            task: TaskId(Uuid::now_v7()),
-            service_secret: self.new_service_secret(generation)?,
-        };
-        let looked = {
-            let (caller, request, ids, quota) = (caller.clone(), request.clone(), ids.clone(), self.quota);
-            self.db.read(move |conn| look(conn, &caller, id, &request, &ids, quota)).await
-        };
-        let decided = match looked {
-            Ok(Looked::Accepted(instance)) => {
-                tracing::info!(task.id = %ids.task, instance.id = %id, "upgrade accepted");
-                return Ok(*instance);
-            }
-            Ok(Looked::AskFirst(decided)) => decided,
-            Err(error) => return self.heard(ids.task, ids.instance, Err(error)).await,
-        };
-        if decided.asked.instance.wanted.runtime != RuntimeKind::Simulated {
-            let blockers: Vec<Blocker> =
-                self.ask(&decided.asked.instance, QuestionKind::ReplicaBlockers).await?;
-            unblocked(&blockers)?;
-        }
-        self.simulated_acceptance(&decided.asked.instance).await?;
-
-        let (caller, request, again, quota) = (caller.clone(), request.clone(), ids.clone(), self.quota);
-        let tried = AtomicBool::new(false);
-        let accepted = self
-            .db
-            .transact(move |conn| {
-                if let Some(before) = idempotency::take(conn, again.key.as_ref(), again.task)? {
-                    return idempotency::made(conn, before);
-                }
-                let decided = decide(conn, &caller, id, &request, &again)?;
-                let source = &decided.asked.instance;
-                let more = Usage::of_instance(source.volume_gb, source.flavor.ram_mb);
-                reserve(conn, &source.project, quota, &more)?;
-                let new = write(conn, &caller, &decided, &again, tried.swap(true, Ordering::Relaxed))?;
-                accounts::give(conn, &source.host, new.id, &decided.target)?;
-                Ok(new)
+        request: UpgradeRequest,
+    ) -> Result<Option<TaskId>, Error> {
+        let found = self.db.read(move |conn| instances::find(conn, id)).await?;
+        self.simulated_acceptance(&visible(found, caller, id)?).await?;
+        let most = if request.far { MOST_HOPS } else { 1 };
+        let candidates: Result<Vec<_>, Error> = (0..most)
+            .map(|_| {
+                let generation = GenerationId(Uuid::new_v4());
+                Ok((generation, self.new_service_secret(generation)?))
             })
-            .await;
-        let accepted = self.heard(ids.task, ids.instance, accepted).await?;
-        if accepted.id == ids.instance {
-            tracing::info!(task.id = %ids.task, instance.id = %id, "upgrade accepted");
+            .collect();
+        let key = self.hashed_key(caller, request.idempotency_key.as_ref());
+        let ids = Ids { task: TaskId(Uuid::now_v7()), candidates: candidates?, key };
+        let task = ids.task;
+        let caller = caller.clone();
+        let accepted = self.db.transact(move |conn| accept(conn, &caller, id, &request, &ids)).await;
+        let (done, accepted) = match accepted {
+            Ok((instance, accepted)) => (Ok(instance), accepted),
+            Err(error) => (Err(error), Accepted::New),
+        };
+        self.heard(task, id, done).await?;
+        match accepted {
+            Accepted::New => {
+                tracing::info!(task.id = %task, instance.id = %id, "upgrade of the same instance accepted");
+                Ok(Some(task))
+            }
+            Accepted::Before(task) => Ok(Some(task)),
+            Accepted::Nothing => Ok(None),
         }
-        Ok(accepted)
     }
 }
 
-/// Decides, and accepts where nothing else has a say.
-fn look(
+impl Commands {
+    /// What an upgrade of the same instance would meet: everything is asked that its acceptance and its first step ask,
+    /// and nothing is changed.
+    ///
+    /// # Errors
+    /// The refusal that the acceptance would give; [`Refusal::NoAnswer`] when the server did not answer in time.
+    pub async fn look_at_upgrade(
+        &self,
+        caller: &Caller,
+        id: InstanceId,
+        request: UpgradeRequest,
+    ) -> Result<DryRun, Error> {
+        let caller = caller.clone();
+        let foreseen = self.db.read(move |conn| {
+            let instance = visible(instances::find(conn, id)?, &caller, id)?;
+            foresee(conn, &caller, instance, &request)
+        });
+        let Foreseen { instance, to, hops, starts, replaces } = foreseen.await?;
+        let about = look(&hops)?;
+        let looked = self.ask_about(&instance, QuestionKind::PreCheck, about).await?;
+        let stops = hops.into_iter().map(|hop| hop.to).collect();
+        Ok(DryRun { from: instance.shown_version().clone(), to, stops, looked, starts, replaces })
+    }
+}
+
+/// What an upgrade would be, as far as the store knows.
+pub(super) struct Foreseen {
+    pub instance: Instance,
+    to: DatastoreVersion,
+    pub hops: Vec<Hop>,
+    starts: Option<DateTime<Utc>>,
+    replaces: Option<Kept>,
+}
+
+/// Decides as an acceptance would, and changes nothing.
+///
+/// # Errors
+/// The refusal that the acceptance would give.
+pub(super) fn foresee(
     conn: &mut Conn,
     caller: &Caller,
-    id: InstanceId,
+    instance: Instance,
     request: &UpgradeRequest,
-    ids: &Ids,
-    quota: Quota,
-) -> Result<Looked, Error> {
-    for tried in [false, true, true] {
-        let decided = decide(conn, caller, id, request, ids)?;
-        let ToUpgrade { instance, limited, rehearsed, .. } = &decided.asked;
-        if instance.wanted.runtime != RuntimeKind::Simulated
-            || ids.key.is_some()
-            || *rehearsed
-            || *limited
-            || quota != Quota::NONE
-        {
-            return Ok(Looked::AskFirst(Box::new(decided)));
-        }
-        match write(conn, caller, &decided, ids, tried) {
-            Err(Error::Db(db::Error::Stale(_))) => {}
-            done => return done.map(|new| Looked::Accepted(Box::new(new))),
-        }
+) -> Result<Foreseen, Error> {
+    allow(caller, Rule::InstanceUpdate)?;
+    let catalogue = catalogue_cache::now(conn)?;
+    let to = target(&catalogue, &instance, &request.version)?;
+    if to.id == instance.shown_version().id {
+        let field = "upgrade['datastore_version']";
+        return Err(Refusal::invalid(field, "is the version that the instance has").into());
     }
-    Err(db::Error::Stale("the instance").into())
+    let starts = starts(conn, &instance, request.timing)?;
+    let hops = decide(conn, &instance, &to, request, starts)?;
+    let replaces = Around::read(conn, instance.id)?.kept_at(starts).cloned();
+    Ok(Foreseen { instance, to, hops, starts, replaces })
 }
 
-fn target(catalogue: &Catalogue, request: &UpgradeRequest) -> Result<DatastoreVersion, Refusal> {
-    let same = |text: &str, wanted: &str| text.eq_ignore_ascii_case(wanted);
-    let store = catalogue
-        .datastores
-        .iter()
-        .find(|d| {
-            !d.versions.is_empty()
-                && (same(&d.name, &request.datastore_type)
-                    || same(&d.id.to_string(), &request.datastore_type))
-        })
-        .ok_or_else(|| {
-            Refusal::Invalid(format!(
-                "Datastore '{}' named by upgrade['datastore_type'] cannot be found.",
-                request.datastore_type
-            ))
-        })?;
-    store
-        .versions
-        .iter()
-        .find(|v| v.name == request.datastore_version || same(&v.id.to_string(), &request.datastore_version))
-        .cloned()
-        .ok_or_else(|| {
-            Refusal::Invalid(format!(
-                "Datastore version '{}' named by upgrade['datastore_version'] cannot be found.",
-                request.datastore_version
-            ))
-        })
+/// What a question for a look is about: the first hop, since there are no servers of later ones yet.
+///
+/// # Errors
+/// [`Error::Inconsistent`] for a way without a hop.
+pub(super) fn look(hops: &[Hop]) -> Result<serde_json::Value, Error> {
+    let first = hops.first().ok_or_else(|| Error::Inconsistent("a way without a hop".to_owned()))?;
+    let look = Look { number: first.to.number.clone(), strategies: first.allowed.clone() };
+    serde_json::to_value(look).map_err(|e| Error::Inconsistent(e.to_string()))
 }
 
-/// Reads what the acceptance depends on, and decides.
+/// When an upgrade of the instance begins; at once for `None`.
+fn starts(conn: &mut Conn, instance: &Instance, timing: Timing) -> Result<Option<DateTime<Utc>>, Error> {
+    if timing == Timing::Now {
+        return Ok(None);
+    }
+    let (window, _) = windows::of(conn, &instance.project, Some(instance.id))?;
+    Ok(timing.starts(&window, windows::now(conn)?))
+}
+
+/// The hops by which the instance may go to the target, as far as can be known now.
 fn decide(
     conn: &mut Conn,
-    caller: &Caller,
-    id: InstanceId,
+    instance: &Instance,
+    target: &DatastoreVersion,
     request: &UpgradeRequest,
-    ids: &Ids,
-) -> Result<Decided, Error> {
-    let found = instances::find_to_upgrade(conn, id)?;
-    // An unknown datastore is told before an unknown instance.
-    let catalogue = match &found {
-        Some(found) => Arc::clone(&found.catalogue),
-        None => catalogue_cache::now(conn)?,
-    };
-    let target = target(&catalogue, request)?;
-    allow(caller, Rule::InstanceAction)?;
-    let asked = found
-        .filter(|found| caller.sees(&found.instance.project))
-        .ok_or_else(|| Refusal::NotFound { what: id.to_string() })?;
-    let source = &asked.instance;
-    let has_upgrades = catalogue.has_upgrades(source.shown_version());
-    upgrade::replica_path(source, asked.busy, has_upgrades, &target, &catalogue.paths)?;
-    if let Some(task) = asked.planned {
-        return Err(Refusal::UpgradePlanned { id, task }.into());
+    starts: Option<DateTime<Utc>>,
+) -> Result<Vec<Hop>, Error> {
+    if !target.active {
+        return Err(Refusal::Invalid(format!("Datastore version '{}' is not active.", target.name)).into());
     }
-    if !catalogue.runs(&source.host, &target) {
+    let around = Around::read(conn, instance.id)?;
+    let runs = |version: &DatastoreVersion| around.runs(instance, version);
+    let reach = if request.far { Reach::Several(&runs) } else { Reach::One };
+    let hops = ways(around.known(instance, starts), target, &request.wishes, reach)?;
+    if !runs(target) {
         return Err(
             Refusal::Unavailable(format!("The instance's host cannot run {}.", target.title())).into()
         );
     }
-    let next = source.state.after(InstanceEvent::UpgradeAccepted).map_err(|_| not_ready(source))?;
-    let running = source.running.as_ref().ok_or_else(|| not_ready(source))?;
-    let plan = UpgradePlan {
-        form: 1,
-        source: id,
-        source_generation: running.generation,
-        candidate: ids.instance,
-        candidate_generation: ids.generation,
-        from: running.version.id,
-        to: target.id,
-        from_title: running.version.title(),
-        to_title: target.title(),
-    };
-    Ok(Decided { asked, target, plan, next })
+    Ok(hops)
 }
 
-/// Writes what was decided, if it still holds. One that was tried before looks for an address among all.
-fn write(
+/// Decides and writes.
+fn accept(
     conn: &mut Conn,
     caller: &Caller,
-    decided: &Decided,
+    id: InstanceId,
+    request: &UpgradeRequest,
     ids: &Ids,
-    tried: bool,
-) -> Result<Instance, Error> {
-    let source = &decided.asked.instance;
-    let begin = Begin {
-        instance: ids.instance,
-        project: &source.project,
-        name: &replica_name(&source.name),
-        flavor: &source.flavor,
-        volume_gb: source.volume_gb,
-        version: &decided.target,
-        host: &source.host,
-        generation: ids.generation,
-        service_secret: &ids.service_secret,
-        task: ids.task,
-        plan: &Plan::Upgrade(decided.plan.clone()),
-        secrets: None,
-        actor: &caller.user,
-        catalogue: &decided.asked.catalogue,
-        address: address(conn, &source.host, tried)?,
+) -> Result<(Instance, Accepted), Error> {
+    // First of all: who waits for the key holds nothing that others wait for.
+    if let Some(before) = idempotency::take(conn, ids.key.as_ref(), ids.task)? {
+        return Ok((visible(instances::find(conn, id)?, caller, id)?, Accepted::Before(before)));
+    }
+    let mut instance = visible(instances::lock(conn, id)?, caller, id)?;
+    allow(caller, Rule::InstanceUpdate)?;
+    let catalogue = catalogue_cache::now(conn)?;
+    let target = target(&catalogue, &instance, &request.version)?;
+    if let Some(name) = &request.rename {
+        name.clone_into(&mut instance.name);
+    }
+    if target.id == instance.shown_version().id {
+        // It is done already: a rename is all that is left.
+        if request.rename.is_some() {
+            instances::save(conn, &instance)?;
+            note(conn, caller, &instance, None, "renamed")?;
+        }
+        if let Some(key) = &ids.key {
+            db::idempotency::give_back(conn, key)?;
+        }
+        return Ok((instance, Accepted::Nothing));
+    }
+    let starts = starts(conn, &instance, request.timing)?;
+    let hops = decide(conn, &instance, &target, request, starts)?;
+    let running = instance.running.clone().ok_or_else(|| not_ready(&instance))?;
+    let secrets = ids.candidates.iter().take(hops.len()).map(|(_, secret)| secret.clone()).collect();
+    let candidates = ids.candidates.iter().map(|(new, _)| *new);
+    let plan = UpgradePlan::new(id, &running, hops, candidates, &request.wishes)
+        .ok_or_else(|| Error::Inconsistent("a way without a hop".to_owned()))?;
+    if starts.is_some() && request.rename.is_some() {
+        instances::save(conn, &instance)?;
+        instance = instances::find(conn, id)?.ok_or(db::Error::Stale("the instance"))?;
+    }
+    let new = Accept { task: ids.task, plan, secrets, timing: request.timing, starts, actor: &caller.user };
+    if !upgrades::accept(conn, &mut instance, new)? {
+        // Its row is locked: a claim can only have come before it was.
+        return Err(not_ready(&instance).into());
+    }
+    let instance = instances::find(conn, id)?.ok_or(db::Error::Stale("the instance"))?;
+    Ok((instance, Accepted::New))
+}
+
+/// The version that is meant: by id, or by name in the instance's own datastore.
+///
+/// # Errors
+/// 404 for an id that is none of the datastore's, 400 for a name.
+fn target(catalogue: &Catalogue, instance: &Instance, wanted: &str) -> Result<DatastoreVersion, Refusal> {
+    let by_id = wanted.len() == 36 && Uuid::parse_str(wanted).is_ok();
+    let datastore = instance.shown_version().datastore_id;
+    let is_meant = |version: &&DatastoreVersion| {
+        version.datastore_id == datastore
+            && if by_id {
+                version.id.to_string().eq_ignore_ascii_case(wanted)
+            } else {
+                version.name == wanted
+            }
     };
-    Ok(acceptances::upgrade(conn, source, decided.next, &begin)?)
+    catalogue.versions().find(is_meant).cloned().ok_or_else(|| match by_id {
+        true => Refusal::NotFound { what: wanted.to_owned() },
+        false => Refusal::Invalid(format!("Datastore version '{wanted}' cannot be found.")),
+    })
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::db::{Conn, Error};
 use crate::domain::ids::{InstanceId, ProjectId, QuestionId, TaskId, VersionId};
 use crate::domain::inspection::{self, Inspection, InspectionState};
-use crate::domain::switch::Strategy;
+use crate::domain::upgrade::Strategy;
 
 /// What is read of one.
 const COLUMNS: &str = "id, number, instance_id, from_version_id, target, strategy, checked_at, expires_at, \

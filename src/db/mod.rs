@@ -32,11 +32,11 @@ pub mod schema;
 pub mod simulated;
 pub mod simulations;
 mod statement;
-pub mod switches;
 pub mod task_numbers;
 pub mod task_steps;
 pub mod tasks;
 mod threads;
+pub mod upgrades;
 pub mod windows;
 
 use std::time::Duration;

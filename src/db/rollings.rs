@@ -88,7 +88,7 @@ fn candidates(
 fn begun(conn: &mut Conn, group: &mut Group, event: GroupEvent) -> Result<(), Error> {
     if event == GroupEvent::UpgradeAccepted {
         for member in &mut group.members {
-            let next = member.state.after(InstanceEvent::SwitchAccepted);
+            let next = member.state.after(InstanceEvent::UpgradeAccepted);
             member.state = next.map_err(|e| Error::Broken(e.to_string()))?;
             instances::save(conn, member)?;
         }

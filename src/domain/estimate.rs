@@ -16,8 +16,8 @@
 use chrono::{DateTime, Duration, Utc};
 
 use crate::domain::datastore::EngineKind;
-use crate::domain::switch::{Strategy, SwitchPlan};
 use crate::domain::task::{Phase, Plan, Progress, Step, TaskKind, TaskState};
+use crate::domain::upgrade::{Strategy, UpgradePlan};
 
 /// How much longer than expected something is said to take.
 pub const MARGIN: i64 = 2;
@@ -82,7 +82,7 @@ const fn expected(kind: TaskKind, phase: Phase, step: Step, engine: EngineKind) 
         Step::Fence | Step::Admit | Step::Drain => (100, 0),
         Step::Publish | Step::Unroute => (200, 0),
         Step::Open | Step::Release => (300, 0),
-        Step::Hold | Step::Switch | Step::Reopen => (50, 0),
+        Step::Hold | Step::Cutover | Step::Reopen => (50, 0),
         Step::Rebuild => (3_000, 30_000),
         Step::Renew => (700, 0),
         Step::Rejoin if matches!(kind, TaskKind::UpgradeRolling) => (1_000, 30_000),
@@ -145,7 +145,7 @@ pub fn duration(strategy: Strategy, load: Load) -> f64 {
 }
 
 /// The kinds that each hop of an upgrade of the same instance may turn out to be.
-pub fn kinds_of_hops(plan: &SwitchPlan, kind: TaskKind) -> Vec<Vec<TaskKind>> {
+pub fn kinds_of_hops(plan: &UpgradePlan, kind: TaskKind) -> Vec<Vec<TaskKind>> {
     let passed = plan.passed.iter().map(|hop| vec![kind_of(hop.strategy)]);
     let rest = plan.rest.iter().map(|hop| kinds(TaskKind::UpgradeAuto, &hop.allowed));
     passed.chain([kinds(kind, &plan.allowed)]).chain(rest).collect()
@@ -153,14 +153,14 @@ pub fn kinds_of_hops(plan: &SwitchPlan, kind: TaskKind) -> Vec<Vec<TaskKind>> {
 
 /// The kinds that each hop of a task, or each leg, may turn out to be.
 pub fn legs(plan: &Plan) -> Vec<Vec<TaskKind>> {
-    let both = vec![vec![TaskKind::UpgradeRolling], vec![TaskKind::SwitchBack]];
+    let both = vec![vec![TaskKind::UpgradeRolling], vec![TaskKind::Switchback]];
     match plan {
-        Plan::Switch(switch) => kinds_of_hops(switch, plan.kind()),
+        Plan::Upgrade(upgrade) => kinds_of_hops(upgrade, plan.kind()),
         Plan::Rolling(rolling) if rolling.second_switch => both,
         Plan::Failover(leg) if leg.of.is_some() => both,
         Plan::Create(_)
         | Plan::Delete(_)
-        | Plan::Upgrade(_)
+        | Plan::ReplicaUpgrade(_)
         | Plan::MakeGroup(_)
         | Plan::UnmakeGroup(_)
         | Plan::Rolling(_)
@@ -408,7 +408,7 @@ mod tests {
             more in 0_usize..3,
         ) {
             let mut kind =
-                [TaskKind::Create, TaskKind::Delete, TaskKind::Upgrade, TaskKind::UpgradeAuto][first];
+                [TaskKind::Create, TaskKind::Delete, TaskKind::ReplicaUpgrade, TaskKind::UpgradeAuto][first];
             let mut progress = Progress::Scheduled;
             let mut marks: Vec<Mark> = Vec::new();
             let mut now = 0;

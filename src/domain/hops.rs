@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::domain::datastore::DatastoreVersion;
 use crate::domain::ids::VersionId;
 use crate::domain::matrix::Path;
-use crate::domain::switch::Strategy;
+use crate::domain::upgrade::Strategy;
 
 /// The most hops of one upgrade.
 pub const MOST_HOPS: usize = 6;

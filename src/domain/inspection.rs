@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::domain::ids::{InstanceId, TaskId, VersionId};
 use crate::domain::question::{Finding, QuestionKind};
 use crate::domain::refusal::Refusal;
-use crate::domain::switch::{Looked, Strategy, choose};
+use crate::domain::upgrade::{Looked, Strategy, choose};
 
 /// For how many hours an inspection that passed counts, from the moment in which it was asked for. The upgrade looks
 /// again, whatever it said.

@@ -38,9 +38,9 @@ pub enum InstanceEvent {
     /// Its making failed and was undone.
     BuildFailed,
     /// An upgrade that reads from it was accepted.
-    UpgradeAccepted,
+    ReplicaUpgradeAccepted,
     /// An upgrade of the same instance was accepted.
-    SwitchAccepted,
+    UpgradeAccepted,
     /// The upgrade's new side has caught up.
     CaughtUp,
     /// The customer asked to detach it.
@@ -88,8 +88,8 @@ impl InstanceState {
         let next = match (self, event) {
             (Self::Building, E::Built) => Self::Active,
             (Self::Building | Self::VerifyUpgrade, E::BuildFailed) => Self::Error,
-            (Self::Active, E::UpgradeAccepted) => Self::FeedingUpgrade,
-            (Self::Active, E::SwitchAccepted) => Self::Upgrading,
+            (Self::Active, E::ReplicaUpgradeAccepted) => Self::FeedingUpgrade,
+            (Self::Active, E::UpgradeAccepted) => Self::Upgrading,
             (Self::Building | Self::FeedingUpgrade, E::CaughtUp) => Self::VerifyUpgrade,
             (Self::VerifyUpgrade, E::DetachAccepted) => Self::Detaching,
             (Self::Detaching, E::Detached) => Self::Active,
@@ -280,8 +280,8 @@ mod tests {
     const EVENTS: [InstanceEvent; 10] = [
         InstanceEvent::Built,
         InstanceEvent::BuildFailed,
+        InstanceEvent::ReplicaUpgradeAccepted,
         InstanceEvent::UpgradeAccepted,
-        InstanceEvent::SwitchAccepted,
         InstanceEvent::CaughtUp,
         InstanceEvent::DetachAccepted,
         InstanceEvent::Detached,
@@ -307,8 +307,8 @@ mod tests {
              Building BuildFailed Error\n\
              Building CaughtUp VerifyUpgrade\n\
              Building DeleteAccepted Deleting\n\
-             Active UpgradeAccepted FeedingUpgrade\n\
-             Active SwitchAccepted Upgrading\n\
+             Active ReplicaUpgradeAccepted FeedingUpgrade\n\
+             Active UpgradeAccepted Upgrading\n\
              Active DeleteAccepted Deleting\n\
              FeedingUpgrade CaughtUp VerifyUpgrade\n\
              FeedingUpgrade UpgradeEnded Active\n\

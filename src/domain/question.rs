@@ -12,8 +12,8 @@ pub enum QuestionKind {
     ReplicaBlockers,
     /// Whether the new side of an upgrade follows its source and has what the source has; the answer is a [`CaughtUp`].
     CaughtUp,
-    /// What an upgrade of the same instance would meet, about a [`Look`](crate::domain::switch::Look); the answer is a
-    /// [`Looked`](crate::domain::switch::Looked).
+    /// What an upgrade of the same instance would meet, about a [`Look`](crate::domain::upgrade::Look); the answer is a
+    /// [`Looked`](crate::domain::upgrade::Looked).
     PreCheck,
     /// The tenant's databases; the answer is a list of [`Database`](crate::domain::tenant::Database).
     Databases,

@@ -6,11 +6,11 @@
 //! once more where they are in different zones, so that both end where they were.
 //!
 //! # Decision
-//! The second change of roles is a task's leg of its own ([`TaskKind::SwitchBack`]): when it begins the upgrade is done,
+//! The second change of roles is a task's leg of its own ([`TaskKind::Switchback`]): when it begins the upgrade is done,
 //! so what fails in it leads back to the roles before it, with the new version in both, and the task has succeeded all
 //! the same and says so. We gave up: that a group always ends in the zones that were asked for.
 //!
-//! [`TaskKind::SwitchBack`]: crate::domain::task::TaskKind::SwitchBack
+//! [`TaskKind::Switchback`]: crate::domain::task::TaskKind::Switchback
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ use crate::domain::ids::{GenerationId, GroupId, InstanceId, TaskId, VersionId};
 use crate::domain::instance::{Instance, Running};
 use crate::domain::matrix::{Path, Way};
 use crate::domain::refusal::Refusal;
-use crate::domain::switch::KEEP_HOURS;
+use crate::domain::upgrade::KEEP_HOURS;
 
 /// What the making of a group does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

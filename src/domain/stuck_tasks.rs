@@ -7,8 +7,8 @@
 
 use crate::domain::ids::GenerationId;
 use crate::domain::refusal::Refusal;
-use crate::domain::switch::SwitchPlan;
 use crate::domain::task::{Plan, Progress, Task, TaskState};
+use crate::domain::upgrade::UpgradePlan;
 
 /// How the task ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub fn decide(task: &Task, serving: Option<GenerationId>, said: &str) -> Result<
     if task.progress != Progress::NeedsOperator {
         return Err(blocked(format!("is {}, not needs_operator", task.progress.state().as_str())));
     }
-    let Plan::Switch(plan) = &task.plan else {
+    let Plan::Upgrade(plan) = &task.plan else {
         return Err(blocked(
             "does not upgrade the same instance: mend what stands in its way, and retry".into(),
         ));
@@ -60,7 +60,7 @@ pub fn decide(task: &Task, serving: Option<GenerationId>, said: &str) -> Result<
 }
 
 /// The server that is meant.
-fn meant(plan: &SwitchPlan, said: &str) -> Option<GenerationId> {
+fn meant(plan: &UpgradePlan, said: &str) -> Option<GenerationId> {
     let is = |word: &str, title: &str, id: GenerationId| {
         let version = title.split_once(' ').map_or(title, |(_, version)| version);
         said.eq_ignore_ascii_case(word)
@@ -86,7 +86,7 @@ mod tests {
     use crate::domain::timing::Timing;
 
     fn task(progress: Progress) -> Task {
-        let plan = SwitchPlan {
+        let plan = UpgradePlan {
             form: 1,
             instance: InstanceId(Uuid::from_u128(1)),
             old: GenerationId(Uuid::from_u128(2)),
@@ -107,7 +107,7 @@ mod tests {
             id: TaskId(Uuid::from_u128(6)),
             project: ProjectId::parse("p").unwrap(),
             progress,
-            plan: Plan::Switch(plan),
+            plan: Plan::Upgrade(plan),
             secrets: None,
             attempts: 1,
             redos: 0,

@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 use crate::domain::datastore::EngineKind;
 use crate::domain::ids::GenerationId;
 use crate::domain::question::{Blocker, Finding};
-use crate::domain::switch::Strategy;
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
+use crate::domain::upgrade::Strategy;
 use crate::runtimes::{self, Runtime};
 
 /// One generation's server, as a workflow step addresses it.

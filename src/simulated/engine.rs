@@ -10,8 +10,8 @@ use crate::db::{Conn, Db};
 use crate::domain::datastore::EngineKind;
 use crate::domain::ids::GenerationId;
 use crate::domain::question::{Blocker, Finding};
-use crate::domain::switch::Strategy;
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
+use crate::domain::upgrade::Strategy;
 use crate::engines::{Behind, Comparison, Engine, Error, Following, Position, RelayAddress, Server, Tell};
 
 /// How often a wait looks again.

@@ -23,8 +23,8 @@ use crate::db::{self, inspections, instances, tasks};
 use crate::domain::ids::{GenerationId, InstanceId, QuestionId};
 use crate::domain::inspection::{MOST_OF_A_HOST, no_answer, verdict};
 use crate::domain::question::{CaughtUp, QuestionKind};
-use crate::domain::switch::{self, Looked};
 use crate::domain::task::Plan;
+use crate::domain::upgrade::{self, Looked};
 use crate::engines::{Engine, Following, Server, TRIAL};
 use crate::testing;
 use crate::workflow::{Works, chain, feed};
@@ -232,7 +232,7 @@ async fn find(
     about: serde_json::Value,
     trial: Duration,
 ) -> Result<serde_json::Value, String> {
-    let asked: switch::Look = serde_json::from_value(about).map_err(|e| e.to_string())?;
+    let asked: upgrade::Look = serde_json::from_value(about).map_err(|e| e.to_string())?;
     let id = look.instance;
     // Whoever tidies the server up has not seen this look: it is waited for.
     drop(works.turn(look.source).await);
@@ -339,7 +339,9 @@ async fn ask(works: &Works, question: &Question) -> Result<serde_json::Value, St
                 .await
                 .map_err(|e: db::Error| chain(&e))?
                 .ok_or_else(|| "no task has the instance".to_owned())?;
-            let Plan::Upgrade(plan) = task.plan else { return Err("the task is no upgrade".to_owned()) };
+            let Plan::ReplicaUpgrade(plan) = task.plan else {
+                return Err("the task is no upgrade".to_owned());
+            };
             let told = |reached, differs| {
                 serde_json::to_value(CaughtUp { reached, broken: None, differs }).map_err(|e| e.to_string())
             };
@@ -354,7 +356,9 @@ async fn ask(works: &Works, question: &Question) -> Result<serde_json::Value, St
                 Following::Connecting(_) | Following::Nobody => return told(false, None),
             }
             let (_, source) = works.reach(plan.source_generation).await.map_err(|e| chain(&e))?;
-            if let Some(why) = crate::workflow::upgrade::spoilt(works, &instance, &*engine, &source).await? {
+            if let Some(why) =
+                crate::workflow::replica_upgrade::spoilt(works, &instance, &*engine, &source).await?
+            {
                 let answer = CaughtUp { reached: false, broken: Some(why), differs: None };
                 return serde_json::to_value(answer).map_err(|e| e.to_string());
             }
@@ -364,7 +368,7 @@ async fn ask(works: &Works, question: &Question) -> Result<serde_json::Value, St
             if !reached || engine.replicates_definitions() {
                 return told(reached, None);
             }
-            crate::workflow::upgrade::level(works, task.id, (&*engine, &source, &server)).await?;
+            crate::workflow::replica_upgrade::level(works, task.id, (&*engine, &source, &server)).await?;
             let (theirs, ours) = tokio::try_join!(
                 engine.inventory_while_serving(&source),
                 engine.inventory_while_serving(&server)

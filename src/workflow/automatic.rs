@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::db::policies::{self, Follower};
-use crate::db::switches::{self, Accept, Around};
+use crate::db::upgrades::{self, Accept, Around};
 use crate::db::{self, Conn, catalogue_cache, events, idempotency, instances, tasks, windows};
 use crate::domain::build_upgrades::newest;
 use crate::domain::datastore::DatastoreVersion;
@@ -22,8 +22,8 @@ use crate::domain::hops::{MOST_HOPS, Reach};
 use crate::domain::ids::{GenerationId, InstanceId, TaskId};
 use crate::domain::instance::Instance;
 use crate::domain::refusal::Refusal;
-use crate::domain::switch::{SwitchPlan, Wishes, ways};
 use crate::domain::timing::Timing;
+use crate::domain::upgrade::{UpgradePlan, Wishes, ways};
 use crate::seal;
 use crate::workflow::worker::WORKER;
 use crate::workflow::{Works, chain};
@@ -140,10 +140,10 @@ fn accept(
     };
     let secrets = candidates.iter().take(hops.len()).map(|(_, secret)| secret.clone()).collect();
     let new = candidates.iter().map(|(new, _)| *new);
-    let plan = SwitchPlan::new(id, &running, hops, new, &Wishes::default())
+    let plan = UpgradePlan::new(id, &running, hops, new, &Wishes::default())
         .ok_or_else(|| db::Error::Broken("a way without a hop".to_owned()))?;
     let accept = Accept { task, plan, secrets, timing: Timing::Now, starts: None, actor: WORKER };
-    if !switches::accept(conn, &mut instance, accept)? {
+    if !upgrades::accept(conn, &mut instance, accept)? {
         return Err(db::Error::Stale("the instance"));
     }
     tasks::report(conn, task, &json!({"automatic": true}))?;

@@ -7,11 +7,11 @@
 
 use serde_json::{Value, json};
 
-use crate::db::switches::{MISSED, REPLACES};
+use crate::db::upgrades::{MISSED, REPLACES};
 use crate::db::{self, Conn, generations, instances, tasks};
 use crate::domain::generation::Role;
-use crate::domain::switch::SwitchPlan;
 use crate::domain::task::{Plan, Task};
+use crate::domain::upgrade::UpgradePlan;
 
 /// What a hop reports, which the next one reports anew.
 const HOPS: &str = "hops";
@@ -23,7 +23,7 @@ const OWN: [&str; 2] = [MISSED, REPLACES];
 ///
 /// # Errors
 /// The store's.
-pub fn keeps_another(conn: &mut Conn, plan: &SwitchPlan) -> Result<bool, db::Error> {
+pub fn keeps_another(conn: &mut Conn, plan: &UpgradePlan) -> Result<bool, db::Error> {
     let kept = generations::retired(conn, plan.instance)?;
     Ok(kept.is_some_and(|kept| plan.passed.iter().any(|hop| hop.old == kept.id)))
 }
@@ -32,7 +32,7 @@ pub fn keeps_another(conn: &mut Conn, plan: &SwitchPlan) -> Result<bool, db::Err
 ///
 /// # Errors
 /// The store's.
-pub fn is_left(conn: &mut Conn, plan: &SwitchPlan) -> Result<bool, db::Error> {
+pub fn is_left(conn: &mut Conn, plan: &UpgradePlan) -> Result<bool, db::Error> {
     let old = generations::find(conn, plan.old)?;
     Ok(old.is_some_and(|old| old.role == Role::Candidate))
 }
@@ -41,7 +41,12 @@ pub fn is_left(conn: &mut Conn, plan: &SwitchPlan) -> Result<bool, db::Error> {
 ///
 /// # Errors
 /// The store's; [`db::Error::Broken`] for a task without what the hop needs.
-pub fn begin(conn: &mut Conn, task: &mut Task, plan: &SwitchPlan, next: SwitchPlan) -> Result<(), db::Error> {
+pub fn begin(
+    conn: &mut Conn,
+    task: &mut Task,
+    plan: &UpgradePlan,
+    next: UpgradePlan,
+) -> Result<(), db::Error> {
     let broken = |what: &str| db::Error::Broken(format!("task {}: {what}", task.id));
     let sealed = task.secrets.as_deref().ok_or_else(|| broken("no secrets of later hops"))?;
     let secrets: Vec<String> =
@@ -58,7 +63,7 @@ pub fn begin(conn: &mut Conn, task: &mut Task, plan: &SwitchPlan, next: SwitchPl
     }
     tasks::set_report(conn, task.id, &report)?;
     task.redos = 0;
-    task.plan = Plan::Switch(next);
+    task.plan = Plan::Upgrade(next);
     tasks::replan(conn, task)
 }
 
@@ -66,7 +71,7 @@ pub fn begin(conn: &mut Conn, task: &mut Task, plan: &SwitchPlan, next: SwitchPl
 ///
 /// # Errors
 /// The store's.
-pub fn end(conn: &mut Conn, task: &Task, plan: &SwitchPlan) -> Result<(), db::Error> {
+pub fn end(conn: &mut Conn, task: &Task, plan: &UpgradePlan) -> Result<(), db::Error> {
     if !plan.has_hops() {
         return Ok(());
     }
@@ -79,7 +84,7 @@ pub fn end(conn: &mut Conn, task: &Task, plan: &SwitchPlan) -> Result<(), db::Er
 }
 
 /// What each hop reported, this one's last.
-fn passed(conn: &mut Conn, task: &Task, plan: &SwitchPlan) -> Result<Vec<Value>, db::Error> {
+fn passed(conn: &mut Conn, task: &Task, plan: &UpgradePlan) -> Result<Vec<Value>, db::Error> {
     // A step writes to its report while it runs, too.
     let now = tasks::find(conn, task.id)?.map(|now| now.report);
     let mut facts = now.and_then(|report| report.as_object().cloned()).unwrap_or_default();
@@ -97,7 +102,7 @@ fn passed(conn: &mut Conn, task: &Task, plan: &SwitchPlan) -> Result<Vec<Value>,
 }
 
 /// Says of a task that ends in a later hop where its instance is now: it is not where it was when it was accepted.
-pub fn stopped(task: &mut Task, plan: &SwitchPlan) {
+pub fn stopped(task: &mut Task, plan: &UpgradePlan) {
     if plan.passed.is_empty() {
         return;
     }

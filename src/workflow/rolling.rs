@@ -122,7 +122,7 @@ async fn change_over(ctx: &StepContext, over: Over, step: Step) -> Result<Done, 
         Step::Fence => switchover::fence(ctx, over).await,
         Step::Drain => switchover::drain(ctx, over).await,
         Step::Cut => switchover::cut(ctx, over).await,
-        Step::Switch => probe(ctx, over.new).await,
+        Step::Cutover => probe(ctx, over.new).await,
         Step::Admit => switchover::open_to_writes(ctx, over.new).await,
         Step::Reopen => switchover::reopen(ctx, over).await,
         // The recorded decision to undo is what takes the fence off.
@@ -271,7 +271,7 @@ pub fn commit_upgrade(
             let Side { member, old, new } = plan.standby;
             generations::leave(conn, old, |conn| serve(conn, member, new, done))
         }
-        (Phase::Forward, Step::Switch) => {
+        (Phase::Forward, Step::Cutover) => {
             // The one-way point: roles and route, in one transaction with the record.
             endpoints::close_relay(conn, task.id)?;
             tasks::report(conn, task.id, &json!({"to_answered": done.answered}))?;
@@ -332,7 +332,7 @@ pub fn commit_change(
     let members = [plan.primary.0, plan.standby.0];
     let upgraded = plan.of.is_some();
     match (phase, step) {
-        (Phase::Forward, Step::Switch) => {
+        (Phase::Forward, Step::Cutover) => {
             endpoints::close_relay(conn, task.id)?;
             groups::change_roles(conn, plan.group, (members[0], members[1]), plan.standby.1)
         }

@@ -17,12 +17,12 @@ fn subjects(plan: &Plan, step: Step) -> (Vec<InstanceId>, Option<GenerationId>) 
     match plan {
         Plan::Create(plan) => (vec![plan.instance], Some(plan.generation)),
         Plan::Delete(plan) => (vec![plan.instance], plan.generations.first().copied()),
-        Plan::Upgrade(plan) => {
+        Plan::ReplicaUpgrade(plan) => {
             let server =
                 if step == Step::Examine { plan.source_generation } else { plan.candidate_generation };
             (vec![plan.candidate, plan.source], Some(server))
         }
-        Plan::Switch(plan) => {
+        Plan::Upgrade(plan) => {
             let old = matches!(step, Step::Examine | Step::Quiet | Step::Hold | Step::Fence | Step::Stop);
             (vec![plan.instance], Some(if old { plan.old } else { plan.new }))
         }

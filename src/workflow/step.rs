@@ -7,10 +7,10 @@ use crate::db::notices::Channel;
 use crate::db::{self, Conn, endpoints, generations, instances, task_steps, tasks};
 use crate::domain::ids::{GenerationId, InstanceId};
 use crate::domain::instance::{Fault, Instance, InstanceEvent, InstanceState, Running};
-use crate::domain::switch::Strategy;
 use crate::domain::task::{Phase, Plan, Step, Task};
+use crate::domain::upgrade::Strategy;
 use crate::engines::{self, Engine, Server, Tell};
-use crate::workflow::{NoServer, Works, chain, create, delete, groups, rolling, switch, upgrade};
+use crate::workflow::{NoServer, Works, chain, create, delete, groups, replica_upgrade, rolling, upgrade};
 
 /// A step that did what it is for.
 #[derive(Clone, Debug, Default)]
@@ -198,8 +198,8 @@ pub async fn act(ctx: &StepContext, phase: Phase, step: Step) -> Result<Done, St
     match &ctx.task.plan {
         Plan::Create(plan) => create::act(ctx, plan, step).await,
         Plan::Delete(plan) => delete::act(ctx, plan, step).await,
+        Plan::ReplicaUpgrade(plan) => replica_upgrade::act(ctx, plan, phase, step).await,
         Plan::Upgrade(plan) => upgrade::act(ctx, plan, phase, step).await,
-        Plan::Switch(plan) => switch::act(ctx, plan, phase, step).await,
         Plan::MakeGroup(plan) => groups::make(ctx, plan, step).await,
         Plan::UnmakeGroup(plan) => groups::unmake(ctx, plan, step).await,
         Plan::Rolling(plan) => rolling::upgrade(ctx, plan, phase, step).await,
@@ -224,8 +224,8 @@ pub fn commit(
     match task.plan.clone() {
         Plan::Create(plan) => create::commit(conn, task, &plan, phase, step, done),
         Plan::Delete(plan) => delete::commit(conn, &plan, step),
+        Plan::ReplicaUpgrade(plan) => replica_upgrade::commit(conn, task, &plan, phase, step, done),
         Plan::Upgrade(plan) => upgrade::commit(conn, task, &plan, phase, step, done),
-        Plan::Switch(plan) => switch::commit(conn, task, &plan, phase, step, done),
         Plan::MakeGroup(plan) => groups::commit_made(conn, task, &plan, step, done),
         Plan::UnmakeGroup(plan) => groups::commit_unmade(conn, &plan, step),
         Plan::Rolling(plan) => rolling::commit_upgrade(conn, task, &plan, phase, step, done),

@@ -15,11 +15,11 @@ use crate::domain::datastore::EngineKind;
 use crate::domain::generation::{Generation, Role};
 use crate::domain::ids::{GenerationId, InstanceId};
 use crate::domain::instance::{Fault, Instance, InstanceState};
+use crate::domain::replica_upgrade::ReplicaUpgradePlan;
 use crate::domain::task::Plan;
-use crate::domain::upgrade::UpgradePlan;
 use crate::engines::Following;
 use crate::telemetry::metrics;
-use crate::workflow::{Works, chain, feed, for_tenants, switch, upgrade};
+use crate::workflow::{Works, chain, feed, for_tenants, replica_upgrade, upgrade};
 
 const EVERY: Duration = Duration::from_secs(2);
 
@@ -57,7 +57,7 @@ pub async fn run(works: Arc<Works>, instance_net: String, mut stop: watch::Recei
             .await;
         match found {
             Ok(found) => {
-                record(switch::drop_expired(&works).await);
+                record(upgrade::drop_expired(&works).await);
                 let now = Instant::now();
                 memories.retain(|id, _| found.iter().any(|g| g.id == *id));
                 tell(&found, &memories);
@@ -223,13 +223,16 @@ async fn tell_broken(
 }
 
 /// The new side of an upgrade whose customer decides, with the upgrade's plan.
-async fn waiting(works: &Works, id: InstanceId) -> Result<Option<(Instance, UpgradePlan)>, crate::db::Error> {
+async fn waiting(
+    works: &Works,
+    id: InstanceId,
+) -> Result<Option<(Instance, ReplicaUpgradePlan)>, crate::db::Error> {
     let found = works.db.transact(move |conn| {
         let Some(instance) = instances::lock(conn, id)? else { return Ok(None) };
         Ok::<_, crate::db::Error>(tasks::lock_live(conn, id)?.map(|task| (instance, task.plan)))
     });
     Ok(match found.await? {
-        Some((instance, Plan::Upgrade(plan)))
+        Some((instance, Plan::ReplicaUpgrade(plan)))
             if instance.state == InstanceState::VerifyUpgrade && plan.candidate == id =>
         {
             Some((instance, plan))
@@ -263,7 +266,7 @@ async fn grown(
     if engine.in_the_way(&source).await.map_err(|e| chain(&e))?.is_some() {
         return Ok(());
     }
-    if upgrade::spoilt(works, &instance, engine, &source).await?.is_none()
+    if replica_upgrade::spoilt(works, &instance, engine, &source).await?.is_none()
         && let Some(object) = engine.adapt(&source, server).await.map_err(|e| chain(&e))?
     {
         tracing::info!(generation.id = %generation.id, object, "changes are applied one after the other");

@@ -1,44 +1,60 @@
-//! Upgrading by way of a replica: a new instance of the target version follows the old one until the customer
-//! decides. The source is never stopped and never read-only.
+//! Upgrading the same instance: a candidate of the target version is made beside the server that serves, the instance is
+//! held for a moment, and its address leads to the candidate from then on. In place, the candidate's data is made of the
+//! old server's while it is stopped; as a twin, it was fed by replication and has everything already.
+//!
+//! The old server's folder is never written to by the candidate's making, and is kept after the switch. It takes the place
+//! of what an earlier upgrade kept: that is the task's own from the record of `switch` on, and its data goes with
+//! `retire`, so that until the new version serves there is always a way back. Until the
+//! record of `switch` the old server is the truth: the way back has it serve again first, and clears away afterwards.
 //!
 //! | step | if we die before, in or after it |
 //! |---|---|
-//! | examine | run again: it only reads |
-//! | place, start | run again, as for a creation; what a half-made copy left goes with the folder |
-//! | seed | a second try never goes on with a half copy: back to place |
-//! | convert | run again: it asks first whether it is due |
-//! | replicate | run again: a new password each time, the position is the candidate's own |
-//! | catch up | run again: it only waits and reads |
-//! | verify | run again: a comparison that was killed left the candidate standing still, so it first follows again; its record makes the candidate serve the new instance, whole or not at all |
-//! | open | run again: it only waits; its record shows both sides as VERIFY_UPGRADE |
-//! | drain (after the accepted detach, the one-way point) | run again: it only waits |
-//! | cut | run again: settings first, then the server; each of its statements may be repeated |
-//! | release | run again: happy when there is nothing |
-//! | undo, abandon | every step is happy when there is nothing |
+//! | examine | run again: it only reads; its record fixes the strategy, once |
+//! | ready (in place), place, start, seed, convert, replicate, catch up, verify (twin) | as in [`upgrade`](crate::workflow::upgrade): the old server serves, what is made is the candidate's |
+//! | quiet | run again: it looks; a candidate that was to apply otherwise and was left standing still follows again first |
+//! | catch up, quiet, where the twin is given up | run again: the candidate is gone then and made anew, and judged anew; the record has the server looked at for in place, whole or not at all |
+//! | hold | run again: the hold is a row and is there or not; the endpoint acknowledges it when it is on its disk |
+//! | fence | run again: settings first, then the server, then its sessions; a server that died meanwhile comes up fenced |
+//! | drain, cut (twin) | run again: it waits and reads; each statement of the cut may be repeated |
+//! | stop (in place) | run again: a clean end is proven, or the old version is started fenced and stopped properly |
+//! | transform (in place) | run again: what was made ready is gone on with while nothing has opened it, else the candidate's folder is made anew |
+//! | switch | run again: it asks; its record makes the candidate serve, with version and route, whole or not at all. **This is the one-way point** |
+//! | admit | run again: settings first, then the server; both generations may not be written to before it, one after it |
+//! | reopen | run again: the hold is a row and is there or not |
+//! | retire | run again: what an earlier upgrade kept goes, data first, then the row's role; happy when the old server is stopped, and where another one is kept, gone. Its record begins the next hop, with the hop's candidate, whole or not at all |
+//! | undo, abandon: reinstate | run again: settings first, then the server. The candidate was never reached by a tenant |
+//! | reopen, drop server, release | run again: happy when there is nothing |
 
-use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::db::{self, Conn, endpoints, generations, tasks};
-use crate::domain::ids::TaskId;
-use crate::domain::instance::{Fault, Instance, InstanceEvent, InstanceState};
-use crate::domain::switch::{Strategy, choose};
+use crate::domain::generation::{Generation, Role};
+use crate::domain::ids::{GenerationId, InstanceId, TaskId};
+use crate::domain::instance::InstanceEvent;
 use crate::domain::task::{Phase, Step, Task};
-use crate::domain::upgrade::UpgradePlan;
-use crate::engines::{Engine, Position, Server};
-use crate::testing::{Defect, planted};
+use crate::domain::upgrade::{Strategy, UpgradePlan, choose};
+use crate::engines::{Error, Sums};
 use crate::workflow::answers::until_unlooked;
-use crate::workflow::create::{drop_server, foreign, forget, place, probe, start, unroute};
+use crate::workflow::chain;
+use crate::workflow::create::{drop_server, foreign, place, probe, start};
 use crate::workflow::feed::{self, Sides};
-use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve, unmade};
-use crate::workflow::switch::{TRIAL_OF_A_TASK, kept_settings};
-use crate::workflow::{Works, chain, for_tenants};
+use crate::workflow::for_tenants;
+use crate::workflow::hops;
+use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve};
+use crate::workflow::switchover::{self, Over};
+
+fn over(plan: &UpgradePlan) -> Over {
+    let fed = plan.strategy == Some(Strategy::Twin);
+    Over { old: plan.old, new: plan.new, at: plan.instance, fed }
+}
 
 fn sides(plan: &UpgradePlan) -> Sides {
-    Sides { source: plan.source_generation, candidate: plan.candidate_generation, at: plan.source }
+    Sides { source: plan.old, candidate: plan.new, at: plan.instance }
 }
 
 /// Runs a step's work.
@@ -55,44 +71,47 @@ pub async fn act(ctx: &StepContext, plan: &UpgradePlan, phase: Phase, step: Step
 async fn work(ctx: &StepContext, plan: &UpgradePlan, phase: Phase, step: Step) -> Result<Done, StepError> {
     match step {
         Step::Examine => examine(ctx, plan).await,
+        Step::Ready => ready(ctx, plan).await,
         Step::Place => {
             feed::source_answers(ctx, sides(plan)).await?;
-            place(ctx, plan.candidate_generation).await
+            place(ctx, plan.new).await
         }
-        Step::Start => start(ctx, plan.candidate_generation).await,
+        Step::Start => start(ctx, plan.new).await,
         Step::Seed => feed::seed(ctx, sides(plan)).await,
-        Step::Convert => feed::convert(ctx, plan.candidate_generation).await,
+        Step::Convert => feed::convert(ctx, plan.new).await,
         Step::Replicate => feed::replicate(ctx, sides(plan)).await,
-        Step::CatchUp => {
-            let position = feed::catch_up(ctx, sides(plan)).await?;
-            if planted(Defect::PositionReadEarly) {
-                early().insert(ctx.task.id, position.clone());
-            }
-            Ok(Done::told(format!("reached position {:?}", position.0)))
+        Step::CatchUp => match feed::catch_up(ctx, sides(plan)).await {
+            Ok(position) => Ok(Done::told(format!("reached position {:?}", position.0))),
+            Err(StepError::FallsBehind(why)) => give_up(ctx, plan, why).await,
+            Err(other) => Err(other),
+        },
+        Step::Verify => feed::compare(ctx, sides(plan)).await.map(Done::told),
+        Step::Quiet => match quiet(ctx, plan).await {
+            Err(StepError::FallsBehind(why)) => give_up(ctx, plan, why).await,
+            done => done,
+        },
+        Step::Hold => switchover::hold(ctx, over(plan), false).await,
+        Step::Fence => switchover::fence(ctx, over(plan)).await,
+        Step::Drain => {
+            let drained = switchover::drain(ctx, over(plan));
+            let (drained, carried) = tokio::join!(drained, feed::still_carried(ctx, sides(plan)));
+            // It says more of what was not reached.
+            carried.and(drained)
         }
-        Step::Verify => verify(ctx, plan).await,
-        Step::Open => {
-            ctx.endpoint_applied(plan.candidate).await?;
-            Ok(Done::default())
-        }
-        Step::Drain => drain(ctx, plan).await,
-        Step::Cut => cut(ctx, plan).await,
-        Step::Release => release(ctx, plan, phase).await,
-        Step::Unroute => unroute(ctx, plan.candidate).await,
-        Step::DropServer => drop_server(ctx, plan.candidate_generation).await,
+        Step::Cut => switchover::cut(ctx, over(plan)).await,
+        Step::Stop => stop(ctx, plan).await,
+        Step::Transform => transform(ctx, plan).await,
+        Step::Cutover => cut_over(ctx, plan).await,
+        Step::Admit => admit(ctx, plan).await,
+        Step::Reopen => switchover::reopen(ctx, over(plan)).await,
+        Step::Retire => retire(ctx, plan).await,
+        Step::Reinstate => reinstate(ctx, plan).await,
+        Step::DropServer => drop_server(ctx, plan.new).await,
+        Step::Release => release(ctx, plan).await,
         Step::Prepare
         | Step::Publish
-        | Step::Ready
-        | Step::Quiet
-        | Step::Hold
-        | Step::Fence
-        | Step::Stop
-        | Step::Transform
-        | Step::Switch
-        | Step::Admit
-        | Step::Reopen
-        | Step::Retire
-        | Step::Reinstate
+        | Step::Open
+        | Step::Unroute
         | Step::Rebuild
         | Step::Renew
         | Step::Rejoin
@@ -101,6 +120,17 @@ async fn work(ctx: &StepContext, plan: &UpgradePlan, phase: Phase, step: Step) -
             Err(foreign(step))
         }
     }
+}
+
+/// Waits for a moment for the hold; a twin is then looked at a last time.
+async fn quiet(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
+    if !over(plan).fed {
+        return switchover::quiet(ctx, over(plan)).await;
+    }
+    let (engine, candidate) = ctx.reach(plan.new).await?;
+    engine.resume(&candidate).await?;
+    let done = switchover::quiet(ctx, over(plan)).await?;
+    feed::still_carries(ctx, sides(plan)).await.map(|()| done)
 }
 
 /// What a step's record changes.
@@ -116,163 +146,375 @@ pub fn commit(
     done: &Done,
 ) -> Result<(), db::Error> {
     match (phase, step) {
-        (Phase::Forward, Step::Start | Step::Seed) => {
-            generations::set_wanted(conn, plan.candidate_generation, true)
+        (Phase::Forward, Step::Examine) => {
+            let (strategy, why) = done
+                .decided
+                .clone()
+                .ok_or_else(|| db::Error::Broken("the examination decided nothing".to_owned()))?;
+            let decided = UpgradePlan { strategy: Some(strategy), why: Some(why), ..plan.clone() };
+            task.plan = crate::domain::task::Plan::Upgrade(decided);
+            tasks::replan(conn, task)
         }
-        (Phase::Forward, Step::Verify) => serve(conn, plan.candidate, plan.candidate_generation, done),
-        (Phase::Forward, Step::Open) => {
-            happen(conn, plan.candidate, InstanceEvent::CaughtUp, |_| {})?;
-            happen(conn, plan.source, InstanceEvent::CaughtUp, |_| {})
-        }
-        (Phase::Detach, Step::Release) => {
+        (Phase::Forward, Step::CatchUp | Step::Quiet) => {
+            let Some(why) = &done.given_up else { return Ok(()) };
             endpoints::close_relay(conn, task.id)?;
-            happen(conn, plan.candidate, InstanceEvent::Detached, |new| new.replica_of = None)?;
-            happen(conn, plan.source, InstanceEvent::UpgradeEnded, |_| {})
+            tasks::report(conn, task.id, &json!({"twin_given_up": why}))?;
+            let again =
+                UpgradePlan { allowed: vec![Strategy::InPlace], strategy: None, why: None, ..plan.clone() };
+            task.plan = crate::domain::task::Plan::Upgrade(again);
+            tasks::replan(conn, task)
+        }
+        (Phase::Forward, Step::Start | Step::Seed) => generations::set_wanted(conn, plan.new, true),
+        (Phase::Forward, Step::Cutover) => {
+            // The one-way point: generation, version and route, in one transaction with the record.
+            if hops::keeps_another(conn, plan)? {
+                generations::leave(conn, plan.old, |conn| serve(conn, plan.instance, plan.new, done))?;
+            } else {
+                let served = |conn: &mut Conn| {
+                    generations::retire(conn, plan.old, plan.keep_hours)?;
+                    serve(conn, plan.instance, plan.new, done)
+                };
+                match generations::retired(conn, plan.instance)? {
+                    // It is the task's own from here on, and goes with `retire`.
+                    Some(earlier) => generations::leave(conn, earlier.id, served)?,
+                    None => served(conn)?,
+                }
+            }
+            if let Some(kept) = generations::retired(conn, plan.instance)? {
+                let until = kept.until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+                tasks::report(conn, task.id, &json!({"kept_until": until}))?;
+            }
+            Ok(())
+        }
+        (Phase::Finish, Step::Retire) => {
+            endpoints::close_relay(conn, task.id)?;
+            if hops::is_left(conn, plan)? {
+                generations::set_role(conn, plan.old, Role::Dropped)?;
+            }
+            if let Some(next) = plan.next() {
+                return hops::begin(conn, task, plan, next);
+            }
+            hops::end(conn, task, plan)?;
+            happen(conn, plan.instance, InstanceEvent::UpgradeEnded, |instance| instance.fault = None)
         }
         (Phase::Undo | Phase::Abandon, Step::DropServer) => {
-            forget(conn, plan.candidate, plan.candidate_generation)?;
-            // Nothing serves the new instance any more; what it becomes is said with the last step.
-            let mut new = crate::db::instances::lock(conn, plan.candidate)?
-                .ok_or_else(|| db::Error::Broken(format!("instance {} is gone", plan.candidate)))?;
-            new.running = None;
-            crate::db::instances::save(conn, &new)
+            generations::set_role(conn, plan.new, Role::Dropped)
         }
         (Phase::Undo, Step::Release) => {
             endpoints::close_relay(conn, task.id)?;
+            hops::stopped(task, plan);
             let fault = fault_of(task, "upgrade");
-            unmade(conn, plan.candidate, fault)?;
-            happen(conn, plan.source, InstanceEvent::UpgradeEnded, |_| {})
+            happen(conn, plan.instance, InstanceEvent::UpgradeEnded, |instance| instance.fault = Some(fault))
         }
         (Phase::Abandon, Step::Release) => {
             endpoints::close_relay(conn, task.id)?;
-            happen(conn, plan.candidate, InstanceEvent::Deleted, |new| new.replica_of = None)?;
-            happen(conn, plan.source, InstanceEvent::UpgradeEnded, |_| {})
+            hops::stopped(task, plan);
+            happen(conn, plan.instance, InstanceEvent::UpgradeEnded, |_| {})
         }
         (_, _) => Ok(()),
     }
 }
 
+/// How long a task has definitions tried on an empty server: what is found later is undone later.
+pub(super) const TRIAL_OF_A_TASK: Duration = Duration::from_secs(60);
+
+/// Looks at the server for each strategy that is allowed, and decides for one.
 async fn examine(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
-    until_unlooked(&ctx.works, plan.source).await?;
-    let (engine, source) = ctx.reach(plan.source_generation).await?;
+    until_unlooked(&ctx.works, plan.instance).await?;
+    let (engine, source) = ctx.reach(plan.old).await?;
+    let (_, candidate) = ctx.reach(plan.new).await?;
     let number = engine.probe(&source, false).await?;
-    feed::refuse_blockers(&*engine, &source).await?;
-    let done = Done::told(format!("the source answered {number}"));
-    if engine.replicates_definitions() {
-        return Ok(done);
+    let mut looked = Vec::new();
+    for strategy in &plan.allowed {
+        let found = engine.pre_check_within(&source, &candidate, *strategy, TRIAL_OF_A_TASK).await?;
+        looked.push((*strategy, found));
     }
-    // Where definitions are carried as statements, the target may not take one: it is tried, and named, before a copy begins.
-    let (_, candidate) = ctx.reach(plan.candidate_generation).await?;
-    let found = engine.pre_check_within(&source, &candidate, Strategy::Twin, TRIAL_OF_A_TASK).await?;
-    let findings = json!({"findings": found});
-    choose(&vec![(Strategy::Twin, found)]).map_err(|refusal| StepError::RollBack {
+    let (strategy, why) = choose(&looked).map_err(|refusal| StepError::RollBack {
         tenant: refusal.to_string(),
         operator: refusal.to_string(),
     })?;
-    Ok(done.reporting(findings))
+    let findings: Vec<_> =
+        looked.into_iter().filter(|(of, _)| *of == strategy).flat_map(|(_, findings)| findings).collect();
+    let report = json!({"from_answered": number, "strategy": strategy.as_str(), "findings": findings});
+    let mut done = Done::told(format!("the old server answered {number}; {why}")).reporting(report);
+    done.decided = Some((strategy, why));
+    Ok(done)
 }
 
-async fn verify(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
-    let compared = feed::compare(ctx, sides(plan)).await?;
-    let mut done = probe(ctx, plan.candidate_generation).await?;
-    if let Some(answered) = &done.answered {
-        done.detail = Some(format!("{compared}; the server answered {answered}"));
+/// Deletes what an earlier upgrade kept, whose place the old server took with the record of the switch. Gives whether
+/// there was something.
+async fn drop_earlier(ctx: &StepContext, plan: &UpgradePlan) -> Result<bool, StepError> {
+    let instance = plan.instance;
+    let all = ctx.works.db.read(move |conn| generations::of_instance(conn, instance)).await?;
+    let is_earlier = |it: &&Generation| it.role == Role::Candidate && ![plan.old, plan.new].contains(&it.id);
+    let Some(earlier) = all.iter().find(is_earlier).map(|it| it.id) else { return Ok(false) };
+    drop_server(ctx, earlier).await?;
+    ctx.write(move |conn| generations::set_role(conn, earlier, Role::Dropped)).await?;
+    Ok(true)
+}
+
+/// What becomes of a twin that does not come near enough to its source: where the request and the matrix allow it the
+/// upgrade goes on in place, with a look at the server of its own; what was made of the twin goes first.
+async fn give_up(ctx: &StepContext, plan: &UpgradePlan, why: String) -> Result<Done, StepError> {
+    if !plan.allowed.contains(&Strategy::InPlace) {
+        return Err(StepError::RollBack {
+            tenant: format!(
+                "The twin was given up: {why}. The old version serves with all data. Ask again at a quieter time, or with \
+                 the strategy in_place."
+            ),
+            operator: why,
+        });
     }
-    let kept = kept_settings(ctx, plan.candidate_generation).await?;
-    if kept.is_empty() { Ok(done) } else { Ok(done.reporting(json!({"kept_settings": kept}))) }
+    drop_server(ctx, plan.new).await?;
+    let (engine, source) = ctx.reach(plan.old).await?;
+    engine.forget_follower(&source).await?;
+    Ok(Done { given_up: Some(why.clone()), ..Done::told(format!("the twin is given up: {why}")) })
 }
 
-/// Where a planted defect keeps positions that are read too early.
-fn early() -> std::sync::MutexGuard<'static, HashMap<TaskId, Position>> {
-    static EARLY: LazyLock<Mutex<HashMap<TaskId, Position>>> = LazyLock::new(Mutex::default);
-    EARLY.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-async fn drain(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
-    let (engine, source) = ctx.reach(plan.source_generation).await?;
-    let (_, candidate) = ctx.reach(plan.candidate_generation).await?;
-    // Once it was cut (and we died before the record of that) there is nothing left to wait for; but then this
-    // step's record came first, so here the candidate still follows.
-    let position = match planted(Defect::PositionReadEarly).then(|| early().remove(&ctx.task.id)).flatten() {
-        Some(stale) => stale,
-        None => engine.position(&source).await?,
-    };
-    if planted(Defect::WaitSkipped) {
-        return Ok(Done::default());
-    }
-    if engine.reached(&candidate, &position, Duration::from_secs(30)).await? {
-        Ok(Done::told(format!("reached position {:?}", position.0)))
-    } else {
-        Err(StepError::Retry(format!("the new side has not reached position {:?}", position.0)))
-    }
-}
-
-/// Has the new side be what it follows where its tenants could change it all the same, and reports what was put back.
-///
-/// # Errors
-/// Why it is not, in words for the operator.
-pub async fn level(
-    works: &Works,
-    task: TaskId,
-    (engine, source, candidate): (&dyn Engine, &Server, &Server),
-) -> Result<(), String> {
-    let lines = engine.level(source, candidate).await.map_err(|e| chain(&e))?;
-    if lines.is_empty() {
-        return Ok(());
-    }
-    let reported = works.db.transact(move |conn| tasks::report(conn, task, &json!({"put_back": lines})));
-    reported.await.map_err(|e| chain(&e))
-}
-
-/// What its source's content has, or had, by which the new side of an upgrade is worthless, in words for its tenant. It
-/// becomes the new instance's fault: the copy is no better once its source's content is changed back.
-///
-/// # Errors
-/// Why that could not be seen, in words for the operator.
-pub async fn spoilt(
-    works: &Works,
-    instance: &Instance,
-    engine: &dyn Engine,
-    source: &Server,
-) -> Result<Option<String>, String> {
-    if let Some(why) = instance.fault.as_ref().and_then(Fault::of_a_spoilt_copy) {
-        return Ok(Some(why.to_owned()));
-    }
-    let Some(found) = engine.spoilt(source).await.map_err(|e| chain(&e))? else { return Ok(None) };
-    let (id, why) = (instance.id, for_tenants(&found.to_string()));
-    let fault = Fault::spoilt_by(&why, chrono::Utc::now());
-    let told = works.db.transact(move |conn| {
-        let Some(mut instance) = crate::db::instances::lock(conn, id)? else { return Ok(()) };
-        if instance.state != InstanceState::VerifyUpgrade {
-            return Ok(());
-        }
-        instance.fault = Some(fault.clone());
-        crate::db::instances::save(conn, &instance)
-    });
-    told.await.map_err(|e: db::Error| chain(&e))?;
-    Ok(Some(why))
-}
-
-async fn cut(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
-    let generation = plan.candidate_generation;
+async fn ready(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
+    let generation = plan.new;
     let _turn = ctx.works.turn(generation).await;
-    ctx.write(move |conn| generations::set_settings(conn, generation, false, true)).await?;
-    let (engine, candidate) = ctx.reach(generation).await?;
-    let (_, source) = ctx.reach(plan.source_generation).await?;
-    level(&ctx.works, ctx.task.id, (&*engine, &source, &candidate)).await.map_err(StepError::Retry)?;
-    engine.cut(&candidate, Some(&source)).await?;
-    Ok(Done::default())
+    ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
+    ctx.works.certify(generation).await?;
+    let (engine, source) = ctx.reach(plan.old).await?;
+    let (_, candidate) = ctx.reach(generation).await?;
+    Ok(Done::told(engine.prepare_in_place(&source, &candidate, ctx.tell()).await?))
 }
 
-async fn release(ctx: &StepContext, plan: &UpgradePlan, phase: Phase) -> Result<Done, StepError> {
-    let (engine, source) = ctx.reach(plan.source_generation).await?;
-    match engine.forget_follower(&source).await {
+/// One line for everything that a server holds besides rows.
+fn fingerprint(inventory: &[String]) -> String {
+    let mut hash = Sha256::new();
+    for line in inventory {
+        hash.update(line.as_bytes());
+        hash.update([0]);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What the task reports under `name`, as it is in the store now: a try that was killed may have written it.
+async fn reported(ctx: &StepContext, name: &'static str) -> Result<Option<Value>, StepError> {
+    let id = ctx.task.id;
+    let task = ctx.works.db.read(move |conn| tasks::find(conn, id)).await?;
+    Ok(task.and_then(|task| task.report.get(name).cloned()))
+}
+
+/// How long the rows of one side are summed up while tenants wait, in place: what does not fit is reported as not
+/// compared. Small databases take some milliseconds, beside the inventory.
+const SUMMED_UP: Duration = Duration::from_secs(1);
+
+/// How much longer the other side may take for the same tables: its server has just been started.
+const SUMMED_UP_AGAIN: Duration = Duration::from_secs(10);
+
+/// What the old servers held of those upgrades whose old side this worker has read, so that a difference can be named.
+/// After a death the fingerprint in the store alone is left: it tells that there is a difference, and not which.
+fn held() -> MutexGuard<'static, HashMap<TaskId, Vec<String>>> {
+    static HELD: LazyLock<Mutex<HashMap<TaskId, Vec<String>>>> = LazyLock::new(Mutex::default);
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn stop(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
+    let generation = plan.old;
+    let _turn = ctx.works.turn(generation).await;
+    let (engine, source) = ctx.reach(generation).await?;
+    if reported(ctx, "fingerprint").await?.is_none() {
+        // Nobody writes to it any more.
+        let (lines, sums) =
+            tokio::try_join!(engine.inventory(&source), engine.sum_rows(&source, None, SUMMED_UP))?;
+        let facts = json!({
+            "fingerprint": fingerprint(&lines),
+            "objects_compared": lines.len(),
+            "tables_compared": sums.tables.len(),
+            "checksums": sums.tables,
+            "not_compared": feed::reported(sums.not_compared),
+        });
+        let task = ctx.task.id;
+        ctx.write(move |conn| tasks::report(conn, task, &facts)).await?;
+        held().insert(task, lines);
+    }
+    ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
+    Ok(Done::told(engine.stop_clean(&source).await?))
+}
+
+async fn transform(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
+    let generation = plan.new;
+    let _turn = ctx.works.turn(generation).await;
+    ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
+    ctx.works.certify(generation).await?;
+    let (engine, source) = ctx.reach(plan.old).await?;
+    let (_, candidate) = ctx.reach(generation).await?;
+    match engine.convert_in_place(&source, &candidate, ctx.tell()).await {
+        Ok(told) => Ok(Done::told(told)),
+        // Tenants wait: a second try is for who went away, not for who refused.
+        Err(error @ Error::NoAnswer(_)) => Err(error.into()),
+        Err(error) => Err(StepError::RollBack {
+            tenant: match &error {
+                Error::Object { .. } => error.to_string(),
+                other => format!(
+                    "The data could not be converted to the new version: {}. The old version serves with all data; \
+                     change what is named, and ask again.",
+                    for_tenants(&chain(other))
+                ),
+            },
+            operator: chain(&error),
+        }),
+    }
+}
+
+/// What the new server's configuration says otherwise than its version's defaults, for its applications' sake.
+pub(super) async fn kept_settings(
+    ctx: &StepContext,
+    generation: GenerationId,
+) -> Result<BTreeMap<&'static str, &'static str>, StepError> {
+    let (engine, server) = ctx.reach(generation).await?;
+    Ok(engine.kept_settings(&server))
+}
+
+/// Asks the candidate what it is, and whether it holds what the old server held.
+async fn cut_over(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
+    let done = probe(ctx, plan.new).await?;
+    if plan.strategy == Some(Strategy::InPlace) {
+        let (engine, candidate) = ctx.reach(plan.new).await?;
+        let theirs = reported(ctx, "checksums").await?.map(serde_json::from_value).transpose();
+        let theirs = Sums {
+            tables: theirs
+                .map_err(|error| StepError::RetryBriefly(format!("the checksums cannot be read: {error}")))?
+                .unwrap_or_default(),
+            not_compared: Vec::new(),
+        };
+        let (lines, sums) = tokio::try_join!(
+            engine.inventory(&candidate),
+            engine.sum_rows(&candidate, Some(&theirs), SUMMED_UP_AGAIN)
+        )?;
+        let ours = fingerprint(&lines);
+        if reported(ctx, "fingerprint").await?.as_ref().and_then(Value::as_str) != Some(&ours) {
+            let before = held().remove(&ctx.task.id);
+            let words = before.map(|before| feed::differences(&before, &lines)).unwrap_or_default();
+            return Err(match words.is_empty() {
+                false => feed::differing(&words),
+                true => StepError::RollBack {
+                    tenant: "The converted data does not hold the objects that the old server held."
+                        .to_owned(),
+                    operator: format!("the inventory's fingerprint is {ours} after the conversion"),
+                },
+            });
+        }
+        if let Some((table, _)) =
+            theirs.tables.iter().find(|(table, sum)| sums.tables.get(*table) != Some(sum))
+        {
+            let why = sums.not_compared.iter().find(|left| left.object == *table);
+            return Err(StepError::RollBack {
+                tenant: format!(
+                    "The converted data does not hold the rows that the old server held in {table}."
+                ),
+                operator: match why {
+                    Some(left) => format!("{table}: {}", left.why),
+                    None => format!("{table}: {:?} after the conversion", sums.tables.get(table)),
+                },
+            });
+        }
+        held().remove(&ctx.task.id);
+    }
+    let mut facts = json!({"to_answered": done.answered});
+    let kept = kept_settings(ctx, plan.new).await?;
+    if !kept.is_empty() {
+        facts["kept_settings"] = json!(kept);
+    }
+    Ok(done.reporting(facts))
+}
+
+/// Opens the new server to writes; nobody reaches it before the hold ends.
+async fn admit(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
+    switchover::open_to_writes(ctx, plan.new).await
+}
+
+/// Stops the old server, which is kept; what the upgrade left in it goes while it still answers.
+async fn retire(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
+    let replaced = drop_earlier(ctx, plan).await?;
+    let generation = plan.old;
+    let _turn = ctx.works.turn(generation).await;
+    let (engine, old) = ctx.reach(generation).await?;
+    if plan.strategy == Some(Strategy::InPlace) {
+        let (_, new) = ctx.reach(plan.new).await?;
+        engine.tidy(&new).await?;
+    }
+    if plan.strategy == Some(Strategy::Twin)
+        && let Err(error) = engine.forget_follower(&old).await
+    {
+        // It serves nobody, and nobody knows the account's password.
+        tracing::info!(error = %chain(&error), "the replication account is left on the old server");
+    }
+    ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
+    engine.stop(&old).await?;
+    let looked = plan.clone();
+    let is_left = ctx.works.db.read(move |conn| hops::is_left(conn, &looked)).await?;
+    let told = if is_left {
+        // Nobody goes back to a version between.
+        engine.drop_data(&old).await?;
+        ctx.works.forget_turn(generation);
+        "the server between two hops is gone".to_owned()
+    } else {
+        let instead = if replaced { " in place of an earlier upgrade's, which is gone" } else { "" };
+        format!("the old server is stopped, and kept for {} h{instead}", plan.keep_hours)
+    };
+    Ok(Done { goes_on: !plan.rest.is_empty(), ..Done::told(told) })
+}
+
+/// The way back: the recorded decision to undo is what takes the fence off.
+async fn reinstate(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
+    switchover::open_to_writes(ctx, plan.old).await
+}
+
+async fn release(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
+    held().remove(&ctx.task.id);
+    let (engine, old) = ctx.reach(plan.old).await?;
+    match engine.forget_follower(&old).await {
         Ok(()) => Ok(Done::default()),
-        // Nobody knows the account's password, its relay goes with this step, and the supervisor takes it off once the
-        // server is back: a source that is gone must not hold both instances for ever.
-        Err(error) if phase != Phase::Detach && ctx.attempt > 5 => {
-            Ok(Done::told(format!("the replication account is left on the source: {}", chain(&error))))
+        // As after an abandoned upgrade: the supervisor takes it off once the server is back.
+        Err(error) if ctx.attempt > 5 => {
+            Ok(Done::told(format!("the replication account is left on the server: {}", chain(&error))))
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// What is left of retired generations whose time is over goes, and of candidates that an ended task left: their data,
+/// then their rows' role.
+///
+/// # Errors
+/// The store's; a server that cannot be dropped is tried again at the next look.
+pub async fn drop_expired(works: &crate::workflow::Works) -> Result<(), db::Error> {
+    let host = works.host.clone();
+    for generation in works.db.read(move |conn| generations::expired(conn, &host)).await? {
+        let (id, instance): (_, InstanceId) = (generation.id, generation.instance);
+        let _turn = works.turn(id).await;
+        let dropped = match works.server(&generation) {
+            Ok((engine, server)) => engine.drop_data(&server).await.map_err(|error| chain(&error)),
+            Err(error) => Err(chain(&error)),
+        };
+        match dropped {
+            Ok(()) => {
+                works.db.transact(move |conn| generations::set_role(conn, id, Role::Dropped)).await?;
+                works.forget_turn(id);
+                tracing::info!(generation.id = %id, instance.id = %instance, "the data of a server that is not kept any more is gone");
+            }
+            Err(error) => {
+                tracing::warn!(generation.id = %id, error, "the data of a server that is not kept any more could not be deleted");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_tells_lines_apart() {
+        let lines = |lines: &[&str]| fingerprint(&lines.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>());
+        assert_eq!(lines(&["a", "b"]), lines(&["a", "b"]));
+        assert_ne!(lines(&["a", "b"]), lines(&["ab"]));
+        assert_ne!(lines(&["a", "b"]), lines(&["b", "a"]));
+        assert_eq!(lines(&[]).len(), 64);
     }
 }

@@ -10,11 +10,11 @@ use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use crate::db::notices::Channel;
-use crate::db::switches::{self, Became};
+use crate::db::upgrades::{self, Became};
 use crate::db::{self, Conn, task_steps, tasks};
 use crate::domain::ids::TaskId;
-use crate::domain::switch::Strategy;
 use crate::domain::task::{Phase, Progress, Step, Task, TaskEvent, TaskKind, TaskState};
+use crate::domain::upgrade::Strategy;
 use crate::telemetry::metrics;
 use crate::testing::{self, Defect, planted};
 use crate::workflow::step::{self, Done, StepContext, StepError};
@@ -149,10 +149,10 @@ async fn take_up(works: &Works, task: &Task) -> Result<Option<Task>, db::Error> 
         .db
         .transact(move |conn| {
             // The instance first, as whoever changes it does.
-            let instance = switches::lock_subject(conn, &due.plan)?;
+            let instance = upgrades::lock_subject(conn, &due.plan)?;
             tasks::guard_place(conn, &due, lease)?;
             let now = tasks::find(conn, due.id)?.ok_or(db::Error::LeaseLost)?;
-            switches::take_up(conn, instance, &now, WORKER)
+            upgrades::take_up(conn, instance, &now, WORKER)
         })
         .await?;
     match became {
@@ -527,14 +527,14 @@ mod tests {
 
     use super::*;
     use crate::domain::ids::{GenerationId, InstanceId, ProjectId, TaskId, VersionId};
-    use crate::domain::switch::SwitchPlan;
+    use crate::domain::replica_upgrade::ReplicaUpgradePlan;
     use crate::domain::task::Plan;
     use crate::domain::timing::Timing;
     use crate::domain::upgrade::UpgradePlan;
 
     fn upgrade(phase: Phase, step: Step) -> Task {
         let now = chrono::Utc::now();
-        let plan = UpgradePlan {
+        let plan = ReplicaUpgradePlan {
             form: 1,
             source: InstanceId(Uuid::nil()),
             source_generation: GenerationId(Uuid::nil()),
@@ -549,7 +549,7 @@ mod tests {
             id: TaskId(Uuid::nil()),
             project: ProjectId::parse("p").unwrap(),
             progress: Progress::At(phase, step),
-            plan: Plan::Upgrade(plan),
+            plan: Plan::ReplicaUpgrade(plan),
             secrets: None,
             attempts: 0,
             redos: 0,
@@ -597,7 +597,7 @@ mod tests {
     /// is tried on.
     #[test]
     fn while_tenants_wait_time_counts() {
-        let plan = SwitchPlan {
+        let plan = UpgradePlan {
             form: 2,
             instance: InstanceId(Uuid::nil()),
             old: GenerationId(Uuid::nil()),
@@ -624,7 +624,7 @@ mod tests {
             (Strategy::Twin, Phase::Finish, Step::Admit, 2, late, TaskEvent::StepRetried),
             (Strategy::InPlace, Phase::Undo, Step::Reinstate, 2, late, TaskEvent::StepRetried),
         ] {
-            let plan = Plan::Switch(SwitchPlan { strategy: Some(strategy), ..plan.clone() });
+            let plan = Plan::Upgrade(UpgradePlan { strategy: Some(strategy), ..plan.clone() });
             let task = Task { plan, ..upgrade(phase, step) };
             let tried = Tried { over: tried, refused: None };
             let (decided, ..) = decide(&task, attempt, phase, retry(), &tried);

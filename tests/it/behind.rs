@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use coffer::cli::demo::ledger::Ledger;
 use coffer::cli::demo::writers::Writers;
-use coffer::domain::switch::Strategy;
+use coffer::domain::upgrade::Strategy;
 use serde_json::json;
 
 use crate::harness::house::House;
@@ -12,7 +12,7 @@ use crate::harness::roles::Roles;
 use crate::harness::world::SimulatedWriter;
 use crate::harness::{ask_for_upgrade_of, delete, healthy, open_shop, password, status, store, wait_for};
 use crate::hops::line;
-use crate::switch::{assert_written, ended, patch, simulated};
+use crate::upgrade::{assert_written, ended, patch, simulated};
 
 /// Workers that judge over two seconds.
 async fn impatient() -> Roles {

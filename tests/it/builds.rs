@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::harness::builds::Builds;
 use crate::harness::{delete, healthy};
-use crate::switch::ended;
+use crate::upgrade::ended;
 
 /// The version that is a build of the series but not its newest.
 pub async fn older(api: &Client, datastore: &str, series: &str) -> String {

@@ -10,15 +10,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use coffer::cli::demo::client::Client;
-use coffer::domain::switch::Strategy;
 use coffer::domain::task::{Phase, Step, TaskKind};
+use coffer::domain::upgrade::Strategy;
 
 use crate::harness::roles::{Role, Roles};
 use crate::harness::store::Side;
 use crate::harness::world::{World, ask_for_upgrade, ask_to_switch, kill_generation, kill_server, versions};
 use crate::harness::{ask_for_detach, healthy, processes, status, store, wait_for};
-use crate::switch;
 use crate::unwanted;
+use crate::upgrade;
 
 /// Who is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,10 +67,10 @@ const CREATED: Line = (TaskKind::Create, Phase::Forward);
 const UNMADE: Line = (TaskKind::Create, Phase::Undo);
 const UNWANTED: Line = (TaskKind::Create, Phase::Abandon);
 const DELETED: Line = (TaskKind::Delete, Phase::Forward);
-const UPGRADED: Line = (TaskKind::Upgrade, Phase::Forward);
-const DETACHED: Line = (TaskKind::Upgrade, Phase::Detach);
-const ABANDONED: Line = (TaskKind::Upgrade, Phase::Abandon);
-const UNDONE: Line = (TaskKind::Upgrade, Phase::Undo);
+const UPGRADED: Line = (TaskKind::ReplicaUpgrade, Phase::Forward);
+const DETACHED: Line = (TaskKind::ReplicaUpgrade, Phase::Detach);
+const ABANDONED: Line = (TaskKind::ReplicaUpgrade, Phase::Abandon);
+const UNDONE: Line = (TaskKind::ReplicaUpgrade, Phase::Undo);
 
 const EXAMINED: Line = (TaskKind::UpgradeAuto, Phase::Forward);
 const CONVERTED: Line = (TaskKind::UpgradeInPlace, Phase::Forward);
@@ -83,9 +83,9 @@ const FED_ON: Line = (TaskKind::UpgradeTwin, Phase::Finish);
 const BACK: [(Line, Strategy, Step, bool); 6] = [
     ((TaskKind::UpgradeAuto, Phase::Undo), Strategy::InPlace, Step::Examine, false),
     ((TaskKind::UpgradeAuto, Phase::Abandon), Strategy::InPlace, Step::Examine, true),
-    ((TaskKind::UpgradeInPlace, Phase::Undo), Strategy::InPlace, Step::Switch, false),
+    ((TaskKind::UpgradeInPlace, Phase::Undo), Strategy::InPlace, Step::Cutover, false),
     ((TaskKind::UpgradeInPlace, Phase::Abandon), Strategy::InPlace, Step::Transform, true),
-    ((TaskKind::UpgradeTwin, Phase::Undo), Strategy::Twin, Step::Switch, false),
+    ((TaskKind::UpgradeTwin, Phase::Undo), Strategy::Twin, Step::Cutover, false),
     ((TaskKind::UpgradeTwin, Phase::Abandon), Strategy::Twin, Step::Drain, true),
 ];
 
@@ -172,7 +172,7 @@ impl Lived<'_> {
                     }
                     None
                 }
-                Victim::Old | Victim::New if line.0.switches() => {
+                Victim::Old | Victim::New if line.0.cuts_over() => {
                     let db = self.roles.db().await;
                     until_it_runs_again(self.roles, &db, old, self.real).await;
                     let place = if self.victim == Victim::Old { Side::Old } else { Side::New };
@@ -342,7 +342,7 @@ impl Lived<'_> {
         for line in [EXAMINED, forward, finish] {
             self.walk(line, &id, &id).await;
         }
-        let upgrade = switch::ended(&self.api, &id, Duration::from_secs(240)).await;
+        let upgrade = upgrade::ended(&self.api, &id, Duration::from_secs(240)).await;
         assert_eq!(upgrade["state"], "succeeded", "{upgrade}");
         self.still_one(world, writing, versions(self.real).1).await;
     }
@@ -368,7 +368,7 @@ impl Lived<'_> {
             .await;
         }
         self.walk(line, &id, &id).await;
-        let upgrade = switch::ended(&self.api, &id, Duration::from_secs(240)).await;
+        let upgrade = upgrade::ended(&self.api, &id, Duration::from_secs(240)).await;
         assert_eq!(upgrade["state"], if cancelled { "cancelled" } else { "rolled_back" }, "{upgrade}");
         let seen =
             wait_for("it is shown", Duration::from_secs(30), async || self.api.show(&id).await.ok()).await;

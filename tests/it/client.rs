@@ -5,12 +5,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use coffer::cli::demo::client::Client;
-use coffer::domain::switch::Strategy;
+use coffer::domain::upgrade::Strategy;
 use serde_json::{Value, json};
 
 use crate::harness::roles::Roles;
 use crate::harness::{ask_for_detach, ask_for_upgrade, bed, delete, healthy, password, status};
-use crate::switch::{ended, only, simulated};
+use crate::upgrade::{ended, only, simulated};
 
 /// Runs the client; its standard output as JSON where it asks for it.
 pub fn openstack(cloud: &str, args: &[&str]) -> Result<Value, String> {

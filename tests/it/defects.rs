@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use coffer::domain::switch::Strategy;
 use coffer::domain::task::Step;
+use coffer::domain::upgrade::Strategy;
 use coffer::testing::{DEFECT, Defect};
 
 use crate::harness::roles::{Role, Roles};
 use crate::harness::world::{SimulatedWriter, World, ask_for_upgrade};
 use crate::harness::{ask_for_detach, status, store, wait_for};
-use crate::switch;
+use crate::upgrade;
 
 /// Waits for either status; gives it.
 async fn becomes(api: &coffer::cli::demo::client::Client, id: &str, either: [&str; 2]) -> String {
@@ -85,13 +85,13 @@ async fn the_server_itself_says_what_it_is(defect: Option<Defect>) -> Result<(),
 async fn nothing_is_lost_by_a_switch(defect: Option<Defect>) -> Result<(), String> {
     let roles = Roles::start_with("simulated", &planted(defect), 2).await;
     let api = roles.login("coffer").await;
-    switch::only(&roles, Strategy::Twin).await;
-    let id = switch::simulated(&api).await;
+    upgrade::only(&roles, Strategy::Twin).await;
+    let id = upgrade::simulated(&api).await;
     let db = roles.db().await;
     let old = store::generation(&db, &id).await.unwrap();
     let point = "upgrade_twin.forward.quiet.after";
     roles.arm(point);
-    switch::patch(&api, &id, "10.4").await;
+    upgrade::patch(&api, &id, "10.4").await;
     roles.reached(point).await;
     let serving = "select id from generations where instance_id = $1 and role = 'candidate'";
     let uuid: uuid::Uuid = id.parse().unwrap();
@@ -106,7 +106,7 @@ async fn nothing_is_lost_by_a_switch(defect: Option<Defect>) -> Result<(), Strin
     })
     .await;
     roles.disarm(point);
-    let upgrade = switch::ended(&api, &id, Duration::from_secs(60)).await;
+    let upgrade = upgrade::ended(&api, &id, Duration::from_secs(60)).await;
     if upgrade["state"] != "succeeded" {
         return Err(format!("the upgrade ended {}", upgrade["state"]));
     }
@@ -144,8 +144,8 @@ async fn a_switch_asks_the_server_what_it_is(
 ) -> Result<(), String> {
     let roles = Roles::start_with("simulated", &planted(defect), 2).await;
     let api = roles.login("coffer").await;
-    switch::only(&roles, strategy).await;
-    let id = switch::simulated(&api).await;
+    upgrade::only(&roles, strategy).await;
+    let id = upgrade::simulated(&api).await;
     let db = roles.db().await;
     let old = store::generation(&db, &id).await.unwrap();
     let point = match strategy {
@@ -153,14 +153,14 @@ async fn a_switch_asks_the_server_what_it_is(
         Strategy::InPlace => "upgrade_in_place.forward.transform.after",
     };
     roles.arm(point);
-    switch::patch(&api, &id, "10.4").await;
+    upgrade::patch(&api, &id, "10.4").await;
     roles.reached(point).await;
     let sql = "update simulated_servers set version_number = '9.9.9' where generation_id = \
                (select id from generations where instance_id = $1 and role = 'candidate')";
     let uuid: uuid::Uuid = id.parse().unwrap();
     assert_eq!(db.execute(sql, &[&uuid]).await.unwrap(), 1);
     roles.disarm(point);
-    let upgrade = switch::ended(&api, &id, Duration::from_secs(60)).await;
+    let upgrade = upgrade::ended(&api, &id, Duration::from_secs(60)).await;
     if upgrade["state"] != "rolled_back" {
         return Err(format!(
             "{}: with a server that answers 9.9.9 it ended {}",
@@ -204,7 +204,7 @@ enum Frozen {
 #[derive(Clone, Copy)]
 enum Kind {
     Action,
-    Switch(Strategy),
+    Upgrade(Strategy),
 }
 
 /// Two workers. One is frozen past its lease; the other takes the task to its end. Woken again, the first changes
@@ -229,10 +229,10 @@ async fn a_frozen_worker_changes_nothing(
     }
     let new = match kind {
         Kind::Action => ask_for_upgrade(&api, &world.id, false).await,
-        Kind::Switch(strategy) => {
-            switch::only(&roles, strategy).await;
-            let id = switch::simulated(&api).await;
-            switch::patch(&api, &id, "10.4").await;
+        Kind::Upgrade(strategy) => {
+            upgrade::only(&roles, strategy).await;
+            let id = upgrade::simulated(&api).await;
+            upgrade::patch(&api, &id, "10.4").await;
             id
         }
     };
@@ -255,8 +255,8 @@ async fn a_frozen_worker_changes_nothing(
                 status(&api, id, "VERIFY_UPGRADE", Duration::from_secs(60)).await;
             }
         }
-        Kind::Switch(_) => {
-            assert_eq!(switch::ended(&api, &new, Duration::from_secs(60)).await["state"], "succeeded");
+        Kind::Upgrade(_) => {
+            assert_eq!(upgrade::ended(&api, &new, Duration::from_secs(60)).await["state"], "succeeded");
         }
     }
     let before = recorded(&db).await;
@@ -305,8 +305,8 @@ async fn a_worker_that_was_frozen_past_its_lease_changes_nothing() {
         (Kind::Action, Frozen::At("upgrade.forward.open.before")),
         (Kind::Action, Frozen::In(Step::Place)),
         (Kind::Action, Frozen::In(Step::Seed)),
-        (Kind::Switch(Strategy::Twin), Frozen::At("upgrade_twin.forward.switch.before")),
-        (Kind::Switch(Strategy::InPlace), Frozen::At("upgrade_in_place.forward.switch.before")),
+        (Kind::Upgrade(Strategy::Twin), Frozen::At("upgrade_twin.forward.switch.before")),
+        (Kind::Upgrade(Strategy::InPlace), Frozen::At("upgrade_in_place.forward.switch.before")),
     ] {
         a_frozen_worker_changes_nothing(None, kind, place).await.unwrap();
     }
@@ -334,8 +334,8 @@ async fn each_planted_defect_is_noticed() {
                     (Kind::Action, Frozen::At("upgrade.forward.seed.before")),
                     // It acts, and not only writes, though its lease is another's.
                     (Kind::Action, Frozen::In(Step::Place)),
-                    (Kind::Switch(Strategy::Twin), Frozen::At("upgrade_twin.forward.place.before")),
-                    (Kind::Switch(Strategy::InPlace), Frozen::At("upgrade_in_place.forward.ready.before")),
+                    (Kind::Upgrade(Strategy::Twin), Frozen::At("upgrade_twin.forward.place.before")),
+                    (Kind::Upgrade(Strategy::InPlace), Frozen::At("upgrade_in_place.forward.ready.before")),
                 ] {
                     ended.push(a_frozen_worker_changes_nothing(Some(defect), kind, place).await);
                 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use coffer::domain::switch::Strategy;
+use coffer::domain::upgrade::Strategy;
 use coffer::engines::{Engine, Error, Server, Settings};
 use coffer::runtimes::process::ProcessRuntime;
 use coffer::runtimes::{self, Observed};

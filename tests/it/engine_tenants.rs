@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use coffer::domain::switch::Strategy;
+use coffer::domain::upgrade::Strategy;
 use coffer::engines::{Engine, Server, Settings};
 use mysql_async::prelude::Queryable;
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use coffer::cli::demo::client::Client;
 use coffer::cli::demo::ledger::Ledger;
 use coffer::cli::demo::writers::Writers;
-use coffer::domain::switch::Strategy;
 use coffer::domain::task::{Phase, Step, TaskKind};
+use coffer::domain::upgrade::Strategy;
 use serde_json::{Value, json};
 
 use crate::cells::until_it_runs_again;
@@ -15,7 +15,7 @@ use crate::harness::roles::{Role, Roles};
 use crate::harness::world::{SimulatedWriter, kill_generation};
 use crate::harness::{delete, healthy, store, wait_for};
 use crate::stuck::admin;
-use crate::switch::{assert_written, ended, simulated};
+use crate::upgrade::{assert_written, ended, simulated};
 
 /// Makes the simulated matrix a line, each of its rows open to the strategies: whatever else is there is closed.
 pub async fn line(roles: &Roles, line: &[(&str, &str, &[Strategy])]) {
@@ -213,7 +213,7 @@ async fn a_second_hop_that_fails_leads_back_to_the_version_between() {
             })
             .await;
             assert_eq!(admin.put(&simulation, &json!({"steps": {}})).await.unwrap().0 / 100, 2);
-            if *step == Step::Switch {
+            if *step == Step::Cutover {
                 forget_kept(&db).await;
                 ask(&api, &id, "10.4enc").await;
                 let upgrade = ended(&api, &id, Duration::from_secs(60)).await;
@@ -329,7 +329,7 @@ async fn killed_at_the_border(victim: Victim) {
     line(&roles, &[("10.1", "10.4", IN_PLACE), ("10.4", "10.4enc", TWIN)]).await;
     let mut cells = Vec::new();
     for (kind, next) in [(TaskKind::UpgradeInPlace, true), (TaskKind::UpgradeTwin, false)] {
-        let mut steps = vec![(kind, Phase::Forward, Step::Switch)];
+        let mut steps = vec![(kind, Phase::Forward, Step::Cutover)];
         steps.extend(kind.steps(Phase::Finish).iter().map(|step| (kind, Phase::Finish, *step)));
         if next {
             steps.push((TaskKind::UpgradeAuto, Phase::Forward, Step::Examine));

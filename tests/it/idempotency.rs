@@ -233,9 +233,9 @@ async fn a_key_is_free_when_its_day_and_its_task_are_over() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_is_known_after_a_restart() {
     let mut roles = Roles::start("simulated").await;
-    crate::switch::only(&roles, coffer::domain::switch::Strategy::InPlace).await;
+    crate::upgrade::only(&roles, coffer::domain::upgrade::Strategy::InPlace).await;
     let api = roles.login("coffer").await;
-    let id = crate::switch::simulated(&api).await;
+    let id = crate::upgrade::simulated(&api).await;
     let set = chrono::Utc::now() + chrono::TimeDelta::seconds(12);
     let set = set.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
     let body = json!({"upgrade": {"datastore_version": "10.4", "not_before": set, "idempotency_key": "k1"}});

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use coffer::domain::switch::Strategy;
+use coffer::domain::upgrade::Strategy;
 use coffer::engines::{Engine, Server};
 use mysql_async::prelude::Queryable;
 
@@ -400,7 +400,7 @@ async fn an_upgrade_says_whom_it_waits_for() {
 
     let (code, answer) = api.post(&path, &body).await.unwrap();
     assert_eq!(code, 202, "{answer}");
-    let upgrade = crate::switch::ended(&api, &id, Duration::from_secs(120)).await;
+    let upgrade = crate::upgrade::ended(&api, &id, Duration::from_secs(120)).await;
     let task = api.task(upgrade["id"].as_str().unwrap()).await.unwrap();
     let reason = task["reason"].as_str().unwrap_or_default();
     assert_eq!(upgrade["state"], "rolled_back", "{task}");
@@ -417,7 +417,7 @@ async fn an_upgrade_says_whom_it_waits_for() {
     })
     .await;
     first.query_drop("UNLOCK TABLES").await.unwrap();
-    let upgrade = crate::switch::ended(&api, &id, Duration::from_secs(240)).await;
+    let upgrade = crate::upgrade::ended(&api, &id, Duration::from_secs(240)).await;
     let task = api.task(upgrade["id"].as_str().unwrap()).await.unwrap();
     assert_eq!(upgrade["state"], "succeeded", "{task}");
     let kept = serde_json::json!({"character_set_collations": "", "innodb_snapshot_isolation": "OFF"});

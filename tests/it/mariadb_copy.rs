@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use coffer::cli::demo::client::Client;
 use coffer::domain::question::Finding;
-use coffer::domain::switch::Strategy;
+use coffer::domain::upgrade::Strategy;
 use coffer::engines::{Engine, Error, Following, Server, Settings};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::engine_servers::{ENGINE, House, Relay, connect, database, own, quiet, text, until, user};
 use crate::harness::house::House as Dev;
 use crate::harness::{delete, healthy, open_shop};
-use crate::switch::{ended, patch};
+use crate::upgrade::{ended, patch};
 
 /// A server of 10.11 with a tenant `app` that owns `shop` and `Other db`.
 async fn tenant(house: &House) -> (Server, Conn) {

@@ -1168,7 +1168,7 @@ const SPOILS: &[(&str, &str)] = &[
 
 /// The task of an instance's upgrade, as it ended.
 async fn ended(api: &coffer::cli::demo::client::Client, id: &str) -> serde_json::Value {
-    let upgrade = crate::switch::ended(api, id, Duration::from_secs(180)).await;
+    let upgrade = crate::upgrade::ended(api, id, Duration::from_secs(180)).await;
     api.task(upgrade["id"].as_str().unwrap()).await.unwrap()
 }
 

@@ -110,7 +110,7 @@ async fn let_fail(admin: &Client, id: &str, step: &str) {
 async fn each_step_that_fails_ends_as_it_shall() {
     let roles = Roles::start("simulated").await;
     let (api, admin) = (roles.login("coffer").await, roles.login("coffer-admin").await);
-    for step in TaskKind::Upgrade.steps(Phase::Forward) {
+    for step in TaskKind::ReplicaUpgrade.steps(Phase::Forward) {
         let id = create(&api, "mysql", "5.6").await;
         healthy(&api, &id).await;
         let_fail(&admin, &id, step.as_str()).await;
@@ -128,7 +128,7 @@ async fn each_step_that_fails_ends_as_it_shall() {
         delete(&api, &[&new, &id]).await;
     }
     for (line, event) in [(Phase::Detach, "detach"), (Phase::Abandon, "abandon")] {
-        for step in TaskKind::Upgrade.steps(line) {
+        for step in TaskKind::ReplicaUpgrade.steps(line) {
             stuck_at(&api, &admin, &roles, *step, event).await;
         }
     }

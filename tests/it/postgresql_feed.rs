@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coffer::domain::switch::Strategy;
+use coffer::domain::upgrade::Strategy;
 use coffer::engines::{Engine as _, Error, Following, Server, Settings, Tell};
 
 use crate::engine_servers::{House, until};

@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use coffer::domain::switch::Strategy;
+use coffer::domain::upgrade::Strategy;
 use coffer::engines::{Engine, Server, Settings};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio_postgres::Client;
@@ -561,8 +561,8 @@ async fn a_patch_keeps_what_is_not_logged() {
         ],
     )
     .await;
-    crate::switch::patch(&api, &id, "17").await;
-    let upgrade = crate::switch::ended(&api, &id, std::time::Duration::from_secs(240)).await;
+    crate::upgrade::patch(&api, &id, "17").await;
+    let upgrade = crate::upgrade::ended(&api, &id, std::time::Duration::from_secs(240)).await;
     assert_eq!(
         (&upgrade["state"], &upgrade["strategy"]),
         (&"succeeded".into(), &"in_place".into()),

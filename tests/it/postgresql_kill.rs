@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use coffer::cli::demo::client::Client;
-use coffer::domain::switch::Strategy;
+use coffer::domain::upgrade::Strategy;
 use serde_json::json;
 
 use crate::harness::house::House;

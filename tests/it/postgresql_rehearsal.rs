@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use coffer::domain::question::Finding;
-use coffer::domain::switch::Strategy;
+use coffer::domain::upgrade::Strategy;
 use coffer::engines::Engine as _;
 use serde_json::{Value, json};
 

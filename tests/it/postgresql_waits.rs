@@ -49,7 +49,7 @@ async fn an_upgrade_of_postgresql_says_whom_it_waits_for() {
     let rolled_back = async |words: &str| {
         let (code, answer) = api.post(&path, &body("twin", false)).await.unwrap();
         assert_eq!(code, 202, "{answer}");
-        let upgrade = crate::switch::ended(&api, &id, Duration::from_secs(180)).await;
+        let upgrade = crate::upgrade::ended(&api, &id, Duration::from_secs(180)).await;
         let task: Value = api.task(upgrade["id"].as_str().unwrap()).await.unwrap();
         let reason = task["reason"].as_str().unwrap_or_default();
         assert_eq!(upgrade["state"], "rolled_back", "{task}");
@@ -78,7 +78,7 @@ async fn an_upgrade_of_postgresql_says_whom_it_waits_for() {
 
     let (code, answer) = api.post(&path, &body("twin", false)).await.unwrap();
     assert_eq!(code, 202, "{answer}");
-    let upgrade = crate::switch::ended(&api, &id, Duration::from_secs(240)).await;
+    let upgrade = crate::upgrade::ended(&api, &id, Duration::from_secs(240)).await;
     assert_eq!(upgrade["state"], "succeeded", "{upgrade}");
     healthy(&api, &id).await;
     let session = login(&address, "app", &secret, "shop").await.unwrap();

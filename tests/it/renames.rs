@@ -229,7 +229,7 @@ async fn upgraded(api: &Client, engine: &'static Engine, strategy: &str) {
     let body = json!({"upgrade": {"datastore_version": engine.to, "strategy": strategy}});
     let (code, answer) = api.post(&format!("/instances/{id}/upgrades"), &body).await.unwrap();
     if code == 202 {
-        let ended = crate::switch::ended(api, &id, UPGRADE).await;
+        let ended = crate::upgrade::ended(api, &id, UPGRADE).await;
         let task: Value = api.task(ended["id"].as_str().unwrap()).await.unwrap();
         eprintln!("{strategy}: {} after {:?}: {}", ended["state"], begun.elapsed(), task["reason"]);
         let reason = task["reason"].as_str().unwrap_or_default();

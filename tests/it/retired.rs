@@ -5,7 +5,7 @@ use std::time::Duration;
 use coffer::cli::demo::client::Client;
 use coffer::cli::demo::ledger::Ledger;
 use coffer::cli::demo::writers::Writers;
-use coffer::domain::switch::Strategy;
+use coffer::domain::upgrade::Strategy;
 use serde_json::{Value, json};
 
 use crate::harness::builds::Builds;
@@ -17,7 +17,7 @@ use crate::harness::{delete, healthy, store, wait_for};
 use crate::hops::line;
 use crate::huawei::Http;
 use crate::stuck::admin;
-use crate::switch::{assert_written, ended, patch, simulated};
+use crate::upgrade::{assert_written, ended, patch, simulated};
 
 /// The versions of the instance's servers in that role.
 async fn versions(db: &tokio_postgres::Client, id: &str, role: &str) -> Vec<String> {

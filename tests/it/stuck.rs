@@ -4,13 +4,13 @@
 use std::process::Command;
 use std::time::Duration;
 
-use coffer::domain::switch::Strategy;
+use coffer::domain::upgrade::Strategy;
 use serde_json::json;
 
 use crate::harness::roles::Roles;
 use crate::harness::world::SimulatedWriter;
 use crate::harness::{delete, healthy, store, wait_for};
-use crate::switch::{assert_written, ended, only, patch, simulated};
+use crate::upgrade::{assert_written, ended, only, patch, simulated};
 
 /// `coffer admin task …` on the roles' store.
 pub fn admin(roles: &Roles, arguments: &[&str]) -> (bool, String) {

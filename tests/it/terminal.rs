@@ -2,12 +2,12 @@
 
 use std::process::Stdio;
 
-use coffer::domain::switch::Strategy;
+use coffer::domain::upgrade::Strategy;
 use serde_json::json;
 
 use crate::harness::delete;
 use crate::harness::roles::Roles;
-use crate::switch::{only, simulated};
+use crate::upgrade::{only, simulated};
 
 /// Its exit status, what it printed, and what it complained of.
 async fn coffer(variables: &[(&str, &str)], arguments: &[&str]) -> (i32, String, String) {
@@ -130,6 +130,6 @@ async fn a_script_hears_how_it_ended() {
     let (code, told, said) = coffer(&openrc, &[&second, "10.4"]).await;
     assert_eq!((code, said.as_str()), (0, ""), "{told}");
     assert!(told.starts_with("mariadb 10.1 to mariadb 10.4, task "), "{told}");
-    crate::switch::ended(&api, &second, std::time::Duration::from_secs(60)).await;
+    crate::upgrade::ended(&api, &second, std::time::Duration::from_secs(60)).await;
     delete(&api, &[&id, &second]).await;
 }

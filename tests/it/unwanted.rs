@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::harness::pair::{self, Pair};
 use crate::harness::roles::{Role, Roles};
 use crate::harness::{ask_for_upgrade_of, delete, healthy, password, status, store, wait_for};
-use crate::switch::simulated;
+use crate::upgrade::simulated;
 
 /// The task that makes the instance.
 pub async fn making(api: &Client, id: &str) -> String {
@@ -161,7 +161,7 @@ async fn an_upgrade_whose_new_side_hangs_is_abandoned_by_its_deletion() {
     let mut roles = Roles::start("simulated").await;
     let api = roles.login("coffer").await;
     let id = simulated(&api).await;
-    for (number, step) in TaskKind::Upgrade.steps(Phase::Forward).iter().enumerate() {
+    for (number, step) in TaskKind::ReplicaUpgrade.steps(Phase::Forward).iter().enumerate() {
         let_be(&roles, &id, *step, "hang").await;
         let new = ask_for_upgrade_of(&api, &id, "mariadb", "10.4").await;
         let task = api.task_of(&new).await.unwrap();

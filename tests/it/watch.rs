@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use coffer::cli::demo::client::Events;
-use coffer::domain::switch::Strategy;
+use coffer::domain::upgrade::Strategy;
 use serde_json::{Value, json};
 
 use crate::harness::roles::{Role, Roles};
 use crate::harness::{delete, wait_for};
-use crate::switch::{only, patch, simulated};
+use crate::upgrade::{only, patch, simulated};
 
 /// Every view until the stream's end, and when it came.
 async fn all(mut events: Events) -> Vec<(Instant, Value)> {

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use coffer::cli::demo::client::Client;
-use coffer::domain::switch::Strategy;
+use coffer::domain::upgrade::Strategy;
 use serde_json::{Value, json};
 
 use crate::harness::roles::{Role, Roles};
 use crate::harness::{healthy, store, wait_for};
-use crate::switch::{ended, only, simulated};
+use crate::upgrade::{ended, only, simulated};
 
 /// A window of two hours every day that opens so many minutes from now.
 fn opens_in(minutes: i64) -> Value {

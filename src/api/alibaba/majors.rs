@@ -18,8 +18,8 @@ use crate::domain::ids::TaskId;
 use crate::domain::inspection::{Inspection, InspectionState};
 use crate::domain::instance::Instance;
 use crate::domain::policy::{Rule, allow};
-use crate::domain::switch::{Strategy, Wishes};
 use crate::domain::task::{Plan, Progress, Task, TaskState};
+use crate::domain::upgrade::{Strategy, Wishes};
 
 /// The vendor's ways, the usual one in front.
 const MODES: [&str; 3] = ["inPlaceUpgrade", "blueGreenDeployment", "zeroDownTimeUpgrade"];
@@ -219,7 +219,7 @@ pub async fn tasks(call: &Call) -> Result<Map<String, Value>, VendorError> {
     let checks = checks(call, &it).await?;
     let name = names::instance(it.id);
     let lines = seen.tasks.iter().filter(|task| !seen.is_minor(task)).filter_map(|task| {
-        let Plan::Switch(plan) = &task.plan else { return None };
+        let Plan::Upgrade(plan) = &task.plan else { return None };
         let task_number = numbers.get(&task.id).copied().unwrap_or_default();
         let (from, to) = seen.series(task);
         if number.is_some_and(|number| number != task_number) || target.is_some_and(|target| target != to) {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::api::alibaba::error::VendorError;
 use crate::api::alibaba::{Call, groups, instances, names, object};
 use crate::commands::policies;
-use crate::commands::switches::SwitchRequest;
+use crate::commands::upgrades::UpgradeRequest;
 use crate::db::{self, catalogue_cache, task_numbers, tasks};
 use crate::domain::build_upgrades::{are_builds_of_one, order};
 use crate::domain::datastore::{DatastoreVersion, EngineKind};
@@ -15,8 +15,8 @@ use crate::domain::instance::{Instance, InstanceState};
 use crate::domain::matrix::Path;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::refusal::Refusal;
-use crate::domain::switch::Wishes;
 use crate::domain::timing::{self, Timing, WrongTime};
+use crate::domain::upgrade::Wishes;
 
 /// What the vendor's documentation knows as a major version.
 const DOCUMENTED: [&str; 4] = ["5.5", "5.6", "5.7", "8.0"];
@@ -61,7 +61,7 @@ pub async fn upgrade(
     idempotency_key: Option<IdempotencyKey>,
 ) -> Result<TaskId, VendorError> {
     let version = target.id.0.to_string();
-    let request = SwitchRequest { version, wishes, far: true, rename: None, timing, idempotency_key };
+    let request = UpgradeRequest { version, wishes, far: true, rename: None, timing, idempotency_key };
     let task = call.state.commands.upgrade_instance(&call.caller, it.id, request).await?;
     let text = "The instance has this version already.";
     task.ok_or_else(|| VendorError::new(403, "IncorrectEngineVersion", text))

@@ -16,9 +16,9 @@ use crate::domain::datastore::{DatastoreVersion, EngineKind};
 use crate::domain::inspection::{Inspection, InspectionState};
 use crate::domain::instance::Instance;
 use crate::domain::policy::{Rule, allow};
-use crate::domain::switch::Wishes;
 use crate::domain::task::Task;
 use crate::domain::timing::Timing;
+use crate::domain::upgrade::Wishes;
 
 /// The instance that is named, of PostgreSQL.
 async fn postgresql(call: &Call, instance: &str) -> Result<Instance, VendorError> {

@@ -96,7 +96,7 @@ const fn is_switching(task: &Task) -> bool {
                 | Step::Cut
                 | Step::Stop
                 | Step::Transform
-                | Step::Switch
+                | Step::Cutover
                 | Step::Admit
                 | Step::Reopen
         )

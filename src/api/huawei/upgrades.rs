@@ -8,7 +8,7 @@ use crate::api::huawei::{Answer, Call, accepted};
 use crate::commands;
 use crate::commands::groups::{Target, UpgradeGroup};
 use crate::commands::policies;
-use crate::commands::switches::SwitchRequest;
+use crate::commands::upgrades::UpgradeRequest;
 use crate::domain::build_upgrades::order;
 use crate::domain::datastore::{DatastoreVersion, EngineKind};
 use crate::domain::group::Group;
@@ -16,9 +16,9 @@ use crate::domain::ids::TaskId;
 use crate::domain::instance::{Instance, InstanceState};
 use crate::domain::policy::{Rule, allow};
 use crate::domain::refusal::Refusal;
-use crate::domain::switch::Wishes;
+use crate::domain::replica_upgrade::not_ready;
 use crate::domain::timing::Timing;
-use crate::domain::upgrade::not_ready;
+use crate::domain::upgrade::Wishes;
 
 /// The oldest PostgreSQL 11 that is upgraded.
 const OLDEST_POSTGRESQL_11: &str = "11.2";
@@ -46,7 +46,7 @@ pub async fn upgrade(
     timing: Timing,
     far: bool,
 ) -> Result<TaskId, VendorError> {
-    let request = SwitchRequest {
+    let request = UpgradeRequest {
         version: target.id.0.to_string(),
         wishes: Wishes::default(),
         far,

@@ -12,8 +12,8 @@ use crate::api::request::{Call, json as answer};
 use crate::api::trove::instances::load;
 use crate::domain::caller::Caller;
 use crate::domain::question::QuestionKind;
+use crate::domain::replica_upgrade::serving;
 use crate::domain::tenant::Database;
-use crate::domain::upgrade::serving;
 
 /// A database, as it is listed and as a user's rights name it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]

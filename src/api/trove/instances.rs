@@ -15,7 +15,7 @@ use crate::api::trove::create;
 use crate::api::trove::update::{self, Change, Update};
 use crate::api::trove::views::{InstanceView, Viewer};
 use crate::commands::instances::{CreateInstance, visible};
-use crate::commands::switches::SwitchRequest;
+use crate::commands::upgrades::UpgradeRequest;
 use crate::db::catalogue_cache::{self, Catalogue};
 use crate::db::{self, catalogue, instances};
 use crate::domain::build_upgrades::are_builds_of_one;
@@ -25,8 +25,8 @@ use crate::domain::ids::InstanceId;
 use crate::domain::instance::{Instance, InstanceState};
 use crate::domain::policy::{Rule, allow};
 use crate::domain::refusal::Refusal;
-use crate::domain::switch::Wishes;
 use crate::domain::timing::Timing;
+use crate::domain::upgrade::Wishes;
 
 /// The instance, if it is there for the caller.
 ///
@@ -232,7 +232,7 @@ pub async fn update(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
             return Ok(accepted());
         }
         Some(Change::Version(version)) => {
-            let request = SwitchRequest {
+            let request = UpgradeRequest {
                 version,
                 wishes: Wishes::default(),
                 far: false,

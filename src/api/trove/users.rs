@@ -11,8 +11,8 @@ use crate::api::trove::databases::{DatabaseView, listed, page};
 use crate::api::trove::instances::load;
 use crate::domain::caller::Caller;
 use crate::domain::question::QuestionKind;
+use crate::domain::replica_upgrade::serving;
 use crate::domain::tenant::User;
-use crate::domain::upgrade::serving;
 
 /// A user, as it is listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]

@@ -7,14 +7,14 @@
 //! upgrade from the accepted detach) there is no undo: a step is tried again, and in the end an operator is asked.
 //!
 //! An upgrade of the same instance begins as [`TaskKind::UpgradeAuto`], whose one forward step looks at the server and
-//! fixes the strategy: that changes the task's kind, once. Its one-way point is the record of [`Step::Switch`], which
+//! fixes the strategy: that changes the task's kind, once. Its one-way point is the record of [`Step::Cutover`], which
 //! makes the candidate serve; before it a failure, or a customer who cancels, leads back to the old server, after it
 //! the [`Phase::Finish`] only goes forward. A way of several hops is walked in one task: the end of a hop's finish is
 //! the beginning of the next one's look, and the task's kind is [`TaskKind::UpgradeAuto`] again.
 //!
 //! An upgrade of a group ([`TaskKind::UpgradeRolling`]) has the same shape: its one-way point is the record of
-//! [`Step::Switch`], by which the members change roles. Where they change them once more that is the next leg of the same
-//! task, of the kind [`TaskKind::SwitchBack`], whose way back ends in success: the upgrade is done by then.
+//! [`Step::Cutover`], by which the members change roles. Where they change them once more that is the next leg of the same
+//! task, of the kind [`TaskKind::Switchback`], whose way back ends in success: the upgrade is done by then.
 //!
 //! An upgrade of the same instance that was accepted for later is [`Progress::Deferred`]: a task without claims, whose
 //! instance knows nothing of it. When it is due it claims its instance, in one transaction with the last look at what
@@ -27,13 +27,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::datastore::UnknownWord;
 use crate::domain::ids::{GenerationId, GroupId, InstanceId, ProjectId, TaskId};
+use crate::domain::replica_upgrade::ReplicaUpgradePlan;
 use crate::domain::rolling::{FailoverPlan, MakePlan, RollingPlan, UnmakePlan};
-use crate::domain::switch::{Strategy, SwitchPlan};
 pub use crate::domain::task::progress::{IllegalTaskEvent, Progress, TaskEvent, TaskState};
 pub use crate::domain::task::steps::{Phase, Step, TaskKind};
 use crate::domain::tenant::NewDatabase;
 use crate::domain::timing::Timing;
-use crate::domain::upgrade::UpgradePlan;
+use crate::domain::upgrade::{Strategy, UpgradePlan};
 
 macro_rules! words {
     ($type:ident, $what:literal) => {
@@ -63,9 +63,11 @@ pub enum Plan {
     /// Delete an instance.
     Delete(DeletePlan),
     /// Upgrade an instance by way of a new one.
-    Upgrade(UpgradePlan),
+    #[serde(rename = "upgrade")]
+    ReplicaUpgrade(ReplicaUpgradePlan),
     /// Upgrade the same instance.
-    Switch(SwitchPlan),
+    #[serde(rename = "switch")]
+    Upgrade(UpgradePlan),
     /// Make a group.
     MakeGroup(MakePlan),
     /// Delete a group.
@@ -106,8 +108,8 @@ impl Plan {
         match self {
             Self::Create(plan) => plan.instance,
             Self::Delete(plan) => plan.instance,
-            Self::Upgrade(plan) => plan.source,
-            Self::Switch(plan) => plan.instance,
+            Self::ReplicaUpgrade(plan) => plan.source,
+            Self::Upgrade(plan) => plan.instance,
             Self::MakeGroup(plan) => plan.primary.0,
             Self::UnmakeGroup(plan) => match plan.members.first() {
                 Some((member, _)) => *member,
@@ -124,7 +126,7 @@ impl Plan {
     /// The group that it is about.
     pub const fn group(&self) -> Option<GroupId> {
         match self {
-            Self::Create(_) | Self::Delete(_) | Self::Upgrade(_) | Self::Switch(_) => None,
+            Self::Create(_) | Self::Delete(_) | Self::ReplicaUpgrade(_) | Self::Upgrade(_) => None,
             Self::MakeGroup(plan) => Some(plan.group),
             Self::UnmakeGroup(plan) => Some(plan.group),
             Self::Rolling(plan) => Some(plan.group),
@@ -145,8 +147,8 @@ impl Plan {
         match self {
             Self::Create(_) => TaskKind::Create,
             Self::Delete(_) => TaskKind::Delete,
-            Self::Upgrade(_) => TaskKind::Upgrade,
-            Self::Switch(plan) => match plan.strategy {
+            Self::ReplicaUpgrade(_) => TaskKind::ReplicaUpgrade,
+            Self::Upgrade(plan) => match plan.strategy {
                 None => TaskKind::UpgradeAuto,
                 Some(Strategy::InPlace) => TaskKind::UpgradeInPlace,
                 Some(Strategy::Twin) => TaskKind::UpgradeTwin,
@@ -155,7 +157,7 @@ impl Plan {
             Self::UnmakeGroup(_) => TaskKind::DeleteGroup,
             Self::Rolling(_) => TaskKind::UpgradeRolling,
             Self::Failover(plan) => match plan.of {
-                Some(_) => TaskKind::SwitchBack,
+                Some(_) => TaskKind::Switchback,
                 None => TaskKind::Failover,
             },
         }

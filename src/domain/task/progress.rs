@@ -135,7 +135,7 @@ impl Progress {
                 Ok(match (steps.get(at + 1), phase.ends_in(kind)) {
                     (Some(next), _) => Self::At(phase, *next),
                     (None, TaskState::Verifying) => Self::Verifying,
-                    (None, _) if phase == Phase::Forward && kind.switches() => begin(Phase::Finish)?,
+                    (None, _) if phase == Phase::Forward && kind.cuts_over() => begin(Phase::Finish)?,
                     (None, end) => Self::Ended(end),
                 })
             }
@@ -171,7 +171,7 @@ impl Progress {
             (Self::At(phase, _), TaskEvent::StepFailed) if phase.can_undo(kind) => begin(Phase::Undo),
             (Self::At(_, _), TaskEvent::StepFailed) => Ok(Self::NeedsOperator),
             (Self::Verifying, TaskEvent::DetachAccepted) => begin(Phase::Detach),
-            (Self::Verifying, TaskEvent::AbandonAccepted) if kind == TaskKind::Upgrade => {
+            (Self::Verifying, TaskEvent::AbandonAccepted) if kind == TaskKind::ReplicaUpgrade => {
                 begin(Phase::Abandon)
             }
             (Self::Scheduled, TaskEvent::AbandonAccepted) if kind.can_cancel() => begin(Phase::Abandon),

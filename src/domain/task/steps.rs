@@ -10,7 +10,7 @@ pub enum TaskKind {
     /// Deletes an instance.
     Delete,
     /// Upgrades an instance, strategy replica.
-    Upgrade,
+    ReplicaUpgrade,
     /// Upgrades the same instance; the strategy is not fixed yet.
     UpgradeAuto,
     /// Upgrades the same instance, its data converted while it is held.
@@ -24,7 +24,7 @@ pub enum TaskKind {
     /// Upgrades a group, member by member.
     UpgradeRolling,
     /// Gives the members of an upgraded group the roles back that they had before.
-    SwitchBack,
+    Switchback,
     /// Has the members of a group change roles.
     Failover,
 }
@@ -92,7 +92,7 @@ pub enum Step {
     /// Make the candidate's data of the old server's, whose folder is not touched.
     Transform,
     /// Ask the candidate what it is, and make it the one that serves: the one-way point.
-    Switch,
+    Cutover,
     /// Let tenants write to the new server.
     Admit,
     /// Have the endpoint let connections through again.
@@ -116,14 +116,14 @@ pub enum Step {
 const ALL_KINDS: [TaskKind; 11] = [
     TaskKind::Create,
     TaskKind::Delete,
-    TaskKind::Upgrade,
+    TaskKind::ReplicaUpgrade,
     TaskKind::UpgradeAuto,
     TaskKind::UpgradeInPlace,
     TaskKind::UpgradeTwin,
     TaskKind::CreateGroup,
     TaskKind::DeleteGroup,
     TaskKind::UpgradeRolling,
-    TaskKind::SwitchBack,
+    TaskKind::Switchback,
     TaskKind::Failover,
 ];
 const ALL_PHASES: [Phase; 5] = [Phase::Forward, Phase::Detach, Phase::Abandon, Phase::Undo, Phase::Finish];
@@ -132,7 +132,7 @@ const ALL_PHASES: [Phase; 5] = [Phase::Forward, Phase::Detach, Phase::Abandon, P
 const BACK: &[Step] = &[Step::Reinstate, Step::Reopen, Step::DropServer, Step::Release];
 
 /// Two members of a group change roles; up to the last of these.
-const CHANGE: &[Step] = &[Step::Quiet, Step::Hold, Step::Fence, Step::Drain, Step::Cut, Step::Switch];
+const CHANGE: &[Step] = &[Step::Quiet, Step::Hold, Step::Fence, Step::Drain, Step::Cut, Step::Cutover];
 
 impl TaskKind {
     /// Every kind.
@@ -146,7 +146,7 @@ impl TaskKind {
             }
             (Self::Create, Phase::Abandon | Phase::Undo) => &[Step::Unroute, Step::DropServer],
             (Self::Delete, Phase::Forward) => &[Step::Unroute, Step::DropServer],
-            (Self::Upgrade, Phase::Forward) => &[
+            (Self::ReplicaUpgrade, Phase::Forward) => &[
                 Step::Examine,
                 Step::Place,
                 Step::Start,
@@ -157,8 +157,8 @@ impl TaskKind {
                 Step::Verify,
                 Step::Open,
             ],
-            (Self::Upgrade, Phase::Detach) => &[Step::Drain, Step::Cut, Step::Release],
-            (Self::Upgrade, Phase::Abandon | Phase::Undo) => {
+            (Self::ReplicaUpgrade, Phase::Detach) => &[Step::Drain, Step::Cut, Step::Release],
+            (Self::ReplicaUpgrade, Phase::Abandon | Phase::Undo) => {
                 &[Step::Unroute, Step::DropServer, Step::Release]
             }
             (Self::UpgradeAuto, Phase::Forward) => &[Step::Examine],
@@ -171,7 +171,7 @@ impl TaskKind {
                 Step::Transform,
                 Step::Start,
                 Step::Convert,
-                Step::Switch,
+                Step::Cutover,
             ],
             (Self::UpgradeTwin, Phase::Forward) => &[
                 Step::Place,
@@ -186,7 +186,7 @@ impl TaskKind {
                 Step::Fence,
                 Step::Drain,
                 Step::Cut,
-                Step::Switch,
+                Step::Cutover,
             ],
             (Self::UpgradeInPlace | Self::UpgradeTwin, Phase::Finish) => {
                 &[Step::Admit, Step::Reopen, Step::Retire]
@@ -209,7 +209,7 @@ impl TaskKind {
                 Step::Fence,
                 Step::Drain,
                 Step::Cut,
-                Step::Switch,
+                Step::Cutover,
             ],
             (Self::UpgradeRolling, Phase::Finish) => {
                 &[Step::Admit, Step::Reopen, Step::Rebuild, Step::Rejoin]
@@ -217,9 +217,9 @@ impl TaskKind {
             (Self::UpgradeRolling, Phase::Abandon | Phase::Undo) => {
                 &[Step::Reinstate, Step::Reopen, Step::Restore, Step::DropServer]
             }
-            (Self::SwitchBack | Self::Failover, Phase::Forward) => CHANGE,
-            (Self::SwitchBack | Self::Failover, Phase::Finish) => &[Step::Admit, Step::Reopen, Step::Rejoin],
-            (Self::SwitchBack | Self::Failover, Phase::Undo) | (Self::Failover, Phase::Abandon) => {
+            (Self::Switchback | Self::Failover, Phase::Forward) => CHANGE,
+            (Self::Switchback | Self::Failover, Phase::Finish) => &[Step::Admit, Step::Reopen, Step::Rejoin],
+            (Self::Switchback | Self::Failover, Phase::Undo) | (Self::Failover, Phase::Abandon) => {
                 &[Step::Reinstate, Step::Reopen, Step::Restore]
             }
             (Self::Create | Self::CreateGroup, Phase::Detach | Phase::Finish)
@@ -227,8 +227,8 @@ impl TaskKind {
                 Self::Delete | Self::DeleteGroup,
                 Phase::Detach | Phase::Abandon | Phase::Undo | Phase::Finish,
             )
-            | (Self::Upgrade | Self::UpgradeAuto, Phase::Finish)
-            | (Self::SwitchBack, Phase::Detach | Phase::Abandon)
+            | (Self::ReplicaUpgrade | Self::UpgradeAuto, Phase::Finish)
+            | (Self::Switchback, Phase::Detach | Phase::Abandon)
             | (
                 Self::UpgradeAuto
                 | Self::UpgradeInPlace
@@ -242,15 +242,17 @@ impl TaskKind {
 
     /// Whether it has a one-way point between two servers that tenants write to: it upgrades the same instance, or has
     /// the members of a group change roles.
-    pub const fn switches(self) -> bool {
+    pub const fn cuts_over(self) -> bool {
         match self {
             Self::UpgradeAuto
             | Self::UpgradeInPlace
             | Self::UpgradeTwin
             | Self::UpgradeRolling
-            | Self::SwitchBack
+            | Self::Switchback
             | Self::Failover => true,
-            Self::Create | Self::Delete | Self::Upgrade | Self::CreateGroup | Self::DeleteGroup => false,
+            Self::Create | Self::Delete | Self::ReplicaUpgrade | Self::CreateGroup | Self::DeleteGroup => {
+                false
+            }
         }
     }
 
@@ -260,11 +262,11 @@ impl TaskKind {
             Self::CreateGroup
             | Self::DeleteGroup
             | Self::UpgradeRolling
-            | Self::SwitchBack
+            | Self::Switchback
             | Self::Failover => true,
             Self::Create
             | Self::Delete
-            | Self::Upgrade
+            | Self::ReplicaUpgrade
             | Self::UpgradeAuto
             | Self::UpgradeInPlace
             | Self::UpgradeTwin => false,
@@ -273,31 +275,31 @@ impl TaskKind {
 
     /// Whether it can be accepted for later.
     pub const fn can_wait(self) -> bool {
-        self.switches() && !matches!(self, Self::SwitchBack | Self::Failover)
+        self.cuts_over() && !matches!(self, Self::Switchback | Self::Failover)
     }
 
     /// Whether its customer can end it before its one-way point: what follows an upgrade is past the upgrade's.
     pub const fn can_cancel(self) -> bool {
-        self.makes() || self.switches() && !matches!(self, Self::SwitchBack)
+        self.makes() || self.cuts_over() && !matches!(self, Self::Switchback)
     }
 
     /// Whether it makes an instance, or a group: who deletes that while it is being made ends the task.
     pub const fn makes(self) -> bool {
-        matches!(self, Self::Create | Self::CreateGroup | Self::Upgrade)
+        matches!(self, Self::Create | Self::CreateGroup | Self::ReplicaUpgrade)
     }
 
     /// What the task goes on as after its last step, where it goes on.
     pub(super) const fn next_leg(self) -> Option<Self> {
         match self {
             Self::UpgradeInPlace | Self::UpgradeTwin => Some(Self::UpgradeAuto),
-            Self::UpgradeRolling => Some(Self::SwitchBack),
+            Self::UpgradeRolling => Some(Self::Switchback),
             Self::Create
             | Self::Delete
-            | Self::Upgrade
+            | Self::ReplicaUpgrade
             | Self::UpgradeAuto
             | Self::CreateGroup
             | Self::DeleteGroup
-            | Self::SwitchBack
+            | Self::Switchback
             | Self::Failover => None,
         }
     }
@@ -307,7 +309,7 @@ impl TaskKind {
     pub fn holds(self, phase: Phase, step: Step) -> bool {
         let steps = self.steps(phase);
         let at = |which: Step| steps.iter().position(|it| *it == which);
-        let (Some(now), true) = (at(step), self.switches()) else { return false };
+        let (Some(now), true) = (at(step), self.cuts_over()) else { return false };
         match phase {
             Phase::Forward => at(Step::Hold).is_some_and(|hold| hold <= now),
             Phase::Undo | Phase::Abandon | Phase::Finish => {
@@ -322,12 +324,12 @@ impl TaskKind {
         match self {
             Self::Create | Self::CreateGroup => "create",
             Self::Delete | Self::DeleteGroup => "delete",
-            Self::Upgrade
+            Self::ReplicaUpgrade
             | Self::UpgradeAuto
             | Self::UpgradeInPlace
             | Self::UpgradeTwin
             | Self::UpgradeRolling
-            | Self::SwitchBack => "upgrade",
+            | Self::Switchback => "upgrade",
             Self::Failover => "failover",
         }
     }
@@ -337,14 +339,14 @@ impl TaskKind {
         match self {
             Self::Create => "create",
             Self::Delete => "delete",
-            Self::Upgrade => "upgrade",
+            Self::ReplicaUpgrade => "upgrade",
             Self::UpgradeAuto => "upgrade_auto",
             Self::UpgradeInPlace => "upgrade_in_place",
             Self::UpgradeTwin => "upgrade_twin",
             Self::CreateGroup => "create_group",
             Self::DeleteGroup => "delete_group",
             Self::UpgradeRolling => "upgrade_rolling",
-            Self::SwitchBack => "switch_back",
+            Self::Switchback => "switch_back",
             Self::Failover => "failover",
         }
     }
@@ -358,13 +360,13 @@ impl Phase {
     pub const fn can_undo(self, kind: TaskKind) -> bool {
         match kind {
             TaskKind::Create
-            | TaskKind::Upgrade
+            | TaskKind::ReplicaUpgrade
             | TaskKind::UpgradeAuto
             | TaskKind::UpgradeInPlace
             | TaskKind::UpgradeTwin
             | TaskKind::CreateGroup
             | TaskKind::UpgradeRolling
-            | TaskKind::SwitchBack
+            | TaskKind::Switchback
             | TaskKind::Failover => matches!(self, Self::Forward),
             TaskKind::Delete | TaskKind::DeleteGroup => false,
         }
@@ -388,11 +390,11 @@ impl Phase {
 
     pub(super) const fn ends_in(self, kind: TaskKind) -> TaskState {
         match (self, kind) {
-            (Self::Forward, TaskKind::Upgrade) => TaskState::Verifying,
+            (Self::Forward, TaskKind::ReplicaUpgrade) => TaskState::Verifying,
             (Self::Forward | Self::Detach | Self::Finish, _) => TaskState::Succeeded,
             (Self::Abandon, _) => TaskState::Cancelled,
             // The upgrade that it follows is done.
-            (Self::Undo, TaskKind::SwitchBack) => TaskState::Succeeded,
+            (Self::Undo, TaskKind::Switchback) => TaskState::Succeeded,
             (Self::Undo, _) => TaskState::RolledBack,
         }
     }
@@ -423,7 +425,7 @@ impl Step {
         Self::Fence,
         Self::Stop,
         Self::Transform,
-        Self::Switch,
+        Self::Cutover,
         Self::Admit,
         Self::Reopen,
         Self::Retire,
@@ -459,7 +461,7 @@ impl Step {
             Self::Fence => "fence",
             Self::Stop => "stop",
             Self::Transform => "transform",
-            Self::Switch => "switch",
+            Self::Cutover => "switch",
             Self::Admit => "admit",
             Self::Reopen => "reopen",
             Self::Retire => "retire",

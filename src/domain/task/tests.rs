@@ -22,10 +22,10 @@ fn a_line_of_steps_ends_as_its_phase_says() {
         (TaskKind::Create, Phase::Undo, TaskState::RolledBack),
         (TaskKind::Create, Phase::Abandon, TaskState::Cancelled),
         (TaskKind::Delete, Phase::Forward, TaskState::Succeeded),
-        (TaskKind::Upgrade, Phase::Forward, TaskState::Verifying),
-        (TaskKind::Upgrade, Phase::Detach, TaskState::Succeeded),
-        (TaskKind::Upgrade, Phase::Abandon, TaskState::Cancelled),
-        (TaskKind::Upgrade, Phase::Undo, TaskState::RolledBack),
+        (TaskKind::ReplicaUpgrade, Phase::Forward, TaskState::Verifying),
+        (TaskKind::ReplicaUpgrade, Phase::Detach, TaskState::Succeeded),
+        (TaskKind::ReplicaUpgrade, Phase::Abandon, TaskState::Cancelled),
+        (TaskKind::ReplicaUpgrade, Phase::Undo, TaskState::RolledBack),
         (TaskKind::UpgradeAuto, Phase::Undo, TaskState::RolledBack),
         (TaskKind::UpgradeAuto, Phase::Abandon, TaskState::Cancelled),
         (TaskKind::UpgradeInPlace, Phase::Finish, TaskState::Succeeded),
@@ -39,8 +39,8 @@ fn a_line_of_steps_ends_as_its_phase_says() {
         (TaskKind::UpgradeRolling, Phase::Finish, TaskState::Succeeded),
         (TaskKind::UpgradeRolling, Phase::Undo, TaskState::RolledBack),
         (TaskKind::UpgradeRolling, Phase::Abandon, TaskState::Cancelled),
-        (TaskKind::SwitchBack, Phase::Finish, TaskState::Succeeded),
-        (TaskKind::SwitchBack, Phase::Undo, TaskState::Succeeded),
+        (TaskKind::Switchback, Phase::Finish, TaskState::Succeeded),
+        (TaskKind::Switchback, Phase::Undo, TaskState::Succeeded),
         (TaskKind::Failover, Phase::Finish, TaskState::Succeeded),
         (TaskKind::Failover, Phase::Undo, TaskState::RolledBack),
         (TaskKind::Failover, Phase::Abandon, TaskState::Cancelled),
@@ -91,7 +91,7 @@ fn what_has_ended_takes_no_event() {
                 }
                 Progress::Verifying => assert_eq!(
                     next.is_ok(),
-                    kind == TaskKind::Upgrade
+                    kind == TaskKind::ReplicaUpgrade
                         && matches!(event, TaskEvent::DetachAccepted | TaskEvent::AbandonAccepted)
                 ),
                 // It has claimed nothing, so that nothing is to be undone.
@@ -159,7 +159,7 @@ fn the_switch_is_the_one_way_point() {
             let last = at;
             at = at.after(kind, TaskEvent::StepDone).unwrap();
             assert_eq!(
-                last == Progress::At(Phase::Forward, Step::Switch),
+                last == Progress::At(Phase::Forward, Step::Cutover),
                 at == Progress::At(Phase::Finish, Step::Admit)
             );
         }
@@ -169,25 +169,25 @@ fn the_switch_is_the_one_way_point() {
             let next = Progress::At(Phase::Finish, step).after(kind, TaskEvent::NextHop);
             assert_eq!(next.ok(), is_last.then_some(examined), "{step:?}");
         }
-        assert!(Progress::At(Phase::Forward, Step::Switch).after(kind, TaskEvent::NextHop).is_err());
-        for other in [TaskKind::Upgrade, TaskKind::Create, TaskKind::Delete, TaskKind::UpgradeAuto] {
+        assert!(Progress::At(Phase::Forward, Step::Cutover).after(kind, TaskEvent::NextHop).is_err());
+        for other in [TaskKind::ReplicaUpgrade, TaskKind::Create, TaskKind::Delete, TaskKind::UpgradeAuto] {
             assert!(examined.after(TaskKind::UpgradeAuto, TaskEvent::StrategyFixed(other)).is_err());
         }
-        assert!(examined.after(TaskKind::Upgrade, TaskEvent::StrategyFixed(kind)).is_err());
+        assert!(examined.after(TaskKind::ReplicaUpgrade, TaskEvent::StrategyFixed(kind)).is_err());
     }
 }
 
 /// The members of a group change roles at the record of a switch; the last leg of an upgrade cannot undo that.
 #[test]
 fn a_change_of_roles_is_the_one_way_point_of_a_group() {
-    for kind in [TaskKind::UpgradeRolling, TaskKind::Failover, TaskKind::SwitchBack] {
+    for kind in [TaskKind::UpgradeRolling, TaskKind::Failover, TaskKind::Switchback] {
         for step in kind.steps(Phase::Forward) {
             let at = Progress::At(Phase::Forward, *step);
             let undone = at.after(kind, TaskEvent::StepFailed);
             assert_eq!(undone, Ok(Progress::At(Phase::Undo, Step::Reinstate)), "{kind:?} {step:?}");
-            assert_eq!(at.after(kind, TaskEvent::AbandonAccepted).is_ok(), kind != TaskKind::SwitchBack);
+            assert_eq!(at.after(kind, TaskEvent::AbandonAccepted).is_ok(), kind != TaskKind::Switchback);
             let next = at.after(kind, TaskEvent::StepDone).unwrap();
-            assert_eq!(*step == Step::Switch, next == Progress::At(Phase::Finish, Step::Admit));
+            assert_eq!(*step == Step::Cutover, next == Progress::At(Phase::Finish, Step::Admit));
         }
         let rejoined = Progress::At(Phase::Finish, Step::Rejoin);
         assert_eq!(rejoined.after(kind, TaskEvent::StepFailed), Ok(Progress::NeedsOperator));
@@ -205,21 +205,21 @@ fn tenants_wait_from_the_hold_to_the_reopening() {
     let (in_place, twin) = (TaskKind::UpgradeInPlace, TaskKind::UpgradeTwin);
     assert_eq!(
         held(in_place, Phase::Forward),
-        [Step::Hold, Step::Fence, Step::Stop, Step::Transform, Step::Start, Step::Convert, Step::Switch]
+        [Step::Hold, Step::Fence, Step::Stop, Step::Transform, Step::Start, Step::Convert, Step::Cutover]
     );
-    assert_eq!(held(twin, Phase::Forward), [Step::Hold, Step::Fence, Step::Drain, Step::Cut, Step::Switch]);
+    assert_eq!(held(twin, Phase::Forward), [Step::Hold, Step::Fence, Step::Drain, Step::Cut, Step::Cutover]);
     for kind in [in_place, twin] {
         assert_eq!(held(kind, Phase::Finish), [Step::Admit, Step::Reopen]);
         assert_eq!(held(kind, Phase::Undo), [Step::Reinstate, Step::Reopen]);
     }
-    for kind in [TaskKind::UpgradeRolling, TaskKind::SwitchBack, TaskKind::Failover] {
-        let waits = [Step::Hold, Step::Fence, Step::Drain, Step::Cut, Step::Switch];
+    for kind in [TaskKind::UpgradeRolling, TaskKind::Switchback, TaskKind::Failover] {
+        let waits = [Step::Hold, Step::Fence, Step::Drain, Step::Cut, Step::Cutover];
         assert_eq!(held(kind, Phase::Forward), waits);
         assert_eq!(held(kind, Phase::Finish), [Step::Admit, Step::Reopen]);
         assert_eq!(held(kind, Phase::Undo), [Step::Reinstate, Step::Reopen]);
     }
     for phase in Phase::ALL {
-        assert!(held(TaskKind::Upgrade, phase).is_empty(), "a replica's source is never held");
+        assert!(held(TaskKind::ReplicaUpgrade, phase).is_empty(), "a replica's source is never held");
     }
 }
 
@@ -227,13 +227,13 @@ fn tenants_wait_from_the_hold_to_the_reopening() {
 fn only_a_step_that_was_passed_can_be_done_again() {
     let at = Progress::At(Phase::Forward, Step::Seed);
     assert_eq!(
-        at.after(TaskKind::Upgrade, TaskEvent::Redo(Step::Place)),
+        at.after(TaskKind::ReplicaUpgrade, TaskEvent::Redo(Step::Place)),
         Ok(Progress::At(Phase::Forward, Step::Place))
     );
-    assert!(at.after(TaskKind::Upgrade, TaskEvent::Redo(Step::Verify)).is_err());
+    assert!(at.after(TaskKind::ReplicaUpgrade, TaskEvent::Redo(Step::Verify)).is_err());
     assert!(
         Progress::At(Phase::Detach, Step::Cut)
-            .after(TaskKind::Upgrade, TaskEvent::Redo(Step::Drain))
+            .after(TaskKind::ReplicaUpgrade, TaskEvent::Redo(Step::Drain))
             .is_err()
     );
 }

@@ -22,8 +22,8 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::domain::question::Finding;
-use crate::domain::switch::Strategy;
 use crate::domain::tenant::Verifier;
+use crate::domain::upgrade::Strategy;
 use crate::engines::mariadb::connection::{Client, client_file_as, name, quoted, scrub};
 use crate::engines::mariadb::content::Described;
 use crate::engines::mariadb::helpers::Helper;

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use crate::domain::question::Finding;
-use crate::domain::switch::Strategy;
+use crate::domain::upgrade::Strategy;
 use crate::engines::mariadb::connection::Client;
 use crate::engines::mariadb::{
     DROP_PATIENCE, backup, blockers, layout, leftovers, rehearsal, runtime, waits,

@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::domain::question::Finding;
-use crate::domain::switch::Strategy;
+use crate::domain::upgrade::Strategy;
 use crate::engines::mariadb::connection::{Client, quoted};
 use crate::engines::mariadb::content::{NO_DATABASE, tenant_schema};
 use crate::engines::mariadb::{helpers, runtime};

@@ -47,8 +47,8 @@ use secrecy::ExposeSecret as _;
 
 use crate::domain::datastore::EngineKind;
 use crate::domain::question::{Blocker, Finding};
-use crate::domain::switch::Strategy;
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
+use crate::domain::upgrade::Strategy;
 use crate::engines::{
     Behind, Comparison, Engine, Error, Following, Position, RelayAddress, Server, Settings, Sums, Tell,
 };

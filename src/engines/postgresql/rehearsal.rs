@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use crate::domain::question::Finding;
-use crate::domain::switch::Strategy;
+use crate::domain::upgrade::Strategy;
 use crate::engines::postgresql::connection::{Client, hide_verifiers, quoted};
 use crate::engines::postgresql::{Postgresql, anew, bodies, bootstrap, check, layout, seed, waits};
 use crate::engines::{Engine as _, Error, Server, Settings};

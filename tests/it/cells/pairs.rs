@@ -24,9 +24,9 @@ pub const LINES: [(Line, bool); 15] = [
     ((TaskKind::UpgradeRolling, Phase::Abandon), true),
     ((TaskKind::UpgradeRolling, Phase::Forward), true),
     ((TaskKind::UpgradeRolling, Phase::Finish), true),
-    ((TaskKind::SwitchBack, Phase::Forward), true),
-    ((TaskKind::SwitchBack, Phase::Finish), true),
-    ((TaskKind::SwitchBack, Phase::Undo), true),
+    ((TaskKind::Switchback, Phase::Forward), true),
+    ((TaskKind::Switchback, Phase::Finish), true),
+    ((TaskKind::Switchback, Phase::Undo), true),
     ((TaskKind::DeleteGroup, Phase::Forward), true),
     ((TaskKind::CreateGroup, Phase::Undo), true),
     ((TaskKind::CreateGroup, Phase::Abandon), true),
@@ -38,7 +38,7 @@ impl Lived<'_> {
     pub async fn paired(&mut self) {
         let line = |kind: TaskKind, phase: Phase| (kind, phase);
         let (forward, finish) = (Phase::Forward, Phase::Finish);
-        let (failover, rolling, back) = (TaskKind::Failover, TaskKind::UpgradeRolling, TaskKind::SwitchBack);
+        let (failover, rolling, back) = (TaskKind::Failover, TaskKind::UpgradeRolling, TaskKind::Switchback);
         let created = line(TaskKind::CreateGroup, forward);
         self.prepare(created);
         let id = pair::ask(&self.api, "mariadb", "10.1").await;
@@ -59,9 +59,9 @@ impl Lived<'_> {
         self.pair_is(&pair, "succeeded", "10.1", ["az2", "az1"]).await;
 
         for (kind, phase, step, version) in [
-            (failover, Phase::Undo, Step::Switch, "10.1"),
+            (failover, Phase::Undo, Step::Cutover, "10.1"),
             (failover, Phase::Abandon, Step::Drain, "10.1"),
-            (rolling, Phase::Undo, Step::Switch, "10.1"),
+            (rolling, Phase::Undo, Step::Cutover, "10.1"),
             (rolling, Phase::Abandon, Step::Cut, "10.1"),
         ] {
             if self.cells_of(line(kind, phase)).is_empty() {
@@ -121,7 +121,7 @@ impl Lived<'_> {
     /// Upgraded once more, and the second change of roles fails: it is upgraded all the same.
     async fn second_switch_fails(&mut self, pair: &Pair) {
         let rejoin = ((TaskKind::UpgradeRolling, Phase::Finish), Step::Rejoin);
-        let undo = (TaskKind::SwitchBack, Phase::Undo);
+        let undo = (TaskKind::Switchback, Phase::Undo);
         let (a, b) = (&pair.primary, &pair.standby);
         let db = self.roles.db().await;
         let expire = "update generations set keep_until = now() where role = 'retired'";
@@ -131,7 +131,7 @@ impl Lived<'_> {
         self.prepare(undo);
         self.upgrade_pair(pair, "10.4enc").await;
         self.roles.reached(&hold).await;
-        self.let_be(a, Step::Switch, "fail").await;
+        self.let_be(a, Step::Cutover, "fail").await;
         self.roles.disarm(&hold);
         self.walk(undo, a, b).await;
         self.pair_is(pair, "succeeded", "10.4enc", ["az1", "az2"]).await;
@@ -263,7 +263,7 @@ pub async fn cells(victim: Victim) {
     let counts = |(kind, phase): &Line| match (kind, phase) {
         (TaskKind::CreateGroup, Phase::Forward) => true,
         (TaskKind::UpgradeRolling, Phase::Forward | Phase::Finish | Phase::Undo) => true,
-        (TaskKind::SwitchBack, Phase::Forward | Phase::Finish) => true,
+        (TaskKind::Switchback, Phase::Forward | Phase::Finish) => true,
         (kind, _) => victim == Victim::Worker && kind.of_group(),
     };
     let all = lines().into_iter().filter(counts).flat_map(points);

@@ -30,8 +30,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use coffer::domain::switch::Strategy;
 use coffer::domain::task::{Phase, Step, TaskKind};
+use coffer::domain::upgrade::Strategy;
 use futures::FutureExt as _;
 use serde_json::json;
 
@@ -169,7 +169,7 @@ fn runs_programs(engine: Engine, step: Step) -> bool {
         | Step::Quiet
         | Step::Hold
         | Step::Fence
-        | Step::Switch
+        | Step::Cutover
         | Step::Admit
         | Step::Reopen
         | Step::Retire
@@ -189,7 +189,7 @@ fn candidate_has_data(step: Step) -> bool {
 /// Every place of an upgrade of the same instance. Who cancels one walks the way back by the same steps as one that fails.
 fn places() -> Vec<Place> {
     // Groups have no real servers yet.
-    let kinds = TaskKind::ALL.into_iter().filter(|kind| kind.switches() && !kind.of_group());
+    let kinds = TaskKind::ALL.into_iter().filter(|kind| kind.cuts_over() && !kind.of_group());
     let lines = kinds.flat_map(|kind| Phase::ALL.into_iter().map(move |phase| (kind, phase)));
     lines
         .filter(|(kind, phase)| {
@@ -253,7 +253,7 @@ async fn live(ground: &Ground, life: Option<Life>, cell: Cell, after: Duration) 
     };
     let id = life.id.clone();
     if phase == Phase::Undo {
-        ground.let_fail(&id, Step::Switch.as_str()).await;
+        ground.let_fail(&id, Step::Cutover.as_str()).await;
     }
     let writers = life.write().await;
     let point = format!("{}.{}.{}.begun.{id}", kind.as_str(), phase.as_str(), step.as_str());

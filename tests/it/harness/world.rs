@@ -9,7 +9,7 @@ use coffer::cli::demo::client::Client;
 use coffer::cli::demo::shop::Shop;
 use coffer::cli::demo::writers::{Tally, Writers};
 use coffer::domain::ids::GenerationId;
-use coffer::domain::switch::Strategy;
+use coffer::domain::upgrade::Strategy;
 use secrecy::SecretString;
 use serde_json::json;
 

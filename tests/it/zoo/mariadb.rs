@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use coffer::domain::question::Finding;
-use coffer::domain::switch::Strategy;
+use coffer::domain::upgrade::Strategy;
 use coffer::engines::{Engine as _, Following, Server, Settings};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use coffer::domain::switch::Strategy;
+use coffer::domain::upgrade::Strategy;
 use coffer::engines::{Engine as _, Following, Server, Settings, Tell};
 use tokio_postgres::Client;
 

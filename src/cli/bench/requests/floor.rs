@@ -13,8 +13,8 @@ use crate::db::acceptances::{self, Begin};
 use crate::db::catalogue_cache::{self, Catalogue};
 use crate::db::{self, Db, hosts, instances, quotas};
 use crate::domain::ids::{FlavorId, GenerationId, HostId, InstanceId, ProjectId, TaskId};
+use crate::domain::replica_upgrade::ReplicaUpgradePlan;
 use crate::domain::task::{CreatePlan, Plan};
-use crate::domain::upgrade::UpgradePlan;
 use crate::embedded_postgres::EmbeddedPostgres;
 
 /// A new row's id, of a number that each transaction draws; the first digit tells rows apart.
@@ -246,7 +246,7 @@ impl Floor {
 
     fn upgrade_plan(&self) -> anyhow::Result<Plan> {
         let (from, to) = self.versions()?;
-        Ok(Plan::Upgrade(UpgradePlan {
+        Ok(Plan::ReplicaUpgrade(ReplicaUpgradePlan {
             form: 1,
             source: InstanceId(Uuid::nil()),
             source_generation: GenerationId(Uuid::nil()),

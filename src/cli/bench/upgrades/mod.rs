@@ -29,7 +29,7 @@ use crate::cli::demo::screen::Screen;
 use crate::cli::demo::writers::Writers;
 use crate::cli::demo::{seconds, text};
 use crate::cli::state::default_engines;
-use crate::domain::switch::Strategy;
+use crate::domain::upgrade::Strategy;
 
 use engine::{Engine, Scene};
 use report::Report;

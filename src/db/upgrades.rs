@@ -16,10 +16,10 @@ use crate::domain::datastore::DatastoreVersion;
 use crate::domain::ids::{InstanceId, TaskId};
 use crate::domain::instance::{Instance, InstanceEvent};
 use crate::domain::refusal::Refusal;
-use crate::domain::switch::{self, Known, SwitchPlan};
+use crate::domain::replica_upgrade::{free_for_action, not_ready};
 use crate::domain::task::{Plan, Task, TaskEvent};
 use crate::domain::timing::{Due, Timing, due};
-use crate::domain::upgrade::{free_for_action, not_ready};
+use crate::domain::upgrade::{self, Known, UpgradePlan};
 
 /// How soon an upgrade that is due looks again whether its instance is free.
 const BUSY: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
@@ -87,7 +87,7 @@ pub struct Accept<'a> {
     /// Its task.
     pub task: TaskId,
     /// Its plan.
-    pub plan: SwitchPlan,
+    pub plan: UpgradePlan,
     /// The sealed passwords of our own account in the candidates, one for each hop.
     pub secrets: Vec<String>,
     /// When it was asked to begin.
@@ -119,7 +119,7 @@ pub fn accept(conn: &mut Conn, instance: &mut Instance, accept: Accept<'_>) -> R
     if let Some((new, to, secret)) = &first {
         generations::insert_candidate(conn, *new, instance.id, &instance.host, *to, secret)?;
     }
-    let plan = Plan::Switch(plan);
+    let plan = Plan::Upgrade(plan);
     let secrets = sealed(&secrets)?;
     let new = tasks::New {
         id: task,
@@ -160,7 +160,7 @@ const REPLACED: &str = "An instance keeps one old server. This one is kept until
 
 fn upgrading(conn: &mut Conn, instance: &mut Instance) -> Result<(), Error> {
     instance.state =
-        instance.state.after(InstanceEvent::SwitchAccepted).map_err(|e| Error::Broken(e.to_string()))?;
+        instance.state.after(InstanceEvent::UpgradeAccepted).map_err(|e| Error::Broken(e.to_string()))?;
     instances::save(conn, instance)
 }
 
@@ -176,12 +176,12 @@ fn note(
     events::record(conn, &events::Event { project, instance, task: Some(task), actor, what, data })
 }
 
-fn plan_of(task: &Task) -> Result<&SwitchPlan, Error> {
+fn plan_of(task: &Task) -> Result<&UpgradePlan, Error> {
     match &task.plan {
-        Plan::Switch(plan) => Ok(plan),
+        Plan::Upgrade(plan) => Ok(plan),
         Plan::Create(_)
         | Plan::Delete(_)
-        | Plan::Upgrade(_)
+        | Plan::ReplicaUpgrade(_)
         | Plan::MakeGroup(_)
         | Plan::UnmakeGroup(_)
         | Plan::Rolling(_)
@@ -233,10 +233,10 @@ fn planned(
     instance: &Instance,
     task: &Task,
     starts: Option<DateTime<Utc>>,
-) -> Result<Result<SwitchPlan, Refusal>, Error> {
+) -> Result<Result<UpgradePlan, Refusal>, Error> {
     let around = Around::read(conn, instance.id)?;
     let runs = |version: &DatastoreVersion| around.runs(instance, version);
-    Ok(switch::again(plan_of(task)?, around.known(instance, starts), &runs))
+    Ok(upgrade::again(plan_of(task)?, around.known(instance, starts), &runs))
 }
 
 /// Begins an upgrade that was accepted for later: it claims its instance, or its group's members, which are being upgraded
@@ -278,7 +278,7 @@ pub fn start(
         report.insert(REPLACES.to_owned(), replaces(&kept));
     }
     tasks::set_report(conn, task.id, &report.into())?;
-    let begun = Task { plan: Plan::Switch(plan), secrets: sealed(&secrets)?, ..task.clone() };
+    let begun = Task { plan: Plan::Upgrade(plan), secrets: sealed(&secrets)?, ..task.clone() };
     tasks::replan(conn, &begun)?;
     tasks::claim(conn, task.id)?;
     tasks::advance(conn, &begun, next, Duration::ZERO)?;
