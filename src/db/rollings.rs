@@ -1,5 +1,5 @@
 //! Upgrades of groups, and changes of their roles, as they are accepted and begun: decided by the domain on what is read
-//! here, and written here, in the caller's transaction. What comes later is taken up by [`switches`](crate::db::switches).
+//! here, and written here, in the caller's transaction. What comes later is taken up by [`upgrades`](crate::db::upgrades).
 
 use std::collections::HashMap;
 use std::sync::Arc;

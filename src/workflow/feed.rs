@@ -1,6 +1,6 @@
 //! A candidate that is fed by its source while that serves: the steps that the strategies replica and twin share.
-//! What a death does to each is told with the strategies: [`upgrade`](crate::workflow::upgrade),
-//! [`switch`](crate::workflow::switch).
+//! What a death does to each is told with the strategies: [`replica_upgrade`](crate::workflow::replica_upgrade),
+//! [`upgrade`](crate::workflow::upgrade).
 
 use std::time::{Duration, Instant};
 

@@ -3,14 +3,14 @@
 //! old server's while it is stopped; as a twin, it was fed by replication and has everything already.
 //!
 //! The old server's folder is never written to by the candidate's making, and is kept after the switch. It takes the place
-//! of what an earlier upgrade kept: that is the task's own from the record of `switch` on, and its data goes with
+//! of what an earlier upgrade kept: that is the task's own from the record of the cut-over on, and its data goes with
 //! `retire`, so that until the new version serves there is always a way back. Until the
-//! record of `switch` the old server is the truth: the way back has it serve again first, and clears away afterwards.
+//! record of the cut-over the old server is the truth: the way back has it serve again first, and clears away afterwards.
 //!
 //! | step | if we die before, in or after it |
 //! |---|---|
 //! | examine | run again: it only reads; its record fixes the strategy, once |
-//! | ready (in place), place, start, seed, convert, replicate, catch up, verify (twin) | as in [`upgrade`](crate::workflow::upgrade): the old server serves, what is made is the candidate's |
+//! | ready (in place), place, start, seed, convert, replicate, catch up, verify (twin) | as in [`replica_upgrade`](crate::workflow::replica_upgrade): the old server serves, what is made is the candidate's |
 //! | quiet | run again: it looks; a candidate that was to apply otherwise and was left standing still follows again first |
 //! | catch up, quiet, where the twin is given up | run again: the candidate is gone then and made anew, and judged anew; the record has the server looked at for in place, whole or not at all |
 //! | hold | run again: the hold is a row and is there or not; the endpoint acknowledges it when it is on its disk |
