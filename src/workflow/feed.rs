@@ -29,7 +29,7 @@ const TRIES_OF_A_CANDIDATE: i32 = 4;
 
 /// Who feeds whom.
 #[derive(Clone, Copy, Debug)]
-pub struct Sides {
+pub struct Feed {
     /// The server that serves.
     pub source: GenerationId,
     /// The server that follows it.
@@ -42,8 +42,8 @@ pub struct Sides {
 ///
 /// # Errors
 /// Who acts next.
-pub async fn source_answers(ctx: &StepContext, sides: Sides) -> Result<String, StepError> {
-    let (engine, source) = ctx.reach(sides.source).await?;
+pub async fn source_answers(ctx: &StepContext, feed: Feed) -> Result<String, StepError> {
+    let (engine, source) = ctx.reach(feed.source).await?;
     Ok(engine.probe(&source, false).await?)
 }
 
@@ -51,7 +51,7 @@ pub async fn source_answers(ctx: &StepContext, sides: Sides) -> Result<String, S
 /// not come up any more, what was made is worth nothing. While tenants wait, nothing is begun anew.
 pub async fn or_anew(
     ctx: &StepContext,
-    sides: Sides,
+    feed: Feed,
     (phase, step): (Phase, Step),
     error: StepError,
 ) -> StepError {
@@ -62,19 +62,19 @@ pub async fn or_anew(
     let copies = at(Step::Place).is_some_and(|placed| at(step).is_some_and(|now| placed < now));
     // From the verification on a replica is an instance that is served.
     let may = copies && step != Step::Open && phase.can_undo(kind) && !kind.holds(phase, step);
-    if may && ctx.attempt >= TRIES_OF_A_CANDIDATE && is_alone(ctx, sides).await {
+    if may && ctx.attempt >= TRIES_OF_A_CANDIDATE && is_alone(ctx, feed).await {
         return StepError::Redo(Step::Place, format!("the candidate does not come up: {why}"));
     }
     StepError::Retry(why)
 }
 
 /// Whether the source answers, and the candidate does not.
-async fn is_alone(ctx: &StepContext, sides: Sides) -> bool {
+async fn is_alone(ctx: &StepContext, feed: Feed) -> bool {
     let answers = async |id| match ctx.reach(id).await {
         Ok((engine, server)) => engine.probe(&server, false).await.is_ok(),
         Err(_) => false,
     };
-    answers(sides.source).await && !answers(sides.candidate).await
+    answers(feed.source).await && !answers(feed.candidate).await
 }
 
 /// Brings the candidate's system objects to its version.
@@ -101,15 +101,15 @@ pub async fn refuse_blockers(engine: &dyn Engine, source: &Server) -> Result<(),
 ///
 /// # Errors
 /// Who acts next; a second try begins with the place again.
-pub async fn seed(ctx: &StepContext, sides: Sides) -> Result<Done, StepError> {
+pub async fn seed(ctx: &StepContext, feed: Feed) -> Result<Done, StepError> {
     if ctx.attempt > 1 {
         return Err(StepError::Resume(Step::Place, "a copy was begun and not finished".to_owned()));
     }
-    let generation = sides.candidate;
+    let generation = feed.candidate;
     // A copy of files stops the candidate's server and empties its folder: nobody may start it meanwhile.
     let _turn = ctx.works.turn(generation).await;
     ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
-    let (engine, source) = ctx.reach(sides.source).await?;
+    let (engine, source) = ctx.reach(feed.source).await?;
     let (_, candidate) = ctx.reach(generation).await?;
     let began = Instant::now();
     let position = loop {
@@ -185,8 +185,8 @@ pub async fn why_broken(engine: &dyn Engine, (source, candidate): (&Server, &Ser
     if engine.replicates_definitions() {
         return said;
     }
-    let sides = (engine.inventory_while_serving(source), engine.inventory_while_serving(candidate));
-    match tokio::try_join!(sides.0, sides.1) {
+    let feed = (engine.inventory_while_serving(source), engine.inventory_while_serving(candidate));
+    match tokio::try_join!(feed.0, feed.1) {
         Ok((theirs, ours)) => match differences(&theirs, &ours) {
             none if none.is_empty() => said,
             mut found => {
@@ -205,16 +205,16 @@ pub async fn why_broken(engine: &dyn Engine, (source, candidate): (&Server, &Ser
 ///
 /// # Errors
 /// Who acts next.
-pub async fn replicate(ctx: &StepContext, sides: Sides) -> Result<Done, StepError> {
-    let (engine, source) = ctx.reach(sides.source).await?;
-    let relay = if engine.needs_relay() { Some(relay(ctx, sides).await?) } else { None };
+pub async fn replicate(ctx: &StepContext, feed: Feed) -> Result<Done, StepError> {
+    let (engine, source) = ctx.reach(feed.source).await?;
+    let relay = if engine.needs_relay() { Some(relay(ctx, feed).await?) } else { None };
     let began = Instant::now();
     loop {
         unhindered(ctx, &*engine, &source, began).await?;
         let followed = {
             // The supervisor takes an account off that no task needs: not between the look and the making.
-            let _turn = ctx.works.turn(sides.source).await;
-            let (_, candidate) = ctx.reach(sides.candidate).await?;
+            let _turn = ctx.works.turn(feed.source).await;
+            let (_, candidate) = ctx.reach(feed.candidate).await?;
             engine.follow(&source, &candidate, relay.as_ref()).await
         };
         match followed {
@@ -229,10 +229,10 @@ pub async fn replicate(ctx: &StepContext, sides: Sides) -> Result<Done, StepErro
 }
 
 /// Has the endpoint open a relay to the source, and gives its address.
-async fn relay(ctx: &StepContext, sides: Sides) -> Result<RelayAddress, StepError> {
+async fn relay(ctx: &StepContext, feed: Feed) -> Result<RelayAddress, StepError> {
     let (task, host) = (ctx.task.id, ctx.works.host.clone());
     // At the source's own address, which its certificate names.
-    let (generation, at) = (sides.source, sides.at);
+    let (generation, at) = (feed.source, feed.at);
     ctx.write(move |conn| endpoints::open_relay(conn, task, &host, generation, at)).await?;
     let deadline = Instant::now() + Duration::from_secs(15);
     loop {
@@ -251,9 +251,9 @@ async fn relay(ctx: &StepContext, sides: Sides) -> Result<RelayAddress, StepErro
 ///
 /// # Errors
 /// Who acts next.
-pub async fn catch_up(ctx: &StepContext, sides: Sides) -> Result<Position, StepError> {
-    let (engine, source) = ctx.reach(sides.source).await?;
-    let (_, candidate) = ctx.reach(sides.candidate).await?;
+pub async fn catch_up(ctx: &StepContext, feed: Feed) -> Result<Position, StepError> {
+    let (engine, source) = ctx.reach(feed.source).await?;
+    let (_, candidate) = ctx.reach(feed.candidate).await?;
     let tell = ctx.tell();
     let deadline = Instant::now() + CATCH_UP;
     let mut connecting_since: Option<Instant> = None;
@@ -315,9 +315,9 @@ pub async fn catch_up(ctx: &StepContext, sides: Sides) -> Result<Position, StepE
 ///
 /// # Errors
 /// Who acts next.
-pub async fn compare(ctx: &StepContext, sides: Sides) -> Result<String, StepError> {
-    let (engine, source) = ctx.reach(sides.source).await?;
-    let (_, candidate) = ctx.reach(sides.candidate).await?;
+pub async fn compare(ctx: &StepContext, feed: Feed) -> Result<String, StepError> {
+    let (engine, source) = ctx.reach(feed.source).await?;
+    let (_, candidate) = ctx.reach(feed.candidate).await?;
     // What the tenant made since it was examined is no more to be trusted to the copy than what was there before: the
     // snapshot does not hold for a table without transactions.
     refuse_blockers(&*engine, &source).await?;
@@ -389,9 +389,9 @@ pub async fn compare(ctx: &StepContext, sides: Sides) -> Result<String, StepErro
 ///
 /// # Errors
 /// Who acts next.
-pub async fn still_carries(ctx: &StepContext, sides: Sides) -> Result<(), StepError> {
-    let (engine, source) = ctx.reach(sides.source).await?;
-    let (_, candidate) = ctx.reach(sides.candidate).await?;
+pub async fn still_carries(ctx: &StepContext, feed: Feed) -> Result<(), StepError> {
+    let (engine, source) = ctx.reach(feed.source).await?;
+    let (_, candidate) = ctx.reach(feed.candidate).await?;
     if !engine.replicates_definitions() {
         return Ok(());
     }
@@ -410,9 +410,9 @@ pub async fn still_carries(ctx: &StepContext, sides: Sides) -> Result<(), StepEr
 ///
 /// # Errors
 /// [`StepError::RollBack`] naming what was made in the last moments.
-pub async fn still_carried(ctx: &StepContext, sides: Sides) -> Result<(), StepError> {
-    let (engine, source) = ctx.reach(sides.source).await?;
-    let (_, candidate) = ctx.reach(sides.candidate).await?;
+pub async fn still_carried(ctx: &StepContext, feed: Feed) -> Result<(), StepError> {
+    let (engine, source) = ctx.reach(feed.source).await?;
+    let (_, candidate) = ctx.reach(feed.candidate).await?;
     if !engine.replicates_definitions() {
         return Ok(());
     }

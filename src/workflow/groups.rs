@@ -16,11 +16,11 @@ use crate::domain::instance::InstanceEvent;
 use crate::domain::rolling::{MakePlan, UnmakePlan};
 use crate::domain::task::{Step, Task};
 use crate::workflow::create::{drop_server, foreign, place, probe, start, unroute};
-use crate::workflow::feed::{self, Sides};
+use crate::workflow::feed::{self, Feed};
 use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve};
 
-fn sides(plan: &MakePlan) -> Sides {
-    Sides { source: plan.primary.1, candidate: plan.standby.1, at: plan.group.address() }
+fn feed_of(plan: &MakePlan) -> Feed {
+    Feed { source: plan.primary.1, candidate: plan.standby.1, at: plan.group.address() }
 }
 
 /// Runs a step of a group's making.
@@ -43,8 +43,8 @@ pub async fn make(ctx: &StepContext, plan: &MakePlan, step: Step) -> Result<Done
             Ok(Done::default())
         }
         Step::Replicate => {
-            copy(ctx, sides(plan)).await?;
-            feed::replicate(ctx, sides(plan)).await
+            copy(ctx, feed_of(plan)).await?;
+            feed::replicate(ctx, feed_of(plan)).await
         }
         Step::Publish => {
             let (primary, standby) = (probe(ctx, plan.primary.1).await?, probe(ctx, plan.standby.1).await?);
@@ -66,10 +66,10 @@ pub async fn make(ctx: &StepContext, plan: &MakePlan, step: Step) -> Result<Done
 }
 
 /// Copies the source's content into the candidate, whatever an earlier try left there.
-pub(super) async fn copy(ctx: &StepContext, sides: Sides) -> Result<String, StepError> {
-    let generation = sides.candidate;
+pub(super) async fn copy(ctx: &StepContext, feed: Feed) -> Result<String, StepError> {
+    let generation = feed.candidate;
     let _turn = ctx.works.turn(generation).await;
-    let (engine, source) = ctx.reach(sides.source).await?;
+    let (engine, source) = ctx.reach(feed.source).await?;
     let (_, candidate) = ctx.reach(generation).await?;
     let position = engine.seed(&source, &candidate, ctx.tell()).await?;
     ctx.write(move |conn| generations::set_wanted(conn, generation, true)).await?;

@@ -12,6 +12,7 @@ pub mod answers;
 pub mod automatic;
 pub mod certificates;
 pub mod create;
+mod cutover;
 pub mod delete;
 pub mod feed;
 pub mod groups;
@@ -22,7 +23,6 @@ pub mod rolling;
 pub mod simulation;
 pub mod step;
 pub mod supervisor;
-mod switchover;
 pub mod upgrade;
 pub mod worker;
 

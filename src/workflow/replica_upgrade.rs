@@ -32,13 +32,13 @@ use crate::engines::{Engine, Position, Server};
 use crate::testing::{Defect, planted};
 use crate::workflow::answers::until_unlooked;
 use crate::workflow::create::{drop_server, foreign, forget, place, probe, start, unroute};
-use crate::workflow::feed::{self, Sides};
+use crate::workflow::feed::{self, Feed};
 use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve, unmade};
 use crate::workflow::upgrade::{TRIAL_OF_A_TASK, kept_settings};
 use crate::workflow::{Works, chain, for_tenants};
 
-fn sides(plan: &ReplicaUpgradePlan) -> Sides {
-    Sides { source: plan.source_generation, candidate: plan.candidate_generation, at: plan.source }
+fn feed_of(plan: &ReplicaUpgradePlan) -> Feed {
+    Feed { source: plan.source_generation, candidate: plan.candidate_generation, at: plan.source }
 }
 
 /// Runs a step's work.
@@ -53,7 +53,7 @@ pub async fn act(
 ) -> Result<Done, StepError> {
     match work(ctx, plan, phase, step).await {
         Ok(done) => Ok(done),
-        Err(error) => Err(feed::or_anew(ctx, sides(plan), (phase, step), error).await),
+        Err(error) => Err(feed::or_anew(ctx, feed_of(plan), (phase, step), error).await),
     }
 }
 
@@ -66,15 +66,15 @@ async fn work(
     match step {
         Step::Examine => examine(ctx, plan).await,
         Step::Place => {
-            feed::source_answers(ctx, sides(plan)).await?;
+            feed::source_answers(ctx, feed_of(plan)).await?;
             place(ctx, plan.candidate_generation).await
         }
         Step::Start => start(ctx, plan.candidate_generation).await,
-        Step::Seed => feed::seed(ctx, sides(plan)).await,
+        Step::Seed => feed::seed(ctx, feed_of(plan)).await,
         Step::Convert => feed::convert(ctx, plan.candidate_generation).await,
-        Step::Replicate => feed::replicate(ctx, sides(plan)).await,
+        Step::Replicate => feed::replicate(ctx, feed_of(plan)).await,
         Step::CatchUp => {
-            let position = feed::catch_up(ctx, sides(plan)).await?;
+            let position = feed::catch_up(ctx, feed_of(plan)).await?;
             if planted(Defect::PositionReadEarly) {
                 early().insert(ctx.task.id, position.clone());
             }
@@ -183,7 +183,7 @@ async fn examine(ctx: &StepContext, plan: &ReplicaUpgradePlan) -> Result<Done, S
 }
 
 async fn verify(ctx: &StepContext, plan: &ReplicaUpgradePlan) -> Result<Done, StepError> {
-    let compared = feed::compare(ctx, sides(plan)).await?;
+    let compared = feed::compare(ctx, feed_of(plan)).await?;
     let mut done = probe(ctx, plan.candidate_generation).await?;
     if let Some(answered) = &done.answered {
         done.detail = Some(format!("{compared}; the server answered {answered}"));

@@ -27,15 +27,15 @@ use crate::domain::rolling::{FailoverPlan, RollingPlan, Side};
 use crate::domain::task::{Phase, Plan, Step, Task};
 use crate::engines::Following;
 use crate::workflow::create::{drop_server, foreign, place, probe, start};
-use crate::workflow::feed::{self, Sides};
+use crate::workflow::cutover::{self, Cutover};
+use crate::workflow::feed::{self, Feed};
 use crate::workflow::for_tenants;
 use crate::workflow::groups::copy;
 use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve};
-use crate::workflow::switchover::{self, Over};
 
 /// The change of roles of an upgrade: to the standby's new server.
-fn over(plan: &RollingPlan) -> Over {
-    Over { old: plan.primary.old, new: plan.standby.new, at: plan.group.address(), fed: true }
+fn cutover_of(plan: &RollingPlan) -> Cutover {
+    Cutover { old: plan.primary.old, new: plan.standby.new, at: plan.group.address(), fed: true }
 }
 
 /// Runs a step of an upgrade.
@@ -74,7 +74,7 @@ pub async fn upgrade(
             }
             Ok(Done::default())
         }
-        other => change_over(ctx, over(plan), other).await,
+        other => change_over(ctx, cutover_of(plan), other).await,
     };
     done.map_err(|error| anew(phase, error))
 }
@@ -108,25 +108,25 @@ pub async fn change(ctx: &StepContext, plan: &FailoverPlan, step: Step) -> Resul
             verify(ctx, plan.group, new, old).await
         }
         Step::Restore => restore(ctx, plan.group, old, new).await,
-        other => change_over(ctx, Over { old, new, at: plan.group.address(), fed: true }, other).await,
+        other => change_over(ctx, Cutover { old, new, at: plan.group.address(), fed: true }, other).await,
     };
     // Nothing was copied that could be copied anew.
     done.map_err(|error| anew(Phase::Finish, error))
 }
 
 /// The steps that every change of roles has.
-async fn change_over(ctx: &StepContext, over: Over, step: Step) -> Result<Done, StepError> {
+async fn change_over(ctx: &StepContext, cutover: Cutover, step: Step) -> Result<Done, StepError> {
     match step {
-        Step::Quiet => switchover::quiet(ctx, over).await,
-        Step::Hold => switchover::hold(ctx, over, false).await,
-        Step::Fence => switchover::fence(ctx, over).await,
-        Step::Drain => switchover::drain(ctx, over).await,
-        Step::Cut => switchover::cut(ctx, over).await,
-        Step::Cutover => probe(ctx, over.new).await,
-        Step::Admit => switchover::open_to_writes(ctx, over.new).await,
-        Step::Reopen => switchover::reopen(ctx, over).await,
+        Step::Quiet => cutover::quiet(ctx, cutover).await,
+        Step::Hold => cutover::hold(ctx, cutover, false).await,
+        Step::Fence => cutover::fence(ctx, cutover).await,
+        Step::Drain => cutover::drain(ctx, cutover).await,
+        Step::Cut => cutover::cut(ctx, cutover).await,
+        Step::Cutover => probe(ctx, cutover.new).await,
+        Step::Admit => cutover::open_to_writes(ctx, cutover.new).await,
+        Step::Reopen => cutover::reopen(ctx, cutover).await,
         // The recorded decision to undo is what takes the fence off.
-        Step::Reinstate => switchover::open_to_writes(ctx, over.old).await,
+        Step::Reinstate => cutover::open_to_writes(ctx, cutover.old).await,
         other => Err(foreign(other)),
     }
 }
@@ -187,13 +187,13 @@ async fn rebuild(
     source: GenerationId,
     candidate: GenerationId,
 ) -> Result<Done, StepError> {
-    let sides = Sides { source, candidate, at: group.address() };
-    feed::source_answers(ctx, sides).await?;
+    let feed = Feed { source, candidate, at: group.address() };
+    feed::source_answers(ctx, feed).await?;
     place(ctx, candidate).await?;
     start(ctx, candidate).await?;
-    let position = copy(ctx, sides).await?;
+    let position = copy(ctx, feed).await?;
     feed::convert(ctx, candidate).await?;
-    feed::replicate(ctx, sides).await?;
+    feed::replicate(ctx, feed).await?;
     Ok(Done::told(format!("the copy stands for position {position:?}")))
 }
 
@@ -203,7 +203,7 @@ async fn follow(
     source: GenerationId,
     follower: GenerationId,
 ) -> Result<(), StepError> {
-    feed::replicate(ctx, Sides { source, candidate: follower, at: group.address() }).await.map(drop)
+    feed::replicate(ctx, Feed { source, candidate: follower, at: group.address() }).await.map(drop)
 }
 
 /// Waits until the follower has everything, and compares both.
@@ -213,9 +213,9 @@ async fn verify(
     source: GenerationId,
     candidate: GenerationId,
 ) -> Result<Done, StepError> {
-    let sides = Sides { source, candidate, at: group.address() };
-    feed::catch_up(ctx, sides).await?;
-    feed::compare(ctx, sides).await.map(Done::told)
+    let feed = Feed { source, candidate, at: group.address() };
+    feed::catch_up(ctx, feed).await?;
+    feed::compare(ctx, feed).await.map(Done::told)
 }
 
 /// Has the standby's old server run and follow the primary, as it did before.

@@ -42,19 +42,19 @@ use crate::engines::{Error, Sums};
 use crate::workflow::answers::until_unlooked;
 use crate::workflow::chain;
 use crate::workflow::create::{drop_server, foreign, place, probe, start};
-use crate::workflow::feed::{self, Sides};
+use crate::workflow::cutover::{self, Cutover};
+use crate::workflow::feed::{self, Feed};
 use crate::workflow::for_tenants;
 use crate::workflow::hops;
 use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve};
-use crate::workflow::switchover::{self, Over};
 
-fn over(plan: &UpgradePlan) -> Over {
+fn cutover_of(plan: &UpgradePlan) -> Cutover {
     let fed = plan.strategy == Some(Strategy::Twin);
-    Over { old: plan.old, new: plan.new, at: plan.instance, fed }
+    Cutover { old: plan.old, new: plan.new, at: plan.instance, fed }
 }
 
-fn sides(plan: &UpgradePlan) -> Sides {
-    Sides { source: plan.old, candidate: plan.new, at: plan.instance }
+fn feed_of(plan: &UpgradePlan) -> Feed {
+    Feed { source: plan.old, candidate: plan.new, at: plan.instance }
 }
 
 /// Runs a step's work.
@@ -64,7 +64,7 @@ fn sides(plan: &UpgradePlan) -> Sides {
 pub async fn act(ctx: &StepContext, plan: &UpgradePlan, phase: Phase, step: Step) -> Result<Done, StepError> {
     match work(ctx, plan, phase, step).await {
         Ok(done) => Ok(done),
-        Err(error) => Err(feed::or_anew(ctx, sides(plan), (phase, step), error).await),
+        Err(error) => Err(feed::or_anew(ctx, feed_of(plan), (phase, step), error).await),
     }
 }
 
@@ -73,37 +73,37 @@ async fn work(ctx: &StepContext, plan: &UpgradePlan, phase: Phase, step: Step) -
         Step::Examine => examine(ctx, plan).await,
         Step::Ready => ready(ctx, plan).await,
         Step::Place => {
-            feed::source_answers(ctx, sides(plan)).await?;
+            feed::source_answers(ctx, feed_of(plan)).await?;
             place(ctx, plan.new).await
         }
         Step::Start => start(ctx, plan.new).await,
-        Step::Seed => feed::seed(ctx, sides(plan)).await,
+        Step::Seed => feed::seed(ctx, feed_of(plan)).await,
         Step::Convert => feed::convert(ctx, plan.new).await,
-        Step::Replicate => feed::replicate(ctx, sides(plan)).await,
-        Step::CatchUp => match feed::catch_up(ctx, sides(plan)).await {
+        Step::Replicate => feed::replicate(ctx, feed_of(plan)).await,
+        Step::CatchUp => match feed::catch_up(ctx, feed_of(plan)).await {
             Ok(position) => Ok(Done::told(format!("reached position {:?}", position.0))),
             Err(StepError::FallsBehind(why)) => give_up(ctx, plan, why).await,
             Err(other) => Err(other),
         },
-        Step::Verify => feed::compare(ctx, sides(plan)).await.map(Done::told),
+        Step::Verify => feed::compare(ctx, feed_of(plan)).await.map(Done::told),
         Step::Quiet => match quiet(ctx, plan).await {
             Err(StepError::FallsBehind(why)) => give_up(ctx, plan, why).await,
             done => done,
         },
-        Step::Hold => switchover::hold(ctx, over(plan), false).await,
-        Step::Fence => switchover::fence(ctx, over(plan)).await,
+        Step::Hold => cutover::hold(ctx, cutover_of(plan), false).await,
+        Step::Fence => cutover::fence(ctx, cutover_of(plan)).await,
         Step::Drain => {
-            let drained = switchover::drain(ctx, over(plan));
-            let (drained, carried) = tokio::join!(drained, feed::still_carried(ctx, sides(plan)));
+            let drained = cutover::drain(ctx, cutover_of(plan));
+            let (drained, carried) = tokio::join!(drained, feed::still_carried(ctx, feed_of(plan)));
             // It says more of what was not reached.
             carried.and(drained)
         }
-        Step::Cut => switchover::cut(ctx, over(plan)).await,
+        Step::Cut => cutover::cut(ctx, cutover_of(plan)).await,
         Step::Stop => stop(ctx, plan).await,
         Step::Transform => transform(ctx, plan).await,
         Step::Cutover => cut_over(ctx, plan).await,
         Step::Admit => admit(ctx, plan).await,
-        Step::Reopen => switchover::reopen(ctx, over(plan)).await,
+        Step::Reopen => cutover::reopen(ctx, cutover_of(plan)).await,
         Step::Retire => retire(ctx, plan).await,
         Step::Reinstate => reinstate(ctx, plan).await,
         Step::DropServer => drop_server(ctx, plan.new).await,
@@ -124,13 +124,13 @@ async fn work(ctx: &StepContext, plan: &UpgradePlan, phase: Phase, step: Step) -
 
 /// Waits for a moment for the hold; a twin is then looked at a last time.
 async fn quiet(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
-    if !over(plan).fed {
-        return switchover::quiet(ctx, over(plan)).await;
+    if !cutover_of(plan).fed {
+        return cutover::quiet(ctx, cutover_of(plan)).await;
     }
     let (engine, candidate) = ctx.reach(plan.new).await?;
     engine.resume(&candidate).await?;
-    let done = switchover::quiet(ctx, over(plan)).await?;
-    feed::still_carries(ctx, sides(plan)).await.map(|()| done)
+    let done = cutover::quiet(ctx, cutover_of(plan)).await?;
+    feed::still_carries(ctx, feed_of(plan)).await.map(|()| done)
 }
 
 /// What a step's record changes.
@@ -424,7 +424,7 @@ async fn cut_over(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepErr
 
 /// Opens the new server to writes; nobody reaches it before the hold ends.
 async fn admit(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
-    switchover::open_to_writes(ctx, plan.new).await
+    cutover::open_to_writes(ctx, plan.new).await
 }
 
 /// Stops the old server, which is kept; what the upgrade left in it goes while it still answers.
@@ -461,7 +461,7 @@ async fn retire(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError
 
 /// The way back: the recorded decision to undo is what takes the fence off.
 async fn reinstate(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
-    switchover::open_to_writes(ctx, plan.old).await
+    cutover::open_to_writes(ctx, plan.old).await
 }
 
 async fn release(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {

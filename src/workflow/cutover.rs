@@ -17,7 +17,7 @@ use crate::workflow::step::{Done, StepContext, StepError};
 
 /// From which server to which.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Over {
+pub(super) struct Cutover {
     /// The server that serves.
     pub old: GenerationId,
     /// The server that will.
@@ -44,16 +44,16 @@ const CALM_LOOK: Duration = Duration::from_millis(500);
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// Waits until no transaction of a tenant's is old, and a twin is close behind, for some seconds.
-pub(super) async fn quiet(ctx: &StepContext, over: Over) -> Result<Done, StepError> {
-    let (engine, source) = ctx.reach(over.old).await?;
-    let (_, candidate) = ctx.reach(over.new).await?;
+pub(super) async fn quiet(ctx: &StepContext, cutover: Cutover) -> Result<Done, StepError> {
+    let (engine, source) = ctx.reach(cutover.old).await?;
+    let (_, candidate) = ctx.reach(cutover.new).await?;
     let tell = ctx.tell();
     let began = Instant::now();
     let mut calm_since: Option<Instant> = None;
     let mut lag = Lag::over(ctx.works.quiet / 10);
     loop {
         let mut in_the_way = engine.oldest_transaction(&source, LONG).await?;
-        if in_the_way.is_none() && over.fed {
+        if in_the_way.is_none() && cutover.fed {
             let position = engine.position(&source).await?;
             if engine.reached(&candidate, &position, LONG).await? {
                 lag.clear();
@@ -77,7 +77,7 @@ pub(super) async fn quiet(ctx: &StepContext, over: Over) -> Result<Done, StepErr
                         }
                     };
                     tokio::join!(ready(&source), async {
-                        if over.fed {
+                        if cutover.fed {
                             ready(&candidate).await;
                         }
                     });
@@ -104,15 +104,15 @@ pub(super) async fn quiet(ctx: &StepContext, over: Over) -> Result<Done, StepErr
 }
 
 /// Has the endpoint hold new connections, and end the open ones where `cut`.
-pub(super) async fn hold(ctx: &StepContext, over: Over, cut: bool) -> Result<Done, StepError> {
-    let (instance, task) = (over.at, ctx.task.id);
+pub(super) async fn hold(ctx: &StepContext, cutover: Cutover, cut: bool) -> Result<Done, StepError> {
+    let (instance, task) = (cutover.at, ctx.task.id);
     ctx.write(move |conn| endpoints::hold(conn, instance, task, cut)).await?;
     ctx.endpoint_applied(instance).await?;
     Ok(Done::default())
 }
 
-pub(super) async fn fence(ctx: &StepContext, over: Over) -> Result<Done, StepError> {
-    let generation = over.old;
+pub(super) async fn fence(ctx: &StepContext, cutover: Cutover) -> Result<Done, StepError> {
+    let generation = cutover.old;
     let ended = {
         let _turn = ctx.works.turn(generation).await;
         // In its rows, then in its configuration, then at run time: whoever starts it again starts it fenced.
@@ -121,7 +121,7 @@ pub(super) async fn fence(ctx: &StepContext, over: Over) -> Result<Done, StepErr
         if planted(Defect::FenceSkipped) { 0 } else { engine.fence(&source, GRACE).await? }
     };
     // A connection that was being made when the hold began may have come through the first look.
-    hold(ctx, over, true).await?;
+    hold(ctx, cutover, true).await?;
     let (engine, source) = ctx.reach(generation).await?;
     let late = if planted(Defect::FenceSkipped) { 0 } else { engine.end_late(&source).await? };
     let sessions = ended + late;
@@ -129,9 +129,9 @@ pub(super) async fn fence(ctx: &StepContext, over: Over) -> Result<Done, StepErr
 }
 
 /// Waits until the twin has everything; then both sides must hold the same objects.
-pub(super) async fn drain(ctx: &StepContext, over: Over) -> Result<Done, StepError> {
-    let (engine, source) = ctx.reach(over.old).await?;
-    let (_, candidate) = ctx.reach(over.new).await?;
+pub(super) async fn drain(ctx: &StepContext, cutover: Cutover) -> Result<Done, StepError> {
+    let (engine, source) = ctx.reach(cutover.old).await?;
+    let (_, candidate) = ctx.reach(cutover.new).await?;
     // Nobody writes to the old server any more: it is asked again once the new one has the rest.
     let following = async {
         let position = engine.position(&source).await?;
@@ -184,10 +184,10 @@ pub(super) async fn drain(ctx: &StepContext, over: Over) -> Result<Done, StepErr
 }
 
 /// Ends replication; the candidate stays fenced.
-pub(super) async fn cut(ctx: &StepContext, over: Over) -> Result<Done, StepError> {
-    let _turn = ctx.works.turn(over.new).await;
-    let (engine, candidate) = ctx.reach(over.new).await?;
-    let (_, source) = ctx.reach(over.old).await?;
+pub(super) async fn cut(ctx: &StepContext, cutover: Cutover) -> Result<Done, StepError> {
+    let _turn = ctx.works.turn(cutover.new).await;
+    let (engine, candidate) = ctx.reach(cutover.new).await?;
+    let (_, source) = ctx.reach(cutover.old).await?;
     engine.cut(&candidate, Some(&source)).await?;
     Ok(Done::default())
 }
@@ -206,8 +206,8 @@ pub(super) async fn open_to_writes(ctx: &StepContext, generation: GenerationId) 
     Ok(Done::told(format!("{number} takes writes")))
 }
 
-pub(super) async fn reopen(ctx: &StepContext, over: Over) -> Result<Done, StepError> {
-    let (instance, task) = (over.at, ctx.task.id);
+pub(super) async fn reopen(ctx: &StepContext, cutover: Cutover) -> Result<Done, StepError> {
+    let (instance, task) = (cutover.at, ctx.task.id);
     let held = ctx.works.db.read(move |conn| endpoints::held_ms(conn, instance)).await?;
     let began = Instant::now();
     ctx.write(move |conn| endpoints::release(conn, instance, task)).await?;
