@@ -160,7 +160,7 @@ async fn serve(
     state.watched = Watched::new(metrics.is_some(), Some(beside));
     let api = tokio::spawn(crate::api::serve(state, listener, stopped(stop.clone())));
 
-    let authority = worker.works.authority_certificate().await.context("the service's own authority")?;
+    let authority = worker.worker.authority_certificate().await.context("the service's own authority")?;
     std::fs::write(folders.state.join("ca.pem"), authority).context("write ca.pem")?;
 
     println!("ready {url}");
@@ -179,7 +179,7 @@ async fn serve(
     }
     let started = endpoint.await.context("the endpoint's keeper")?;
     if !keep_instances {
-        supervisor::stop_servers(&worker.works).await;
+        supervisor::stop_servers(&worker.worker).await;
         stop_endpoint(&folders.state.join("endpoint"), started).await?;
     }
     Ok(())

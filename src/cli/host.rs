@@ -26,7 +26,7 @@ use crate::runtimes::Runtime;
 use crate::runtimes::process::ProcessRuntime;
 use crate::seal::Sealer;
 use crate::simulated;
-use crate::workflow::{Drivers, Works, answers, automatic, supervisor, worker};
+use crate::workflow::{Drivers, WorkerContext, answers, automatic, supervisor, worker};
 
 /// Workers of one host that may serve at a time.
 const SLOTS: usize = 64;
@@ -202,18 +202,19 @@ impl Host {
         }
         let (slot, number) = take_slot(&self.folders.state)?;
         let drivers = self.register(db).await?;
-        let mut works = Works::new(db.clone(), sealer, notices, self.id.clone(), drivers, self.lease);
-        works.quiet = self.patience;
-        let works = Arc::new(works);
+        let mut worker =
+            WorkerContext::new(db.clone(), sealer, notices, self.id.clone(), drivers, self.lease);
+        worker.quiet = self.patience;
+        let worker = Arc::new(worker);
         let owner = format!("{}/{number}", self.id);
         let (host, gone) = (self.id.clone(), owner.clone());
         db.transact(move |conn| tasks::release_leases(conn, &host, &gone)).await?;
         let net = self.instance_net.to_string();
         let parts = vec![
-            tokio::spawn(worker::run(Arc::clone(&works), owner, stop.clone())),
-            tokio::spawn(answers::run(Arc::clone(&works), stop.clone())),
-            tokio::spawn(supervisor::run(Arc::clone(&works), net, stop.clone())),
-            tokio::spawn(automatic::run(Arc::clone(&works), stop.clone())),
+            tokio::spawn(worker::run(Arc::clone(&worker), owner, stop.clone())),
+            tokio::spawn(answers::run(Arc::clone(&worker), stop.clone())),
+            tokio::spawn(supervisor::run(Arc::clone(&worker), net, stop.clone())),
+            tokio::spawn(automatic::run(Arc::clone(&worker), stop.clone())),
             tokio::spawn(free_slots(
                 db.clone(),
                 self.id.clone(),
@@ -222,14 +223,14 @@ impl Host {
                 stop.clone(),
             )),
         ];
-        Ok(Worker { works, parts, _slot: slot })
+        Ok(Worker { worker, parts, _slot: slot })
     }
 }
 
 /// A worker that runs.
 pub struct Worker {
     /// What it works with.
-    pub works: Arc<Works>,
+    pub worker: Arc<WorkerContext>,
     parts: Vec<JoinHandle<()>>,
     _slot: Lock,
 }

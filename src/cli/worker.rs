@@ -38,7 +38,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (stopping, stop) = watch::channel(false);
     let shown = show_worker(args.metrics.as_deref(), &db)?;
     let mut worker = host.start_worker(&db, host.sealer()?, notices, &stop).await?;
-    let authority = worker.works.authority_certificate().await.context("the service's own authority")?;
+    let authority = worker.worker.authority_certificate().await.context("the service's own authority")?;
     std::fs::write(host.folders.state.join("ca.pem"), authority).context("write ca.pem")?;
     println!("ready {}", host.id);
     std::io::stdout().flush()?;

@@ -27,7 +27,7 @@ use crate::domain::task::Plan;
 use crate::domain::upgrade::{self, Looked};
 use crate::engines::{Engine, Following, Server, TRIAL};
 use crate::testing;
-use crate::workflow::{Works, chain, feed};
+use crate::workflow::{WorkerContext, chain, feed};
 
 /// How often it is seen whether a worker that looked has died.
 const LAPSED_EVERY: Duration = Duration::from_secs(2);
@@ -42,7 +42,7 @@ const LAST_PATIENCE: Duration = Duration::from_secs(120);
 const UNLOOKED_WITHIN: Duration = Duration::from_secs(120);
 
 /// Answers what is asked of this host's servers, until `stop` becomes true.
-pub async fn run(works: Arc<Works>, mut stop: watch::Receiver<bool>) {
+pub async fn run(worker: Arc<WorkerContext>, mut stop: watch::Receiver<bool>) {
     let mut answering = JoinSet::new();
     // By the task that does it, which tells its number also when it panicked.
     let mut taken: HashMap<task::Id, Taken> = HashMap::new();
@@ -53,7 +53,7 @@ pub async fn run(works: Arc<Works>, mut stop: watch::Receiver<bool>) {
         }
         let see_lapsed = lapsed_at.is_none_or(|at| at.elapsed() >= LAPSED_EVERY);
         let candidates = taken.values().filter_map(|taken| taken.candidate).collect();
-        match next(&works, candidates, see_lapsed).await {
+        match next(&worker, candidates, see_lapsed).await {
             Ok(found) => {
                 if see_lapsed {
                     lapsed_at = Some(Instant::now());
@@ -61,8 +61,8 @@ pub async fn run(works: Arc<Works>, mut stop: watch::Receiver<bool>) {
                 for work in found {
                     let what = work.taken();
                     if taken.values().all(|taken| taken.question != what.question) {
-                        let works = Arc::clone(&works);
-                        let begun = answering.spawn(async move { work.run(&works).await });
+                        let worker = Arc::clone(&worker);
+                        let begun = answering.spawn(async move { work.run(&worker).await });
                         taken.insert(begun.id(), what);
                     }
                 }
@@ -70,7 +70,7 @@ pub async fn run(works: Arc<Works>, mut stop: watch::Receiver<bool>) {
             Err(error) => tracing::debug!(error = %chain(&error), "no questions could be read"),
         }
         tokio::select! {
-            () = works.notices.wait(Channel::Questions, Duration::from_secs(1)) => {}
+            () = worker.notices.wait(Channel::Questions, Duration::from_secs(1)) => {}
             Some(done) = answering.join_next_with_id(), if !answering.is_empty() => {
                 taken.remove(&number(&done));
             }
@@ -112,14 +112,14 @@ impl Work {
         }
     }
 
-    async fn run(self, works: &Arc<Works>) {
+    async fn run(self, worker: &Arc<WorkerContext>) {
         match self {
             Self::Answer(question) => {
-                let found = tokio::time::timeout(question.left, ask(works, &question)).await;
-                record(works, &question, None, found.unwrap_or_else(|_| Err(TOO_LONG.to_owned()))).await;
+                let found = tokio::time::timeout(question.left, ask(worker, &question)).await;
+                record(worker, &question, None, found.unwrap_or_else(|_| Err(TOO_LONG.to_owned()))).await;
             }
-            Self::Look(look, question) => look_at(works, look, question).await,
-            Self::Clear(look) => clear(works, look).await,
+            Self::Look(look, question) => look_at(worker, look, question).await,
+            Self::Clear(look) => clear(worker, look).await,
         }
     }
 }
@@ -127,9 +127,13 @@ impl Work {
 const TOO_LONG: &str = "the server took too long";
 
 /// Finds what there is to do, and renews what is being done.
-async fn next(works: &Works, ours: Vec<GenerationId>, see_lapsed: bool) -> Result<Vec<Work>, db::Error> {
-    let host = works.host.clone();
-    let (mut found, is_asked_for) = works
+async fn next(
+    worker: &WorkerContext,
+    ours: Vec<GenerationId>,
+    see_lapsed: bool,
+) -> Result<Vec<Work>, db::Error> {
+    let host = worker.host.clone();
+    let (mut found, is_asked_for) = worker
         .db
         .read(move |conn| {
             if !ours.is_empty() {
@@ -149,8 +153,8 @@ async fn next(works: &Works, ours: Vec<GenerationId>, see_lapsed: bool) -> Resul
         return Ok(found);
     }
     loop {
-        let host = works.host.clone();
-        match works.db.transact(move |conn| looks::take(conn, &host, MOST_OF_A_HOST)).await {
+        let host = worker.host.clone();
+        match worker.db.transact(move |conn| looks::take(conn, &host, MOST_OF_A_HOST)).await {
             Ok(Some((look, question))) => found.push(Work::Look(look, question)),
             Ok(None) => return Ok(found),
             // What was taken before is not left lying.
@@ -162,14 +166,14 @@ async fn next(works: &Works, ours: Vec<GenerationId>, see_lapsed: bool) -> Resul
 
 /// Records an answer, and with it the inspection that waits for it; of a look only where it is still ours.
 async fn record(
-    works: &Works,
+    worker: &WorkerContext,
     question: &Question,
     look: Option<Look>,
     found: Result<serde_json::Value, String>,
 ) {
     let (id, kind) = (question.id, question.kind);
     let trouble = found.as_ref().err().cloned();
-    let recorded: Result<bool, db::Error> = works
+    let recorded: Result<bool, db::Error> = worker
         .db
         .transact(move |conn| {
             if let Some(look) = &look
@@ -197,14 +201,14 @@ async fn record(
 }
 
 /// Makes a look, answers, and removes what it has put on the host.
-async fn look_at(works: &Arc<Works>, look: Look, question: Question) {
+async fn look_at(worker: &Arc<WorkerContext>, look: Look, question: Question) {
     let instance = look.instance;
     testing::pause(|| format!("look.before.{instance}")).await;
     let mut looking = tokio::spawn({
-        let (works, look, about) = (Arc::clone(works), look.clone(), question.about.clone());
+        let (worker, look, about) = (Arc::clone(worker), look.clone(), question.about.clone());
         // Who has asked for an inspection waits outside of a request; an upgrade that comes meanwhile waits for the look.
         let trial = (question.left / 3).clamp(TRIAL, LONGEST_TRIAL);
-        async move { find(&works, &look, about, trial).await }
+        async move { find(&worker, &look, about, trial).await }
     });
     let (found, ended) = match tokio::time::timeout(question.left, &mut looking).await {
         Ok(found) => (found.unwrap_or_else(|_| Err("the look was ended".to_owned())), true),
@@ -212,22 +216,22 @@ async fn look_at(works: &Arc<Works>, look: Look, question: Question) {
     };
     testing::pause(|| format!("look.after.{instance}")).await;
     let is_whole = ended && found.is_ok();
-    record(works, &question, Some(look.clone()), found).await;
+    record(worker, &question, Some(look.clone()), found).await;
     // What is being done at the server is not undone below it.
     if !ended && tokio::time::timeout(LAST_PATIENCE, &mut looking).await.is_err() {
         looking.abort();
     }
     if is_whole {
         // It has removed what it had put there.
-        end(works, look).await;
+        end(worker, look).await;
     } else {
-        clear(works, look).await;
+        clear(worker, look).await;
     }
 }
 
 /// What an upgrade would meet at the server.
 async fn find(
-    works: &Works,
+    worker: &WorkerContext,
     look: &Look,
     about: serde_json::Value,
     trial: Duration,
@@ -235,12 +239,12 @@ async fn find(
     let asked: upgrade::Look = serde_json::from_value(about).map_err(|e| e.to_string())?;
     let id = look.instance;
     // Whoever tidies the server up has not seen this look: it is waited for.
-    drop(works.turn(look.source).await);
-    let claimed = works.db.read(move |conn| tasks::is_claimed(conn, id)).await;
+    drop(worker.turn(look.source).await);
+    let claimed = worker.db.read(move |conn| tasks::is_claimed(conn, id)).await;
     if claimed.map_err(|e: db::Error| chain(&e))? {
         return Err("a task has the instance".to_owned());
     }
-    let (engine, server, candidate) = sides(works, look).await?;
+    let (engine, server, candidate) = sides(worker, look).await?;
     let mut looked: Looked = Vec::new();
     for strategy in asked.strategies {
         let found = engine.pre_check_within(&server, &candidate, strategy, trial).await;
@@ -250,22 +254,22 @@ async fn find(
 }
 
 /// The server of a look, and the one that it may put beside it: nobody else's.
-async fn sides(works: &Works, look: &Look) -> Result<(Arc<dyn Engine>, Server, Server), String> {
-    let (engine, server) = works.reach(look.source).await.map_err(|e| chain(&e))?;
+async fn sides(worker: &WorkerContext, look: &Look) -> Result<(Arc<dyn Engine>, Server, Server), String> {
+    let (engine, server) = worker.reach(look.source).await.map_err(|e| chain(&e))?;
     let candidate = Server { generation: look.candidate, version: look.version.clone(), ..server.clone() };
     Ok((engine, server, candidate))
 }
 
 /// Removes what a look has put on the host, and forgets the look. What is left when this fails is tried again.
-async fn clear(works: &Works, look: Look) {
+async fn clear(worker: &WorkerContext, look: Look) {
     let cleared = async {
-        let (engine, server, candidate) = sides(works, &look).await?;
+        let (engine, server, candidate) = sides(worker, &look).await?;
         engine.drop_data(&candidate).await.map_err(|e| chain(&e))?;
         let id = look.instance;
-        let _turn = works.turn(look.source).await;
+        let _turn = worker.turn(look.source).await;
         let ours = look.clone();
         // Another look may be there meanwhile, where this one was taken from us.
-        let others = works
+        let others = worker
             .db
             .read(move |conn| Ok(tasks::is_claimed(conn, id)? || !looks::is_there(conn, &ours)?))
             .await;
@@ -281,12 +285,12 @@ async fn clear(works: &Works, look: Look) {
         tracing::warn!(instance.id = %look.instance, error, "what a look has left could not be removed");
         return;
     }
-    end(works, look).await;
+    end(worker, look).await;
 }
 
 /// Forgets a look of which nothing is left.
-async fn end(works: &Works, look: Look) {
-    let ended: Result<(), db::Error> = works.db.transact(move |conn| looks::end(conn, &look)).await;
+async fn end(worker: &WorkerContext, look: Look) {
+    let ended: Result<(), db::Error> = worker.db.transact(move |conn| looks::end(conn, &look)).await;
     if let Err(error) = ended {
         tracing::debug!(error = %chain(&error), "the end of a look was not recorded");
     }
@@ -296,9 +300,9 @@ async fn end(works: &Works, look: Look) {
 ///
 /// # Errors
 /// The store's.
-pub async fn until_unlooked(works: &Works, instance: InstanceId) -> Result<(), db::Error> {
+pub async fn until_unlooked(worker: &WorkerContext, instance: InstanceId) -> Result<(), db::Error> {
     let deadline = Instant::now() + UNLOOKED_WITHIN;
-    while works.db.read(move |conn| looks::is_at(conn, instance)).await? {
+    while worker.db.read(move |conn| looks::is_at(conn, instance)).await? {
         if Instant::now() >= deadline {
             tracing::warn!(instance.id = %instance, "an instance is looked at for long, the task goes on");
             break;
@@ -308,16 +312,16 @@ pub async fn until_unlooked(works: &Works, instance: InstanceId) -> Result<(), d
     Ok(())
 }
 
-async fn ask(works: &Works, question: &Question) -> Result<serde_json::Value, String> {
+async fn ask(worker: &WorkerContext, question: &Question) -> Result<serde_json::Value, String> {
     let id = question.instance;
-    let instance = works
+    let instance = worker
         .db
         .read(move |conn| instances::find(conn, id))
         .await
         .map_err(|e: db::Error| chain(&e))?
         .ok_or_else(|| "the instance is gone".to_owned())?;
     let running = instance.running.clone().ok_or_else(|| "no server serves the instance".to_owned())?;
-    let (engine, server) = works.reach(running.generation).await.map_err(|e| chain(&e))?;
+    let (engine, server) = worker.reach(running.generation).await.map_err(|e| chain(&e))?;
     match question.kind {
         QuestionKind::ReplicaBlockers => {
             let blockers = engine.replica_blockers(&server).await.map_err(|e| chain(&e))?;
@@ -333,7 +337,7 @@ async fn ask(works: &Works, question: &Question) -> Result<serde_json::Value, St
             serde_json::to_value(users).map_err(|e| e.to_string())
         }
         QuestionKind::CaughtUp => {
-            let task = works
+            let task = worker
                 .db
                 .transact(move |conn| tasks::lock_live(conn, id))
                 .await
@@ -348,16 +352,16 @@ async fn ask(works: &Works, question: &Question) -> Result<serde_json::Value, St
             match engine.following(&server).await.map_err(|e| chain(&e))? {
                 Following::Running => {}
                 Following::Broken(why) => {
-                    let (_, source) = works.reach(plan.source_generation).await.map_err(|e| chain(&e))?;
+                    let (_, source) = worker.reach(plan.source_generation).await.map_err(|e| chain(&e))?;
                     let broken = Some(feed::why_broken(&*engine, (&source, &server), &why).await);
                     let answer = CaughtUp { reached: false, broken, differs: None };
                     return serde_json::to_value(answer).map_err(|e| e.to_string());
                 }
                 Following::Connecting(_) | Following::Nobody => return told(false, None),
             }
-            let (_, source) = works.reach(plan.source_generation).await.map_err(|e| chain(&e))?;
+            let (_, source) = worker.reach(plan.source_generation).await.map_err(|e| chain(&e))?;
             if let Some(why) =
-                crate::workflow::replica_upgrade::spoilt(works, &instance, &*engine, &source).await?
+                crate::workflow::replica_upgrade::spoilt(worker, &instance, &*engine, &source).await?
             {
                 let answer = CaughtUp { reached: false, broken: Some(why), differs: None };
                 return serde_json::to_value(answer).map_err(|e| e.to_string());
@@ -368,7 +372,7 @@ async fn ask(works: &Works, question: &Question) -> Result<serde_json::Value, St
             if !reached || engine.replicates_definitions() {
                 return told(reached, None);
             }
-            crate::workflow::replica_upgrade::level(works, task.id, (&*engine, &source, &server)).await?;
+            crate::workflow::replica_upgrade::level(worker, task.id, (&*engine, &source, &server)).await?;
             let (theirs, ours) = tokio::try_join!(
                 engine.inventory_while_serving(&source),
                 engine.inventory_while_serving(&server)

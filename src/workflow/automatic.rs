@@ -26,7 +26,7 @@ use crate::domain::timing::Timing;
 use crate::domain::upgrade::{UpgradePlan, Wishes, ways};
 use crate::seal;
 use crate::workflow::worker::WORKER;
-use crate::workflow::{Works, chain};
+use crate::workflow::{WorkerContext, chain};
 
 /// How often windows are looked at.
 const EVERY: Duration = Duration::from_secs(3);
@@ -35,14 +35,14 @@ const EVERY: Duration = Duration::from_secs(3);
 const CLEAR: Duration = Duration::from_secs(60);
 
 /// Looks after this host's policies until `stop` becomes true.
-pub async fn run(works: Arc<Works>, mut stop: watch::Receiver<bool>) {
+pub async fn run(worker: Arc<WorkerContext>, mut stop: watch::Receiver<bool>) {
     let mut cleared: Option<Instant> = None;
     while !*stop.borrow() {
-        if let Err(error) = look(&works).await {
+        if let Err(error) = look(&worker).await {
             tracing::debug!(error = %error, "the policies could not be followed");
         }
         if cleared.is_none_or(|at| at.elapsed() > CLEAR) {
-            match works.db.transact(idempotency::clear).await {
+            match worker.db.transact(idempotency::clear).await {
                 Ok(_) => cleared = Some(Instant::now()),
                 Err(error) => tracing::debug!(error = %chain(&error), "the keys were not cleared"),
             }
@@ -55,9 +55,9 @@ pub async fn run(works: Arc<Works>, mut stop: watch::Receiver<bool>) {
 }
 
 /// Asks for what is due.
-async fn look(works: &Works) -> Result<(), String> {
-    let host = works.host.clone();
-    let due = works
+async fn look(worker: &WorkerContext) -> Result<(), String> {
+    let host = worker.host.clone();
+    let due = worker
         .db
         .read(move |conn| {
             let now = windows::now(conn)?;
@@ -76,22 +76,22 @@ async fn look(works: &Works) -> Result<(), String> {
         .await
         .map_err(|e| chain(&e))?;
     for follower in due {
-        ask(works, follower.instance).await?;
+        ask(worker, follower.instance).await?;
     }
     Ok(())
 }
 
 /// Asks for the upgrade of one instance.
-async fn ask(works: &Works, id: InstanceId) -> Result<(), String> {
+async fn ask(worker: &WorkerContext, id: InstanceId) -> Result<(), String> {
     let task = TaskId(Uuid::now_v7());
     let mut candidates = Vec::new();
     for _ in 0..MOST_HOPS {
         let generation = GenerationId(Uuid::new_v4());
         let password = seal::random_password();
-        let sealed = works.sealer.seal(&generation.service_purpose(), password.expose_secret());
+        let sealed = worker.sealer.seal(&generation.service_purpose(), password.expose_secret());
         candidates.push((generation, sealed.map_err(|e| chain(&e))?));
     }
-    let asked = works.db.transact(move |conn| accept(conn, id, task, &candidates)).await;
+    let asked = worker.db.transact(move |conn| accept(conn, id, task, &candidates)).await;
     match asked.map_err(|e| chain(&e))? {
         Some(Ok(to)) => {
             tracing::info!(task.id = %task, instance.id = %id, to, "a policy asks for an upgrade")

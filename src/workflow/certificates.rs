@@ -13,9 +13,9 @@ use crate::domain::datastore::RuntimeKind;
 use crate::domain::generation::Generation;
 use crate::domain::ids::GenerationId;
 use crate::pki;
-use crate::workflow::{NoServer, Works};
+use crate::workflow::{NoServer, WorkerContext};
 
-impl Works {
+impl WorkerContext {
     /// The certificate of the service's own authority, as PEM: what clients hold a server against. Made now if there
     /// is none yet.
     ///

@@ -37,7 +37,7 @@ pub async fn act(ctx: &StepContext, plan: &CreatePlan, step: Step) -> Result<Don
             let users: Vec<NewUser> = match &ctx.task.secrets {
                 Some(sealed) => {
                     let open = ctx
-                        .works
+                        .worker
                         .sealer
                         .unseal(&ctx.task.id.secrets_purpose(), sealed)
                         .map_err(|e| StepError::Retry(e.to_string()))?;
@@ -111,10 +111,10 @@ fn wrong_name(error: engines::Error) -> StepError {
 
 /// Empties the generation's place and makes its system tables.
 pub(super) async fn place(ctx: &StepContext, generation: GenerationId) -> Result<Done, StepError> {
-    let _turn = ctx.works.turn(generation).await;
+    let _turn = ctx.worker.turn(generation).await;
     // Before the folder is emptied the supervisor must no longer want a server on it.
     ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
-    ctx.works.certify(generation).await?;
+    ctx.worker.certify(generation).await?;
     let (engine, server) = ctx.reach(generation).await?;
     engine.create_data(&server).await?;
     Ok(Done::default())
@@ -122,8 +122,8 @@ pub(super) async fn place(ctx: &StepContext, generation: GenerationId) -> Result
 
 /// Starts the generation's server.
 pub(super) async fn start(ctx: &StepContext, generation: GenerationId) -> Result<Done, StepError> {
-    let _turn = ctx.works.turn(generation).await;
-    ctx.works.certify(generation).await?;
+    let _turn = ctx.worker.turn(generation).await;
+    ctx.worker.certify(generation).await?;
     let (engine, server) = ctx.reach(generation).await?;
     engine.start(&server).await?;
     Ok(Done::default())
@@ -132,7 +132,7 @@ pub(super) async fn start(ctx: &StepContext, generation: GenerationId) -> Result
 /// Asks the server what it is; the answer must be what was asked for.
 pub(super) async fn probe(ctx: &StepContext, generation: GenerationId) -> Result<Done, StepError> {
     let wanted = ctx
-        .works
+        .worker
         .db
         .read(move |conn| generations::find(conn, generation))
         .await?
@@ -163,11 +163,11 @@ pub(super) async fn unroute(ctx: &StepContext, instance: InstanceId) -> Result<D
 
 /// Stops the generation's server and deletes what it holds.
 pub(super) async fn drop_server(ctx: &StepContext, generation: GenerationId) -> Result<Done, StepError> {
-    let _turn = ctx.works.turn(generation).await;
+    let _turn = ctx.worker.turn(generation).await;
     ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
     let (engine, server) = ctx.reach(generation).await?;
     engine.drop_data(&server).await?;
-    ctx.works.forget_turn(generation);
+    ctx.worker.forget_turn(generation);
     Ok(Done::default())
 }
 

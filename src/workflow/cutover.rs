@@ -50,7 +50,7 @@ pub(super) async fn quiet(ctx: &StepContext, cutover: Cutover) -> Result<Done, S
     let tell = ctx.tell();
     let began = Instant::now();
     let mut calm_since: Option<Instant> = None;
-    let mut lag = Lag::over(ctx.works.quiet / 10);
+    let mut lag = Lag::over(ctx.worker.quiet / 10);
     loop {
         let mut in_the_way = engine.oldest_transaction(&source, LONG).await?;
         if in_the_way.is_none() && cutover.fed {
@@ -86,8 +86,8 @@ pub(super) async fn quiet(ctx: &StepContext, cutover: Cutover) -> Result<Done, S
             }
             Some(why) => {
                 calm_since = None;
-                if began.elapsed() > ctx.works.quiet {
-                    let waited = ctx.works.quiet.as_secs();
+                if began.elapsed() > ctx.worker.quiet {
+                    let waited = ctx.worker.quiet.as_secs();
                     return Err(StepError::RollBack {
                         tenant: format!(
                             "There was no moment for the switch within {waited} s: {why}. End what is named, or ask again \
@@ -114,7 +114,7 @@ pub(super) async fn hold(ctx: &StepContext, cutover: Cutover, cut: bool) -> Resu
 pub(super) async fn fence(ctx: &StepContext, cutover: Cutover) -> Result<Done, StepError> {
     let generation = cutover.old;
     let ended = {
-        let _turn = ctx.works.turn(generation).await;
+        let _turn = ctx.worker.turn(generation).await;
         // In its rows, then in its configuration, then at run time: whoever starts it again starts it fenced.
         ctx.write(move |conn| generations::set_settings(conn, generation, true, false)).await?;
         let (engine, source) = ctx.reach(generation).await?;
@@ -185,7 +185,7 @@ pub(super) async fn drain(ctx: &StepContext, cutover: Cutover) -> Result<Done, S
 
 /// Ends replication; the candidate stays fenced.
 pub(super) async fn cut(ctx: &StepContext, cutover: Cutover) -> Result<Done, StepError> {
-    let _turn = ctx.works.turn(cutover.new).await;
+    let _turn = ctx.worker.turn(cutover.new).await;
     let (engine, candidate) = ctx.reach(cutover.new).await?;
     let (_, source) = ctx.reach(cutover.old).await?;
     engine.cut(&candidate, Some(&source)).await?;
@@ -193,13 +193,13 @@ pub(super) async fn cut(ctx: &StepContext, cutover: Cutover) -> Result<Done, Ste
 }
 
 pub(super) async fn open_to_writes(ctx: &StepContext, generation: GenerationId) -> Result<Done, StepError> {
-    let _turn = ctx.works.turn(generation).await;
+    let _turn = ctx.worker.turn(generation).await;
     ctx.write(move |conn| {
         generations::set_settings(conn, generation, false, true)?;
         generations::set_wanted(conn, generation, true)
     })
     .await?;
-    ctx.works.certify(generation).await?;
+    ctx.worker.certify(generation).await?;
     let (engine, server) = ctx.reach(generation).await?;
     engine.start(&server).await?;
     let number = engine.probe(&server, false).await?;
@@ -208,7 +208,7 @@ pub(super) async fn open_to_writes(ctx: &StepContext, generation: GenerationId) 
 
 pub(super) async fn reopen(ctx: &StepContext, cutover: Cutover) -> Result<Done, StepError> {
     let (instance, task) = (cutover.at, ctx.task.id);
-    let held = ctx.works.db.read(move |conn| endpoints::held_ms(conn, instance)).await?;
+    let held = ctx.worker.db.read(move |conn| endpoints::held_ms(conn, instance)).await?;
     let began = Instant::now();
     ctx.write(move |conn| endpoints::release(conn, instance, task)).await?;
     ctx.endpoint_applied(instance).await?;

@@ -107,7 +107,7 @@ pub async fn seed(ctx: &StepContext, feed: Feed) -> Result<Done, StepError> {
     }
     let generation = feed.candidate;
     // A copy of files stops the candidate's server and empties its folder: nobody may start it meanwhile.
-    let _turn = ctx.works.turn(generation).await;
+    let _turn = ctx.worker.turn(generation).await;
     ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
     let (engine, source) = ctx.reach(feed.source).await?;
     let (_, candidate) = ctx.reach(generation).await?;
@@ -116,7 +116,7 @@ pub async fn seed(ctx: &StepContext, feed: Feed) -> Result<Done, StepError> {
         unhindered(ctx, &*engine, &source, began).await?;
         match engine.seed(&source, &candidate, ctx.tell()).await {
             // It is waited for before the next try.
-            Err(engines::Error::HeldUp(who)) if began.elapsed() < ctx.works.quiet => {
+            Err(engines::Error::HeldUp(who)) if began.elapsed() < ctx.worker.quiet => {
                 tracing::info!(task.id = %ctx.task.id, who, "a copy was held up");
             }
             Err(engines::Error::HeldUp(who)) => return Err(hindered(ctx, &who)),
@@ -139,7 +139,7 @@ async fn unhindered(
     let tell = ctx.tell();
     let mut told = None;
     while let Some(who) = engine.in_the_way(source).await? {
-        if began.elapsed() >= ctx.works.quiet {
+        if began.elapsed() >= ctx.worker.quiet {
             return Err(hindered(ctx, &who));
         }
         if told.as_ref() != Some(&who) {
@@ -152,7 +152,7 @@ async fn unhindered(
 }
 
 fn hindered(ctx: &StepContext, who: &str) -> StepError {
-    let waited = ctx.works.quiet.as_secs();
+    let waited = ctx.worker.quiet.as_secs();
     StepError::RollBack {
         tenant: format!(
             "The data could not be read within {waited} s: {who}. End the session or what it holds, and ask again."
@@ -213,12 +213,12 @@ pub async fn replicate(ctx: &StepContext, feed: Feed) -> Result<Done, StepError>
         unhindered(ctx, &*engine, &source, began).await?;
         let followed = {
             // The supervisor takes an account off that no task needs: not between the look and the making.
-            let _turn = ctx.works.turn(feed.source).await;
+            let _turn = ctx.worker.turn(feed.source).await;
             let (_, candidate) = ctx.reach(feed.candidate).await?;
             engine.follow(&source, &candidate, relay.as_ref()).await
         };
         match followed {
-            Err(engines::Error::HeldUp(who)) if began.elapsed() < ctx.works.quiet => {
+            Err(engines::Error::HeldUp(who)) if began.elapsed() < ctx.worker.quiet => {
                 ctx.tell()(format!("waiting: {who}"));
             }
             Err(engines::Error::HeldUp(who)) => return Err(hindered(ctx, &who)),
@@ -230,19 +230,19 @@ pub async fn replicate(ctx: &StepContext, feed: Feed) -> Result<Done, StepError>
 
 /// Has the endpoint open a relay to the source, and gives its address.
 async fn relay(ctx: &StepContext, feed: Feed) -> Result<RelayAddress, StepError> {
-    let (task, host) = (ctx.task.id, ctx.works.host.clone());
+    let (task, host) = (ctx.task.id, ctx.worker.host.clone());
     // At the source's own address, which its certificate names.
     let (generation, at) = (feed.source, feed.at);
     ctx.write(move |conn| endpoints::open_relay(conn, task, &host, generation, at)).await?;
     let deadline = Instant::now() + Duration::from_secs(15);
     loop {
-        if let Some((host, port)) = ctx.works.db.read(move |conn| endpoints::relay(conn, task)).await? {
+        if let Some((host, port)) = ctx.worker.db.read(move |conn| endpoints::relay(conn, task)).await? {
             return Ok(RelayAddress { host, port });
         }
         if Instant::now() >= deadline {
             return Err(StepError::Retry("the endpoint has not opened the relay".to_owned()));
         }
-        ctx.works.notices.wait(Channel::Applied, Duration::from_millis(200)).await;
+        ctx.worker.notices.wait(Channel::Applied, Duration::from_millis(200)).await;
     }
 }
 
@@ -258,7 +258,7 @@ pub async fn catch_up(ctx: &StepContext, feed: Feed) -> Result<Position, StepErr
     let deadline = Instant::now() + CATCH_UP;
     let mut connecting_since: Option<Instant> = None;
     let began = Instant::now();
-    let mut lag = Lag::over(ctx.works.quiet / 10);
+    let mut lag = Lag::over(ctx.worker.quiet / 10);
     let mut hurries = false;
     let mut looked: Option<Instant> = None;
     while Instant::now() < deadline {
@@ -344,7 +344,7 @@ pub async fn compare(ctx: &StepContext, feed: Feed) -> Result<String, StepError>
             let compared = loop {
                 unhindered(ctx, &*engine, &source, began).await?;
                 match engine.compare_rows(&source, &candidate, ctx.tell()).await {
-                    Err(engines::Error::HeldUp(_)) if began.elapsed() < ctx.works.quiet => {}
+                    Err(engines::Error::HeldUp(_)) if began.elapsed() < ctx.worker.quiet => {}
                     Err(engines::Error::HeldUp(who)) => return Err(hindered(ctx, &who)),
                     other => break other?,
                 }

@@ -68,7 +68,7 @@ pub async fn make(ctx: &StepContext, plan: &MakePlan, step: Step) -> Result<Done
 /// Copies the source's content into the candidate, whatever an earlier try left there.
 pub(super) async fn copy(ctx: &StepContext, feed: Feed) -> Result<String, StepError> {
     let generation = feed.candidate;
-    let _turn = ctx.works.turn(generation).await;
+    let _turn = ctx.worker.turn(generation).await;
     let (engine, source) = ctx.reach(feed.source).await?;
     let (_, candidate) = ctx.reach(generation).await?;
     let position = engine.seed(&source, &candidate, ctx.tell()).await?;

@@ -44,7 +44,7 @@ use crate::seal::{self, Sealer};
 pub const QUIET: Duration = Duration::from_secs(600);
 
 /// What workers of one host share.
-pub struct Works {
+pub struct WorkerContext {
     /// The store.
     pub db: Db,
     /// Opens sealed passwords.
@@ -92,7 +92,7 @@ pub enum NoServer {
     Db(#[source] db::Error),
 }
 
-impl Works {
+impl WorkerContext {
     /// What a worker of `host` works with.
     pub fn new(
         db: Db,

@@ -35,7 +35,7 @@ use crate::workflow::create::{drop_server, foreign, forget, place, probe, start,
 use crate::workflow::feed::{self, Feed};
 use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve, unmade};
 use crate::workflow::upgrade::{TRIAL_OF_A_TASK, kept_settings};
-use crate::workflow::{Works, chain, for_tenants};
+use crate::workflow::{WorkerContext, chain, for_tenants};
 
 fn feed_of(plan: &ReplicaUpgradePlan) -> Feed {
     Feed { source: plan.source_generation, candidate: plan.candidate_generation, at: plan.source }
@@ -163,7 +163,7 @@ pub fn commit(
 }
 
 async fn examine(ctx: &StepContext, plan: &ReplicaUpgradePlan) -> Result<Done, StepError> {
-    until_unlooked(&ctx.works, plan.source).await?;
+    until_unlooked(&ctx.worker, plan.source).await?;
     let (engine, source) = ctx.reach(plan.source_generation).await?;
     let number = engine.probe(&source, false).await?;
     feed::refuse_blockers(&*engine, &source).await?;
@@ -222,7 +222,7 @@ async fn drain(ctx: &StepContext, plan: &ReplicaUpgradePlan) -> Result<Done, Ste
 /// # Errors
 /// Why it is not, in words for the operator.
 pub async fn level(
-    works: &Works,
+    worker: &WorkerContext,
     task: TaskId,
     (engine, source, candidate): (&dyn Engine, &Server, &Server),
 ) -> Result<(), String> {
@@ -230,7 +230,7 @@ pub async fn level(
     if lines.is_empty() {
         return Ok(());
     }
-    let reported = works.db.transact(move |conn| tasks::report(conn, task, &json!({"put_back": lines})));
+    let reported = worker.db.transact(move |conn| tasks::report(conn, task, &json!({"put_back": lines})));
     reported.await.map_err(|e| chain(&e))
 }
 
@@ -240,7 +240,7 @@ pub async fn level(
 /// # Errors
 /// Why that could not be seen, in words for the operator.
 pub async fn spoilt(
-    works: &Works,
+    worker: &WorkerContext,
     instance: &Instance,
     engine: &dyn Engine,
     source: &Server,
@@ -251,7 +251,7 @@ pub async fn spoilt(
     let Some(found) = engine.spoilt(source).await.map_err(|e| chain(&e))? else { return Ok(None) };
     let (id, why) = (instance.id, for_tenants(&found.to_string()));
     let fault = Fault::spoilt_by(&why, chrono::Utc::now());
-    let told = works.db.transact(move |conn| {
+    let told = worker.db.transact(move |conn| {
         let Some(mut instance) = crate::db::instances::lock(conn, id)? else { return Ok(()) };
         if instance.state != InstanceState::VerifyUpgrade {
             return Ok(());
@@ -265,11 +265,11 @@ pub async fn spoilt(
 
 async fn cut(ctx: &StepContext, plan: &ReplicaUpgradePlan) -> Result<Done, StepError> {
     let generation = plan.candidate_generation;
-    let _turn = ctx.works.turn(generation).await;
+    let _turn = ctx.worker.turn(generation).await;
     ctx.write(move |conn| generations::set_settings(conn, generation, false, true)).await?;
     let (engine, candidate) = ctx.reach(generation).await?;
     let (_, source) = ctx.reach(plan.source_generation).await?;
-    level(&ctx.works, ctx.task.id, (&*engine, &source, &candidate)).await.map_err(StepError::Retry)?;
+    level(&ctx.worker, ctx.task.id, (&*engine, &source, &candidate)).await.map_err(StepError::Retry)?;
     engine.cut(&candidate, Some(&source)).await?;
     Ok(Done::default())
 }

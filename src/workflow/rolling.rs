@@ -163,7 +163,7 @@ async fn examine(ctx: &StepContext, plan: &RollingPlan) -> Result<Done, StepErro
 /// Deletes what earlier upgrades kept: a member keeps one at most, and this upgrade's old servers take their places.
 async fn drop_earlier(ctx: &StepContext, plan: &RollingPlan) -> Result<(), StepError> {
     for Side { member, old, .. } in [plan.standby, plan.primary] {
-        let kept = ctx.works.db.read(move |conn| generations::retired(conn, member)).await?;
+        let kept = ctx.worker.db.read(move |conn| generations::retired(conn, member)).await?;
         if let Some(kept) = kept.filter(|kept| kept.id != old) {
             drop_server(ctx, kept.id).await?;
             ctx.write(move |conn| generations::set_role(conn, kept.id, Role::Dropped)).await?;
@@ -174,7 +174,7 @@ async fn drop_earlier(ctx: &StepContext, plan: &RollingPlan) -> Result<(), StepE
 
 /// Stops a server that is not to serve any more.
 async fn stop(ctx: &StepContext, generation: GenerationId) -> Result<(), StepError> {
-    let _turn = ctx.works.turn(generation).await;
+    let _turn = ctx.worker.turn(generation).await;
     ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
     let (engine, server) = ctx.reach(generation).await?;
     Ok(engine.stop(&server).await?)
@@ -226,7 +226,7 @@ async fn restore(
     standby: GenerationId,
 ) -> Result<Done, StepError> {
     {
-        let _turn = ctx.works.turn(standby).await;
+        let _turn = ctx.worker.turn(standby).await;
         ctx.write(move |conn| {
             generations::set_settings(conn, standby, true, false)?;
             generations::set_wanted(conn, standby, true)

@@ -10,7 +10,9 @@ use crate::domain::instance::{Fault, Instance, InstanceEvent, InstanceState, Run
 use crate::domain::task::{Phase, Plan, Step, Task};
 use crate::domain::upgrade::Strategy;
 use crate::engines::{self, Engine, Server, Tell};
-use crate::workflow::{NoServer, Works, chain, create, delete, groups, replica_upgrade, rolling, upgrade};
+use crate::workflow::{
+    NoServer, WorkerContext, chain, create, delete, groups, replica_upgrade, rolling, upgrade,
+};
 
 /// A step that did what it is for.
 #[derive(Clone, Debug, Default)]
@@ -120,7 +122,7 @@ impl From<db::Error> for StepError {
 #[derive(Clone)]
 pub struct StepContext {
     /// The host's things.
-    pub works: Arc<Works>,
+    pub worker: Arc<WorkerContext>,
     /// The task, as it was when the step began.
     pub task: Task,
     /// Which try of the step it is: 1 is the first.
@@ -135,7 +137,7 @@ impl StepContext {
     /// # Errors
     /// [`StepError::Retry`].
     pub async fn reach(&self, id: GenerationId) -> Result<(Arc<dyn Engine>, Server), StepError> {
-        Ok(self.works.reach(id).await?)
+        Ok(self.worker.reach(id).await?)
     }
 
     /// Writes under the task's lease.
@@ -146,8 +148,8 @@ impl StepContext {
     where
         F: Fn(&mut Conn) -> Result<(), db::Error> + Send + 'static,
     {
-        let (id, lease, lasts) = (self.task.id, self.task.lease, self.works.lease);
-        self.works
+        let (id, lease, lasts) = (self.task.id, self.task.lease, self.worker.lease);
+        self.worker
             .db
             .transact(move |conn| {
                 tasks::guard(conn, id, lease, lasts)?;
@@ -164,19 +166,19 @@ impl StepContext {
     pub async fn endpoint_applied(&self, instance: InstanceId) -> Result<(), StepError> {
         let deadline = Instant::now() + Duration::from_secs(15);
         loop {
-            if self.works.db.read(move |conn| endpoints::applied(conn, instance)).await? {
+            if self.worker.db.read(move |conn| endpoints::applied(conn, instance)).await? {
                 return Ok(());
             }
             if Instant::now() >= deadline {
                 return Err(StepError::Retry("the endpoint has not applied its routes".to_owned()));
             }
-            self.works.notices.wait(Channel::Applied, Duration::from_millis(200)).await;
+            self.worker.notices.wait(Channel::Applied, Duration::from_millis(200)).await;
         }
     }
 
     /// A way to tell how far the step is, which is written to its record in passing.
     pub fn tell(&self) -> Tell {
-        let (db, record) = (self.works.db.clone(), self.record);
+        let (db, record) = (self.worker.db.clone(), self.record);
         let runtime = tokio::runtime::Handle::current();
         Arc::new(move |line| {
             let db = db.clone();

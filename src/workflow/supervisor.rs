@@ -19,7 +19,7 @@ use crate::domain::replica_upgrade::ReplicaUpgradePlan;
 use crate::domain::task::Plan;
 use crate::engines::Following;
 use crate::telemetry::metrics;
-use crate::workflow::{Works, chain, feed, for_tenants, replica_upgrade, upgrade};
+use crate::workflow::{WorkerContext, chain, feed, for_tenants, replica_upgrade, upgrade};
 
 const EVERY: Duration = Duration::from_secs(2);
 
@@ -41,14 +41,14 @@ struct Memory {
 }
 
 /// Looks after this host's servers until `stop` becomes true.
-pub async fn run(works: Arc<Works>, instance_net: String, mut stop: watch::Receiver<bool>) {
+pub async fn run(worker: Arc<WorkerContext>, instance_net: String, mut stop: watch::Receiver<bool>) {
     let mut memories: HashMap<GenerationId, Memory> = HashMap::new();
     let mut looking: HashSet<GenerationId> = HashSet::new();
     let mut looks: JoinSet<(GenerationId, Memory)> = JoinSet::new();
     while !*stop.borrow() {
-        let host = works.host.clone();
+        let host = worker.host.clone();
         let net = instance_net.clone();
-        let found = works
+        let found = worker
             .db
             .read(move |conn| {
                 hosts::record(conn, &host, &net)?;
@@ -57,7 +57,7 @@ pub async fn run(works: Arc<Works>, instance_net: String, mut stop: watch::Recei
             .await;
         match found {
             Ok(found) => {
-                record(upgrade::drop_expired(&works).await);
+                record(upgrade::drop_expired(&worker).await);
                 let now = Instant::now();
                 memories.retain(|id, _| found.iter().any(|g| g.id == *id));
                 tell(&found, &memories);
@@ -70,8 +70,8 @@ pub async fn run(works: Arc<Works>, instance_net: String, mut stop: watch::Recei
                         tidied: false,
                     });
                     if memory.again_at <= now && looking.insert(generation.id) {
-                        let works = Arc::clone(&works);
-                        looks.spawn(async move { (generation.id, look(&works, &generation, memory).await) });
+                        let worker = Arc::clone(&worker);
+                        looks.spawn(async move { (generation.id, look(&worker, &generation, memory).await) });
                     }
                 }
             }
@@ -110,16 +110,16 @@ fn tell(found: &[Generation], memories: &HashMap<GenerationId, Memory>) {
 }
 
 /// Asks one server; starts it when it does not answer and shall run.
-async fn look(works: &Works, generation: &Generation, mut memory: Memory) -> Memory {
+async fn look(worker: &WorkerContext, generation: &Generation, mut memory: Memory) -> Memory {
     let id = generation.id;
-    let asked = match works.server(generation) {
+    let asked = match worker.server(generation) {
         Ok((engine, server)) => match engine.probe(&server, false).await {
-            Ok(version) => match following_trouble(works, &*engine, &server, generation).await {
+            Ok(version) => match following_trouble(worker, &*engine, &server, generation).await {
                 None => {
                     let follows = generation.read_only && generation.role == Role::Serving;
                     if follows && memory.grown_at.is_none_or(|at| at.elapsed() > GROWN_LOOK) {
                         memory.grown_at = Some(Instant::now());
-                        if let Err(error) = grown(works, &*engine, &server, generation).await {
+                        if let Err(error) = grown(worker, &*engine, &server, generation).await {
                             tracing::debug!(generation.id = %id, error, "what its source has by now was not seen");
                         }
                     }
@@ -130,13 +130,13 @@ async fn look(works: &Works, generation: &Generation, mut memory: Memory) -> Mem
             Err(_) => {
                 memory.tidied = false;
                 metrics::server_restarted(generation.version.engine.as_str());
-                revive(works, id).await
+                revive(worker, id).await
             }
         },
         Err(error) => Err(chain(&error)),
     };
     if asked.is_ok() && !memory.tidied && generation.role == Role::Serving && !generation.read_only {
-        memory.tidied = tidy(works, generation).await.unwrap_or_else(|error| {
+        memory.tidied = tidy(worker, generation).await.unwrap_or_else(|error| {
             tracing::debug!(generation.id = %id, error, "what a follower left is there still");
             false
         });
@@ -145,14 +145,14 @@ async fn look(works: &Works, generation: &Generation, mut memory: Memory) -> Mem
         Ok(version) => {
             let mut used = None;
             if memory.sized_at.is_none_or(|at| at.elapsed() > Duration::from_secs(30)) {
-                if let Ok((engine, server)) = works.server(generation) {
+                if let Ok((engine, server)) = worker.server(generation) {
                     used = engine.used_bytes(&server).await.ok().and_then(|bytes| i64::try_from(bytes).ok());
                 }
                 memory.sized_at = Some(Instant::now());
             }
             memory.failures = 0;
             memory.again_at = Instant::now();
-            record(works.db.read(move |conn| generations::record_answer(conn, id, &version, used)).await);
+            record(worker.db.read(move |conn| generations::record_answer(conn, id, &version, used)).await);
         }
         Err(trouble) => {
             memory.failures = memory.failures.saturating_add(1);
@@ -161,7 +161,7 @@ async fn look(works: &Works, generation: &Generation, mut memory: Memory) -> Mem
             if memory.failures == 1 || memory.failures.is_multiple_of(20) {
                 tracing::warn!(generation.id = %id, failures = memory.failures, trouble, "a server is in trouble");
             }
-            record(works.db.read(move |conn| generations::record_trouble(conn, id, &trouble)).await);
+            record(worker.db.read(move |conn| generations::record_trouble(conn, id, &trouble)).await);
         }
     }
     memory
@@ -175,7 +175,7 @@ fn record(done: Result<(), crate::db::Error>) {
 
 /// A replica whose replication cannot go on is in trouble though its server answers; its tenant learns why.
 async fn following_trouble(
-    works: &Works,
+    worker: &WorkerContext,
     engine: &dyn crate::engines::Engine,
     server: &crate::engines::Server,
     generation: &Generation,
@@ -185,7 +185,7 @@ async fn following_trouble(
     }
     match engine.following(server).await {
         Ok(Following::Broken(why)) => {
-            record(tell_broken(works, (engine, server), generation.instance, &why).await);
+            record(tell_broken(worker, (engine, server), generation.instance, &why).await);
             Some(format!("replication has stopped: {why}"))
         }
         // A moment of either is ordinary: a source that restarts, a comparison, a detach. Who detaches asks anew.
@@ -195,21 +195,21 @@ async fn following_trouble(
 
 /// Has the new side of an upgrade that cannot follow its source any more say why. Once: it does not come back.
 async fn tell_broken(
-    works: &Works,
+    worker: &WorkerContext,
     (engine, server): (&dyn crate::engines::Engine, &crate::engines::Server),
     id: InstanceId,
     why: &str,
 ) -> Result<(), crate::db::Error> {
-    let Some((_, plan)) = waiting(works, id).await?.filter(|(instance, _)| instance.fault.is_none()) else {
+    let Some((_, plan)) = waiting(worker, id).await?.filter(|(instance, _)| instance.fault.is_none()) else {
         return Ok(());
     };
     // A source that is away has it said without the definition.
-    let told = match works.reach(plan.source_generation).await {
+    let told = match worker.reach(plan.source_generation).await {
         Ok((_, source)) => feed::why_broken(engine, (&source, server), why).await,
         Err(_) => for_tenants(why),
     };
     let fault = Fault::cannot_follow(&told, format!("replication has stopped: {why}"), chrono::Utc::now());
-    works
+    worker
         .db
         .transact(move |conn| {
             let Some(mut instance) = instances::lock(conn, id)? else { return Ok(()) };
@@ -224,10 +224,10 @@ async fn tell_broken(
 
 /// The new side of an upgrade whose customer decides, with the upgrade's plan.
 async fn waiting(
-    works: &Works,
+    worker: &WorkerContext,
     id: InstanceId,
 ) -> Result<Option<(Instance, ReplicaUpgradePlan)>, crate::db::Error> {
-    let found = works.db.transact(move |conn| {
+    let found = worker.db.transact(move |conn| {
         let Some(instance) = instances::lock(conn, id)? else { return Ok(None) };
         Ok::<_, crate::db::Error>(tasks::lock_live(conn, id)?.map(|task| (instance, task.plan)))
     });
@@ -244,7 +244,7 @@ async fn waiting(
 /// Looks what the source of an upgrade's new side has by now, for as long as its customer takes to decide: what the copy
 /// cannot follow is its fault, and what must be applied otherwise is.
 async fn grown(
-    works: &Works,
+    worker: &WorkerContext,
     engine: &dyn crate::engines::Engine,
     server: &crate::engines::Server,
     generation: &Generation,
@@ -253,11 +253,11 @@ async fn grown(
         return Ok(());
     }
     // A detach ends replication: not between the look and what comes of it.
-    let _turn = works.turn(generation.id).await;
-    let Some((instance, plan)) = waiting(works, generation.instance).await.map_err(|e| chain(&e))? else {
+    let _turn = worker.turn(generation.id).await;
+    let Some((instance, plan)) = waiting(worker, generation.instance).await.map_err(|e| chain(&e))? else {
         return Ok(());
     };
-    let (_, source) = works.reach(plan.source_generation).await.map_err(|e| chain(&e))?;
+    let (_, source) = worker.reach(plan.source_generation).await.map_err(|e| chain(&e))?;
     // Who was killed while it was to apply otherwise left it standing still.
     if engine.following(server).await.map_err(|e| chain(&e))? == Following::Nobody {
         engine.resume(server).await.map_err(|e| chain(&e))?;
@@ -266,7 +266,7 @@ async fn grown(
     if engine.in_the_way(&source).await.map_err(|e| chain(&e))?.is_some() {
         return Ok(());
     }
-    if replica_upgrade::spoilt(works, &instance, engine, &source).await?.is_none()
+    if replica_upgrade::spoilt(worker, &instance, engine, &source).await?.is_none()
         && let Some(object) = engine.adapt(&source, server).await.map_err(|e| chain(&e))?
     {
         tracing::info!(generation.id = %generation.id, object, "changes are applied one after the other");
@@ -275,17 +275,17 @@ async fn grown(
 }
 
 /// Starts the server again, if it shall still run once it is our turn.
-async fn revive(works: &Works, id: GenerationId) -> Result<String, String> {
-    let _turn = works.turn(id).await;
-    let current = works
+async fn revive(worker: &WorkerContext, id: GenerationId) -> Result<String, String> {
+    let _turn = worker.turn(id).await;
+    let current = worker
         .db
         .read(move |conn| generations::find(conn, id))
         .await
         .map_err(|e| chain(&e))?
         .filter(|generation| generation.wanted_running)
         .ok_or_else(|| "it shall not run any more".to_owned())?;
-    let current = works.certified(current).await.map_err(|e| chain(&e))?;
-    let (engine, server) = works.server(&current).map_err(|e| chain(&e))?;
+    let current = worker.certified(current).await.map_err(|e| chain(&e))?;
+    let (engine, server) = worker.server(&current).map_err(|e| chain(&e))?;
     tracing::info!(generation.id = %id, "starting a server that does not answer");
     engine.start(&server).await.map_err(|e| chain(&e))?;
     engine.probe(&server, false).await.map_err(|e| chain(&e))
@@ -293,11 +293,11 @@ async fn revive(works: &Works, id: GenerationId) -> Result<String, String> {
 
 /// Takes off a source what a follower left there that ended while the source was away; `false` while a task has the
 /// instance, whose matter it is.
-async fn tidy(works: &Works, generation: &Generation) -> Result<bool, String> {
-    let _turn = works.turn(generation.id).await;
+async fn tidy(worker: &WorkerContext, generation: &Generation) -> Result<bool, String> {
+    let _turn = worker.turn(generation.id).await;
     let instance = generation.instance;
     // A look has accounts there, too, and takes them off itself.
-    let busy = works
+    let busy = worker
         .db
         .read(move |conn| Ok(tasks::is_claimed(conn, instance)? || looks::is_at(conn, instance)?))
         .await;
@@ -305,7 +305,7 @@ async fn tidy(works: &Works, generation: &Generation) -> Result<bool, String> {
         return Ok(false);
     }
     // Read again: what it proves itself with may have been made just now, and names the follower's account.
-    let (engine, server) = works.reach(generation.id).await.map_err(|e| chain(&e))?;
+    let (engine, server) = worker.reach(generation.id).await.map_err(|e| chain(&e))?;
     engine.forget_follower(&server).await.map_err(|e| chain(&e))?;
     Ok(true)
 }
@@ -322,9 +322,9 @@ const fn rank(generation: &Generation) -> u8 {
 
 /// Stops every server of this host, cleanly where it lets itself be stopped, followers before their sources; what shall
 /// run is started again by the next worker. One that was asked to end ends, whatever becomes of us.
-pub async fn stop_servers(works: &Arc<Works>) {
-    let host = works.host.clone();
-    let mut found = match works.db.read(move |conn| generations::of_host(conn, &host)).await {
+pub async fn stop_servers(worker: &Arc<WorkerContext>) {
+    let host = worker.host.clone();
+    let mut found = match worker.db.read(move |conn| generations::of_host(conn, &host)).await {
         Ok(found) => found,
         Err(error) => {
             tracing::error!(error = %chain(&error), "the host's servers could not be read, so none was stopped");
@@ -333,17 +333,17 @@ pub async fn stop_servers(works: &Arc<Works>) {
     };
     found.sort_by_key(rank);
     for wave in found.chunk_by(|a, b| rank(a) == rank(b)) {
-        stop_all(works, wave.to_vec()).await;
+        stop_all(worker, wave.to_vec()).await;
     }
 }
 
-async fn stop_all(works: &Arc<Works>, found: Vec<Generation>) {
+async fn stop_all(worker: &Arc<WorkerContext>, found: Vec<Generation>) {
     let mut stops = JoinSet::new();
     for generation in found {
-        let works = Arc::clone(works);
+        let worker = Arc::clone(worker);
         stops.spawn(async move {
-            let _turn = works.turn(generation.id).await;
-            match works.server(&generation) {
+            let _turn = worker.turn(generation.id).await;
+            match worker.server(&generation) {
                 Ok((engine, server)) => {
                     if let Err(error) = engine.stop(&server).await {
                         tracing::error!(generation.id = %generation.id, error = %chain(&error), "a server did not stop, and is killed");

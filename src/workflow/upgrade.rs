@@ -220,7 +220,7 @@ pub(super) const TRIAL_OF_A_TASK: Duration = Duration::from_secs(60);
 
 /// Looks at the server for each strategy that is allowed, and decides for one.
 async fn examine(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
-    until_unlooked(&ctx.works, plan.instance).await?;
+    until_unlooked(&ctx.worker, plan.instance).await?;
     let (engine, source) = ctx.reach(plan.old).await?;
     let (_, candidate) = ctx.reach(plan.new).await?;
     let number = engine.probe(&source, false).await?;
@@ -245,7 +245,7 @@ async fn examine(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepErro
 /// there was something.
 async fn drop_earlier(ctx: &StepContext, plan: &UpgradePlan) -> Result<bool, StepError> {
     let instance = plan.instance;
-    let all = ctx.works.db.read(move |conn| generations::of_instance(conn, instance)).await?;
+    let all = ctx.worker.db.read(move |conn| generations::of_instance(conn, instance)).await?;
     let is_earlier = |it: &&Generation| it.role == Role::Candidate && ![plan.old, plan.new].contains(&it.id);
     let Some(earlier) = all.iter().find(is_earlier).map(|it| it.id) else { return Ok(false) };
     drop_server(ctx, earlier).await?;
@@ -273,9 +273,9 @@ async fn give_up(ctx: &StepContext, plan: &UpgradePlan, why: String) -> Result<D
 
 async fn ready(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
     let generation = plan.new;
-    let _turn = ctx.works.turn(generation).await;
+    let _turn = ctx.worker.turn(generation).await;
     ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
-    ctx.works.certify(generation).await?;
+    ctx.worker.certify(generation).await?;
     let (engine, source) = ctx.reach(plan.old).await?;
     let (_, candidate) = ctx.reach(generation).await?;
     Ok(Done::told(engine.prepare_in_place(&source, &candidate, ctx.tell()).await?))
@@ -294,7 +294,7 @@ fn fingerprint(inventory: &[String]) -> String {
 /// What the task reports under `name`, as it is in the store now: a try that was killed may have written it.
 async fn reported(ctx: &StepContext, name: &'static str) -> Result<Option<Value>, StepError> {
     let id = ctx.task.id;
-    let task = ctx.works.db.read(move |conn| tasks::find(conn, id)).await?;
+    let task = ctx.worker.db.read(move |conn| tasks::find(conn, id)).await?;
     Ok(task.and_then(|task| task.report.get(name).cloned()))
 }
 
@@ -314,7 +314,7 @@ fn held() -> MutexGuard<'static, HashMap<TaskId, Vec<String>>> {
 
 async fn stop(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
     let generation = plan.old;
-    let _turn = ctx.works.turn(generation).await;
+    let _turn = ctx.worker.turn(generation).await;
     let (engine, source) = ctx.reach(generation).await?;
     if reported(ctx, "fingerprint").await?.is_none() {
         // Nobody writes to it any more.
@@ -337,9 +337,9 @@ async fn stop(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> 
 
 async fn transform(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
     let generation = plan.new;
-    let _turn = ctx.works.turn(generation).await;
+    let _turn = ctx.worker.turn(generation).await;
     ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
-    ctx.works.certify(generation).await?;
+    ctx.worker.certify(generation).await?;
     let (engine, source) = ctx.reach(plan.old).await?;
     let (_, candidate) = ctx.reach(generation).await?;
     match engine.convert_in_place(&source, &candidate, ctx.tell()).await {
@@ -431,7 +431,7 @@ async fn admit(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError>
 async fn retire(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
     let replaced = drop_earlier(ctx, plan).await?;
     let generation = plan.old;
-    let _turn = ctx.works.turn(generation).await;
+    let _turn = ctx.worker.turn(generation).await;
     let (engine, old) = ctx.reach(generation).await?;
     if plan.strategy == Some(Strategy::InPlace) {
         let (_, new) = ctx.reach(plan.new).await?;
@@ -446,11 +446,11 @@ async fn retire(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError
     ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
     engine.stop(&old).await?;
     let looked = plan.clone();
-    let is_left = ctx.works.db.read(move |conn| hops::is_left(conn, &looked)).await?;
+    let is_left = ctx.worker.db.read(move |conn| hops::is_left(conn, &looked)).await?;
     let told = if is_left {
         // Nobody goes back to a version between.
         engine.drop_data(&old).await?;
-        ctx.works.forget_turn(generation);
+        ctx.worker.forget_turn(generation);
         "the server between two hops is gone".to_owned()
     } else {
         let instead = if replaced { " in place of an earlier upgrade's, which is gone" } else { "" };
@@ -482,19 +482,19 @@ async fn release(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepErro
 ///
 /// # Errors
 /// The store's; a server that cannot be dropped is tried again at the next look.
-pub async fn drop_expired(works: &crate::workflow::Works) -> Result<(), db::Error> {
-    let host = works.host.clone();
-    for generation in works.db.read(move |conn| generations::expired(conn, &host)).await? {
+pub async fn drop_expired(worker: &crate::workflow::WorkerContext) -> Result<(), db::Error> {
+    let host = worker.host.clone();
+    for generation in worker.db.read(move |conn| generations::expired(conn, &host)).await? {
         let (id, instance): (_, InstanceId) = (generation.id, generation.instance);
-        let _turn = works.turn(id).await;
-        let dropped = match works.server(&generation) {
+        let _turn = worker.turn(id).await;
+        let dropped = match worker.server(&generation) {
             Ok((engine, server)) => engine.drop_data(&server).await.map_err(|error| chain(&error)),
             Err(error) => Err(chain(&error)),
         };
         match dropped {
             Ok(()) => {
-                works.db.transact(move |conn| generations::set_role(conn, id, Role::Dropped)).await?;
-                works.forget_turn(id);
+                worker.db.transact(move |conn| generations::set_role(conn, id, Role::Dropped)).await?;
+                worker.forget_turn(id);
                 tracing::info!(generation.id = %id, instance.id = %instance, "the data of a server that is not kept any more is gone");
             }
             Err(error) => {

@@ -18,7 +18,7 @@ use crate::domain::upgrade::Strategy;
 use crate::telemetry::metrics;
 use crate::testing::{self, Defect, planted};
 use crate::workflow::step::{self, Done, StepContext, StepError};
-use crate::workflow::{Works, chain, for_tenants, simulation};
+use crate::workflow::{WorkerContext, chain, for_tenants, simulation};
 
 /// The actor of what nobody asked for this moment.
 pub(super) const WORKER: &str = "worker";
@@ -52,7 +52,7 @@ const HELD_PAUSE: Duration = Duration::from_millis(500);
 const REDOS: i32 = 6;
 
 /// Runs tasks until `stop` becomes true; then running steps are dropped where they are, and go on in the next worker.
-pub async fn run(works: Arc<Works>, owner: String, mut stop: watch::Receiver<bool>) {
+pub async fn run(worker: Arc<WorkerContext>, owner: String, mut stop: watch::Receiver<bool>) {
     let room = Arc::new(Semaphore::new(AT_ONCE));
     let mut running = JoinSet::new();
     let at_work = Arc::new(Mutex::new(HashSet::new()));
@@ -60,10 +60,10 @@ pub async fn run(works: Arc<Works>, owner: String, mut stop: watch::Receiver<boo
         while running.try_join_next().is_some() {}
         let claimed = match Arc::clone(&room).try_acquire_owned() {
             Ok(permit) => {
-                let (host, owner, lease) = (works.host.clone(), owner.clone(), works.lease);
+                let (host, owner, lease) = (worker.host.clone(), owner.clone(), worker.lease);
                 let mine: Vec<TaskId> = held(&at_work).iter().copied().collect();
                 let claim = move |conn: &mut Conn| tasks::claim_next(conn, &host, &owner, &mine, lease);
-                match works.db.transact(claim).await {
+                match worker.db.transact(claim).await {
                     Ok(task) => task.map(|task| (task, permit)),
                     Err(error) => {
                         tracing::warn!(error = %chain(&error), "no task could be claimed");
@@ -74,13 +74,13 @@ pub async fn run(works: Arc<Works>, owner: String, mut stop: watch::Receiver<boo
             Err(_) => None,
         };
         if let Some((task, permit)) = claimed {
-            let (works, at_work) = (Arc::clone(&works), Arc::clone(&at_work));
+            let (worker, at_work) = (Arc::clone(&worker), Arc::clone(&at_work));
             held(&at_work).insert(task.id);
             let span = tracing::info_span!("task", task.id = %task.id, kind = task.kind().as_str());
             running.spawn(
                 async move {
                     let id = task.id;
-                    run_task(works, task).await;
+                    run_task(worker, task).await;
                     held(&at_work).remove(&id);
                     drop(permit);
                 }
@@ -88,7 +88,7 @@ pub async fn run(works: Arc<Works>, owner: String, mut stop: watch::Receiver<boo
             );
         } else {
             tokio::select! {
-                () = works.notices.wait(Channel::Tasks, Duration::from_secs(1)) => {}
+                () = worker.notices.wait(Channel::Tasks, Duration::from_secs(1)) => {}
                 _ = stop.changed() => {}
             }
         }
@@ -101,16 +101,16 @@ fn held(at_work: &Mutex<HashSet<TaskId>>) -> MutexGuard<'_, HashSet<TaskId>> {
 }
 
 /// Runs a claimed task until it waits, ends, or its lease is lost.
-async fn run_task(works: Arc<Works>, mut task: Task) {
+async fn run_task(worker: Arc<WorkerContext>, mut task: Task) {
     let mut away_since: Option<Instant> = None;
     loop {
         let moved = match task.progress {
-            Progress::Deferred => take_up(&works, &task).await,
-            Progress::Scheduled => begin(&works, &task).await,
+            Progress::Deferred => take_up(&worker, &task).await,
+            Progress::Scheduled => begin(&worker, &task).await,
             Progress::At(phase, _) if task.cancel_asked && phase.can_cancel(task.kind()) => {
-                abandon(&works, &task).await
+                abandon(&worker, &task).await
             }
-            Progress::At(phase, step) => run_step(&works, &task, phase, step).await,
+            Progress::At(phase, step) => run_step(&worker, &task, phase, step).await,
             Progress::Verifying | Progress::NeedsOperator | Progress::Ended(_) => return,
         };
         match moved {
@@ -122,7 +122,8 @@ async fn run_task(works: Arc<Works>, mut task: Task) {
             // The store is back in a moment, usually, and what a step did is not worth doing again for that. When the
             // lease has run out meanwhile, the next write says so.
             Err(error)
-                if error.is_away() && away_since.get_or_insert_with(Instant::now).elapsed() < works.lease =>
+                if error.is_away()
+                    && away_since.get_or_insert_with(Instant::now).elapsed() < worker.lease =>
             {
                 tracing::debug!(error = %chain(&error), "the store is away");
                 tokio::time::sleep(AWAY).await;
@@ -141,11 +142,11 @@ async fn run_task(works: Arc<Works>, mut task: Task) {
 }
 
 /// Takes up a task that was accepted for later: it begins, waits on, or ends with the reason.
-async fn take_up(works: &Works, task: &Task) -> Result<Option<Task>, db::Error> {
-    let (due, lease) = (task.clone(), works.lease);
+async fn take_up(worker: &WorkerContext, task: &Task) -> Result<Option<Task>, db::Error> {
+    let (due, lease) = (task.clone(), worker.lease);
     let point = |when: &str| format!("{}.deferred.take_up.{when}", task.kind().as_str());
     testing::pause(|| point("before")).await;
-    let became = works
+    let became = worker
         .db
         .transact(move |conn| {
             // The instance first, as whoever changes it does.
@@ -168,10 +169,10 @@ async fn take_up(works: &Works, task: &Task) -> Result<Option<Task>, db::Error> 
 }
 
 /// Ends a task as its customer asked, between two tries of a step: nothing more is tried.
-async fn abandon(works: &Works, task: &Task) -> Result<Option<Task>, db::Error> {
+async fn abandon(worker: &WorkerContext, task: &Task) -> Result<Option<Task>, db::Error> {
     let next = advance(task, TaskEvent::AbandonAccepted)?;
-    let (task, lease) = (task.clone(), works.lease);
-    works
+    let (task, lease) = (task.clone(), worker.lease);
+    worker
         .db
         .transact(move |conn| {
             tasks::guard_place(conn, &task, lease)?;
@@ -181,10 +182,10 @@ async fn abandon(works: &Works, task: &Task) -> Result<Option<Task>, db::Error> 
         .await
 }
 
-async fn begin(works: &Works, task: &Task) -> Result<Option<Task>, db::Error> {
+async fn begin(worker: &WorkerContext, task: &Task) -> Result<Option<Task>, db::Error> {
     let next = advance(task, TaskEvent::Begun)?;
-    let (task, lease) = (task.clone(), works.lease);
-    works
+    let (task, lease) = (task.clone(), worker.lease);
+    worker
         .db
         .transact(move |conn| {
             tasks::guard_place(conn, &task, lease)?;
@@ -196,15 +197,15 @@ async fn begin(works: &Works, task: &Task) -> Result<Option<Task>, db::Error> {
 
 /// Runs one step and records it. Gives the task when its lease goes on.
 async fn run_step(
-    works: &Arc<Works>,
+    worker: &Arc<WorkerContext>,
     task: &Task,
     phase: Phase,
     step: Step,
 ) -> Result<Option<Task>, db::Error> {
     let began = tokio::time::Instant::now();
     let record = {
-        let (task, lease) = (task.clone(), works.lease);
-        works
+        let (task, lease) = (task.clone(), worker.lease);
+        worker
             .db
             .transact(move |conn| {
                 tasks::guard_place(conn, &task, lease)?;
@@ -214,12 +215,12 @@ async fn run_step(
     };
     let span = tracing::info_span!("step", step = step.as_str(), phase = phase.as_str());
     let attempt = task.attempts + 1;
-    let ctx = StepContext { works: Arc::clone(works), task: task.clone(), attempt, record };
+    let ctx = StepContext { worker: Arc::clone(worker), task: task.clone(), attempt, record };
     let outcome = async {
         tokio::select! {
             // First of all: a worker that was frozen past its lease and wakes must not act once more.
             biased;
-            end = keep_lease(works, task, began, phase) => Err(end),
+            end = keep_lease(worker, task, began, phase) => Err(end),
             outcome = std::panic::AssertUnwindSafe(act(&ctx, phase, step)).catch_unwind() => {
                 // The panic's own words are in the log.
                 outcome.unwrap_or_else(|_| Err(StepError::RetryBriefly("the step panicked".to_owned())))
@@ -245,7 +246,7 @@ async fn run_step(
             (event, Duration::ZERO, "done", done.detail.clone(), task.clone(), Some(done))
         }
         Err(StepError::LeaseLost) => return Err(db::Error::LeaseLost),
-        Err(error) => decide(task, attempt, phase, error, &tried(works, task, (phase, step), attempt).await),
+        Err(error) => decide(task, attempt, phase, error, &tried(worker, task, (phase, step), attempt).await),
     };
     let next = advance(task, event)?;
     metrics::step(task.kind().as_str(), step.as_str(), word, began.elapsed());
@@ -262,7 +263,7 @@ async fn run_step(
     let away_since = Instant::now();
     let recorded = loop {
         let recorded = record_step(
-            works,
+            worker,
             changed.clone(),
             record,
             (phase, step),
@@ -275,7 +276,7 @@ async fn run_step(
         .await;
         match &recorded {
             // As above; and a record whose commit was not heard of is found to be there.
-            Err(error) if error.is_away() && away_since.elapsed() < works.lease => {
+            Err(error) if error.is_away() && away_since.elapsed() < worker.lease => {
                 tokio::time::sleep(AWAY).await;
             }
             _ => break recorded,
@@ -306,7 +307,7 @@ async fn run_step(
         // A full disk, a lost race, a query that was cancelled: the store's trouble, and not the step's.
         StepError::Retry(operator)
     };
-    let tried = tried(works, task, (phase, step), attempt).await;
+    let tried = tried(worker, task, (phase, step), attempt).await;
     let (event, wait, word, detail, mut changed, done) = decide(task, attempt, phase, error, &tried);
     changed.attempts = attempt;
     let next = advance(task, event)?;
@@ -315,7 +316,7 @@ async fn run_step(
         next = next.state().as_str(),
         "the step's record was refused"
     );
-    record_step(works, changed, record, (phase, step), next, wait, word, detail, done).await
+    record_step(worker, changed, record, (phase, step), next, wait, word, detail, done).await
 }
 
 /// Counts a task that does not go on by itself, and says how it ended.
@@ -340,7 +341,7 @@ async fn act(ctx: &StepContext, phase: Phase, step: Step) -> Result<Done, StepEr
 
 #[expect(clippy::too_many_arguments, reason = "the parts of one record, written together")]
 async fn record_step(
-    works: &Works,
+    worker: &WorkerContext,
     task: Task,
     record: i64,
     (phase, step): (Phase, Step),
@@ -350,8 +351,8 @@ async fn record_step(
     detail: Option<String>,
     done: Option<Done>,
 ) -> Result<Option<Task>, db::Error> {
-    let lease = works.lease;
-    works
+    let lease = worker.lease;
+    worker
         .db
         .transact(move |conn| {
             let mut task = task.clone();
@@ -388,9 +389,9 @@ struct Tried {
     refused: Option<String>,
 }
 
-async fn tried(works: &Works, task: &Task, (phase, step): (Phase, Step), attempt: i32) -> Tried {
+async fn tried(worker: &WorkerContext, task: &Task, (phase, step): (Phase, Step), attempt: i32) -> Tried {
     let id = task.id;
-    let asked = works.db.read(move |conn| {
+    let asked = worker.db.read(move |conn| {
         let over = task_steps::tried_for(conn, id, step, attempt)?;
         Ok::<_, db::Error>(Tried { over, refused: task_steps::last_refusal(conn, id, phase, step)? })
     });
@@ -495,8 +496,13 @@ fn advance(task: &Task, event: TaskEvent) -> Result<Progress, db::Error> {
 
 /// Renews the lease while a step runs; returns when it is lost, or can no longer be known to be ours, or the customer
 /// has cancelled what can be cancelled.
-async fn keep_lease(works: &Works, task: &Task, began: tokio::time::Instant, phase: Phase) -> StepError {
-    let (id, lease, lasts) = (task.id, task.lease, works.lease);
+async fn keep_lease(
+    worker: &WorkerContext,
+    task: &Task,
+    began: tokio::time::Instant,
+    phase: Phase,
+) -> StepError {
+    let (id, lease, lasts) = (task.id, task.lease, worker.lease);
     if planted(Defect::LeaseIgnored) {
         return std::future::pending().await;
     }
@@ -510,7 +516,7 @@ async fn keep_lease(works: &Works, task: &Task, began: tokio::time::Instant, pha
         // A store that hangs must not keep us acting past the end. The margin is for what we do after this returns.
         let end = renewed + lasts - lasts / 5;
         let asked = tokio::time::Instant::now();
-        let renewal = works.db.read(move |conn| tasks::renew(conn, id, lease, lasts));
+        let renewal = worker.db.read(move |conn| tasks::renew(conn, id, lease, lasts));
         match tokio::time::timeout_at(end, renewal).await {
             Ok(Ok(true)) if phase.can_cancel(task.kind()) => return StepError::Cancelled,
             Ok(Ok(_)) => renewed = asked,

@@ -31,7 +31,7 @@ struct Holder {
     /// Its database, since when, and whether it works or waits for its client.
     database: String,
     since: String,
-    works: bool,
+    worker: bool,
     /// The table that it has for itself, and how many more.
     locked: Option<(String, usize)>,
     /// Whether it has written.
@@ -45,7 +45,7 @@ impl Holder {
             Some((table, more)) => {
                 let more = if *more > 0 { format!(" and {more} more tables") } else { String::new() };
                 let table = format!("{}: {table}{more}", self.database);
-                match self.works {
+                match self.worker {
                     true => format!("has been changing {table} since {since} UTC"),
                     false => format!("has locked {table} for itself (ACCESS EXCLUSIVE) since {since} UTC"),
                 }
@@ -58,7 +58,7 @@ impl Holder {
     }
 
     const fn remedy(&self) -> &'static str {
-        match self.works && self.locked.is_some() {
+        match self.worker && self.locked.is_some() {
             true => "wait for its end, or end the session",
             false => "COMMIT or ROLLBACK it, or end the session",
         }
@@ -104,7 +104,7 @@ async fn holders(source: &Server) -> Result<Vec<Holder>, Error> {
         let mut row = row.into_iter().map(Option::unwrap_or_default);
         let mut next = || row.next().unwrap_or_default();
         let (session, user, database, since) = (next(), next(), next(), next());
-        let (works, has_written, locked) = (next() == "t", next() == "t", next());
+        let (worker, has_written, locked) = (next() == "t", next() == "t", next());
         let locked = match locked.is_empty() || database.is_empty() {
             true => None,
             false => {
@@ -117,7 +117,7 @@ async fn holders(source: &Server) -> Result<Vec<Holder>, Error> {
                 }
             }
         };
-        found.push(Holder { session, user, database, since, works, locked, has_written });
+        found.push(Holder { session, user, database, since, worker, locked, has_written });
     }
     Ok(found)
 }
@@ -201,16 +201,16 @@ mod tests {
 
     #[test]
     fn a_holder_is_told_with_what_it_holds() {
-        let holder = |works: bool, locked: Option<(&str, usize)>| Holder {
+        let holder = |worker: bool, locked: Option<(&str, usize)>| Holder {
             session: "17".to_owned(),
             user: "app".to_owned(),
             database: "shop".to_owned(),
             since: "2026-11-29 21:40:12".to_owned(),
-            works,
+            worker,
             locked: locked.map(|(table, more)| (table.to_owned(), more)),
             has_written: true,
         };
-        for (works, locked, words) in [
+        for (worker, locked, words) in [
             (
                 false,
                 Some(("public.t", 0)),
@@ -223,7 +223,7 @@ mod tests {
             ),
             (true, None, "has a transaction open since 2026-11-29 21:40:12 UTC, which has written"),
         ] {
-            assert_eq!(holder(works, locked).to_string(), format!("session 17 of 'app' {words}"));
+            assert_eq!(holder(worker, locked).to_string(), format!("session 17 of 'app' {words}"));
         }
     }
 }
