@@ -17,7 +17,7 @@ use crate::api::trove::instances::load;
 use crate::api::windows::{utc, when};
 use crate::commands::upgrades::{DryRun, UpgradeRequest};
 use crate::db::catalogue_cache::Catalogue;
-use crate::db::upgrades::{Around, REPLACES, replaces};
+use crate::db::upgrades::{REPLACES, UpgradeFacts, replaces};
 use crate::db::{self, instances, tasks};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::DatastoreVersion;
@@ -448,14 +448,14 @@ async fn targets(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
         .commands
         .db
         .read(move |conn| {
-            let around = Around::read(conn, id)?;
-            Ok((instances::find_shown(conn, id)?, around))
+            let facts = UpgradeFacts::read(conn, id)?;
+            Ok((instances::find_shown(conn, id)?, facts))
         })
         .await;
-    let (found, around) = read?;
+    let (found, facts) = read?;
     let (instance, _) = found.ok_or_else(|| Fault::not_found(id.to_string()))?;
-    let catalogue = &around.catalogue;
-    let known = around.known(&instance, None);
+    let catalogue = &facts.catalogue;
+    let known = facts.known(&instance, None);
     let shown = instance.shown_version();
     let views: Vec<TargetView> = catalogue
         .versions()

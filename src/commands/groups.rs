@@ -9,7 +9,7 @@ use crate::commands::{Commands, Error, idempotency};
 use crate::db::catalogue_cache::{self, Catalogue};
 use crate::db::groups::{self, New, NewMember};
 use crate::db::idempotency::HashedKey;
-use crate::db::rollings::{self, Accept, Around};
+use crate::db::rollings::{self, Accept, GroupFacts};
 use crate::db::{self, Conn, events, generations, hosts, instances, tasks, windows};
 use crate::domain::build_upgrades::newest;
 use crate::domain::caller::Caller;
@@ -440,14 +440,14 @@ fn upgrade(
     if !catalogue.has_rolling(now) {
         return Err(Refusal::NoUpgrades { datastore: now.datastore.clone() }.into());
     }
-    let around = Around::read(conn, &group)?;
-    free(&group, around.busy)?;
+    let facts = GroupFacts::read(conn, &group)?;
+    free(&group, facts.busy)?;
     let target = match named {
         Some(target) => target,
         None => newest_of(&catalogue, &group)?,
     };
     let starts = starts(conn, &group, request.timing)?;
-    let members = rolling::way(around.known(&group), &target)?;
+    let members = rolling::way(facts.known(&group), &target)?;
     if !catalogue.runs(&group.host, &target) {
         return Err(Refusal::Unavailable(format!("The group's host cannot run {}.", target.title())).into());
     }
@@ -509,8 +509,8 @@ fn newest_of(catalogue: &Catalogue, group: &Group) -> Result<DatastoreVersion, R
 fn fail_over(conn: &mut Conn, caller: &Caller, id: GroupId, task: TaskId) -> Result<Group, Error> {
     allow(caller, Rule::InstanceAction)?;
     let mut group = visible(groups::lock(conn, id)?, caller, id)?;
-    let around = Around::read(conn, &group)?;
-    let plan = rolling::failover(&group, around.busy)?;
+    let facts = GroupFacts::read(conn, &group)?;
+    let plan = rolling::failover(&group, facts.busy)?;
     if !rollings::accept_failover(conn, &mut group, task, plan, &caller.user)? {
         let state = group.state.ha_state();
         return Err(Refusal::GroupNotReady { id, state }.into());

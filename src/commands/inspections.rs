@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::commands::instances::visible;
 use crate::commands::upgrades::{Foreseen, UpgradeRequest, foresee, look};
 use crate::commands::{Commands, Error};
-use crate::db::upgrades::Around;
+use crate::db::upgrades::UpgradeFacts;
 use crate::db::{self, Db, inspections, instances, questions};
 use crate::domain::build_upgrades::{are_builds_of_one, order};
 use crate::domain::caller::Caller;
@@ -128,16 +128,16 @@ pub async fn majors(db: &Db, caller: &Caller, id: InstanceId) -> Result<Vec<Data
     let caller = caller.clone();
     db.read(move |conn| {
         let instance = visible(instances::find(conn, id)?, &caller, id)?;
-        let around = Around::read(conn, id)?;
+        let facts = UpgradeFacts::read(conn, id)?;
         let from = instance.shown_version();
-        let runs = |version: &DatastoreVersion| around.runs(&instance, version);
-        let mut found: Vec<DatastoreVersion> = around
+        let runs = |version: &DatastoreVersion| facts.runs(&instance, version);
+        let mut found: Vec<DatastoreVersion> = facts
             .catalogue
             .versions()
             .filter(|to| to.datastore_id == from.datastore_id && to.active && !are_builds_of_one(from, to))
             .filter(|to| order(&to.number, &from.number).is_gt() && to.name == to.engine.series(&to.number))
             .filter(|to| runs(to))
-            .filter(|to| hops(from.id, to, &around.catalogue.paths, None, Reach::Several(&runs)).is_some())
+            .filter(|to| hops(from.id, to, &facts.catalogue.paths, None, Reach::Several(&runs)).is_some())
             .cloned()
             .collect();
         found.sort_by(|a, b| order(&a.number, &b.number));

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::commands::Error;
 use crate::commands::instances::{note, visible};
-use crate::db::upgrades::Around;
+use crate::db::upgrades::UpgradeFacts;
 use crate::db::{Conn, Db, instances, policies, windows};
 use crate::domain::build_upgrades::{Policy, newest};
 use crate::domain::caller::Caller;
@@ -58,14 +58,14 @@ pub async fn set(db: &Db, caller: &Caller, id: InstanceId, policy: Policy) -> Re
 fn seen(conn: &mut Conn, instance: &Instance) -> Result<Seen, Error> {
     let (window, _) = windows::of(conn, &instance.project, Some(instance.id))?;
     let now = windows::now(conn)?;
-    let around = Around::read(conn, instance.id)?;
-    let runs = |version: &DatastoreVersion| around.runs(instance, version);
+    let facts = UpgradeFacts::read(conn, instance.id)?;
+    let runs = |version: &DatastoreVersion| facts.runs(instance, version);
     let newest = instance.running.as_ref().and_then(|running| {
         let from = &running.version;
         let leads = |to: &DatastoreVersion| {
-            runs(to) && hops(from.id, to, &around.catalogue.paths, None, Reach::Several(&runs)).is_some()
+            runs(to) && hops(from.id, to, &facts.catalogue.paths, None, Reach::Several(&runs)).is_some()
         };
-        newest(from, around.catalogue.versions(), leads).cloned()
+        newest(from, facts.catalogue.versions(), leads).cloned()
     });
     Ok(Seen {
         policy: policies::of(conn, instance.id)?,

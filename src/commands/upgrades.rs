@@ -8,7 +8,7 @@ use crate::commands::{Commands, Error, idempotency};
 use crate::db::catalogue_cache::{self, Catalogue};
 use crate::db::generations::Kept;
 use crate::db::idempotency::HashedKey;
-use crate::db::upgrades::{self, Accept, Around};
+use crate::db::upgrades::{self, Accept, UpgradeFacts};
 use crate::db::{self, Conn, instances, windows};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::DatastoreVersion;
@@ -198,7 +198,7 @@ pub(super) fn foresee(
     }
     let starts = starts(conn, &instance, request.timing)?;
     let hops = decide(conn, &instance, &to, request, starts)?;
-    let replaces = Around::read(conn, instance.id)?.kept_at(starts).cloned();
+    let replaces = UpgradeFacts::read(conn, instance.id)?.kept_at(starts).cloned();
     Ok(Foreseen { instance, to, hops, starts, replaces })
 }
 
@@ -232,10 +232,10 @@ fn decide(
     if !target.active {
         return Err(Refusal::Invalid(format!("Datastore version '{}' is not active.", target.name)).into());
     }
-    let around = Around::read(conn, instance.id)?;
-    let runs = |version: &DatastoreVersion| around.runs(instance, version);
+    let facts = UpgradeFacts::read(conn, instance.id)?;
+    let runs = |version: &DatastoreVersion| facts.runs(instance, version);
     let reach = if request.far { Reach::Several(&runs) } else { Reach::One };
-    let hops = ways(around.known(instance, starts), target, &request.wishes, reach)?;
+    let hops = ways(facts.known(instance, starts), target, &request.wishes, reach)?;
     if !runs(target) {
         return Err(
             Refusal::Unavailable(format!("The instance's host cannot run {}.", target.title())).into()

@@ -20,7 +20,7 @@ use crate::domain::task::{Plan, Task, TaskEvent};
 use crate::domain::timing::Timing;
 
 /// What an upgrade of a group depends on besides it.
-pub struct Around {
+pub struct GroupFacts {
     /// Whether a live task has claimed a member.
     pub busy: bool,
     /// The upgrade that is accepted for later.
@@ -29,18 +29,18 @@ pub struct Around {
     pub catalogue: Arc<Catalogue>,
 }
 
-impl Around {
+impl GroupFacts {
     /// Reads it.
     ///
     /// # Errors
     /// The store's.
     pub fn read(conn: &mut Conn, group: &Group) -> Result<Self, Error> {
-        let mut around = Self { busy: false, planned: None, catalogue: catalogue_cache::now(conn)? };
+        let mut facts = Self { busy: false, planned: None, catalogue: catalogue_cache::now(conn)? };
         for member in &group.members {
-            around.busy |= tasks::is_claimed(conn, member.id)?;
-            around.planned = around.planned.or(tasks::planned(conn, member.id)?);
+            facts.busy |= tasks::is_claimed(conn, member.id)?;
+            facts.planned = facts.planned.or(tasks::planned(conn, member.id)?);
         }
-        Ok(around)
+        Ok(facts)
     }
 
     /// The same for the domain.
@@ -197,15 +197,15 @@ pub fn look_again(
     group: &Group,
     plan: &RollingPlan,
 ) -> Result<Result<RollingPlan, Refusal>, Error> {
-    let around = Around::read(conn, group)?;
-    let target = around
+    let facts = GroupFacts::read(conn, group)?;
+    let target = facts
         .catalogue
         .version(plan.to)
         .cloned()
         .ok_or_else(|| Error::Broken(format!("the version {} is gone", plan.to)))?;
-    let again = rolling::again(plan, around.known(group), &target);
+    let again = rolling::again(plan, facts.known(group), &target);
     Ok(again.and_then(|plan| {
-        if around.catalogue.runs(&group.host, &target) {
+        if facts.catalogue.runs(&group.host, &target) {
             Ok(plan)
         } else {
             Err(Refusal::Unavailable(format!("The group's host cannot run {}.", target.title())))

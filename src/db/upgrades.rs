@@ -35,7 +35,7 @@ const TAKEN: &str = "another task had the instance";
 const NOBODY: &str = "the service did not run, or had no worker free";
 
 /// What an upgrade depends on besides its instance.
-pub struct Around {
+pub struct UpgradeFacts {
     /// Whether a live task has claimed the instance.
     pub busy: bool,
     /// The upgrade that is accepted for later.
@@ -46,7 +46,7 @@ pub struct Around {
     pub catalogue: Arc<Catalogue>,
 }
 
-impl Around {
+impl UpgradeFacts {
     /// Reads it.
     ///
     /// # Errors
@@ -137,8 +137,8 @@ pub fn accept(conn: &mut Conn, instance: &mut Instance, accept: Accept<'_>) -> R
     if starts.is_none() {
         upgrading(conn, instance)?;
     }
-    let around = Around::read(conn, instance.id)?;
-    if let Some(kept) = around.kept_at(starts) {
+    let facts = UpgradeFacts::read(conn, instance.id)?;
+    if let Some(kept) = facts.kept_at(starts) {
         tasks::report(conn, task, &json!({ REPLACES: replaces(kept) }))?;
     }
     let data = match starts {
@@ -234,9 +234,9 @@ fn planned(
     task: &Task,
     starts: Option<DateTime<Utc>>,
 ) -> Result<Result<UpgradePlan, Refusal>, Error> {
-    let around = Around::read(conn, instance.id)?;
-    let runs = |version: &DatastoreVersion| around.runs(instance, version);
-    Ok(upgrade::again(plan_of(task)?, around.known(instance, starts), &runs))
+    let facts = UpgradeFacts::read(conn, instance.id)?;
+    let runs = |version: &DatastoreVersion| facts.runs(instance, version);
+    Ok(upgrade::again(plan_of(task)?, facts.known(instance, starts), &runs))
 }
 
 /// Begins an upgrade that was accepted for later: it claims its instance, or its group's members, which are being upgraded

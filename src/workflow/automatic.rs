@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::db::policies::{self, Follower};
-use crate::db::upgrades::{self, Accept, Around};
+use crate::db::upgrades::{self, Accept, UpgradeFacts};
 use crate::db::{self, Conn, catalogue_cache, events, idempotency, instances, tasks, windows};
 use crate::domain::build_upgrades::newest;
 use crate::domain::datastore::DatastoreVersion;
@@ -113,14 +113,14 @@ fn accept(
 ) -> Result<Option<Result<String, Refusal>>, db::Error> {
     let Some(mut instance) = instances::lock(conn, id)? else { return Ok(None) };
     let Some(running) = instance.running.clone() else { return Ok(None) };
-    let around = Around::read(conn, id)?;
+    let facts = UpgradeFacts::read(conn, id)?;
     // Whoever has the instance now, or has planned what becomes of it, was first; the window is open still.
-    if around.busy || around.planned.is_some() {
+    if facts.busy || facts.planned.is_some() {
         return Ok(None);
     }
     let (window, _) = windows::of(conn, &instance.project, Some(id))?;
     let Some(open) = window.holding(windows::now(conn)?) else { return Ok(None) };
-    let decided = decide(&instance, &around);
+    let decided = decide(&instance, &facts);
     let Some((to, hops)) = decided else { return Ok(None) };
     if !policies::ask_once(conn, id, open.start)? {
         return Ok(None);
@@ -154,13 +154,13 @@ type Way = Result<Vec<crate::domain::hops::Hop>, Refusal>;
 
 /// The newest build that the instance may go to, and the way there; where there is none, what stands in the way of the
 /// newest one that its host can run.
-fn decide(instance: &Instance, around: &Around) -> Option<(DatastoreVersion, Way)> {
+fn decide(instance: &Instance, facts: &UpgradeFacts) -> Option<(DatastoreVersion, Way)> {
     let running = &instance.running.as_ref()?.version;
-    let runs = |version: &DatastoreVersion| around.runs(instance, version);
+    let runs = |version: &DatastoreVersion| facts.runs(instance, version);
     let way = |to: &DatastoreVersion| {
-        ways(around.known(instance, None), to, &Wishes::default(), Reach::Several(&runs))
+        ways(facts.known(instance, None), to, &Wishes::default(), Reach::Several(&runs))
     };
-    let versions = || around.catalogue.versions();
+    let versions = || facts.catalogue.versions();
     let open = newest(running, versions(), |to| runs(to) && way(to).is_ok());
     let to = open.or_else(|| newest(running, versions(), runs))?;
     Some((to.clone(), way(to)))
