@@ -23,13 +23,13 @@ use crate::domain::tenant::NewUser;
 use crate::engines;
 use crate::testing::{Defect, planted};
 use crate::workflow::chain;
-use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve, unmade};
+use crate::workflow::step::{StepContext, StepError, StepOutcome, fault_of, happen, serve, unmade};
 
 /// Runs a step's work.
 ///
 /// # Errors
 /// Who acts next.
-pub async fn act(ctx: &StepContext, plan: &CreatePlan, step: Step) -> Result<Done, StepError> {
+pub async fn act(ctx: &StepContext, plan: &CreatePlan, step: Step) -> Result<StepOutcome, StepError> {
     match step {
         Step::Place => place(ctx, plan.generation).await,
         Step::Start => start(ctx, plan.generation).await,
@@ -48,12 +48,12 @@ pub async fn act(ctx: &StepContext, plan: &CreatePlan, step: Step) -> Result<Don
             };
             let (engine, server) = ctx.reach(plan.generation).await?;
             engine.create_content(&server, &plan.databases, &users).await.map_err(wrong_name)?;
-            Ok(Done::told(format!("{} databases, {} users", plan.databases.len(), users.len())))
+            Ok(StepOutcome::with_detail(format!("{} databases, {} users", plan.databases.len(), users.len())))
         }
         Step::Publish => probe(ctx, plan.generation).await,
         Step::Open => {
             ctx.endpoint_applied(plan.instance).await?;
-            Ok(Done::default())
+            Ok(StepOutcome::default())
         }
         Step::Unroute => unroute(ctx, plan.instance).await,
         Step::DropServer => drop_server(ctx, plan.generation).await,
@@ -71,7 +71,7 @@ pub fn commit(
     plan: &CreatePlan,
     phase: Phase,
     step: Step,
-    done: &Done,
+    done: &StepOutcome,
 ) -> Result<(), db::Error> {
     match (phase, step) {
         (_, Step::Start) => generations::set_wanted(conn, plan.generation, true),
@@ -110,27 +110,27 @@ fn wrong_name(error: engines::Error) -> StepError {
 }
 
 /// Empties the generation's place and makes its system tables.
-pub(super) async fn place(ctx: &StepContext, generation: GenerationId) -> Result<Done, StepError> {
+pub(super) async fn place(ctx: &StepContext, generation: GenerationId) -> Result<StepOutcome, StepError> {
     let _turn = ctx.worker.turn(generation).await;
     // Before the folder is emptied the supervisor must no longer want a server on it.
     ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
     ctx.worker.certify(generation).await?;
     let (engine, server) = ctx.reach(generation).await?;
     engine.create_data(&server).await?;
-    Ok(Done::default())
+    Ok(StepOutcome::default())
 }
 
 /// Starts the generation's server.
-pub(super) async fn start(ctx: &StepContext, generation: GenerationId) -> Result<Done, StepError> {
+pub(super) async fn start(ctx: &StepContext, generation: GenerationId) -> Result<StepOutcome, StepError> {
     let _turn = ctx.worker.turn(generation).await;
     ctx.worker.certify(generation).await?;
     let (engine, server) = ctx.reach(generation).await?;
     engine.start(&server).await?;
-    Ok(Done::default())
+    Ok(StepOutcome::default())
 }
 
 /// Asks the server what it is; the answer must be what was asked for.
-pub(super) async fn probe(ctx: &StepContext, generation: GenerationId) -> Result<Done, StepError> {
+pub(super) async fn probe(ctx: &StepContext, generation: GenerationId) -> Result<StepOutcome, StepError> {
     let wanted = ctx
         .worker
         .db
@@ -151,24 +151,27 @@ pub(super) async fn probe(ctx: &StepContext, generation: GenerationId) -> Result
         });
     }
     let detail = format!("the server answered {answered}");
-    Ok(Done { answered: Some(answered), ..Done::told(detail) })
+    Ok(StepOutcome { answered: Some(answered), ..StepOutcome::with_detail(detail) })
 }
 
 /// Closes the instance's address and waits until it is closed.
-pub(super) async fn unroute(ctx: &StepContext, instance: InstanceId) -> Result<Done, StepError> {
+pub(super) async fn unroute(ctx: &StepContext, instance: InstanceId) -> Result<StepOutcome, StepError> {
     ctx.write(move |conn| endpoints::lead(conn, instance, None)).await?;
     ctx.endpoint_applied(instance).await?;
-    Ok(Done::default())
+    Ok(StepOutcome::default())
 }
 
 /// Stops the generation's server and deletes what it holds.
-pub(super) async fn drop_server(ctx: &StepContext, generation: GenerationId) -> Result<Done, StepError> {
+pub(super) async fn drop_server(
+    ctx: &StepContext,
+    generation: GenerationId,
+) -> Result<StepOutcome, StepError> {
     let _turn = ctx.worker.turn(generation).await;
     ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
     let (engine, server) = ctx.reach(generation).await?;
     engine.drop_data(&server).await?;
     ctx.worker.forget_turn(generation);
-    Ok(Done::default())
+    Ok(StepOutcome::default())
 }
 
 /// Takes the rows of a dropped generation and of its address away, and gives the instance's account back.

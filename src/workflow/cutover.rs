@@ -13,7 +13,7 @@ use crate::testing::{Defect, planted};
 use crate::workflow::chain;
 use crate::workflow::feed;
 use crate::workflow::lag::Lag;
-use crate::workflow::step::{Done, StepContext, StepError};
+use crate::workflow::step::{StepContext, StepError, StepOutcome};
 
 /// From which server to which.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +44,7 @@ const CALM_LOOK: Duration = Duration::from_millis(500);
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// Waits until no transaction of a tenant's is old, and a twin is close behind, for some seconds.
-pub(super) async fn quiet(ctx: &StepContext, cutover: Cutover) -> Result<Done, StepError> {
+pub(super) async fn quiet(ctx: &StepContext, cutover: Cutover) -> Result<StepOutcome, StepError> {
     let (engine, source) = ctx.reach(cutover.old).await?;
     let (_, candidate) = ctx.reach(cutover.new).await?;
     let tell = ctx.tell();
@@ -81,7 +81,10 @@ pub(super) async fn quiet(ctx: &StepContext, cutover: Cutover) -> Result<Done, S
                             ready(&candidate).await;
                         }
                     });
-                    return Ok(Done::told(format!("calm after {:.1} s", began.elapsed().as_secs_f32())));
+                    return Ok(StepOutcome::with_detail(format!(
+                        "calm after {:.1} s",
+                        began.elapsed().as_secs_f32()
+                    )));
                 }
             }
             Some(why) => {
@@ -104,14 +107,14 @@ pub(super) async fn quiet(ctx: &StepContext, cutover: Cutover) -> Result<Done, S
 }
 
 /// Has the endpoint hold new connections, and end the open ones where `cut`.
-pub(super) async fn hold(ctx: &StepContext, cutover: Cutover, cut: bool) -> Result<Done, StepError> {
+pub(super) async fn hold(ctx: &StepContext, cutover: Cutover, cut: bool) -> Result<StepOutcome, StepError> {
     let (instance, task) = (cutover.at, ctx.task.id);
     ctx.write(move |conn| endpoints::hold(conn, instance, task, cut)).await?;
     ctx.endpoint_applied(instance).await?;
-    Ok(Done::default())
+    Ok(StepOutcome::default())
 }
 
-pub(super) async fn fence(ctx: &StepContext, cutover: Cutover) -> Result<Done, StepError> {
+pub(super) async fn fence(ctx: &StepContext, cutover: Cutover) -> Result<StepOutcome, StepError> {
     let generation = cutover.old;
     let ended = {
         let _turn = ctx.worker.turn(generation).await;
@@ -125,11 +128,12 @@ pub(super) async fn fence(ctx: &StepContext, cutover: Cutover) -> Result<Done, S
     let (engine, source) = ctx.reach(generation).await?;
     let late = if planted(Defect::FenceSkipped) { 0 } else { engine.end_late(&source).await? };
     let sessions = ended + late;
-    Ok(Done::told(format!("{sessions} sessions ended")).reporting(json!({"sessions_ended": sessions})))
+    Ok(StepOutcome::with_detail(format!("{sessions} sessions ended"))
+        .with_report(json!({"sessions_ended": sessions})))
 }
 
 /// Waits until the twin has everything; then both sides must hold the same objects.
-pub(super) async fn drain(ctx: &StepContext, cutover: Cutover) -> Result<Done, StepError> {
+pub(super) async fn drain(ctx: &StepContext, cutover: Cutover) -> Result<StepOutcome, StepError> {
     let (engine, source) = ctx.reach(cutover.old).await?;
     let (_, candidate) = ctx.reach(cutover.new).await?;
     // Nobody writes to the old server any more: it is asked again once the new one has the rest.
@@ -180,19 +184,22 @@ pub(super) async fn drain(ctx: &StepContext, cutover: Cutover) -> Result<Done, S
     if !differences.is_empty() && !planted(Defect::DrainSkipped) {
         return Err(feed::differing(&differences));
     }
-    Ok(Done::told(format!("reached position {:?}; {} objects equal", position.0, ours.len())))
+    Ok(StepOutcome::with_detail(format!("reached position {:?}; {} objects equal", position.0, ours.len())))
 }
 
 /// Ends replication; the candidate stays fenced.
-pub(super) async fn cut(ctx: &StepContext, cutover: Cutover) -> Result<Done, StepError> {
+pub(super) async fn cut(ctx: &StepContext, cutover: Cutover) -> Result<StepOutcome, StepError> {
     let _turn = ctx.worker.turn(cutover.new).await;
     let (engine, candidate) = ctx.reach(cutover.new).await?;
     let (_, source) = ctx.reach(cutover.old).await?;
     engine.cut(&candidate, Some(&source)).await?;
-    Ok(Done::default())
+    Ok(StepOutcome::default())
 }
 
-pub(super) async fn open_to_writes(ctx: &StepContext, generation: GenerationId) -> Result<Done, StepError> {
+pub(super) async fn open_to_writes(
+    ctx: &StepContext,
+    generation: GenerationId,
+) -> Result<StepOutcome, StepError> {
     let _turn = ctx.worker.turn(generation).await;
     ctx.write(move |conn| {
         generations::set_settings(conn, generation, false, true)?;
@@ -203,16 +210,16 @@ pub(super) async fn open_to_writes(ctx: &StepContext, generation: GenerationId) 
     let (engine, server) = ctx.reach(generation).await?;
     engine.start(&server).await?;
     let number = engine.probe(&server, false).await?;
-    Ok(Done::told(format!("{number} takes writes")))
+    Ok(StepOutcome::with_detail(format!("{number} takes writes")))
 }
 
-pub(super) async fn reopen(ctx: &StepContext, cutover: Cutover) -> Result<Done, StepError> {
+pub(super) async fn reopen(ctx: &StepContext, cutover: Cutover) -> Result<StepOutcome, StepError> {
     let (instance, task) = (cutover.at, ctx.task.id);
     let held = ctx.worker.db.read(move |conn| endpoints::held_ms(conn, instance)).await?;
     let began = Instant::now();
     ctx.write(move |conn| endpoints::release(conn, instance, task)).await?;
     ctx.endpoint_applied(instance).await?;
-    let Some(held) = held else { return Ok(Done::default()) };
+    let Some(held) = held else { return Ok(StepOutcome::default()) };
     let gap = held + i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
-    Ok(Done::told(format!("held for {gap} ms")).reporting(json!({"gap_ms": gap})))
+    Ok(StepOutcome::with_detail(format!("held for {gap} ms")).with_report(json!({"gap_ms": gap})))
 }

@@ -5,20 +5,20 @@ use crate::db::{self, Conn};
 use crate::domain::instance::InstanceEvent;
 use crate::domain::task::{DeletePlan, Step};
 use crate::workflow::create::{drop_server, foreign, forget, unroute};
-use crate::workflow::step::{Done, StepContext, StepError, happen};
+use crate::workflow::step::{StepContext, StepError, StepOutcome, happen};
 
 /// Runs a step's work.
 ///
 /// # Errors
 /// Who acts next.
-pub async fn act(ctx: &StepContext, plan: &DeletePlan, step: Step) -> Result<Done, StepError> {
+pub async fn act(ctx: &StepContext, plan: &DeletePlan, step: Step) -> Result<StepOutcome, StepError> {
     match step {
         Step::Unroute => unroute(ctx, plan.instance).await,
         Step::DropServer => {
             for generation in &plan.generations {
                 drop_server(ctx, *generation).await?;
             }
-            Ok(Done::default())
+            Ok(StepOutcome::default())
         }
         other => Err(foreign(other)),
     }

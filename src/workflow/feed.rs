@@ -11,7 +11,7 @@ use crate::domain::replica_upgrade::unblocked;
 use crate::domain::task::{Phase, Step};
 use crate::engines::{self, Engine, Following, NotCompared, Position, RelayAddress, Server, object};
 use crate::workflow::lag::Lag;
-use crate::workflow::step::{Done, StepContext, StepError};
+use crate::workflow::step::{StepContext, StepError, StepOutcome};
 use crate::workflow::{chain, for_tenants};
 
 /// How long one try of catching up lasts before it is recorded and begun anew.
@@ -81,10 +81,10 @@ async fn is_alone(ctx: &StepContext, feed: Feed) -> bool {
 ///
 /// # Errors
 /// Who acts next.
-pub async fn convert(ctx: &StepContext, candidate: GenerationId) -> Result<Done, StepError> {
+pub async fn convert(ctx: &StepContext, candidate: GenerationId) -> Result<StepOutcome, StepError> {
     let (engine, candidate) = ctx.reach(candidate).await?;
     let due = engine.convert(&candidate).await?;
-    Ok(Done::told(if due { "converted" } else { "not due" }))
+    Ok(StepOutcome::with_detail(if due { "converted" } else { "not due" }))
 }
 
 /// Refuses what the source's content has that a copy with replication cannot carry.
@@ -101,7 +101,7 @@ pub async fn refuse_blockers(engine: &dyn Engine, source: &Server) -> Result<(),
 ///
 /// # Errors
 /// Who acts next; a second try begins with the place again.
-pub async fn seed(ctx: &StepContext, feed: Feed) -> Result<Done, StepError> {
+pub async fn seed(ctx: &StepContext, feed: Feed) -> Result<StepOutcome, StepError> {
     if ctx.attempt > 1 {
         return Err(StepError::Resume(Step::Place, "a copy was begun and not finished".to_owned()));
     }
@@ -123,7 +123,7 @@ pub async fn seed(ctx: &StepContext, feed: Feed) -> Result<Done, StepError> {
             other => break other.map_err(|error| anew(error.into()))?,
         }
     };
-    Ok(Done::told(format!("the copy stands for position {:?}", position.0)))
+    Ok(StepOutcome::with_detail(format!("the copy stands for position {:?}", position.0)))
 }
 
 /// How often it is looked whether a session is still in the way.
@@ -205,7 +205,7 @@ pub async fn why_broken(engine: &dyn Engine, (source, candidate): (&Server, &Ser
 ///
 /// # Errors
 /// Who acts next.
-pub async fn replicate(ctx: &StepContext, feed: Feed) -> Result<Done, StepError> {
+pub async fn replicate(ctx: &StepContext, feed: Feed) -> Result<StepOutcome, StepError> {
     let (engine, source) = ctx.reach(feed.source).await?;
     let relay = if engine.needs_relay() { Some(relay(ctx, feed).await?) } else { None };
     let began = Instant::now();
@@ -225,7 +225,7 @@ pub async fn replicate(ctx: &StepContext, feed: Feed) -> Result<Done, StepError>
             other => break other?,
         }
     }
-    Ok(Done::default())
+    Ok(StepOutcome::default())
 }
 
 /// Has the endpoint open a relay to the source, and gives its address.

@@ -17,7 +17,7 @@ use crate::domain::rolling::{MakePlan, UnmakePlan};
 use crate::domain::task::{Step, Task};
 use crate::workflow::create::{drop_server, foreign, place, probe, start, unroute};
 use crate::workflow::feed::{self, Feed};
-use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve};
+use crate::workflow::step::{StepContext, StepError, StepOutcome, fault_of, happen, serve};
 
 fn feed_of(plan: &MakePlan) -> Feed {
     Feed { source: plan.primary.1, candidate: plan.standby.1, at: plan.group.address() }
@@ -27,20 +27,20 @@ fn feed_of(plan: &MakePlan) -> Feed {
 ///
 /// # Errors
 /// Who acts next.
-pub async fn make(ctx: &StepContext, plan: &MakePlan, step: Step) -> Result<Done, StepError> {
+pub async fn make(ctx: &StepContext, plan: &MakePlan, step: Step) -> Result<StepOutcome, StepError> {
     let both = [plan.primary.1, plan.standby.1];
     match step {
         Step::Place => {
             for generation in both {
                 place(ctx, generation).await?;
             }
-            Ok(Done::default())
+            Ok(StepOutcome::default())
         }
         Step::Start => {
             for generation in both {
                 start(ctx, generation).await?;
             }
-            Ok(Done::default())
+            Ok(StepOutcome::default())
         }
         Step::Replicate => {
             copy(ctx, feed_of(plan)).await?;
@@ -48,18 +48,18 @@ pub async fn make(ctx: &StepContext, plan: &MakePlan, step: Step) -> Result<Done
         }
         Step::Publish => {
             let (primary, standby) = (probe(ctx, plan.primary.1).await?, probe(ctx, plan.standby.1).await?);
-            Ok(Done { also_answered: standby.answered, ..primary })
+            Ok(StepOutcome { also_answered: standby.answered, ..primary })
         }
         Step::Open => {
             ctx.endpoint_applied(plan.group.address()).await?;
-            Ok(Done::default())
+            Ok(StepOutcome::default())
         }
         Step::Unroute => unroute(ctx, plan.group.address()).await,
         Step::DropServer => {
             for generation in both {
                 drop_server(ctx, generation).await?;
             }
-            Ok(Done::default())
+            Ok(StepOutcome::default())
         }
         other => Err(foreign(other)),
     }
@@ -85,7 +85,7 @@ pub fn commit_made(
     task: &Task,
     plan: &MakePlan,
     step: Step,
-    done: &Done,
+    done: &StepOutcome,
 ) -> Result<(), db::Error> {
     let members = [plan.primary, plan.standby];
     match step {
@@ -96,7 +96,7 @@ pub fn commit_made(
         Step::Publish => {
             endpoints::close_relay(conn, task.id)?;
             serve(conn, plan.primary.0, plan.primary.1, done)?;
-            let standby = Done { answered: done.also_answered.clone(), ..Done::default() };
+            let standby = StepOutcome { answered: done.also_answered.clone(), ..StepOutcome::default() };
             serve(conn, plan.standby.0, plan.standby.1, &standby)?;
             endpoints::lead(conn, plan.group.address(), Some(plan.primary.1))
         }
@@ -139,14 +139,14 @@ pub fn commit_made(
 ///
 /// # Errors
 /// Who acts next.
-pub async fn unmake(ctx: &StepContext, plan: &UnmakePlan, step: Step) -> Result<Done, StepError> {
+pub async fn unmake(ctx: &StepContext, plan: &UnmakePlan, step: Step) -> Result<StepOutcome, StepError> {
     match step {
         Step::Unroute => unroute(ctx, plan.group.address()).await,
         Step::DropServer => {
             for generation in held(plan) {
                 drop_server(ctx, generation).await?;
             }
-            Ok(Done::default())
+            Ok(StepOutcome::default())
         }
         other => Err(foreign(other)),
     }

@@ -33,7 +33,7 @@ use crate::testing::{Defect, planted};
 use crate::workflow::answers::until_unlooked;
 use crate::workflow::create::{drop_server, foreign, forget, place, probe, start, unroute};
 use crate::workflow::feed::{self, Feed};
-use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve, unmade};
+use crate::workflow::step::{StepContext, StepError, StepOutcome, fault_of, happen, serve, unmade};
 use crate::workflow::upgrade::{TRIAL_OF_A_TASK, kept_settings};
 use crate::workflow::{WorkerContext, chain, for_tenants};
 
@@ -50,7 +50,7 @@ pub async fn act(
     plan: &ReplicaUpgradePlan,
     phase: Phase,
     step: Step,
-) -> Result<Done, StepError> {
+) -> Result<StepOutcome, StepError> {
     match work(ctx, plan, phase, step).await {
         Ok(done) => Ok(done),
         Err(error) => Err(feed::or_anew(ctx, feed_of(plan), (phase, step), error).await),
@@ -62,7 +62,7 @@ async fn work(
     plan: &ReplicaUpgradePlan,
     phase: Phase,
     step: Step,
-) -> Result<Done, StepError> {
+) -> Result<StepOutcome, StepError> {
     match step {
         Step::Examine => examine(ctx, plan).await,
         Step::Place => {
@@ -78,12 +78,12 @@ async fn work(
             if planted(Defect::PositionReadEarly) {
                 early().insert(ctx.task.id, position.clone());
             }
-            Ok(Done::told(format!("reached position {:?}", position.0)))
+            Ok(StepOutcome::with_detail(format!("reached position {:?}", position.0)))
         }
         Step::Verify => verify(ctx, plan).await,
         Step::Open => {
             ctx.endpoint_applied(plan.candidate).await?;
-            Ok(Done::default())
+            Ok(StepOutcome::default())
         }
         Step::Drain => drain(ctx, plan).await,
         Step::Cut => cut(ctx, plan).await,
@@ -123,7 +123,7 @@ pub fn commit(
     plan: &ReplicaUpgradePlan,
     phase: Phase,
     step: Step,
-    done: &Done,
+    done: &StepOutcome,
 ) -> Result<(), db::Error> {
     match (phase, step) {
         (Phase::Forward, Step::Start | Step::Seed) => {
@@ -162,12 +162,12 @@ pub fn commit(
     }
 }
 
-async fn examine(ctx: &StepContext, plan: &ReplicaUpgradePlan) -> Result<Done, StepError> {
+async fn examine(ctx: &StepContext, plan: &ReplicaUpgradePlan) -> Result<StepOutcome, StepError> {
     until_unlooked(&ctx.worker, plan.source).await?;
     let (engine, source) = ctx.reach(plan.source_generation).await?;
     let number = engine.probe(&source, false).await?;
     feed::refuse_blockers(&*engine, &source).await?;
-    let done = Done::told(format!("the source answered {number}"));
+    let done = StepOutcome::with_detail(format!("the source answered {number}"));
     if engine.replicates_definitions() {
         return Ok(done);
     }
@@ -179,17 +179,17 @@ async fn examine(ctx: &StepContext, plan: &ReplicaUpgradePlan) -> Result<Done, S
         tenant: refusal.to_string(),
         operator: refusal.to_string(),
     })?;
-    Ok(done.reporting(findings))
+    Ok(done.with_report(findings))
 }
 
-async fn verify(ctx: &StepContext, plan: &ReplicaUpgradePlan) -> Result<Done, StepError> {
+async fn verify(ctx: &StepContext, plan: &ReplicaUpgradePlan) -> Result<StepOutcome, StepError> {
     let compared = feed::compare(ctx, feed_of(plan)).await?;
     let mut done = probe(ctx, plan.candidate_generation).await?;
     if let Some(answered) = &done.answered {
         done.detail = Some(format!("{compared}; the server answered {answered}"));
     }
     let kept = kept_settings(ctx, plan.candidate_generation).await?;
-    if kept.is_empty() { Ok(done) } else { Ok(done.reporting(json!({"kept_settings": kept}))) }
+    if kept.is_empty() { Ok(done) } else { Ok(done.with_report(json!({"kept_settings": kept}))) }
 }
 
 /// Where a planted defect keeps positions that are read too early.
@@ -198,7 +198,7 @@ fn early() -> std::sync::MutexGuard<'static, HashMap<TaskId, Position>> {
     EARLY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn drain(ctx: &StepContext, plan: &ReplicaUpgradePlan) -> Result<Done, StepError> {
+async fn drain(ctx: &StepContext, plan: &ReplicaUpgradePlan) -> Result<StepOutcome, StepError> {
     let (engine, source) = ctx.reach(plan.source_generation).await?;
     let (_, candidate) = ctx.reach(plan.candidate_generation).await?;
     // Once it was cut (and we died before the record of that) there is nothing left to wait for; but then this
@@ -208,10 +208,10 @@ async fn drain(ctx: &StepContext, plan: &ReplicaUpgradePlan) -> Result<Done, Ste
         None => engine.position(&source).await?,
     };
     if planted(Defect::WaitSkipped) {
-        return Ok(Done::default());
+        return Ok(StepOutcome::default());
     }
     if engine.reached(&candidate, &position, Duration::from_secs(30)).await? {
-        Ok(Done::told(format!("reached position {:?}", position.0)))
+        Ok(StepOutcome::with_detail(format!("reached position {:?}", position.0)))
     } else {
         Err(StepError::Retry(format!("the new side has not reached position {:?}", position.0)))
     }
@@ -263,7 +263,7 @@ pub async fn spoilt(
     Ok(Some(why))
 }
 
-async fn cut(ctx: &StepContext, plan: &ReplicaUpgradePlan) -> Result<Done, StepError> {
+async fn cut(ctx: &StepContext, plan: &ReplicaUpgradePlan) -> Result<StepOutcome, StepError> {
     let generation = plan.candidate_generation;
     let _turn = ctx.worker.turn(generation).await;
     ctx.write(move |conn| generations::set_settings(conn, generation, false, true)).await?;
@@ -271,18 +271,23 @@ async fn cut(ctx: &StepContext, plan: &ReplicaUpgradePlan) -> Result<Done, StepE
     let (_, source) = ctx.reach(plan.source_generation).await?;
     level(&ctx.worker, ctx.task.id, (&*engine, &source, &candidate)).await.map_err(StepError::Retry)?;
     engine.cut(&candidate, Some(&source)).await?;
-    Ok(Done::default())
+    Ok(StepOutcome::default())
 }
 
-async fn release(ctx: &StepContext, plan: &ReplicaUpgradePlan, phase: Phase) -> Result<Done, StepError> {
+async fn release(
+    ctx: &StepContext,
+    plan: &ReplicaUpgradePlan,
+    phase: Phase,
+) -> Result<StepOutcome, StepError> {
     let (engine, source) = ctx.reach(plan.source_generation).await?;
     match engine.forget_follower(&source).await {
-        Ok(()) => Ok(Done::default()),
+        Ok(()) => Ok(StepOutcome::default()),
         // Nobody knows the account's password, its relay goes with this step, and the supervisor takes it off once the
         // server is back: a source that is gone must not hold both instances for ever.
-        Err(error) if phase != Phase::Detach && ctx.attempt > 5 => {
-            Ok(Done::told(format!("the replication account is left on the source: {}", chain(&error))))
-        }
+        Err(error) if phase != Phase::Detach && ctx.attempt > 5 => Ok(StepOutcome::with_detail(format!(
+            "the replication account is left on the source: {}",
+            chain(&error)
+        ))),
         Err(error) => Err(error.into()),
     }
 }

@@ -31,7 +31,7 @@ use crate::workflow::cutover::{self, Cutover};
 use crate::workflow::feed::{self, Feed};
 use crate::workflow::for_tenants;
 use crate::workflow::groups::copy;
-use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve};
+use crate::workflow::step::{StepContext, StepError, StepOutcome, fault_of, happen, serve};
 
 /// The change of roles of an upgrade: to the standby's new server.
 fn cutover_of(plan: &RollingPlan) -> Cutover {
@@ -47,7 +47,7 @@ pub async fn upgrade(
     plan: &RollingPlan,
     phase: Phase,
     step: Step,
-) -> Result<Done, StepError> {
+) -> Result<StepOutcome, StepError> {
     let done = match step {
         Step::Examine => examine(ctx, plan).await,
         Step::Rebuild if phase == Phase::Finish => {
@@ -65,14 +65,14 @@ pub async fn upgrade(
             let told = verify(ctx, plan.group, plan.standby.new, plan.primary.new).await?;
             drop_earlier(ctx, plan).await?;
             let done = probe(ctx, plan.primary.new).await?;
-            Ok(Done { goes_on: plan.second_switch, detail: told.detail, ..done })
+            Ok(StepOutcome { goes_on: plan.second_switch, detail: told.detail, ..done })
         }
         Step::Restore => restore(ctx, plan.group, plan.primary.old, plan.standby.old).await,
         Step::DropServer => {
             for generation in [plan.standby.new, plan.primary.new] {
                 drop_server(ctx, generation).await?;
             }
-            Ok(Done::default())
+            Ok(StepOutcome::default())
         }
         other => change_over(ctx, cutover_of(plan), other).await,
     };
@@ -100,7 +100,7 @@ fn anew(phase: Phase, error: StepError) -> StepError {
 ///
 /// # Errors
 /// Who acts next.
-pub async fn change(ctx: &StepContext, plan: &FailoverPlan, step: Step) -> Result<Done, StepError> {
+pub async fn change(ctx: &StepContext, plan: &FailoverPlan, step: Step) -> Result<StepOutcome, StepError> {
     let ((_, old), (_, new)) = (plan.primary, plan.standby);
     let done = match step {
         Step::Rejoin => {
@@ -115,7 +115,7 @@ pub async fn change(ctx: &StepContext, plan: &FailoverPlan, step: Step) -> Resul
 }
 
 /// The steps that every change of roles has.
-async fn change_over(ctx: &StepContext, cutover: Cutover, step: Step) -> Result<Done, StepError> {
+async fn change_over(ctx: &StepContext, cutover: Cutover, step: Step) -> Result<StepOutcome, StepError> {
     match step {
         Step::Quiet => cutover::quiet(ctx, cutover).await,
         Step::Hold => cutover::hold(ctx, cutover, false).await,
@@ -131,7 +131,7 @@ async fn change_over(ctx: &StepContext, cutover: Cutover, step: Step) -> Result<
     }
 }
 
-async fn examine(ctx: &StepContext, plan: &RollingPlan) -> Result<Done, StepError> {
+async fn examine(ctx: &StepContext, plan: &RollingPlan) -> Result<StepOutcome, StepError> {
     let (engine, primary) = ctx.reach(plan.primary.old).await?;
     let (_, standby) = ctx.reach(plan.standby.old).await?;
     let number = engine.probe(&primary, false).await?;
@@ -157,7 +157,8 @@ async fn examine(ctx: &StepContext, plan: &RollingPlan) -> Result<Done, StepErro
         }
     }
     let facts = json!({"from_answered": number, "strategy": "rolling", "second_switch": plan.second_switch});
-    Ok(Done::told(format!("the primary answered {number}, and the standby follows")).reporting(facts))
+    Ok(StepOutcome::with_detail(format!("the primary answered {number}, and the standby follows"))
+        .with_report(facts))
 }
 
 /// Deletes what earlier upgrades kept: a member keeps one at most, and this upgrade's old servers take their places.
@@ -186,7 +187,7 @@ async fn rebuild(
     group: GroupId,
     source: GenerationId,
     candidate: GenerationId,
-) -> Result<Done, StepError> {
+) -> Result<StepOutcome, StepError> {
     let feed = Feed { source, candidate, at: group.address() };
     feed::source_answers(ctx, feed).await?;
     place(ctx, candidate).await?;
@@ -194,7 +195,7 @@ async fn rebuild(
     let position = copy(ctx, feed).await?;
     feed::convert(ctx, candidate).await?;
     feed::replicate(ctx, feed).await?;
-    Ok(Done::told(format!("the copy stands for position {position:?}")))
+    Ok(StepOutcome::with_detail(format!("the copy stands for position {position:?}")))
 }
 
 async fn follow(
@@ -212,10 +213,10 @@ async fn verify(
     group: GroupId,
     source: GenerationId,
     candidate: GenerationId,
-) -> Result<Done, StepError> {
+) -> Result<StepOutcome, StepError> {
     let feed = Feed { source, candidate, at: group.address() };
     feed::catch_up(ctx, feed).await?;
-    feed::compare(ctx, feed).await.map(Done::told)
+    feed::compare(ctx, feed).await.map(StepOutcome::with_detail)
 }
 
 /// Has the standby's old server run and follow the primary, as it did before.
@@ -224,7 +225,7 @@ async fn restore(
     group: GroupId,
     primary: GenerationId,
     standby: GenerationId,
-) -> Result<Done, StepError> {
+) -> Result<StepOutcome, StepError> {
     {
         let _turn = ctx.worker.turn(standby).await;
         ctx.write(move |conn| {
@@ -262,7 +263,7 @@ pub fn commit_upgrade(
     plan: &RollingPlan,
     phase: Phase,
     step: Step,
-    done: &Done,
+    done: &StepOutcome,
 ) -> Result<(), db::Error> {
     let members = [plan.primary.member, plan.standby.member];
     match (phase, step) {

@@ -16,7 +16,7 @@ use crate::workflow::{
 
 /// A step that did what it is for.
 #[derive(Clone, Debug, Default)]
-pub struct Done {
+pub struct StepOutcome {
     /// What to record for the operator.
     pub detail: Option<String>,
     /// The version number that a server answered, where the step asked it.
@@ -33,14 +33,14 @@ pub struct Done {
     pub report: Option<serde_json::Value>,
 }
 
-impl Done {
+impl StepOutcome {
     /// With a line for the operator.
-    pub fn told(detail: impl Into<String>) -> Self {
+    pub fn with_detail(detail: impl Into<String>) -> Self {
         Self { detail: Some(detail.into()), ..Self::default() }
     }
 
     /// With what the task reports.
-    pub fn reporting(mut self, facts: serde_json::Value) -> Self {
+    pub fn with_report(mut self, facts: serde_json::Value) -> Self {
         self.report = Some(facts);
         self
     }
@@ -196,7 +196,7 @@ impl StepContext {
 ///
 /// # Errors
 /// Who acts next.
-pub async fn act(ctx: &StepContext, phase: Phase, step: Step) -> Result<Done, StepError> {
+pub async fn act(ctx: &StepContext, phase: Phase, step: Step) -> Result<StepOutcome, StepError> {
     match &ctx.task.plan {
         Plan::Create(plan) => create::act(ctx, plan, step).await,
         Plan::Delete(plan) => delete::act(ctx, plan, step).await,
@@ -218,7 +218,7 @@ pub fn commit(
     task: &mut Task,
     phase: Phase,
     step: Step,
-    done: &Done,
+    done: &StepOutcome,
 ) -> Result<(), db::Error> {
     if let Some(facts) = &done.report {
         tasks::report(conn, task.id, facts)?;
@@ -281,7 +281,7 @@ pub fn serve(
     conn: &mut Conn,
     instance: InstanceId,
     generation: GenerationId,
-    done: &Done,
+    done: &StepOutcome,
 ) -> Result<(), db::Error> {
     let found = generations::find(conn, generation)?
         .ok_or_else(|| db::Error::Broken(format!("generation {generation} is gone")))?;

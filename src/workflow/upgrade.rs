@@ -46,7 +46,7 @@ use crate::workflow::cutover::{self, Cutover};
 use crate::workflow::feed::{self, Feed};
 use crate::workflow::for_tenants;
 use crate::workflow::hops;
-use crate::workflow::step::{Done, StepContext, StepError, fault_of, happen, serve};
+use crate::workflow::step::{StepContext, StepError, StepOutcome, fault_of, happen, serve};
 
 fn cutover_of(plan: &UpgradePlan) -> Cutover {
     let fed = plan.strategy == Some(Strategy::Twin);
@@ -61,14 +61,24 @@ fn feed_of(plan: &UpgradePlan) -> Feed {
 ///
 /// # Errors
 /// Who acts next.
-pub async fn act(ctx: &StepContext, plan: &UpgradePlan, phase: Phase, step: Step) -> Result<Done, StepError> {
+pub async fn act(
+    ctx: &StepContext,
+    plan: &UpgradePlan,
+    phase: Phase,
+    step: Step,
+) -> Result<StepOutcome, StepError> {
     match work(ctx, plan, phase, step).await {
         Ok(done) => Ok(done),
         Err(error) => Err(feed::or_anew(ctx, feed_of(plan), (phase, step), error).await),
     }
 }
 
-async fn work(ctx: &StepContext, plan: &UpgradePlan, phase: Phase, step: Step) -> Result<Done, StepError> {
+async fn work(
+    ctx: &StepContext,
+    plan: &UpgradePlan,
+    phase: Phase,
+    step: Step,
+) -> Result<StepOutcome, StepError> {
     match step {
         Step::Examine => examine(ctx, plan).await,
         Step::Ready => ready(ctx, plan).await,
@@ -81,11 +91,11 @@ async fn work(ctx: &StepContext, plan: &UpgradePlan, phase: Phase, step: Step) -
         Step::Convert => feed::convert(ctx, plan.new).await,
         Step::Replicate => feed::replicate(ctx, feed_of(plan)).await,
         Step::CatchUp => match feed::catch_up(ctx, feed_of(plan)).await {
-            Ok(position) => Ok(Done::told(format!("reached position {:?}", position.0))),
+            Ok(position) => Ok(StepOutcome::with_detail(format!("reached position {:?}", position.0))),
             Err(StepError::FallsBehind(why)) => give_up(ctx, plan, why).await,
             Err(other) => Err(other),
         },
-        Step::Verify => feed::compare(ctx, feed_of(plan)).await.map(Done::told),
+        Step::Verify => feed::compare(ctx, feed_of(plan)).await.map(StepOutcome::with_detail),
         Step::Quiet => match quiet(ctx, plan).await {
             Err(StepError::FallsBehind(why)) => give_up(ctx, plan, why).await,
             done => done,
@@ -123,7 +133,7 @@ async fn work(ctx: &StepContext, plan: &UpgradePlan, phase: Phase, step: Step) -
 }
 
 /// Waits for a moment for the hold; a twin is then looked at a last time.
-async fn quiet(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
+async fn quiet(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, StepError> {
     if !cutover_of(plan).fed {
         return cutover::quiet(ctx, cutover_of(plan)).await;
     }
@@ -143,7 +153,7 @@ pub fn commit(
     plan: &UpgradePlan,
     phase: Phase,
     step: Step,
-    done: &Done,
+    done: &StepOutcome,
 ) -> Result<(), db::Error> {
     match (phase, step) {
         (Phase::Forward, Step::Examine) => {
@@ -219,7 +229,7 @@ pub fn commit(
 pub(super) const TRIAL_OF_A_TASK: Duration = Duration::from_secs(60);
 
 /// Looks at the server for each strategy that is allowed, and decides for one.
-async fn examine(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
+async fn examine(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, StepError> {
     until_unlooked(&ctx.worker, plan.instance).await?;
     let (engine, source) = ctx.reach(plan.old).await?;
     let (_, candidate) = ctx.reach(plan.new).await?;
@@ -236,7 +246,8 @@ async fn examine(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepErro
     let findings: Vec<_> =
         looked.into_iter().filter(|(of, _)| *of == strategy).flat_map(|(_, findings)| findings).collect();
     let report = json!({"from_answered": number, "strategy": strategy.as_str(), "findings": findings});
-    let mut done = Done::told(format!("the old server answered {number}; {why}")).reporting(report);
+    let mut done =
+        StepOutcome::with_detail(format!("the old server answered {number}; {why}")).with_report(report);
     done.decided = Some((strategy, why));
     Ok(done)
 }
@@ -255,7 +266,7 @@ async fn drop_earlier(ctx: &StepContext, plan: &UpgradePlan) -> Result<bool, Ste
 
 /// What becomes of a twin that does not come near enough to its source: where the request and the matrix allow it the
 /// upgrade goes on in place, with a look at the server of its own; what was made of the twin goes first.
-async fn give_up(ctx: &StepContext, plan: &UpgradePlan, why: String) -> Result<Done, StepError> {
+async fn give_up(ctx: &StepContext, plan: &UpgradePlan, why: String) -> Result<StepOutcome, StepError> {
     if !plan.allowed.contains(&Strategy::InPlace) {
         return Err(StepError::RollBack {
             tenant: format!(
@@ -268,17 +279,20 @@ async fn give_up(ctx: &StepContext, plan: &UpgradePlan, why: String) -> Result<D
     drop_server(ctx, plan.new).await?;
     let (engine, source) = ctx.reach(plan.old).await?;
     engine.forget_follower(&source).await?;
-    Ok(Done { given_up: Some(why.clone()), ..Done::told(format!("the twin is given up: {why}")) })
+    Ok(StepOutcome {
+        given_up: Some(why.clone()),
+        ..StepOutcome::with_detail(format!("the twin is given up: {why}"))
+    })
 }
 
-async fn ready(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
+async fn ready(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, StepError> {
     let generation = plan.new;
     let _turn = ctx.worker.turn(generation).await;
     ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
     ctx.worker.certify(generation).await?;
     let (engine, source) = ctx.reach(plan.old).await?;
     let (_, candidate) = ctx.reach(generation).await?;
-    Ok(Done::told(engine.prepare_in_place(&source, &candidate, ctx.tell()).await?))
+    Ok(StepOutcome::with_detail(engine.prepare_in_place(&source, &candidate, ctx.tell()).await?))
 }
 
 /// One line for everything that a server holds besides rows.
@@ -312,7 +326,7 @@ fn held() -> MutexGuard<'static, HashMap<TaskId, Vec<String>>> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn stop(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
+async fn stop(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, StepError> {
     let generation = plan.old;
     let _turn = ctx.worker.turn(generation).await;
     let (engine, source) = ctx.reach(generation).await?;
@@ -332,10 +346,10 @@ async fn stop(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> 
         held().insert(task, lines);
     }
     ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
-    Ok(Done::told(engine.stop_clean(&source).await?))
+    Ok(StepOutcome::with_detail(engine.stop_clean(&source).await?))
 }
 
-async fn transform(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
+async fn transform(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, StepError> {
     let generation = plan.new;
     let _turn = ctx.worker.turn(generation).await;
     ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
@@ -343,7 +357,7 @@ async fn transform(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepEr
     let (engine, source) = ctx.reach(plan.old).await?;
     let (_, candidate) = ctx.reach(generation).await?;
     match engine.convert_in_place(&source, &candidate, ctx.tell()).await {
-        Ok(told) => Ok(Done::told(told)),
+        Ok(told) => Ok(StepOutcome::with_detail(told)),
         // Tenants wait: a second try is for who went away, not for who refused.
         Err(error @ Error::NoAnswer(_)) => Err(error.into()),
         Err(error) => Err(StepError::RollBack {
@@ -370,7 +384,7 @@ pub(super) async fn kept_settings(
 }
 
 /// Asks the candidate what it is, and whether it holds what the old server held.
-async fn cut_over(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
+async fn cut_over(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, StepError> {
     let done = probe(ctx, plan.new).await?;
     if plan.strategy == Some(Strategy::InPlace) {
         let (engine, candidate) = ctx.reach(plan.new).await?;
@@ -419,16 +433,16 @@ async fn cut_over(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepErr
     if !kept.is_empty() {
         facts["kept_settings"] = json!(kept);
     }
-    Ok(done.reporting(facts))
+    Ok(done.with_report(facts))
 }
 
 /// Opens the new server to writes; nobody reaches it before the hold ends.
-async fn admit(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
+async fn admit(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, StepError> {
     cutover::open_to_writes(ctx, plan.new).await
 }
 
 /// Stops the old server, which is kept; what the upgrade left in it goes while it still answers.
-async fn retire(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
+async fn retire(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, StepError> {
     let replaced = drop_earlier(ctx, plan).await?;
     let generation = plan.old;
     let _turn = ctx.worker.turn(generation).await;
@@ -456,23 +470,24 @@ async fn retire(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError
         let instead = if replaced { " in place of an earlier upgrade's, which is gone" } else { "" };
         format!("the old server is stopped, and kept for {} h{instead}", plan.keep_hours)
     };
-    Ok(Done { goes_on: !plan.rest.is_empty(), ..Done::told(told) })
+    Ok(StepOutcome { goes_on: !plan.rest.is_empty(), ..StepOutcome::with_detail(told) })
 }
 
 /// The way back: the recorded decision to undo is what takes the fence off.
-async fn reinstate(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
+async fn reinstate(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, StepError> {
     cutover::open_to_writes(ctx, plan.old).await
 }
 
-async fn release(ctx: &StepContext, plan: &UpgradePlan) -> Result<Done, StepError> {
+async fn release(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, StepError> {
     held().remove(&ctx.task.id);
     let (engine, old) = ctx.reach(plan.old).await?;
     match engine.forget_follower(&old).await {
-        Ok(()) => Ok(Done::default()),
+        Ok(()) => Ok(StepOutcome::default()),
         // As after an abandoned upgrade: the supervisor takes it off once the server is back.
-        Err(error) if ctx.attempt > 5 => {
-            Ok(Done::told(format!("the replication account is left on the server: {}", chain(&error))))
-        }
+        Err(error) if ctx.attempt > 5 => Ok(StepOutcome::with_detail(format!(
+            "the replication account is left on the server: {}",
+            chain(&error)
+        ))),
         Err(error) => Err(error.into()),
     }
 }

@@ -17,7 +17,7 @@ use crate::domain::task::{Phase, Progress, Step, Task, TaskEvent, TaskKind, Task
 use crate::domain::upgrade::Strategy;
 use crate::telemetry::metrics;
 use crate::testing::{self, Defect, planted};
-use crate::workflow::step::{self, Done, StepContext, StepError};
+use crate::workflow::step::{self, StepContext, StepError, StepOutcome};
 use crate::workflow::{WorkerContext, chain, for_tenants, simulation};
 
 /// The actor of what nobody asked for this moment.
@@ -329,7 +329,7 @@ fn told(task: &Task, next: Progress) {
     tracing::info!(state = state.as_str(), "the task rests");
 }
 
-async fn act(ctx: &StepContext, phase: Phase, step: Step) -> Result<Done, StepError> {
+async fn act(ctx: &StepContext, phase: Phase, step: Step) -> Result<StepOutcome, StepError> {
     testing::pause(|| {
         let (kind, instance) = (ctx.task.kind().as_str(), ctx.task.plan.subject());
         format!("{kind}.{}.{}.begun.{instance}", phase.as_str(), step.as_str())
@@ -349,7 +349,7 @@ async fn record_step(
     wait: Duration,
     word: &'static str,
     detail: Option<String>,
-    done: Option<Done>,
+    done: Option<StepOutcome>,
 ) -> Result<Option<Task>, db::Error> {
     let lease = worker.lease;
     worker
@@ -378,7 +378,7 @@ async fn record_step(
         .await
 }
 
-type Decision = (TaskEvent, Duration, &'static str, Option<String>, Task, Option<Done>);
+type Decision = (TaskEvent, Duration, &'static str, Option<String>, Task, Option<StepOutcome>);
 
 /// What is known of the tries of a step; nothing, where nobody can be asked: then it is tried again.
 #[derive(Clone, Debug, Default)]
