@@ -108,7 +108,7 @@ pub fn end(conn: &mut Conn, record: i64, outcome: &str, detail: Option<&str>) ->
 ///
 /// # Errors
 /// The store's.
-pub fn tell(conn: &mut Conn, record: i64, progress: &str) -> Result<(), Error> {
+pub fn record_progress(conn: &mut Conn, record: i64, progress: &str) -> Result<(), Error> {
     diesel::sql_query(
         "update task_steps set progress = $2, share = greatest(share, $3) where id = $1 and outcome is null",
     )

@@ -266,7 +266,7 @@ pub struct Sums {
 }
 
 /// A point in a copy, told while it runs: a line for people, such as `12 of 40 MB`.
-pub type Tell = Arc<dyn Fn(String) + Send + Sync>;
+pub type OnProgress = Arc<dyn Fn(String) + Send + Sync>;
 
 /// How long definitions are tried on an empty server for somebody who waits within a request: 45 s, with all that is
 /// looked at besides.
@@ -319,7 +319,12 @@ pub trait Engine: Send + Sync {
     /// accounts or definitions changed, or something appeared that cannot be carried, while it was made; one that another
     /// try would meet again names its object ([`Error::Object`]). The candidate's server runs afterwards; meanwhile it
     /// may be stopped and its folder made anew.
-    async fn seed(&self, source: &Server, candidate: &Server, tell: Tell) -> Result<Position, Error>;
+    async fn seed(
+        &self,
+        source: &Server,
+        candidate: &Server,
+        progress: OnProgress,
+    ) -> Result<Position, Error>;
 
     /// Brings the system objects to the server's version where that is due; says whether it was.
     async fn convert(&self, server: &Server) -> Result<bool, Error>;
@@ -419,7 +424,7 @@ pub trait Engine: Send + Sync {
         &self,
         source: &Server,
         candidate: &Server,
-        tell: Tell,
+        progress: OnProgress,
     ) -> Result<Comparison, Error>;
 
     /// Sums up the rows of each table of a server that nobody writes to, the small ones first, for as long as `within`
@@ -506,7 +511,7 @@ pub trait Engine: Send + Sync {
         &self,
         source: &Server,
         candidate: &Server,
-        tell: Tell,
+        progress: OnProgress,
     ) -> Result<String, Error>;
 
     /// In place, within the hold: makes the candidate's data of that of `source`, which was stopped cleanly and whose
@@ -516,7 +521,7 @@ pub trait Engine: Send + Sync {
         &self,
         source: &Server,
         candidate: &Server,
-        tell: Tell,
+        progress: OnProgress,
     ) -> Result<String, Error>;
 
     /// Bytes that the server's data takes.

@@ -224,13 +224,13 @@ pub trait Runtime: Send + Sync {
     /// Runs a job to its end.
     async fn run(&self, generation: GenerationId, layout: &Layout, job: Job) -> Result<JobOutput, Error>;
 
-    /// Runs `from` and `to` with the first one's output as the second one's input, both to their end. `tell` hears
+    /// Runs `from` and `to` with the first one's output as the second one's input, both to their end. `progress` hears
     /// how many bytes have passed, about twice a second.
     async fn pipe(
         &self,
         from: (GenerationId, &Layout, Job),
         to: (GenerationId, &Layout, Job),
-        tell: &(dyn Fn(u64) + Send + Sync),
+        progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(JobOutput, JobOutput), Error>;
 
     /// Starts the server unless it runs. Its standard output and error go to the layout's log.
@@ -277,13 +277,13 @@ pub trait Runtime: Send + Sync {
 
     /// Copies the data of `from` to `to` ahead, while the server of `from` works: what it writes meanwhile may be missing
     /// or torn, so the copy is worth nothing until [`Self::copy_data`]. Both are one instance's; `to` has no server.
-    /// `tell` hears how far it is. Gives the bytes.
+    /// `progress` hears how far it is. Gives the bytes.
     async fn copy_ahead(
         &self,
         from: GenerationId,
         to: GenerationId,
         rules: &CopyRules,
-        tell: &(dyn Fn(String) + Send + Sync),
+        progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<u64, Error>;
 
     /// Whether a copy made ahead is there that nobody has changed since.
@@ -291,13 +291,13 @@ pub trait Runtime: Send + Sync {
 
     /// Makes the data of `to` equal to that of `from`, by sharing blocks where the file system can, and writing only what
     /// differs from what is there. Neither has a running server, and both are one instance's. `from` is only read; what
-    /// was copied is on disk when this returns. `tell` hears how far it is.
+    /// was copied is on disk when this returns. `progress` hears how far it is.
     async fn copy_data(
         &self,
         from: GenerationId,
         to: GenerationId,
         rules: &CopyRules,
-        tell: &(dyn Fn(String) + Send + Sync),
+        progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<Copied, Error>;
 
     /// Bytes that are free where volumes lie.

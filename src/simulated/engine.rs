@@ -12,7 +12,9 @@ use crate::domain::ids::GenerationId;
 use crate::domain::question::{Blocker, Finding};
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::domain::upgrade::Strategy;
-use crate::engines::{Behind, Comparison, Engine, Error, Following, Position, RelayAddress, Server, Tell};
+use crate::engines::{
+    Behind, Comparison, Engine, Error, Following, OnProgress, Position, RelayAddress, Server,
+};
 
 /// How often a wait looks again.
 const LOOK: Duration = Duration::from_millis(10);
@@ -125,12 +127,17 @@ impl Engine for SimulatedEngine {
         self.running(source.generation).await.map(|_| Vec::new())
     }
 
-    async fn seed(&self, source: &Server, candidate: &Server, tell: Tell) -> Result<Position, Error> {
+    async fn seed(
+        &self,
+        source: &Server,
+        candidate: &Server,
+        progress: OnProgress,
+    ) -> Result<Position, Error> {
         self.running(source.generation).await?;
         self.running(candidate.generation).await?;
         let (from, to) = (source.generation, candidate.generation);
         let position = self.ask(move |conn| simulated::copy(conn, from, to)).await?;
-        tell(format!("simulated: {position} writes"));
+        progress(format!("simulated: {position} writes"));
         Ok(Position(position.to_string()))
     }
 
@@ -215,7 +222,7 @@ impl Engine for SimulatedEngine {
         &self,
         source: &Server,
         candidate: &Server,
-        _tell: Tell,
+        _progress: OnProgress,
     ) -> Result<Comparison, Error> {
         let position = self.position(source).await?;
         if !self.reached(candidate, &position, Duration::from_secs(30)).await? {
@@ -288,7 +295,7 @@ impl Engine for SimulatedEngine {
         &self,
         _source: &Server,
         candidate: &Server,
-        _tell: Tell,
+        _progress: OnProgress,
     ) -> Result<String, Error> {
         self.create_data(candidate).await?;
         Ok("simulated: an empty server".to_owned())
@@ -298,7 +305,7 @@ impl Engine for SimulatedEngine {
         &self,
         source: &Server,
         candidate: &Server,
-        _tell: Tell,
+        _progress: OnProgress,
     ) -> Result<String, Error> {
         let (from, to) = (source.generation, candidate.generation);
         match self.ask(move |conn| simulated::find(conn, from)).await? {

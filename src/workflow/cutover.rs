@@ -47,7 +47,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub(super) async fn quiet(ctx: &StepContext, cutover: Cutover) -> Result<StepOutcome, StepError> {
     let (engine, source) = ctx.reach(cutover.old).await?;
     let (_, candidate) = ctx.reach(cutover.new).await?;
-    let tell = ctx.tell();
+    let progress = ctx.progress();
     let began = Instant::now();
     let mut calm_since: Option<Instant> = None;
     let mut lag = Lag::over(ctx.worker.quiet / 10);
@@ -99,7 +99,7 @@ pub(super) async fn quiet(ctx: &StepContext, cutover: Cutover) -> Result<StepOut
                         operator: format!("not calm within {waited} s: {why}"),
                     });
                 }
-                tell(format!("waiting: {why}"));
+                progress(format!("waiting: {why}"));
             }
         }
         tokio::time::sleep(CALM_LOOK).await;

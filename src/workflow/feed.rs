@@ -114,7 +114,7 @@ pub async fn seed(ctx: &StepContext, feed: Feed) -> Result<StepOutcome, StepErro
     let began = Instant::now();
     let position = loop {
         unhindered(ctx, &*engine, &source, began).await?;
-        match engine.seed(&source, &candidate, ctx.tell()).await {
+        match engine.seed(&source, &candidate, ctx.progress()).await {
             // It is waited for before the next try.
             Err(engines::Error::HeldUp(who)) if began.elapsed() < ctx.worker.quiet => {
                 tracing::info!(task.id = %ctx.task.id, who, "a copy was held up");
@@ -136,14 +136,14 @@ async fn unhindered(
     source: &Server,
     began: Instant,
 ) -> Result<(), StepError> {
-    let tell = ctx.tell();
+    let progress = ctx.progress();
     let mut told = None;
     while let Some(who) = engine.in_the_way(source).await? {
         if began.elapsed() >= ctx.worker.quiet {
             return Err(hindered(ctx, &who));
         }
         if told.as_ref() != Some(&who) {
-            tell(format!("waiting: {who}"));
+            progress(format!("waiting: {who}"));
             told = Some(who);
         }
         tokio::time::sleep(IN_THE_WAY_LOOK).await;
@@ -219,7 +219,7 @@ pub async fn replicate(ctx: &StepContext, feed: Feed) -> Result<StepOutcome, Ste
         };
         match followed {
             Err(engines::Error::HeldUp(who)) if began.elapsed() < ctx.worker.quiet => {
-                ctx.tell()(format!("waiting: {who}"));
+                ctx.progress()(format!("waiting: {who}"));
             }
             Err(engines::Error::HeldUp(who)) => return Err(hindered(ctx, &who)),
             other => break other?,
@@ -254,7 +254,7 @@ async fn relay(ctx: &StepContext, feed: Feed) -> Result<RelayAddress, StepError>
 pub async fn catch_up(ctx: &StepContext, feed: Feed) -> Result<Position, StepError> {
     let (engine, source) = ctx.reach(feed.source).await?;
     let (_, candidate) = ctx.reach(feed.candidate).await?;
-    let tell = ctx.tell();
+    let progress = ctx.progress();
     let deadline = Instant::now() + CATCH_UP;
     let mut connecting_since: Option<Instant> = None;
     let began = Instant::now();
@@ -267,7 +267,7 @@ pub async fn catch_up(ctx: &StepContext, feed: Feed) -> Result<Position, StepErr
             Following::Connecting(why) => {
                 let since = *connecting_since.get_or_insert_with(Instant::now);
                 // The engine's own words name what is ours: they are for the operator, in the step's outcome.
-                tell("not connected to the source".to_owned());
+                progress("not connected to the source".to_owned());
                 if since.elapsed() > Duration::from_secs(60) {
                     return Err(StepError::Retry(format!("no connection to the source: {why}")));
                 }
@@ -289,7 +289,7 @@ pub async fn catch_up(ctx: &StepContext, feed: Feed) -> Result<Position, StepErr
         {
             looked = Some(Instant::now());
             if let Some(object) = engine.adapt(&source, &candidate).await? {
-                tell(format!("changes are applied one after the other, because of {object}"));
+                progress(format!("changes are applied one after the other, because of {object}"));
                 continue;
             }
         }
@@ -300,12 +300,12 @@ pub async fn catch_up(ctx: &StepContext, feed: Feed) -> Result<Position, StepErr
         }
         // While tables are copied for the first time what is written meanwhile waits.
         if hurries {
-            tell(lag.note(began.elapsed(), engine.behind(&source, &candidate).await?));
+            progress(lag.note(began.elapsed(), engine.behind(&source, &candidate).await?));
             if let Some(why) = lag.stands() {
                 return Err(StepError::FallsBehind(why));
             }
         } else {
-            tell("the tables are being copied".to_owned());
+            progress("the tables are being copied".to_owned());
         }
     }
     Err(StepError::Retry("not caught up yet".to_owned()))
@@ -343,7 +343,7 @@ pub async fn compare(ctx: &StepContext, feed: Feed) -> Result<String, StepError>
             let began = Instant::now();
             let compared = loop {
                 unhindered(ctx, &*engine, &source, began).await?;
-                match engine.compare_rows(&source, &candidate, ctx.tell()).await {
+                match engine.compare_rows(&source, &candidate, ctx.progress()).await {
                     Err(engines::Error::HeldUp(_)) if began.elapsed() < ctx.worker.quiet => {}
                     Err(engines::Error::HeldUp(who)) => return Err(hindered(ctx, &who)),
                     other => break other?,

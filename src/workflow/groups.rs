@@ -71,7 +71,7 @@ pub(super) async fn copy(ctx: &StepContext, feed: Feed) -> Result<String, StepEr
     let _turn = ctx.worker.turn(generation).await;
     let (engine, source) = ctx.reach(feed.source).await?;
     let (_, candidate) = ctx.reach(generation).await?;
-    let position = engine.seed(&source, &candidate, ctx.tell()).await?;
+    let position = engine.seed(&source, &candidate, ctx.progress()).await?;
     ctx.write(move |conn| generations::set_wanted(conn, generation, true)).await?;
     Ok(position.0)
 }

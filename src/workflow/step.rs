@@ -9,7 +9,7 @@ use crate::domain::ids::{GenerationId, InstanceId};
 use crate::domain::instance::{Fault, Instance, InstanceEvent, InstanceState, Running};
 use crate::domain::task::{Phase, Plan, Step, Task};
 use crate::domain::upgrade::Strategy;
-use crate::engines::{self, Engine, Server, Tell};
+use crate::engines::{self, Engine, OnProgress, Server};
 use crate::workflow::{
     NoServer, WorkerContext, chain, create, delete, groups, replica_upgrade, rolling, upgrade,
 };
@@ -177,14 +177,16 @@ impl StepContext {
     }
 
     /// A way to tell how far the step is, which is written to its record in passing.
-    pub fn tell(&self) -> Tell {
+    pub fn progress(&self) -> OnProgress {
         let (db, record) = (self.worker.db.clone(), self.record);
         let runtime = tokio::runtime::Handle::current();
         Arc::new(move |line| {
             let db = db.clone();
             runtime.spawn(async move {
                 // Progress is for watching only: a lost line changes nothing.
-                if let Err(error) = db.read(move |conn| task_steps::tell(conn, record, &line)).await {
+                if let Err(error) =
+                    db.read(move |conn| task_steps::record_progress(conn, record, &line)).await
+                {
                     tracing::debug!(error = %chain(&error), "a step's progress was not recorded");
                 }
             });

@@ -60,7 +60,7 @@ pub async fn run(worker: Arc<WorkerContext>, instance_net: String, mut stop: wat
                 record(upgrade::drop_expired(&worker).await);
                 let now = Instant::now();
                 memories.retain(|id, _| found.iter().any(|g| g.id == *id));
-                tell(&found, &memories);
+                publish_metrics(&found, &memories);
                 for generation in found.into_iter().filter(|g| g.wanted_running) {
                     let memory = *memories.entry(generation.id).or_insert(Memory {
                         failures: 0,
@@ -95,7 +95,7 @@ pub async fn run(worker: Arc<WorkerContext>, instance_net: String, mut stop: wat
 }
 
 /// Counts the servers by what was last seen of them.
-fn tell(found: &[Generation], memories: &HashMap<GenerationId, Memory>) {
+fn publish_metrics(found: &[Generation], memories: &HashMap<GenerationId, Memory>) {
     for engine in EngineKind::ALL {
         let of_engine = || found.iter().filter(move |g| g.version.engine == engine);
         let running = of_engine().filter(|g| g.wanted_running);

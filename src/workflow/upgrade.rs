@@ -292,7 +292,7 @@ async fn ready(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, Ste
     ctx.worker.certify(generation).await?;
     let (engine, source) = ctx.reach(plan.old).await?;
     let (_, candidate) = ctx.reach(generation).await?;
-    Ok(StepOutcome::with_detail(engine.prepare_in_place(&source, &candidate, ctx.tell()).await?))
+    Ok(StepOutcome::with_detail(engine.prepare_in_place(&source, &candidate, ctx.progress()).await?))
 }
 
 /// One line for everything that a server holds besides rows.
@@ -356,7 +356,7 @@ async fn transform(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome,
     ctx.worker.certify(generation).await?;
     let (engine, source) = ctx.reach(plan.old).await?;
     let (_, candidate) = ctx.reach(generation).await?;
-    match engine.convert_in_place(&source, &candidate, ctx.tell()).await {
+    match engine.convert_in_place(&source, &candidate, ctx.progress()).await {
         Ok(told) => Ok(StepOutcome::with_detail(told)),
         // Tenants wait: a second try is for who went away, not for who refused.
         Err(error @ Error::NoAnswer(_)) => Err(error.into()),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use coffer::domain::tenant::Verifier;
-use coffer::engines::{Engine, Error, Following, Position, Server, Settings, Tell};
+use coffer::engines::{Engine, Error, Following, OnProgress, Position, Server, Settings};
 use coffer::runtimes::process::ProcessRuntime;
 use coffer::runtimes::{self, Observed};
 use mysql_async::prelude::Queryable;
@@ -220,7 +220,7 @@ async fn a_candidate_is_seeded_follows_and_takes_over() {
     .await;
 
     let told = Arc::new(Mutex::new(Vec::new()));
-    let tell: Tell = {
+    let tell: OnProgress = {
         let told = Arc::clone(&told);
         Arc::new(move |line| told.lock().unwrap().push(line))
     };
@@ -446,7 +446,7 @@ async fn a_source_that_dies_during_the_copy_is_copied_again() {
     conn.query_drop("INSERT INTO shop.big SELECT seq, REPEAT('x', 200) FROM seq_1_to_600000").await.unwrap();
     drop(conn);
     let told = Arc::new(AtomicBool::new(false));
-    let tell: Tell = {
+    let tell: OnProgress = {
         let told = Arc::clone(&told);
         Arc::new(move |line| {
             told.store(told.load(Ordering::Relaxed) || line.contains(" of about "), Ordering::Relaxed)

@@ -434,7 +434,7 @@ async fn goes_in_place(from: &str, to: &str) {
     let findings = ENGINE.pre_check(&source, &candidate, Strategy::InPlace).await.unwrap();
     assert!(findings.iter().all(|finding| !finding.blocks), "{findings:#?}");
     assert!(!house.state(&candidate).exists(), "the look left something");
-    let told: coffer::engines::Tell = Arc::new(|line| eprintln!("  {line}"));
+    let told: coffer::engines::OnProgress = Arc::new(|line| eprintln!("  {line}"));
     let begun = Instant::now();
     for _ in 0..2 {
         eprintln!("{}", ENGINE.prepare_in_place(&source, &candidate, Arc::clone(&told)).await.unwrap());
@@ -611,7 +611,7 @@ async fn what_was_ended_in_the_middle_is_done_again() {
     fill(&source).await;
     let before = sums(&source).await;
     let candidate = house.server("17.0", true);
-    let quiet: coffer::engines::Tell = Arc::new(|_| {});
+    let quiet: coffer::engines::OnProgress = Arc::new(|_| {});
     ENGINE.prepare_in_place(&source, &candidate, Arc::clone(&quiet)).await.unwrap();
     let copy = processes(&format!("{}/config/copy.conf", house.state(&candidate).display()));
     kill(copy[0]);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use coffer::domain::ids::GenerationId;
 use coffer::domain::tenant::{NewDatabase, NewUser, Verifier};
 use coffer::engines::mariadb::MariaDb;
-use coffer::engines::{Engine, RelayAddress, Server, Settings, Tell, Tls};
+use coffer::engines::{Engine, OnProgress, RelayAddress, Server, Settings, Tls};
 use coffer::runtimes::Runtime;
 use coffer::runtimes::process::{Config, ProcessRuntime};
 use mysql_async::prelude::Queryable;
@@ -177,7 +177,7 @@ impl Drop for Relay {
     }
 }
 
-pub fn quiet() -> Tell {
+pub fn quiet() -> OnProgress {
     Arc::new(|_| {})
 }
 

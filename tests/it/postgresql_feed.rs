@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coffer::domain::upgrade::Strategy;
-use coffer::engines::{Engine as _, Error, Following, Server, Settings, Tell};
+use coffer::engines::{Engine as _, Error, Following, OnProgress, Server, Settings};
 
 use crate::engine_servers::{House, until};
 use crate::postgres_servers::{ENGINE, database, own, refused, rows, started, state, tenant, user};
@@ -58,7 +58,7 @@ INSERT INTO "Back Office".log SELECT '2026-01-01'::date + n, n, 'x' FROM generat
 SELECT nextval('tickets'), nextval('tickets');
 "#;
 
-fn silent() -> Tell {
+fn silent() -> OnProgress {
     Arc::new(|_| {})
 }
 

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use coffer::domain::upgrade::Strategy;
-use coffer::engines::{Engine as _, Following, Server, Settings, Tell};
+use coffer::engines::{Engine as _, Following, OnProgress, Server, Settings};
 use tokio::task::JoinSet;
 
 use crate::canary;
 use crate::engine_servers::{House, until};
 use crate::postgres_servers::{ENGINE, database, own, own_with, refused, rows, started, state, tenant, user};
 
-fn silent() -> Tell {
+fn silent() -> OnProgress {
     Arc::new(|_| {})
 }
 

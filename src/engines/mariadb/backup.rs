@@ -31,7 +31,7 @@ use crate::engines::mariadb::{
     ACCOUNT, DROP_PATIENCE, MariaDb, REPLICATION_ACCOUNT, accounts, blockers, content, failed, helpers,
     layout, leftovers, rehearsal, replication, runtime, waits,
 };
-use crate::engines::{Engine as _, Error, Position, Server, Tell};
+use crate::engines::{Engine as _, Error, OnProgress, Position, Server};
 use crate::runtimes::{Job, JobOutput, Layout, Observed};
 
 /// How long one statement may take.
@@ -50,10 +50,10 @@ const PREPARE_MB: u32 = 64;
 
 /// Copies the files of `source` into `candidate`, whose server is stopped and whose folder is made anew; gives the
 /// position that the copy stands for. The candidate's server runs afterwards, with converted system tables.
-pub async fn seed(source: &Server, candidate: &Server, tell: &Tell) -> Result<Position, Error> {
+pub async fn seed(source: &Server, candidate: &Server, progress: &OnProgress) -> Result<Position, Error> {
     let mut from = Client::connect(source).await?.patient(PATIENCE);
     if only_a_candidate(source, candidate).await? {
-        tell("trying the definitions on the new version".to_owned());
+        progress("trying the definitions on the new version".to_owned());
         refuse(rehearsal::on_a_candidate(source, candidate).await?)?;
     }
     let size =
@@ -67,7 +67,7 @@ pub async fn seed(source: &Server, candidate: &Server, tell: &Tell) -> Result<Po
     let before = content::described(&mut from).await?;
     let helper = helpers::backup(&mut from).await?;
     let password = helper.password().clone();
-    let copied = copy(source, candidate, &helper, size, tell).await;
+    let copied = copy(source, candidate, &helper, size, progress).await;
     // Also after an error; a source that died keeps it until the next try.
     let gone = helper.drop(&mut from).await;
     // What came meanwhile is in the copy or will be replicated, neither of which it can be; or it is why there is none.
@@ -92,11 +92,11 @@ pub async fn seed(source: &Server, candidate: &Server, tell: &Tell) -> Result<Po
     let after = content::described(&mut from).await?;
     from.close().await;
 
-    tell("making the copy whole".to_owned());
+    progress("making the copy whole".to_owned());
     let whole =
         candidate.runtime.run(generation, &with_programs_of(source, candidate)?, prepare(candidate)?).await;
     succeeded("mariadb-backup", &whole.map_err(runtime("make the copy whole"))?, candidate, &password)?;
-    take_over(source, candidate, Some(&position), tell).await?;
+    take_over(source, candidate, Some(&position), progress).await?;
     keep_defaults(candidate, before.into_iter().filter(|database| after.contains(database))).await?;
     tracing::info!(source = %source.generation, candidate = %generation, position = position.0, "files copied");
     Ok(position)
@@ -157,7 +157,7 @@ async fn copy(
     candidate: &Server,
     helper: &Helper,
     size: u64,
-    tell: &Tell,
+    progress: &OnProgress,
 ) -> Result<Position, Error> {
     let from = layout(source)?;
     let to = with_programs_of(source, candidate)?;
@@ -200,12 +200,9 @@ async fn copy(
         ..Job::default()
     };
     let of = size / MEGABYTE;
-    let progress = |bytes: u64| tell(format!("{} of about {of} MB", bytes / MEGABYTE));
-    let passing = source.runtime.pipe(
-        (source.generation, &from, backup),
-        (candidate.generation, &to, unpack),
-        &progress,
-    );
+    let copied = |bytes: u64| progress(format!("{} of about {of} MB", bytes / MEGABYTE));
+    let passing =
+        source.runtime.pipe((source.generation, &from, backup), (candidate.generation, &to, unpack), &copied);
     let (backed_up, unpacked) = tokio::select! {
         ended = passing => ended.map_err(runtime("copy the files"))?,
         // Dropped, both programs end, and with them their locks.
@@ -322,9 +319,9 @@ pub async fn take_over(
     source: &Server,
     candidate: &Server,
     position: Option<&Position>,
-    tell: &Tell,
+    progress: &OnProgress,
 ) -> Result<(), Error> {
-    tell("starting the new version on the copy".to_owned());
+    progress("starting the new version on the copy".to_owned());
     // The password came along with the account.
     let copied = Server { service_password: source.service_password.clone(), ..candidate.clone() };
     MariaDb.start(&copied).await?;

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use crate::engines::mariadb::connection::{Client, Row, name, quoted};
 use crate::engines::mariadb::{LOOK_EVERY, content, helpers, replication};
-use crate::engines::{Comparison, Error, NotCompared, Server, Sums, Tell};
+use crate::engines::{Comparison, Error, NotCompared, OnProgress, Server, Sums};
 
 /// How long one table may take.
 const PATIENCE: Duration = Duration::from_secs(4 * 3600);
@@ -44,10 +44,10 @@ const LOCKED_APPROACH: Duration = Duration::from_secs(10);
 const LOCK_TRIES: u32 = 5;
 
 /// Compares all rows.
-pub async fn rows(source: &Server, candidate: &Server, tell: &Tell) -> Result<Comparison, Error> {
+pub async fn rows(source: &Server, candidate: &Server, progress: &OnProgress) -> Result<Comparison, Error> {
     let mut from = Client::connect(source).await?.patient(PATIENCE);
     let mut to = Client::connect(candidate).await?.patient(PATIENCE);
-    let compared = looked_at(source, candidate, &mut from, &mut to, tell).await;
+    let compared = looked_at(source, candidate, &mut from, &mut to, progress).await;
     // Whatever came of it, the candidate follows again, and nobody is left who may look.
     let gone = (helpers::sweep(&mut from).await, helpers::sweep(&mut to).await);
     to.run("let the candidate follow again", "START SLAVE").await?;
@@ -65,7 +65,7 @@ async fn looked_at(
     candidate: &Server,
     from: &mut Client,
     to: &mut Client,
-    tell: &Tell,
+    progress: &OnProgress,
 ) -> Result<Comparison, Error> {
     let databases = content::databases(from).await?;
     let looker = helpers::looker(from, &databases).await?;
@@ -73,8 +73,8 @@ async fn looked_at(
     let looker_here = helpers::looker(to, &databases).await?;
     let mut here = looker_here.connect(candidate).await?.patient(PATIENCE);
     let compared = async {
-        let mut compared = standing_still(&mut there, &mut here, to, tell).await?;
-        under_locks(candidate, &mut there, &mut here, to, tell, &mut compared).await?;
+        let mut compared = standing_still(&mut there, &mut here, to, progress).await?;
+        under_locks(candidate, &mut there, &mut here, to, progress, &mut compared).await?;
         Ok(compared)
     }
     .await;
@@ -92,7 +92,7 @@ async fn standing_still(
     from: &mut Client,
     here: &mut Client,
     to: &mut Client,
-    tell: &Tell,
+    progress: &OnProgress,
 ) -> Result<Comparison, Error> {
     // Both threads: a position to stop at can be given only to both.
     to.run("stop the candidate", "STOP SLAVE").await?;
@@ -112,7 +112,7 @@ async fn standing_still(
     compared.differing.extend(only_here.cloned());
     let of = tables.len();
     for (at, (title, table)) in tables.iter().filter(|(_, table)| table.is_in_snapshots).enumerate() {
-        tell(format!("{at} of {of} tables, {} rows", compared.rows));
+        progress(format!("{at} of {of} tables, {} rows", compared.rows));
         let Some(our) = ours.get(title) else {
             compared.tables += 1;
             compared.differing.push(title.clone());
@@ -147,7 +147,7 @@ async fn under_locks(
     from: &mut Client,
     here: &mut Client,
     to: &mut Client,
-    tell: &Tell,
+    progress: &OnProgress,
     compared: &mut Comparison,
 ) -> Result<(), Error> {
     let (mut tables, _) = tables(from).await?;
@@ -159,7 +159,7 @@ async fn under_locks(
     to.run("let the candidate follow again", "START SLAVE").await?;
     let of = tables.len();
     for (at, (title, table)) in tables.iter().enumerate() {
-        tell(format!("{at} of {of} tables without transactions, {} rows", compared.rows));
+        progress(format!("{at} of {of} tables without transactions, {} rows", compared.rows));
         compared.tables += 1;
         let Some(our) = ours.get(title) else {
             compared.differing.push(title.clone());

@@ -14,7 +14,7 @@ use crate::engines::mariadb::connection::Client;
 use crate::engines::mariadb::{
     DROP_PATIENCE, backup, blockers, layout, leftovers, rehearsal, runtime, waits,
 };
-use crate::engines::{Engine as _, Error, Server, Tell};
+use crate::engines::{Engine as _, Error, OnProgress, Server};
 use crate::runtimes::{CopyRules, Layout};
 
 use super::MariaDb;
@@ -177,11 +177,11 @@ const RULES: CopyRules =
     CopyRules { without: &["binlog.", "relay."], settles: &[".ibd"], settled: Duration::from_secs(60) };
 
 /// Makes the candidate's folders and copies ahead what is there: within the hold only what has changed since is copied.
-pub async fn prepare(source: &Server, candidate: &Server, tell: &Tell) -> Result<String, Error> {
+pub async fn prepare(source: &Server, candidate: &Server, progress: &OnProgress) -> Result<String, Error> {
     anew(candidate).await?;
     let begun = std::time::Instant::now();
     let (from, to) = (source.generation, candidate.generation);
-    let bytes = source.runtime.copy_ahead(from, to, &RULES, tell.as_ref()).await;
+    let bytes = source.runtime.copy_ahead(from, to, &RULES, progress.as_ref()).await;
     let bytes = bytes.map_err(runtime("copy the files ahead"))?;
     Ok(format!("{} MB copied ahead in {:.1} s", bytes >> 20, begun.elapsed().as_secs_f32()))
 }
@@ -200,14 +200,14 @@ async fn anew(candidate: &Server) -> Result<(), Error> {
 }
 
 /// Copies the files and has the new version take them over. The candidate's server runs afterwards, fenced.
-pub async fn convert(source: &Server, candidate: &Server, tell: &Tell) -> Result<String, Error> {
+pub async fn convert(source: &Server, candidate: &Server, progress: &OnProgress) -> Result<String, Error> {
     let (place, to) = (&candidate.runtime, candidate.generation);
     if !place.is_copied_ahead(to).await.map_err(runtime("look for a copy made ahead"))? {
         anew(candidate).await?;
     }
-    let copied = place.copy_data(source.generation, to, &RULES, tell.as_ref()).await;
+    let copied = place.copy_data(source.generation, to, &RULES, progress.as_ref()).await;
     let copied = copied.map_err(runtime("copy the files"))?;
-    backup::take_over(source, candidate, None, tell).await?;
+    backup::take_over(source, candidate, None, progress).await?;
     let [all, settled, written] = [copied.all, copied.settled, copied.written].map(|bytes| bytes >> 20);
     Ok(format!("{all} MB converted, {settled} of them copied ahead and not changed since, {written} written"))
 }

@@ -50,7 +50,7 @@ use crate::domain::question::{Blocker, Finding};
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::domain::upgrade::Strategy;
 use crate::engines::{
-    Behind, Comparison, Engine, Error, Following, Position, RelayAddress, Server, Settings, Sums, Tell,
+    Behind, Comparison, Engine, Error, Following, OnProgress, Position, RelayAddress, Server, Settings, Sums,
 };
 use crate::runtimes::{self, Job, Layout, Observed};
 
@@ -343,8 +343,13 @@ impl Engine for MariaDb {
     }
 
     /// The candidate must be read-only; what an earlier try left in it is dropped first.
-    async fn seed(&self, source: &Server, candidate: &Server, tell: Tell) -> Result<Position, Error> {
-        match backup::seed(source, candidate, &tell).await {
+    async fn seed(
+        &self,
+        source: &Server,
+        candidate: &Server,
+        progress: OnProgress,
+    ) -> Result<Position, Error> {
+        match backup::seed(source, candidate, &progress).await {
             Ok(position) => Ok(position),
             Err(error) => Err(waits::named(source, error).await),
         }
@@ -458,9 +463,9 @@ impl Engine for MariaDb {
         &self,
         source: &Server,
         candidate: &Server,
-        tell: Tell,
+        progress: OnProgress,
     ) -> Result<Comparison, Error> {
-        match compare::rows(source, candidate, &tell).await {
+        match compare::rows(source, candidate, &progress).await {
             Ok(compared) => Ok(compared),
             Err(error) => Err(waits::named(source, error).await),
         }
@@ -546,18 +551,18 @@ impl Engine for MariaDb {
         &self,
         source: &Server,
         candidate: &Server,
-        tell: Tell,
+        progress: OnProgress,
     ) -> Result<String, Error> {
-        in_place::prepare(source, candidate, &tell).await
+        in_place::prepare(source, candidate, &progress).await
     }
 
     async fn convert_in_place(
         &self,
         source: &Server,
         candidate: &Server,
-        tell: Tell,
+        progress: OnProgress,
     ) -> Result<String, Error> {
-        in_place::convert(source, candidate, &tell).await
+        in_place::convert(source, candidate, &progress).await
     }
 
     async fn used_bytes(&self, server: &Server) -> Result<u64, Error> {

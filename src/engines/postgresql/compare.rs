@@ -29,7 +29,7 @@ use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::postgresql::connection::{Client, Row, name};
 use crate::engines::postgresql::content::{in_each, open_databases};
 use crate::engines::postgresql::{looker, replication, waits};
-use crate::engines::{Comparison, Error, NotCompared, Position, Server, Sums, Tell};
+use crate::engines::{Comparison, Error, NotCompared, OnProgress, Position, Server, Sums};
 
 /// How long one table may take.
 const PATIENCE: Duration = Duration::from_secs(4 * 3600);
@@ -70,10 +70,10 @@ struct Table {
 }
 
 /// Compares all rows.
-pub async fn rows(source: &Server, candidate: &Server, tell: &Tell) -> Result<Comparison, Error> {
+pub async fn rows(source: &Server, candidate: &Server, progress: &OnProgress) -> Result<Comparison, Error> {
     let compared = async {
         let passwords = (looker::make(source).await?, looker::make(candidate).await?);
-        looked_at(source, candidate, (&passwords.0, &passwords.1), tell).await
+        looked_at(source, candidate, (&passwords.0, &passwords.1), progress).await
     }
     .await;
     // Whatever came of it, nobody is left who may look.
@@ -88,7 +88,7 @@ async fn looked_at(
     source: &Server,
     candidate: &Server,
     passwords: (&str, &str),
-    tell: &Tell,
+    progress: &OnProgress,
 ) -> Result<Comparison, Error> {
     let mut compared = Comparison::default();
     let databases = open_databases(&Client::connect(source).await?).await?;
@@ -109,7 +109,7 @@ async fn looked_at(
         let theirs: BTreeSet<&str> = tables.iter().map(|table| table.title.as_str()).collect();
         let of = tables.len();
         for (at, table) in tables.iter().enumerate() {
-            tell(format!("{database}: {at} of {of} tables, {} rows", compared.rows));
+            progress(format!("{database}: {at} of {of} tables, {} rows", compared.rows));
             let title = format!("{database}: {}", table.title);
             let Some(here) = ours.get(table.title.as_str()) else {
                 compared.tables += 1;

@@ -24,7 +24,7 @@ use crate::engines::postgresql::{
     COPY_ACCOUNT, COPY_SLOT, LOOK_EVERY, anew, ask_to_end, bootstrap, cluster, door, failed, layout, major,
     run, runtime, unlogged, until_it_answers,
 };
-use crate::engines::{Error, Server, Settings, Tell};
+use crate::engines::{Error, OnProgress, Server, Settings};
 use crate::runtimes::{Job, Layout};
 
 /// The standby's configuration, and where its password lies.
@@ -64,13 +64,13 @@ pub fn standby(source: &Server, candidate: &Server) -> Server {
 
 /// Makes the copy and has it follow, and makes the new version's empty cluster beside it. Both take a while, and the
 /// source serves.
-pub async fn prepare(source: &Server, candidate: &Server, tell: &Tell) -> Result<String, Error> {
+pub async fn prepare(source: &Server, candidate: &Server, progress: &OnProgress) -> Result<String, Error> {
     anew(candidate).await?;
     let begun = Instant::now();
     admit(source, candidate).await?;
     let old = as_source(source, candidate)?;
-    let bytes = base(source, candidate, &old, tell).await?;
-    tell("the copy is made, it catches up".to_owned());
+    let bytes = base(source, candidate, &old, progress).await?;
+    progress("the copy is made, it catches up".to_owned());
     let client = resume(source, candidate).await?;
     catch_up(source, &client).await?;
     if major(&source.version) != major(&candidate.version) {
@@ -140,7 +140,12 @@ fn in_address(path: &Path) -> String {
 }
 
 /// Copies the files while the source serves.
-async fn base(source: &Server, candidate: &Server, old: &Layout, tell: &Tell) -> Result<u64, Error> {
+async fn base(
+    source: &Server,
+    candidate: &Server,
+    old: &Layout,
+    progress: &OnProgress,
+) -> Result<u64, Error> {
     let args = [
         "--checkpoint=fast",
         "--wal-method=stream",
@@ -169,7 +174,7 @@ async fn base(source: &Server, candidate: &Server, old: &Layout, tell: &Tell) ->
             }
             () = tokio::time::sleep(TELL_EVERY) => {
                 if let Ok(now) = candidate.runtime.used_bytes(candidate.generation).await {
-                    tell(format!("{} of {} MB", now >> 20, of >> 20));
+                    progress(format!("{} of {} MB", now >> 20, of >> 20));
                 }
             }
         }

@@ -13,7 +13,7 @@ use crate::engines::postgresql::config;
 use crate::engines::postgresql::connection::{Client, hide_verifiers, options};
 use crate::engines::postgresql::disarm::{self, Aside};
 use crate::engines::postgresql::{ACCOUNT, cluster, control, copy, last_lines, layout, major, run, runtime};
-use crate::engines::{Engine as _, Error, Server, Tell};
+use crate::engines::{Engine as _, Error, OnProgress, Server};
 use crate::runtimes::{Job, JobOutput, Layout};
 
 /// The rules for one run, in the candidate's folder of configuration.
@@ -24,7 +24,7 @@ const NAMES: &str = "upgrade_ident.conf";
 const JOBS: usize = 4;
 
 /// Makes the candidate's cluster of the source's data. After a conversion the candidate's server runs, fenced.
-pub async fn convert(source: &Server, candidate: &Server, tell: &Tell) -> Result<String, Error> {
+pub async fn convert(source: &Server, candidate: &Server, progress: &OnProgress) -> Result<String, Error> {
     let theirs = layout(source)?;
     let end = control::read(source, &theirs, &cluster(&theirs)).await?;
     if end.state != control::STOPPED {
@@ -34,18 +34,18 @@ pub async fn convert(source: &Server, candidate: &Server, tell: &Tell) -> Result
     let ours = layout(candidate)?;
     let aside = (major(&source.version) != major(&candidate.version)).then(Aside::drawn);
     let how = if copy::is_ready(source, candidate, &end).await {
-        tell("the copy takes what is left".to_owned());
+        progress("the copy takes what is left".to_owned());
         copy::finish(source, candidate, &end, aside.as_ref()).await?;
         "the copy"
     } else {
-        tell("there is no copy that can be used, the stopped server's files are copied".to_owned());
+        progress("there is no copy that can be used, the stopped server's files are copied".to_owned());
         copy::again(source, candidate, &end, aside.as_ref()).await?;
         "another copy"
     };
     if let Some(aside) = aside {
-        tell("pg_upgrade".to_owned());
+        progress("pg_upgrade".to_owned());
         upgrade(source, candidate, &ours).await?;
-        tell("definitions and settings are put back".to_owned());
+        progress("definitions and settings are put back".to_owned());
         super::Postgresql.start(candidate).await?;
         disarm::put_back(candidate, &Client::connect(candidate).await?, &aside).await?;
     } else {

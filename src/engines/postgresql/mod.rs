@@ -67,7 +67,7 @@ use crate::domain::question::{Blocker, Finding};
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::domain::upgrade::Strategy;
 use crate::engines::{
-    Behind, Comparison, Engine, Error, Following, Position, RelayAddress, Server, Sums, Tell,
+    Behind, Comparison, Engine, Error, Following, OnProgress, Position, RelayAddress, Server, Sums,
 };
 use crate::runtimes::{self, Job, Layout, Observed};
 
@@ -362,8 +362,13 @@ impl Engine for Postgresql {
         Ok(found.map(|Finding { object, why, remedy, .. }| Blocker { object, why, remedy }).collect())
     }
 
-    async fn seed(&self, source: &Server, candidate: &Server, tell: Tell) -> Result<Position, Error> {
-        match seed::seed(source, candidate, &tell).await {
+    async fn seed(
+        &self,
+        source: &Server,
+        candidate: &Server,
+        progress: OnProgress,
+    ) -> Result<Position, Error> {
+        match seed::seed(source, candidate, &progress).await {
             Ok(position) => Ok(position),
             Err(error) => Err(waits::named(source, error).await),
         }
@@ -446,10 +451,10 @@ impl Engine for Postgresql {
         &self,
         source: &Server,
         candidate: &Server,
-        tell: Tell,
+        progress: OnProgress,
     ) -> Result<Comparison, Error> {
         replication::hurry(candidate).await?;
-        let compared = match compare::rows(source, candidate, &tell).await {
+        let compared = match compare::rows(source, candidate, &progress).await {
             Ok(compared) => compared,
             Err(error) => return Err(waits::named(source, error).await),
         };
@@ -527,18 +532,18 @@ impl Engine for Postgresql {
         &self,
         source: &Server,
         candidate: &Server,
-        tell: Tell,
+        progress: OnProgress,
     ) -> Result<String, Error> {
-        copy::prepare(source, candidate, &tell).await
+        copy::prepare(source, candidate, &progress).await
     }
 
     async fn convert_in_place(
         &self,
         source: &Server,
         candidate: &Server,
-        tell: Tell,
+        progress: OnProgress,
     ) -> Result<String, Error> {
-        in_place::convert(source, candidate, &tell).await
+        in_place::convert(source, candidate, &progress).await
     }
 
     async fn used_bytes(&self, server: &Server) -> Result<u64, Error> {

@@ -30,7 +30,7 @@ use crate::engines::postgresql::{
     copy, door, failed, follower, in_place, layout, looker, major, own, rights, roles, runtime, settings,
     still,
 };
-use crate::engines::{Error, Position, Server, Tell};
+use crate::engines::{Error, OnProgress, Position, Server};
 use crate::runtimes::{Job, JobOutput, Layout};
 
 /// The functions by which anybody makes a large object: a right that everybody has, and a reader has not.
@@ -47,7 +47,7 @@ pub fn keeper(database: &str) -> String {
 }
 
 /// Copies roles, databases and definitions.
-pub async fn seed(source: &Server, candidate: &Server, tell: &Tell) -> Result<Position, Error> {
+pub async fn seed(source: &Server, candidate: &Server, progress: &OnProgress) -> Result<Position, Error> {
     let doing = "look whether it is a candidate";
     let from = Client::connect(source).await?;
     let to = Client::connect(candidate).await?;
@@ -69,7 +69,7 @@ pub async fn seed(source: &Server, candidate: &Server, tell: &Tell) -> Result<Po
     door::reload(candidate, &to).await?;
     let copied = async {
         for (at, database) in all.iter().enumerate() {
-            tell(format!("the definitions of database {} of {}", at + 1, all.len()));
+            progress(format!("the definitions of database {} of {}", at + 1, all.len()));
             fill(source, candidate, &ours, &from, &to, database).await?;
         }
         // What is taken from tenants in one database is taken from them in all: they get theirs after the last.

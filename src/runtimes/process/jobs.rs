@@ -238,7 +238,7 @@ pub async fn pipe(
     spawner: &Spawner,
     (from_generation, from_beside, from): (GenerationId, Beside<'_>, Job),
     (to_generation, to_beside, to): (GenerationId, Beside<'_>, Job),
-    tell: &(dyn Fn(u64) + Send + Sync),
+    progress: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<(JobOutput, JobOutput), Error> {
     let mut to = start(spawner, to_beside, to, true).await?;
     let mut from = start(spawner, from_beside, from, false).await?;
@@ -261,7 +261,7 @@ pub async fn pipe(
         )
     };
     let passing = async {
-        match forward(from_out, to_in, tell).await {
+        match forward(from_out, to_in, progress).await {
             Passed::All => std::future::pending::<()>().await,
             Passed::Stalled => {}
         }
@@ -300,7 +300,7 @@ async fn feed(stdin: Option<ChildStdin>, input: Vec<u8>) {
 async fn forward(
     from: Option<ChildStdout>,
     to: Option<ChildStdin>,
-    tell: &(dyn Fn(u64) + Send + Sync),
+    progress: &(dyn Fn(u64) + Send + Sync),
 ) -> Passed {
     let (Some(mut from), Some(mut to)) = (from, to) else { return Passed::All };
     let mut buffer = vec![0; 128 * 1024];
@@ -319,11 +319,11 @@ async fn forward(
         }
         passed += part.len() as u64;
         if told.elapsed() >= TELL_EVERY {
-            tell(passed);
+            progress(passed);
             told = Instant::now();
         }
     }
-    tell(passed);
+    progress(passed);
     Passed::All
 }
 

@@ -152,7 +152,7 @@ impl ProcessRuntime {
         (from, to): (GenerationId, GenerationId),
         ahead: bool,
         rules: &CopyRules,
-        tell: &(dyn Fn(String) + Send + Sync),
+        progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<Copied, Error> {
         let account = self.account(to).await?;
         let (owner, theirs) =
@@ -182,7 +182,7 @@ impl ProcessRuntime {
                 output = &mut copying => break output?,
                 () = tokio::time::sleep(Duration::from_secs(1)) => {
                     if let Ok(now) = self.used_bytes(to).await {
-                        tell(format!("{} of {} MB", now >> 20, of >> 20));
+                        progress(format!("{} of {} MB", now >> 20, of >> 20));
                     }
                 }
             }
@@ -285,7 +285,7 @@ impl Runtime for ProcessRuntime {
         &self,
         from: (GenerationId, &Layout, Job),
         to: (GenerationId, &Layout, Job),
-        tell: &(dyn Fn(u64) + Send + Sync),
+        progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(JobOutput, JobOutput), Error> {
         let (from_generation, from_layout, from_job) = from;
         let (to_generation, to_layout, to_job) = to;
@@ -295,7 +295,7 @@ impl Runtime for ProcessRuntime {
             &self.spawner,
             (from_generation, from_beside, from_job),
             (to_generation, to_beside, to_job),
-            tell,
+            progress,
         )
         .await
     }
@@ -369,9 +369,9 @@ impl Runtime for ProcessRuntime {
         from: GenerationId,
         to: GenerationId,
         rules: &CopyRules,
-        tell: &(dyn Fn(String) + Send + Sync),
+        progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<u64, Error> {
-        Ok(self.mirror((from, to), true, rules, tell).await?.all)
+        Ok(self.mirror((from, to), true, rules, progress).await?.all)
     }
 
     async fn is_copied_ahead(&self, generation: GenerationId) -> Result<bool, Error> {
@@ -384,9 +384,9 @@ impl Runtime for ProcessRuntime {
         from: GenerationId,
         to: GenerationId,
         rules: &CopyRules,
-        tell: &(dyn Fn(String) + Send + Sync),
+        progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<Copied, Error> {
-        self.mirror((from, to), false, rules, tell).await
+        self.mirror((from, to), false, rules, progress).await
     }
 
     async fn free_bytes(&self) -> Result<u64, Error> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coffer::domain::upgrade::Strategy;
-use coffer::engines::{Engine as _, Following, Server, Settings, Tell};
+use coffer::engines::{Engine as _, Following, OnProgress, Server, Settings};
 use tokio_postgres::Client;
 
 use super::{Fate, Thing, differences, held, is_named, reader_postgresql as reader, things};
@@ -29,7 +29,7 @@ impl Way {
     }
 }
 
-fn silent() -> Tell {
+fn silent() -> OnProgress {
     Arc::new(|_| {})
 }
 
