@@ -230,7 +230,7 @@ async fn list(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
         })?),
     };
     let found: Result<_, db::Error> =
-        call.state.commands.db.read(move |conn| tasks::list(conn, Some(&project), None, state)).await;
+        call.state.commands.db.run(move |conn| tasks::list(conn, Some(&project), None, state)).await;
     let views: Vec<_> = found?.iter().map(|task| TaskView::new(task, &caller, None)).collect();
     answer(StatusCode::OK, &json!({"tasks": views}))
 }
@@ -297,7 +297,7 @@ pub(super) async fn view(state: &ApiState, caller: &Caller, id: TaskId) -> Resul
     let found: Result<_, db::Error> = state
         .commands
         .db
-        .read(move |conn| {
+        .run(move |conn| {
             let task = tasks::find(conn, id)?;
             let Some(task) = task else { return Ok(None) };
             let version = instances::find(conn, task.plan.subject())?.map(|it| it.shown_version().clone());

@@ -181,7 +181,7 @@ impl Watcher {
     async fn look(&mut self) -> Result<Option<String>, Fault> {
         let id = self.id;
         let sign: Result<_, crate::db::Error> =
-            self.state.commands.db.read(move |conn| task_steps::sign(conn, id)).await;
+            self.state.commands.db.run(move |conn| task_steps::sign(conn, id)).await;
         let sign = sign?;
         if sign.is_some() && sign == self.sign {
             return Ok(None);

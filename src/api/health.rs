@@ -89,7 +89,7 @@ impl Watched {
             return;
         }
         let counted: Result<Result<Census, db::Error>, _> =
-            tokio::time::timeout(PATIENCE, db.read(census::take)).await;
+            tokio::time::timeout(PATIENCE, db.run(census::take)).await;
         let up = gauge!("coffer_store_up");
         let Ok(Ok(census)) = counted else {
             up.set(0.0);
@@ -153,7 +153,7 @@ pub async fn readiness(db: &Db) -> Readiness {
     let mut checks = vec![Check::required("store", store), Check::required("schema", schema)];
     if checks.iter().all(|check| check.ready) {
         let counted: Result<Result<Census, db::Error>, _> =
-            tokio::time::timeout(PATIENCE, db.read(census::take)).await;
+            tokio::time::timeout(PATIENCE, db.run(census::take)).await;
         let worker = match counted {
             Ok(Ok(census)) if census.hosts.0 > 0 => Ok(()),
             Ok(Ok(_)) => Err("no worker was heard of within 30 s: what is accepted waits".to_owned()),

@@ -44,7 +44,7 @@ impl Watch {
             return state;
         }
         let read: Result<Result<_, db::Error>, _> =
-            tokio::time::timeout(PATIENCE, db.read(maintenance::read)).await;
+            tokio::time::timeout(PATIENCE, db.run(maintenance::read)).await;
         let state = match read {
             Ok(Ok(state)) => state,
             Ok(Err(_)) | Err(_) => self.seen().map_or(Maintenance::OFF, |(_, state)| state),

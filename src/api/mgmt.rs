@@ -149,7 +149,7 @@ async fn show_quotas(call: Call, caller: Caller) -> Result<HttpResponse, Fault> 
         .state
         .commands
         .db
-        .read(move |conn| Ok((quotas::of_project(conn, &project, default)?, quotas::used(conn, &project)?)))
+        .run(move |conn| Ok((quotas::of_project(conn, &project, default)?, quotas::used(conn, &project)?)))
         .await;
     let (quota, used) = read?;
     let views: Vec<_> = Resource::ALL
@@ -218,7 +218,7 @@ impl MaintenanceView {
 
 /// `GET /mgmt/maintenance`.
 async fn show_maintenance(call: Call, _caller: Caller) -> Result<HttpResponse, Fault> {
-    let read: Result<_, db::Error> = call.state.commands.db.read(db::maintenance::read).await;
+    let read: Result<_, db::Error> = call.state.commands.db.run(db::maintenance::read).await;
     answer(StatusCode::OK, &MaintenanceView::of(read?))
 }
 
@@ -289,7 +289,7 @@ impl PathView {
 }
 
 async fn read_paths(call: &Call) -> Result<Vec<Edge>, Fault> {
-    call.state.commands.db.read(paths::all).await.map_err(|e: db::Error| e.into())
+    call.state.commands.db.run(paths::all).await.map_err(|e: db::Error| e.into())
 }
 
 /// The route's first name as a path's id; what is none is not there.
@@ -464,7 +464,7 @@ async fn show_simulation(call: Call, caller: Caller) -> Result<HttpResponse, Fau
     let id = call.instance_id()?;
     simulated(load(&call, &caller, id).await?)?;
     let read: Result<_, db::Error> =
-        call.state.commands.db.read(move |conn| simulations::of_instance(conn, id)).await;
+        call.state.commands.db.run(move |conn| simulations::of_instance(conn, id)).await;
     answer(StatusCode::OK, &simulation_view(&read?))
 }
 

@@ -434,7 +434,7 @@ fn key(call: &Call, body: &Map<String, Value>) -> Result<Option<IdempotencyKey>,
 
 /// 202 with the upgrade.
 async fn told(call: &Call, task: TaskId) -> Result<HttpResponse, Fault> {
-    let found: Result<_, db::Error> = call.state.commands.db.read(move |conn| tasks::find(conn, task)).await;
+    let found: Result<_, db::Error> = call.state.commands.db.run(move |conn| tasks::find(conn, task)).await;
     let view = found?.as_ref().and_then(UpgradeView::of).ok_or_else(|| Fault::not_found(task.to_string()))?;
     answer(StatusCode::ACCEPTED, &Keyed("upgrade", &view))
 }
@@ -447,7 +447,7 @@ async fn targets(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
         .state
         .commands
         .db
-        .read(move |conn| {
+        .run(move |conn| {
             let facts = UpgradeFacts::read(conn, id)?;
             Ok((instances::find_shown(conn, id)?, facts))
         })
@@ -526,7 +526,7 @@ async fn upgrades(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     let id = call.instance_id()?;
     load(&call, &caller, id).await?;
     let found: Result<_, db::Error> =
-        call.state.commands.db.read(move |conn| tasks::list(conn, None, Some(id), None)).await;
+        call.state.commands.db.run(move |conn| tasks::list(conn, None, Some(id), None)).await;
     let views: Vec<_> = found?.iter().filter_map(UpgradeView::of).collect();
     answer(StatusCode::OK, &json!({"upgrades": views}))
 }

@@ -60,7 +60,7 @@ impl AccessKeys {
             return Err(Error::Expired);
         }
         let id = claim.access_key.clone();
-        let found: Result<_, db::Error> = self.db.read(move |conn| access_keys::find(conn, &id)).await;
+        let found: Result<_, db::Error> = self.db.run(move |conn| access_keys::find(conn, &id)).await;
         let sealed = found?.filter(|sealed| sealed.key.enabled).ok_or(Error::UnknownKey)?;
         let mut is_signed = false;
         for secret in [Some(&sealed.secret), sealed.old.as_ref()].into_iter().flatten() {

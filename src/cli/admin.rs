@@ -328,7 +328,7 @@ fn distinct(ways: Vec<Way>) -> anyhow::Result<Vec<Way>> {
 }
 
 async fn all(db: &Db) -> Result<Vec<Edge>, db::Error> {
-    db.read(db::paths::all).await
+    db.run(db::paths::all).await
 }
 
 async fn switch(db: &Db, caller: &Caller, pair: &Pair, enabled: bool) -> anyhow::Result<Edge> {

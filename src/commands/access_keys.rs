@@ -101,7 +101,7 @@ pub async fn built_in(
 /// # Errors
 /// The store's.
 pub async fn list(db: &Db) -> Result<Vec<AccessKey>, Error> {
-    db.read(|conn| Ok(access_keys::all(conn)?)).await
+    db.run(|conn| Ok(access_keys::all(conn)?)).await
 }
 
 /// Disables a key, or enables it again: from now on, whoever serves.

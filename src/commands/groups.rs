@@ -174,7 +174,7 @@ impl Commands {
         {
             return Ok((self.group_of(before).await?, before));
         }
-        let found = self.db.read(move |conn| groups::find(conn, id)).await?;
+        let found = self.db.run(move |conn| groups::find(conn, id)).await?;
         if let Some(primary) =
             found.filter(|group| caller.sees(&group.project)).as_ref().and_then(Group::primary)
         {
@@ -212,7 +212,7 @@ impl Commands {
     async fn group_of(&self, task: TaskId) -> Result<Group, Error> {
         let found: Result<_, db::Error> = self
             .db
-            .read(move |conn| match tasks::find(conn, task)?.and_then(|task| task.plan.group()) {
+            .run(move |conn| match tasks::find(conn, task)?.and_then(|task| task.plan.group()) {
                 Some(group) => groups::find(conn, group),
                 None => Ok(None),
             })

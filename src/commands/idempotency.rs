@@ -76,7 +76,7 @@ impl Commands {
         allow(caller, rule)?;
         let Some(it) = self.hashed_key(caller, request) else { return Ok(None) };
         let asked = it.clone();
-        match self.db.read(move |conn| idempotency::find(conn, &asked)).await? {
+        match self.db.run(move |conn| idempotency::find(conn, &asked)).await? {
             None => Ok(None),
             Some(found) => Ok(Some(task(found, &it)?)),
         }
@@ -87,6 +87,6 @@ impl Commands {
     /// # Errors
     /// A refusal: 404 for one that is gone.
     pub async fn made_by(&self, task: TaskId) -> Result<Instance, Error> {
-        self.db.read(move |conn| made(conn, task)).await
+        self.db.run(move |conn| made(conn, task)).await
     }
 }

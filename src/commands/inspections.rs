@@ -126,7 +126,7 @@ pub async fn list(db: &Db, caller: &Caller, id: InstanceId) -> Result<Vec<Inspec
 /// A refusal: 404.
 pub async fn majors(db: &Db, caller: &Caller, id: InstanceId) -> Result<Vec<DatastoreVersion>, Error> {
     let caller = caller.clone();
-    db.read(move |conn| {
+    db.run(move |conn| {
         let instance = visible(instances::find(conn, id)?, &caller, id)?;
         let facts = UpgradeFacts::read(conn, id)?;
         let from = instance.shown_version();

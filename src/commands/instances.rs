@@ -151,7 +151,7 @@ impl Commands {
         let creation = Arc::new(creation);
         let alone = {
             let creation = Arc::clone(&creation);
-            self.db.read(move |conn| creation.alone(conn)).await
+            self.db.run(move |conn| creation.alone(conn)).await
         };
         let accepted = match alone {
             Ok(Some(instance)) => {

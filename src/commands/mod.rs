@@ -71,7 +71,7 @@ impl Commands {
         let deadline = Instant::now() + HEARD;
         match done {
             Err(Error::Db(lost)) if lost.may_have_committed() => loop {
-                match self.db.read(find.clone()).await {
+                match self.db.run(find.clone()).await {
                     Ok(Some(found)) => return Ok(found),
                     Err(error) if error.is_away() && Instant::now() < deadline => {
                         tokio::time::sleep(Duration::from_millis(100)).await;

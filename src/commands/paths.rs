@@ -55,7 +55,7 @@ pub struct PathChange {
 /// # Errors
 /// A refusal: 400 for a version that is not there, one version twice and a pair that is there; 403 by role.
 pub async fn add(db: &Db, caller: &Caller, new: NewPath) -> Result<Edge, Error> {
-    let versions = db.read(catalogue::versions).await?;
+    let versions = db.run(catalogue::versions).await?;
     let from = find(&versions, &new.from, "from")?;
     let to = find(&versions, &new.to, "to")?;
     if from.id == to.id {

@@ -31,7 +31,7 @@ pub struct Seen {
 /// A refusal: 404.
 pub async fn see(db: &Db, caller: &Caller, id: InstanceId) -> Result<Seen, Error> {
     let caller = caller.clone();
-    db.read(move |conn| {
+    db.run(move |conn| {
         let instance = visible(instances::find(conn, id)?, &caller, id)?;
         seen(conn, &instance)
     })

@@ -37,7 +37,7 @@ impl Commands {
             self.db.transact(move |conn| questions::ask(conn, &host, about, kind, &what, patience)).await?;
         let deadline = Instant::now() + patience;
         loop {
-            match self.db.read(move |conn| questions::take(conn, id)).await? {
+            match self.db.run(move |conn| questions::take(conn, id)).await? {
                 Answer::Given(value) => {
                     return serde_json::from_value(value)
                         .map_err(|e| Error::Inconsistent(format!("answer: {e}")));

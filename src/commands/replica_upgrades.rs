@@ -113,7 +113,7 @@ impl Commands {
         };
         let looked = {
             let (caller, request, ids, quota) = (caller.clone(), request.clone(), ids.clone(), self.quota);
-            self.db.read(move |conn| look(conn, &caller, id, &request, &ids, quota)).await
+            self.db.run(move |conn| look(conn, &caller, id, &request, &ids, quota)).await
         };
         let decided = match looked {
             Ok(Looked::Accepted(instance)) => {

@@ -172,7 +172,7 @@ pub async fn reschedule(db: &Db, caller: &Caller, id: TaskId, timing: Timing) ->
 /// A refusal: 403 by role.
 pub async fn stuck(db: &Db, caller: &Caller) -> Result<Vec<Task>, Error> {
     allow(caller, Rule::Manage)?;
-    Ok(db.read(tasks::stuck).await?)
+    Ok(db.run(tasks::stuck).await?)
 }
 
 /// Lets a stuck task go on with the step at which it is stuck, after what stood in its way was mended.
@@ -239,7 +239,7 @@ pub struct Dossier {
 /// A refusal: 403 by role, 404.
 pub async fn dossier(db: &Db, caller: &Caller, id: TaskId) -> Result<Dossier, Error> {
     allow(caller, Rule::Manage)?;
-    db.read(move |conn| {
+    db.run(move |conn| {
         let task = tasks::find(conn, id)?.ok_or_else(|| Refusal::NotFound { what: id.to_string() })?;
         let subject = task.plan.subject();
         let members = match task.plan.group() {

@@ -115,7 +115,7 @@ impl Commands {
         id: InstanceId,
         request: UpgradeRequest,
     ) -> Result<Option<TaskId>, Error> {
-        let found = self.db.read(move |conn| instances::find(conn, id)).await?;
+        let found = self.db.run(move |conn| instances::find(conn, id)).await?;
         self.simulated_acceptance(&visible(found, caller, id)?).await?;
         let most = if request.far { MOST_HOPS } else { 1 };
         let candidates: Result<Vec<_>, Error> = (0..most)
@@ -158,7 +158,7 @@ impl Commands {
         request: UpgradeRequest,
     ) -> Result<DryRun, Error> {
         let caller = caller.clone();
-        let foreseen = self.db.read(move |conn| {
+        let foreseen = self.db.run(move |conn| {
             let instance = visible(instances::find(conn, id)?, &caller, id)?;
             foresee(conn, &caller, instance, &request)
         });

@@ -29,7 +29,7 @@ pub struct Seen {
 /// A refusal: 404 for an instance.
 pub async fn see(db: &Db, caller: &Caller, id: Option<InstanceId>) -> Result<Seen, Error> {
     let caller = caller.clone();
-    db.read(move |conn| {
+    db.run(move |conn| {
         let project = project(conn, &caller, id)?;
         seen(conn, &project, id)
     })

@@ -256,7 +256,7 @@ impl Db {
     /// # Errors
     /// [`Error::Migrations`] when one fails; nothing of it is kept then.
     pub async fn migrate(&self) -> Result<(), Error> {
-        self.read(|conn| {
+        self.run(|conn| {
             diesel::sql_query("select pg_advisory_lock(7305842019)")
                 .execute(conn)
                 .map_err(Error::query("lock the schema"))?;
@@ -274,7 +274,7 @@ impl Db {
     /// # Errors
     /// [`Error::Schema`]; the store's.
     pub async fn knows_schema(&self) -> Result<(), Error> {
-        self.read(|conn| {
+        self.run(|conn| {
             let pending = conn.pending_migrations(MIGRATIONS).map_err(Error::Migrations)?;
             if !pending.is_empty() {
                 return Err(Error::Schema("older than this program: `coffer migrate` brings it up to date"));
@@ -294,7 +294,7 @@ impl Db {
     ///
     /// # Errors
     /// What `work` returns; [`Error::NoConnection`] and [`Error::Saturated`] when it was not begun.
-    pub async fn read<T, E, F>(&self, work: F) -> Result<T, E>
+    pub async fn run<T, E, F>(&self, work: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<Error> + Send + 'static,
@@ -313,7 +313,7 @@ impl Db {
         E: From<Error> + AsStoreError + Send + 'static,
         F: Fn(&mut Conn) -> Result<T, E> + Send + 'static,
     {
-        self.read(move |conn| {
+        self.run(move |conn| {
             let mut tries = 0;
             loop {
                 tries += 1;

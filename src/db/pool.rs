@@ -227,7 +227,7 @@ mod tests {
     fn asks(db: &Db) -> impl Future<Output = Result<(), Error>> + use<> {
         let db = db.clone();
         async move {
-            db.read(|conn| {
+            db.run(|conn| {
                 diesel::sql_query("select 1").execute(conn).map(|_| ()).map_err(Error::query("ask"))
             })
             .await

@@ -135,7 +135,7 @@ async fn next(
     let host = worker.host.clone();
     let (mut found, is_asked_for) = worker
         .db
-        .read(move |conn| {
+        .run(move |conn| {
             if !ours.is_empty() {
                 looks::renew(conn, &ours)?;
             }
@@ -240,7 +240,7 @@ async fn find(
     let id = look.instance;
     // Whoever tidies the server up has not seen this look: it is waited for.
     drop(worker.turn(look.source).await);
-    let claimed = worker.db.read(move |conn| tasks::is_claimed(conn, id)).await;
+    let claimed = worker.db.run(move |conn| tasks::is_claimed(conn, id)).await;
     if claimed.map_err(|e: db::Error| chain(&e))? {
         return Err("a task has the instance".to_owned());
     }
@@ -271,7 +271,7 @@ async fn clear(worker: &WorkerContext, look: Look) {
         // Another look may be there meanwhile, where this one was taken from us.
         let others = worker
             .db
-            .read(move |conn| Ok(tasks::is_claimed(conn, id)? || !looks::is_there(conn, &ours)?))
+            .run(move |conn| Ok(tasks::is_claimed(conn, id)? || !looks::is_there(conn, &ours)?))
             .await;
         if !others.map_err(|e: db::Error| chain(&e))?
             && let Err(error) = engine.forget_follower(&server).await
@@ -302,7 +302,7 @@ async fn end(worker: &WorkerContext, look: Look) {
 /// The store's.
 pub async fn until_unlooked(worker: &WorkerContext, instance: InstanceId) -> Result<(), db::Error> {
     let deadline = Instant::now() + UNLOOKED_WITHIN;
-    while worker.db.read(move |conn| looks::is_at(conn, instance)).await? {
+    while worker.db.run(move |conn| looks::is_at(conn, instance)).await? {
         if Instant::now() >= deadline {
             tracing::warn!(instance.id = %instance, "an instance is looked at for long, the task goes on");
             break;
@@ -316,7 +316,7 @@ async fn ask(worker: &WorkerContext, question: &Question) -> Result<serde_json::
     let id = question.instance;
     let instance = worker
         .db
-        .read(move |conn| instances::find(conn, id))
+        .run(move |conn| instances::find(conn, id))
         .await
         .map_err(|e: db::Error| chain(&e))?
         .ok_or_else(|| "the instance is gone".to_owned())?;

@@ -59,7 +59,7 @@ async fn look(worker: &WorkerContext) -> Result<(), String> {
     let host = worker.host.clone();
     let due = worker
         .db
-        .read(move |conn| {
+        .run(move |conn| {
             let now = windows::now(conn)?;
             let catalogue = catalogue_cache::now(conn)?;
             // Most have the newest build: they are passed over without a transaction.

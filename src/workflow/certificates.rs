@@ -26,7 +26,7 @@ impl WorkerContext {
     }
 
     async fn authority(&self) -> Result<rows::Authority, NoServer> {
-        if let Some(kept) = self.db.read(rows::authority).await.map_err(NoServer::Db)? {
+        if let Some(kept) = self.db.run(rows::authority).await.map_err(NoServer::Db)? {
             return Ok(kept);
         }
         let id = Uuid::new_v4();
@@ -44,7 +44,7 @@ impl WorkerContext {
     /// # Errors
     /// [`NoServer`].
     pub(super) async fn certify(&self, id: GenerationId) -> Result<(), NoServer> {
-        let found = self.db.read(move |conn| generations::find(conn, id)).await.map_err(NoServer::Db)?;
+        let found = self.db.run(move |conn| generations::find(conn, id)).await.map_err(NoServer::Db)?;
         self.certified(found.ok_or(NoServer::Gone(id))?).await.map(drop)
     }
 
@@ -58,7 +58,7 @@ impl WorkerContext {
             return Ok(generation);
         }
         let (id, instance) = (generation.id, generation.instance);
-        let address = self.db.read(move |conn| rows::address(conn, instance)).await.map_err(NoServer::Db)?;
+        let address = self.db.run(move |conn| rows::address(conn, instance)).await.map_err(NoServer::Db)?;
         let Some(address) = address else { return Ok(generation) };
         let ip: IpAddr = address.parse().map_err(|_| {
             NoServer::Db(db::Error::Broken(format!("address {address:?} of instance {instance}")))
@@ -82,7 +82,7 @@ impl WorkerContext {
         };
         self.db.transact(move |conn| rows::keep_certificate(conn, &new)).await.map_err(NoServer::Db)?;
         tracing::info!(instance.id = %instance, "certificate made");
-        let kept = self.db.read(move |conn| generations::find(conn, id)).await.map_err(NoServer::Db)?;
+        let kept = self.db.run(move |conn| generations::find(conn, id)).await.map_err(NoServer::Db)?;
         kept.ok_or(NoServer::Gone(id))
     }
 }

@@ -134,7 +134,7 @@ pub(super) async fn probe(ctx: &StepContext, generation: GenerationId) -> Result
     let wanted = ctx
         .worker
         .db
-        .read(move |conn| generations::find(conn, generation))
+        .run(move |conn| generations::find(conn, generation))
         .await?
         .ok_or_else(|| StepError::Retry(format!("generation {generation} is gone")))?
         .version;

@@ -215,7 +215,7 @@ pub(super) async fn open_to_writes(
 
 pub(super) async fn reopen(ctx: &StepContext, cutover: Cutover) -> Result<StepOutcome, StepError> {
     let (instance, task) = (cutover.at, ctx.task.id);
-    let held = ctx.worker.db.read(move |conn| endpoints::held_ms(conn, instance)).await?;
+    let held = ctx.worker.db.run(move |conn| endpoints::held_ms(conn, instance)).await?;
     let began = Instant::now();
     ctx.write(move |conn| endpoints::release(conn, instance, task)).await?;
     ctx.endpoint_applied(instance).await?;

@@ -236,7 +236,7 @@ async fn relay(ctx: &StepContext, feed: Feed) -> Result<RelayAddress, StepError>
     ctx.write(move |conn| endpoints::open_relay(conn, task, &host, generation, at)).await?;
     let deadline = Instant::now() + Duration::from_secs(15);
     loop {
-        if let Some((host, port)) = ctx.worker.db.read(move |conn| endpoints::relay(conn, task)).await? {
+        if let Some((host, port)) = ctx.worker.db.run(move |conn| endpoints::relay(conn, task)).await? {
             return Ok(RelayAddress { host, port });
         }
         if Instant::now() >= deadline {

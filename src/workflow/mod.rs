@@ -157,7 +157,7 @@ impl WorkerContext {
     pub async fn reach(&self, id: GenerationId) -> Result<(Arc<dyn Engine>, Server), NoServer> {
         let generation = self
             .db
-            .read(move |conn| db::generations::find(conn, id))
+            .run(move |conn| db::generations::find(conn, id))
             .await
             .map_err(NoServer::Db)?
             .ok_or(NoServer::Gone(id))?;

@@ -164,7 +164,7 @@ async fn examine(ctx: &StepContext, plan: &RollingPlan) -> Result<StepOutcome, S
 /// Deletes what earlier upgrades kept: a member keeps one at most, and this upgrade's old servers take their places.
 async fn drop_earlier(ctx: &StepContext, plan: &RollingPlan) -> Result<(), StepError> {
     for Side { member, old, .. } in [plan.standby, plan.primary] {
-        let kept = ctx.worker.db.read(move |conn| generations::retired(conn, member)).await?;
+        let kept = ctx.worker.db.run(move |conn| generations::retired(conn, member)).await?;
         if let Some(kept) = kept.filter(|kept| kept.id != old) {
             drop_server(ctx, kept.id).await?;
             ctx.write(move |conn| generations::set_role(conn, kept.id, Role::Dropped)).await?;

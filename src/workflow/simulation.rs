@@ -52,7 +52,7 @@ fn subjects(plan: &Plan, step: Step) -> (Vec<InstanceId>, Option<GenerationId>) 
 pub async fn rehearse(ctx: &StepContext, step: Step) -> Result<(), StepError> {
     let (instances, server) = subjects(&ctx.task.plan, step);
     let asked = |instances: Vec<InstanceId>| {
-        ctx.worker.db.read(move |conn| {
+        ctx.worker.db.run(move |conn| {
             for instance in instances {
                 if let Some(found) = simulations::for_step(conn, instance, step.as_str())? {
                     return Ok(Some(found));

@@ -166,7 +166,7 @@ impl StepContext {
     pub async fn endpoint_applied(&self, instance: InstanceId) -> Result<(), StepError> {
         let deadline = Instant::now() + Duration::from_secs(15);
         loop {
-            if self.worker.db.read(move |conn| endpoints::applied(conn, instance)).await? {
+            if self.worker.db.run(move |conn| endpoints::applied(conn, instance)).await? {
                 return Ok(());
             }
             if Instant::now() >= deadline {
@@ -184,8 +184,7 @@ impl StepContext {
             let db = db.clone();
             runtime.spawn(async move {
                 // Progress is for watching only: a lost line changes nothing.
-                if let Err(error) =
-                    db.read(move |conn| task_steps::record_progress(conn, record, &line)).await
+                if let Err(error) = db.run(move |conn| task_steps::record_progress(conn, record, &line)).await
                 {
                     tracing::debug!(error = %chain(&error), "a step's progress was not recorded");
                 }

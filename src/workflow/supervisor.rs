@@ -50,7 +50,7 @@ pub async fn run(worker: Arc<WorkerContext>, instance_net: String, mut stop: wat
         let net = instance_net.clone();
         let found = worker
             .db
-            .read(move |conn| {
+            .run(move |conn| {
                 hosts::record(conn, &host, &net)?;
                 generations::of_host(conn, &host)
             })
@@ -152,7 +152,7 @@ async fn look(worker: &WorkerContext, generation: &Generation, mut memory: Memor
             }
             memory.failures = 0;
             memory.again_at = Instant::now();
-            record(worker.db.read(move |conn| generations::record_answer(conn, id, &version, used)).await);
+            record(worker.db.run(move |conn| generations::record_answer(conn, id, &version, used)).await);
         }
         Err(trouble) => {
             memory.failures = memory.failures.saturating_add(1);
@@ -161,7 +161,7 @@ async fn look(worker: &WorkerContext, generation: &Generation, mut memory: Memor
             if memory.failures == 1 || memory.failures.is_multiple_of(20) {
                 tracing::warn!(generation.id = %id, failures = memory.failures, trouble, "a server is in trouble");
             }
-            record(worker.db.read(move |conn| generations::record_trouble(conn, id, &trouble)).await);
+            record(worker.db.run(move |conn| generations::record_trouble(conn, id, &trouble)).await);
         }
     }
     memory
@@ -279,7 +279,7 @@ async fn revive(worker: &WorkerContext, id: GenerationId) -> Result<String, Stri
     let _turn = worker.turn(id).await;
     let current = worker
         .db
-        .read(move |conn| generations::find(conn, id))
+        .run(move |conn| generations::find(conn, id))
         .await
         .map_err(|e| chain(&e))?
         .filter(|generation| generation.wanted_running)
@@ -299,7 +299,7 @@ async fn tidy(worker: &WorkerContext, generation: &Generation) -> Result<bool, S
     // A look has accounts there, too, and takes them off itself.
     let busy = worker
         .db
-        .read(move |conn| Ok(tasks::is_claimed(conn, instance)? || looks::is_at(conn, instance)?))
+        .run(move |conn| Ok(tasks::is_claimed(conn, instance)? || looks::is_at(conn, instance)?))
         .await;
     if busy.map_err(|e: crate::db::Error| chain(&e))? {
         return Ok(false);
@@ -324,7 +324,7 @@ const fn rank(generation: &Generation) -> u8 {
 /// run is started again by the next worker. One that was asked to end ends, whatever becomes of us.
 pub async fn stop_servers(worker: &Arc<WorkerContext>) {
     let host = worker.host.clone();
-    let mut found = match worker.db.read(move |conn| generations::of_host(conn, &host)).await {
+    let mut found = match worker.db.run(move |conn| generations::of_host(conn, &host)).await {
         Ok(found) => found,
         Err(error) => {
             tracing::error!(error = %chain(&error), "the host's servers could not be read, so none was stopped");

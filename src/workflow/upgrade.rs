@@ -256,7 +256,7 @@ async fn examine(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, S
 /// there was something.
 async fn drop_earlier(ctx: &StepContext, plan: &UpgradePlan) -> Result<bool, StepError> {
     let instance = plan.instance;
-    let all = ctx.worker.db.read(move |conn| generations::of_instance(conn, instance)).await?;
+    let all = ctx.worker.db.run(move |conn| generations::of_instance(conn, instance)).await?;
     let is_earlier = |it: &&Generation| it.role == Role::Candidate && ![plan.old, plan.new].contains(&it.id);
     let Some(earlier) = all.iter().find(is_earlier).map(|it| it.id) else { return Ok(false) };
     drop_server(ctx, earlier).await?;
@@ -308,7 +308,7 @@ fn fingerprint(inventory: &[String]) -> String {
 /// What the task reports under `name`, as it is in the store now: a try that was killed may have written it.
 async fn reported(ctx: &StepContext, name: &'static str) -> Result<Option<Value>, StepError> {
     let id = ctx.task.id;
-    let task = ctx.worker.db.read(move |conn| tasks::find(conn, id)).await?;
+    let task = ctx.worker.db.run(move |conn| tasks::find(conn, id)).await?;
     Ok(task.and_then(|task| task.report.get(name).cloned()))
 }
 
@@ -460,7 +460,7 @@ async fn retire(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, St
     ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
     engine.stop(&old).await?;
     let looked = plan.clone();
-    let is_left = ctx.worker.db.read(move |conn| hops::is_left(conn, &looked)).await?;
+    let is_left = ctx.worker.db.run(move |conn| hops::is_left(conn, &looked)).await?;
     let told = if is_left {
         // Nobody goes back to a version between.
         engine.drop_data(&old).await?;
@@ -499,7 +499,7 @@ async fn release(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, S
 /// The store's; a server that cannot be dropped is tried again at the next look.
 pub async fn drop_expired(worker: &crate::workflow::WorkerContext) -> Result<(), db::Error> {
     let host = worker.host.clone();
-    for generation in worker.db.read(move |conn| generations::expired(conn, &host)).await? {
+    for generation in worker.db.run(move |conn| generations::expired(conn, &host)).await? {
         let (id, instance): (_, InstanceId) = (generation.id, generation.instance);
         let _turn = worker.turn(id).await;
         let dropped = match worker.server(&generation) {

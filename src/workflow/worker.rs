@@ -391,7 +391,7 @@ struct Tried {
 
 async fn tried(worker: &WorkerContext, task: &Task, (phase, step): (Phase, Step), attempt: i32) -> Tried {
     let id = task.id;
-    let asked = worker.db.read(move |conn| {
+    let asked = worker.db.run(move |conn| {
         let over = task_steps::tried_for(conn, id, step, attempt)?;
         Ok::<_, db::Error>(Tried { over, refused: task_steps::last_refusal(conn, id, phase, step)? })
     });
@@ -516,7 +516,7 @@ async fn keep_lease(
         // A store that hangs must not keep us acting past the end. The margin is for what we do after this returns.
         let end = renewed + lasts - lasts / 5;
         let asked = tokio::time::Instant::now();
-        let renewal = worker.db.read(move |conn| tasks::renew(conn, id, lease, lasts));
+        let renewal = worker.db.run(move |conn| tasks::renew(conn, id, lease, lasts));
         match tokio::time::timeout_at(end, renewal).await {
             Ok(Ok(true)) if phase.can_cancel(task.kind()) => return StepError::Cancelled,
             Ok(Ok(_)) => renewed = asked,

@@ -245,7 +245,7 @@ impl Door {
 
     /// A version by its names.
     pub async fn version(&self, datastore: &str, name: &str) -> DatastoreVersion {
-        let read: Result<_, db::Error> = self.db.read(catalogue::versions).await;
+        let read: Result<_, db::Error> = self.db.run(catalogue::versions).await;
         let found = read.unwrap().into_iter().find(|v| v.datastore == datastore && v.name == name);
         found.unwrap_or_else(|| panic!("{datastore} {name}"))
     }
@@ -255,7 +255,7 @@ impl Door {
         let statement = statement.to_owned();
         let done: Result<_, db::Error> = self
             .db
-            .read(move |conn| diesel::sql_query(statement).execute(conn).map_err(db::Error::query("test")))
+            .run(move |conn| diesel::sql_query(statement).execute(conn).map_err(db::Error::query("test")))
             .await;
         done.unwrap();
     }
@@ -270,7 +270,7 @@ impl Door {
         let statement = format!("select count(*) as n from {from}");
         let read: Result<Row, db::Error> = self
             .db
-            .read(move |conn| diesel::sql_query(statement).get_result(conn).map_err(db::Error::query("test")))
+            .run(move |conn| diesel::sql_query(statement).get_result(conn).map_err(db::Error::query("test")))
             .await;
         read.unwrap().n
     }
@@ -327,7 +327,7 @@ async fn answer(db: Db, host: HostId, blockers: Value, stops: watch::Receiver<bo
     while !*stops.borrow() {
         let (about, blockers) = (host.clone(), blockers.clone());
         let done: Result<_, db::Error> = db
-            .read(move |conn| {
+            .run(move |conn| {
                 for question in questions::open(conn, &about)? {
                     let answer = match question.kind.as_str() {
                         "caught_up" => json!(true),

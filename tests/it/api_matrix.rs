@@ -128,7 +128,7 @@ async fn only_simulated_instances_take_simulations_and_only_from_admins() {
     assert_eq!(seen().await, json!({"steps": {"seed": {"ms": 250}, "verify": {"ms": 0, "fault": "die"}}}));
     // A worker asks for one step.
     let asked: Result<_, coffer::db::Error> =
-        door.db.read(move |conn| coffer::db::simulations::for_step(conn, simulated, "seed")).await;
+        door.db.run(move |conn| coffer::db::simulations::for_step(conn, simulated, "seed")).await;
     assert_eq!(asked.unwrap().unwrap().ms, 250);
     let none = json!({"steps": {}});
     door.send(ADMIN, "PUT", &of(&simulated), Some(&none)).await.ok(200);

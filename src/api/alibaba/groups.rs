@@ -23,7 +23,7 @@ use crate::domain::timing::Timing;
 pub async fn named(call: &Call, id: &str) -> Result<Option<Group>, VendorError> {
     let Some(id) = names::instance_of(id) else { return Ok(None) };
     let found: Result<_, db::Error> =
-        call.state.commands.db.read(move |conn| groups::find(conn, GroupId(id.0))).await;
+        call.state.commands.db.run(move |conn| groups::find(conn, GroupId(id.0))).await;
     Ok(found?.filter(|group| call.caller.sees(&group.project)))
 }
 
@@ -147,7 +147,7 @@ pub async fn kernel_version(
     let target = match wanted {
         None => Target::Newest,
         Some(wanted) => {
-            let known: Result<_, db::Error> = call.state.commands.db.read(catalogue_cache::now).await;
+            let known: Result<_, db::Error> = call.state.commands.db.run(catalogue_cache::now).await;
             let is_it = |version: &&DatastoreVersion| {
                 are_builds_of_one(version, running)
                     && version.active
@@ -190,7 +190,7 @@ async fn target_of(call: &Call, task: TaskId) -> Result<String, VendorError> {
         .state
         .commands
         .db
-        .read(move |conn| {
+        .run(move |conn| {
             let task = db::tasks::find(conn, task)?;
             Upgrades::of(conn, task.into_iter().collect(), now)
         })

@@ -39,7 +39,7 @@ pub async fn alone(call: &Call, id: &str) -> Result<Instance, VendorError> {
 pub async fn named(call: &Call, id: &str) -> Result<(Instance, Arc<Catalogue>), VendorError> {
     let id = names::instance_of(id).ok_or_else(VendorError::no_instance)?;
     let found: Result<_, db::Error> =
-        call.state.commands.db.read(move |conn| instances::find_shown(conn, id)).await;
+        call.state.commands.db.run(move |conn| instances::find_shown(conn, id)).await;
     let is_it = |(it, _): &(Instance, _)| call.caller.sees(&it.project) && it.member.is_none();
     found?.filter(is_it).ok_or_else(VendorError::no_instance)
 }
@@ -87,7 +87,7 @@ pub async fn list(call: &Call) -> Result<Map<String, Value>, VendorError> {
     let part = call.parameters.text("SearchKey")?;
     let project = call.caller.project.clone();
     let read: Result<_, db::Error> =
-        call.state.commands.db.read(move |conn| Everything::read(conn, &project)).await;
+        call.state.commands.db.run(move |conn| Everything::read(conn, &project)).await;
     let all = read?;
     let mut found = Vec::new();
     let minor = |id: InstanceId| {
@@ -130,7 +130,7 @@ pub async fn show(call: &Call) -> Result<Map<String, Value>, VendorError> {
     let group = groups::named(call, asked).await?;
     let (it, catalogue) = match group.as_ref().and_then(Group::primary) {
         Some(primary) => {
-            let known: Result<_, db::Error> = call.state.commands.db.read(catalogue_cache::now).await;
+            let known: Result<_, db::Error> = call.state.commands.db.run(catalogue_cache::now).await;
             (primary.clone(), known?)
         }
         None => named(call, asked).await?,
@@ -138,7 +138,7 @@ pub async fn show(call: &Call) -> Result<Map<String, Value>, VendorError> {
     allow(&call.caller, Rule::InstanceRead)?;
     let db = &call.state.commands.db;
     let (id, of) = (it.id, Arc::clone(&catalogue));
-    let task: Result<_, db::Error> = db.read(move |conn| tasks::upgrades(conn, None, Some(id))).await;
+    let task: Result<_, db::Error> = db.run(move |conn| tasks::upgrades(conn, None, Some(id))).await;
     let minor = task?.first().is_some_and(|task| is_minor(task, &of));
     let window = windows::see(db, &call.caller, Some(id)).await?;
     let policy = policies::see(db, &call.caller, id).await?;

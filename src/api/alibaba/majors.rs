@@ -120,7 +120,7 @@ fn millis(at: DateTime<Utc>) -> String {
 pub async fn check_result(call: &Call) -> Result<Map<String, Value>, VendorError> {
     let Narrowed { page, number, target } = narrowed(call)?;
     let it = postgresql(call).await?;
-    let known: Result<_, db::Error> = call.state.commands.db.read(db::catalogue_cache::now).await;
+    let known: Result<_, db::Error> = call.state.commands.db.run(db::catalogue_cache::now).await;
     let catalogue = known?;
     let found = checks(call, &it).await?;
     let found = found.iter().filter(|made| {
@@ -208,7 +208,7 @@ pub async fn tasks(call: &Call) -> Result<Map<String, Value>, VendorError> {
         .state
         .commands
         .db
-        .read(move |conn| {
+        .run(move |conn| {
             let seen = Upgrades::read(conn, None, Some(id), now)?;
             let ids: Vec<TaskId> = seen.tasks.iter().map(|task| task.id).collect();
             let numbers = task_numbers::of(conn, &ids)?;

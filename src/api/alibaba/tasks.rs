@@ -31,7 +31,7 @@ async fn seen(call: &Call, instance: Option<InstanceId>) -> Result<Seen, VendorE
         .state
         .commands
         .db
-        .read(move |conn| {
+        .run(move |conn| {
             let upgrades = Upgrades::read(conn, project.as_ref(), instance, now)?;
             let ids: Vec<TaskId> = upgrades.tasks.iter().map(|task| task.id).collect();
             Ok(Seen { numbers: task_numbers::of(conn, &ids)?, upgrades })
@@ -229,7 +229,7 @@ pub async fn modify(call: &Call) -> Result<Map<String, Value>, VendorError> {
     let no_task = || VendorError::invalid("TaskId", "a task of this account that waits for its time");
     let number: i64 = number.parse().map_err(|_| no_task())?;
     let db = &call.state.commands.db;
-    let found: Result<_, db::Error> = db.read(move |conn| task_numbers::find(conn, number)).await;
+    let found: Result<_, db::Error> = db.run(move |conn| task_numbers::find(conn, number)).await;
     let task = found?.ok_or_else(no_task)?;
     match commands::tasks::reschedule(db, &call.caller, task, timing).await {
         Err(commands::Error::Refused(crate::domain::refusal::Refusal::NotFound { .. })) => Err(no_task()),

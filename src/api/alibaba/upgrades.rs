@@ -24,7 +24,7 @@ const DOCUMENTED: [&str; 4] = ["5.5", "5.6", "5.7", "8.0"];
 /// The number of a task, as the vendor's clients get it.
 pub async fn task_id(call: &Call, task: TaskId) -> Result<String, VendorError> {
     let found: Result<_, db::Error> =
-        call.state.commands.db.read(move |conn| task_numbers::of(conn, &[task])).await;
+        call.state.commands.db.run(move |conn| task_numbers::of(conn, &[task])).await;
     let number = found?.get(&task).copied();
     number.map(|number| number.to_string()).ok_or_else(VendorError::no_instance)
 }
@@ -41,7 +41,7 @@ pub async fn ready(call: &Call, it: &Instance) -> Result<(), VendorError> {
     }
     let id = it.id;
     let planned: Result<_, db::Error> =
-        call.state.commands.db.read(move |conn| tasks::planned(conn, id)).await;
+        call.state.commands.db.run(move |conn| tasks::planned(conn, id)).await;
     if let Some(task) = planned? {
         return Err(Refusal::UpgradePlanned { id, task }.into());
     }
@@ -88,7 +88,7 @@ pub async fn engine_version(call: &Call) -> Result<Map<String, Value>, VendorErr
     let meant = names::instance_of(id).map_or_else(|| id.to_owned(), names::instance);
     let request = json!({"DBInstanceId": meant, "EngineVersion": wanted, "EffectiveTime": when});
     let idempotency_key = idempotency_key(call, "alibaba.UpgradeDBInstanceEngineVersion", &request)?;
-    let known: Result<_, db::Error> = call.state.commands.db.read(catalogue_cache::now).await;
+    let known: Result<_, db::Error> = call.state.commands.db.run(catalogue_cache::now).await;
     if !DOCUMENTED.contains(&wanted) && known?.versions().all(|version| version.name != wanted) {
         let text = "The parameter EngineVersion is no version that is known.";
         return Err(VendorError::new(400, "InvalidEngineVersion.Malformed", text));

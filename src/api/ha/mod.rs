@@ -222,7 +222,7 @@ async fn list(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     // One more than the page tells whether there is another.
     let limit = i64::from(paging.limit) + 1;
     let read: Result<_, db::Error> =
-        call.state.commands.db.read(move |conn| groups::page(conn, &project, marker, limit)).await;
+        call.state.commands.db.run(move |conn| groups::page(conn, &project, marker, limit)).await;
     let mut found = read?;
     let keep = usize::try_from(paging.limit).unwrap_or(usize::MAX);
     let more = found.len() > keep;
@@ -250,7 +250,7 @@ async fn create(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
 /// `GET /ha/{id}`.
 async fn show(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     let id = group_id(&call)?;
-    let read: Result<_, db::Error> = call.state.commands.db.read(move |conn| groups::find(conn, id)).await;
+    let read: Result<_, db::Error> = call.state.commands.db.run(move |conn| groups::find(conn, id)).await;
     let group = visible(read?, &caller, id)?;
     let view = GroupView::of(&group, &call.base, caller.project.as_str(), true);
     answer(StatusCode::OK, &json!({"ha_instance": view}))
@@ -289,7 +289,7 @@ async fn action(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
         Action::NotYet(name) => {
             allow(&caller, Rule::InstanceAction)?;
             let read: Result<_, db::Error> =
-                call.state.commands.db.read(move |conn| groups::find(conn, id)).await;
+                call.state.commands.db.run(move |conn| groups::find(conn, id)).await;
             visible(read?, &caller, id).map_err(|refusal| unknown(refusal.into()))?;
             Err(Fault::not_yet(&format!("The action {name} of a group")))
         }

@@ -27,7 +27,7 @@ fn engine(name: &str) -> Result<Option<EngineKind>, VendorError> {
 
 async fn catalogue(call: &Call) -> Result<Arc<Catalogue>, VendorError> {
     allow(&call.caller, Rule::CatalogueRead)?;
-    let read: Result<_, db::Error> = call.state.commands.db.read(catalogue_cache::now).await;
+    let read: Result<_, db::Error> = call.state.commands.db.run(catalogue_cache::now).await;
     Ok(read?)
 }
 

@@ -47,7 +47,7 @@ pub async fn found(call: &Call, text: &str) -> Result<Named, VendorError> {
     let id = names::instance_of(text).ok_or_else(malformed)?;
     let db = &call.state.commands.db;
     let read: Result<_, db::Error> =
-        db.read(move |conn| Ok((instances::find(conn, id)?, groups::find(conn, GroupId(id.0))?))).await;
+        db.run(move |conn| Ok((instances::find(conn, id)?, groups::find(conn, GroupId(id.0))?))).await;
     let (it, group) = read?;
     let is_group = |group: &Group| call.caller.sees(&group.project) && names::group(group) == text;
     if let Some(group) = group.filter(is_group) {
@@ -181,7 +181,7 @@ pub async fn list(call: &Call) -> Answer {
     allow(&call.caller, Rule::InstanceRead)?;
     let project = call.caller.project.clone();
     let db = &call.state.commands.db;
-    let read: Result<_, db::Error> = db.read(move |conn| Everything::read(conn, &project)).await;
+    let read: Result<_, db::Error> = db.run(move |conn| Everything::read(conn, &project)).await;
     let mut all = read?;
     let of_instances = std::mem::take(&mut all.instances).into_iter().map(|it| Named::Instance(Box::new(it)));
     let of_groups = std::mem::take(&mut all.groups).into_iter().map(|group| Named::Group(Box::new(group)));
@@ -199,7 +199,7 @@ pub async fn list(call: &Call) -> Answer {
     });
     let (total, shown) = (found.len(), page.take(found));
     let read: Result<Vec<(Named, Window)>, db::Error> = db
-        .read(move |conn| {
+        .run(move |conn| {
             let of = |named: Named| {
                 let (project, id) = match &named {
                     Named::Instance(it) => (&it.project, Some(it.id)),

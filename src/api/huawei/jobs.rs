@@ -23,7 +23,7 @@ pub async fn upgrades(call: &Call, instance: Option<InstanceId>) -> Result<Upgra
     let project = instance.is_none().then(|| call.caller.project.clone());
     let (db, now) = (&call.state.commands.db, call.now);
     let read: Result<_, db::Error> =
-        db.read(move |conn| Upgrades::read(conn, project.as_ref(), instance, now)).await;
+        db.run(move |conn| Upgrades::read(conn, project.as_ref(), instance, now)).await;
     Ok(read?)
 }
 
@@ -103,7 +103,7 @@ pub async fn show(call: &Call) -> Answer {
         .state
         .commands
         .db
-        .read(move |conn| {
+        .run(move |conn| {
             let task = tasks::find(conn, id)?;
             Upgrades::of(conn, task.into_iter().collect(), now)
         })

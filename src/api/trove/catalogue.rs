@@ -135,7 +135,7 @@ impl FlavorView {
 }
 
 async fn read_datastores(call: &Call) -> Result<Vec<Datastore>, Fault> {
-    call.state.commands.db.read(catalogue::datastores).await.map_err(|e: db::Error| e.into())
+    call.state.commands.db.run(catalogue::datastores).await.map_err(|e: db::Error| e.into())
 }
 
 /// A datastore by its id or, in any case, its name.
@@ -216,7 +216,7 @@ pub async fn version_by_id(call: Call, caller: Caller) -> Result<HttpResponse, F
     let missing = || Fault::not_found(call.param(0));
     let id = call.param(0).parse().map_err(|_| missing())?;
     let found: Result<_, db::Error> =
-        call.state.commands.db.read(move |conn| catalogue::version(conn, id)).await;
+        call.state.commands.db.run(move |conn| catalogue::version(conn, id)).await;
     let version = found?.filter(|v| v.active || caller.is_admin()).ok_or_else(missing)?;
     answer(StatusCode::OK, &json!({"version": VersionView::new(&version, &call.base, &caller, true)}))
 }
@@ -231,7 +231,7 @@ pub async fn flavors_of_version(call: Call, caller: Caller) -> Result<HttpRespon
 }
 
 async fn read_flavors(call: &Call) -> Result<Vec<Flavor>, Fault> {
-    call.state.commands.db.read(catalogue::flavors).await.map_err(|e: db::Error| e.into())
+    call.state.commands.db.run(catalogue::flavors).await.map_err(|e: db::Error| e.into())
 }
 
 /// `GET /flavors`.
@@ -264,7 +264,7 @@ pub async fn flavor(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
 pub async fn limits(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     let (project, default) = (caller.project.clone(), call.state.commands.quota);
     let read: Result<_, db::Error> =
-        call.state.commands.db.read(move |conn| quotas::of_project(conn, &project, default)).await;
+        call.state.commands.db.run(move |conn| quotas::of_project(conn, &project, default)).await;
     let quota = read?;
     let most = |resource| limit(quota.most(resource));
     let mut limits = vec![json!({

@@ -33,8 +33,7 @@ use crate::domain::upgrade::Wishes;
 /// # Errors
 /// 404; the store's.
 pub async fn load(call: &Call, caller: &Caller, id: InstanceId) -> Result<Instance, Fault> {
-    let found: Result<_, db::Error> =
-        call.state.commands.db.read(move |conn| instances::find(conn, id)).await;
+    let found: Result<_, db::Error> = call.state.commands.db.run(move |conn| instances::find(conn, id)).await;
     Ok(visible(found?, caller, id)?)
 }
 
@@ -52,7 +51,7 @@ async fn page(
     // One more than the page tells whether there is another.
     let limit = i64::from(paging.limit) + 1;
     let read: Result<_, db::Error> =
-        call.state.commands.db.read(move |conn| instances::page(conn, &project, paging.marker, limit)).await;
+        call.state.commands.db.run(move |conn| instances::page(conn, &project, paging.marker, limit)).await;
     let (mut found, catalogue) = read?;
     let keep = usize::try_from(paging.limit).unwrap_or(usize::MAX);
     let more = found.len() > keep;
@@ -104,7 +103,7 @@ pub async fn list_detail(call: Call, caller: Caller) -> Result<HttpResponse, Fau
 pub async fn show(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     let id = call.instance_id()?;
     let read: Result<_, db::Error> =
-        call.state.commands.db.read(move |conn| instances::find_shown(conn, id)).await;
+        call.state.commands.db.run(move |conn| instances::find_shown(conn, id)).await;
     let (found, catalogue) = read?.unzip();
     let instance = visible(found, &caller, id)?;
     let paths = catalogue.as_ref().map_or(&[][..], |catalogue| &catalogue.paths);
@@ -118,7 +117,7 @@ async fn parse_creation(call: &Call, body: Map<String, Value>) -> Result<create:
     let Some((datastore, version)) = create::asked_version(&body) else {
         return create::parse(&body, EngineKind::MariaDb);
     };
-    let now: Result<_, db::Error> = call.state.commands.db.read(catalogue_cache::now).await;
+    let now: Result<_, db::Error> = call.state.commands.db.run(catalogue_cache::now).await;
     let engine = engine_of(&now?.datastores, datastore, version).unwrap_or(EngineKind::MariaDb);
     // Making PostgreSQL's verifiers takes a while.
     match tokio::task::spawn_blocking(move || create::parse(&body, engine)).await {
@@ -176,7 +175,7 @@ async fn version_by_number(
     name: Option<&str>,
     number: &str,
 ) -> Result<String, Fault> {
-    let read: Result<_, db::Error> = call.state.commands.db.read(catalogue::versions).await;
+    let read: Result<_, db::Error> = call.state.commands.db.run(catalogue::versions).await;
     let of_datastore = |wanted: &str, name: &str, id: String| {
         name.eq_ignore_ascii_case(wanted) || id.eq_ignore_ascii_case(wanted)
     };

@@ -62,7 +62,7 @@ impl Floor {
     ) -> anyhow::Result<Self> {
         let program = folders.engines.join("postgresql-15/bin/pgbench");
         ensure!(program.exists(), "{} is not there: `make engines` fetches it", program.display());
-        let read: Result<_, db::Error> = db.read(catalogue_cache::now).await;
+        let read: Result<_, db::Error> = db.run(catalogue_cache::now).await;
         Ok(Self {
             program,
             database: store.url(),
