@@ -313,7 +313,7 @@ pub(super) async fn view(state: &ApiState, caller: &Caller, id: TaskId) -> Resul
     // An instance that is gone has no task that runs.
     let engine = version.map_or(EngineKind::MariaDb, |version| version.engine);
     let pace = estimate::pace(
-        &estimate::legs(&task.plan),
+        &estimate::kinds_by_hop(&task.plan),
         Load { bytes, engine },
         task.progress,
         &marks,

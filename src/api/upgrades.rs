@@ -476,7 +476,7 @@ fn target(
     let runs = |version: &DatastoreVersion| catalogue.runs(&instance.host, version);
     let by = |strategy: Option<Strategy>| {
         let wishes = Wishes { strategy, ..Wishes::default() };
-        upgrade::ways(known, version, &wishes, Reach::Several(&runs))
+        upgrade::path_to(known, version, &wishes, Reach::Several(&runs))
     };
     let way = if runs(version) {
         by(None)
@@ -492,10 +492,10 @@ fn target(
     });
     let (hops, reason) = match way {
         Ok(hops) => (hops, None),
-        Err(Refusal::NoSwitch { .. }) if by_replica => {
+        Err(Refusal::NoUpgrade { .. }) if by_replica => {
             (Vec::new(), Some("Only the action upgrades to it, by way of a new instance.".to_owned()))
         }
-        Err(Refusal::NoSwitch { .. }) => (Vec::new(), Some("No enabled path leads to it.".to_owned())),
+        Err(Refusal::NoUpgrade { .. }) => (Vec::new(), Some("No enabled path leads to it.".to_owned())),
         Err(refusal) => (Vec::new(), Some(refusal.to_string())),
     };
     let strategies = match &hops[..] {

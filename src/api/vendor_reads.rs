@@ -75,8 +75,8 @@ impl Upgrades {
             let (bytes, marks) = task_steps::marks(conn, task.id)?;
             if let Some((version, _)) = ends(task, &catalogue) {
                 let load = Load { bytes, engine: version.engine };
-                let legs = estimate::legs(&task.plan);
-                paces.insert(task.id, estimate::pace(&legs, load, task.progress, &marks, now));
+                let hops = estimate::kinds_by_hop(&task.plan);
+                paces.insert(task.id, estimate::pace(&hops, load, task.progress, &marks, now));
             }
         }
         Ok(Self { tasks, instances: of, groups: of_groups, catalogue, paces })

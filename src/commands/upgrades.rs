@@ -21,7 +21,7 @@ use crate::domain::question::QuestionKind;
 use crate::domain::refusal::Refusal;
 use crate::domain::replica_upgrade::not_ready;
 use crate::domain::timing::Timing;
-use crate::domain::upgrade::{Look, Looked, UpgradePlan, Wishes, ways};
+use crate::domain::upgrade::{Look, Looked, UpgradePlan, Wishes, path_to};
 
 /// A parsed request to upgrade the same instance.
 #[derive(Clone, Debug)]
@@ -235,7 +235,7 @@ fn decide(
     let facts = UpgradeFacts::read(conn, instance.id)?;
     let runs = |version: &DatastoreVersion| facts.runs(instance, version);
     let reach = if request.far { Reach::Several(&runs) } else { Reach::One };
-    let hops = ways(facts.known(instance, starts), target, &request.wishes, reach)?;
+    let hops = path_to(facts.known(instance, starts), target, &request.wishes, reach)?;
     if !runs(target) {
         return Err(
             Refusal::Unavailable(format!("The instance's host cannot run {}.", target.title())).into()

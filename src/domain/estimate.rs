@@ -151,13 +151,13 @@ pub fn kinds_of_hops(plan: &UpgradePlan, kind: TaskKind) -> Vec<Vec<TaskKind>> {
     passed.chain([kinds(kind, &plan.allowed)]).chain(rest).collect()
 }
 
-/// The kinds that each hop of a task, or each leg, may turn out to be.
-pub fn legs(plan: &Plan) -> Vec<Vec<TaskKind>> {
+/// The kinds that each hop of a task, or its switchback, may turn out to be.
+pub fn kinds_by_hop(plan: &Plan) -> Vec<Vec<TaskKind>> {
     let both = vec![vec![TaskKind::UpgradeRolling], vec![TaskKind::Switchback]];
     match plan {
         Plan::Upgrade(upgrade) => kinds_of_hops(upgrade, plan.kind()),
         Plan::Rolling(rolling) if rolling.second_switch => both,
-        Plan::Failover(leg) if leg.of.is_some() => both,
+        Plan::Failover(part) if part.of.is_some() => both,
         Plan::Create(_)
         | Plan::Delete(_)
         | Plan::ReplicaUpgrade(_)
@@ -229,8 +229,8 @@ pub fn pace(
             // The way back is not as long as the way on, and nothing is told of it.
             let is_back = matches!(phase, Phase::Abandon | Phase::Undo);
             let ends = records.iter().enumerate().filter_map(|(at, records)| {
-                let leg = if at < passed { Phase::Finish } else { phase };
-                let of_hop = hops.get(at)?.iter().filter_map(|kind| end(*kind, load, leg, records)).max()?;
+                let part = if at < passed { Phase::Finish } else { phase };
+                let of_hop = hops.get(at)?.iter().filter_map(|kind| end(*kind, load, part, records)).max()?;
                 let rest = hops.get(at + 1..)?.iter().map(|kinds| longest(kinds, load)).sum::<i64>();
                 let takes = Duration::try_milliseconds(rest.saturating_mul(MARGIN)).unwrap_or(Duration::MAX);
                 Some(of_hop.checked_add_signed(takes).unwrap_or(DateTime::<Utc>::MAX_UTC))
@@ -277,18 +277,18 @@ fn thousandths(share: f32) -> i64 {
     thousandths
 }
 
-/// The earliest end that a record of this leg gave: what comes after the customer's decision is a leg of its own.
+/// The earliest end that a record of this part gave: what comes after the customer's decision is a part of its own.
 fn end(kind: TaskKind, load: Load, phase: Phase, marks: &[Mark]) -> Option<DateTime<Utc>> {
-    let of_leg = |it: Phase| match (phase, it) {
+    let of_part = |it: Phase| match (phase, it) {
         (Phase::Detach, it) => it == Phase::Detach,
         (Phase::Forward | Phase::Finish, it) => matches!(it, Phase::Forward | Phase::Finish),
         // The way back is short, and its steps are tried for as long as it takes.
         (Phase::Abandon | Phase::Undo, _) => false,
     };
-    let leg: Vec<_> = line(kind).into_iter().filter(|(it, _)| of_leg(*it)).collect();
+    let part: Vec<_> = line(kind).into_iter().filter(|(it, _)| of_part(*it)).collect();
     let mut rest = 0_i64;
     let mut earliest: Option<DateTime<Utc>> = None;
-    for at in leg.into_iter().rev() {
+    for at in part.into_iter().rev() {
         rest = rest.saturating_add(time_of(kind, at, load));
         for mark in marks.iter().filter(|mark| (mark.phase, mark.step) == at) {
             let takes = Duration::try_milliseconds(rest.saturating_mul(MARGIN)).unwrap_or(Duration::MAX);
@@ -398,7 +398,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a task meets: its percentage does not fall, and within a leg the end does not move later.
+        /// Whatever a task meets: its percentage does not fall, and within a part the end does not move later.
         #[test]
         fn nothing_runs_backwards(
             first in 0_usize..4,
@@ -465,7 +465,7 @@ mod tests {
                 let in_detach = matches!(progress, Progress::At(Phase::Detach, _));
                 if let Some(eta) = pace.eta {
                     let end = at(now) + Duration::seconds(eta);
-                    if let Some((leg, before)) = told && leg == in_detach {
+                    if let Some((part, before)) = told && part == in_detach {
                         // Whole seconds are told; who is late is told so.
                         let later = end - before;
                         prop_assert!(pace.is_late || later < Duration::seconds(1), "{before} {end} {marks:?}");

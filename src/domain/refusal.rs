@@ -91,7 +91,7 @@ pub enum Refusal {
         to: String,
     },
     /// No enabled row of the matrix lets the same instance go from its version to the target.
-    NoSwitch {
+    NoUpgrade {
         /// What runs, as `type version`.
         from: String,
         /// What was asked for, as `type version`.
@@ -157,7 +157,7 @@ impl Refusal {
     /// The kind, from which each dialect makes its status.
     pub const fn kind(&self) -> Kind {
         match self {
-            Self::Invalid(_) | Self::NoPath { .. } | Self::NoSwitch { .. } | Self::NoRolling { .. } => {
+            Self::Invalid(_) | Self::NoPath { .. } | Self::NoUpgrade { .. } | Self::NoRolling { .. } => {
                 Kind::BadRequest
             }
             Self::Forbidden { .. } | Self::HasReplicas | Self::NotYours(_) => Kind::Forbidden,
@@ -223,7 +223,7 @@ impl fmt::Display for Refusal {
                     "An upgrade from {from} to {to} is not allowed: see the instance's available_upgrades."
                 )
             }
-            Self::NoSwitch { from, to, strategy } => {
+            Self::NoUpgrade { from, to, strategy } => {
                 write!(f, "An upgrade of the same instance from {from} to {to}")?;
                 if let Some(strategy) = strategy {
                     write!(f, " by the strategy {strategy}")?;

@@ -6,7 +6,7 @@
 //! once more where they are in different zones, so that both end where they were.
 //!
 //! # Decision
-//! The second change of roles is a task's leg of its own ([`TaskKind::Switchback`]): when it begins the upgrade is done,
+//! The second change of roles is the switchback ([`TaskKind::Switchback`]): when it begins the upgrade is done,
 //! so what fails in it leads back to the roles before it, with the new version in both, and the task has succeeded all
 //! the same and says so. We gave up: that a group always ends in the zones that were asked for.
 //!
@@ -82,7 +82,7 @@ pub struct RollingPlan {
     pub second_switch: bool,
 }
 
-/// What a change of roles does, by itself or as the last leg of an upgrade.
+/// What a change of roles does, by itself (a failover) or as the switchback of an upgrade.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailoverPlan {
     /// The plan's form.
@@ -93,12 +93,12 @@ pub struct FailoverPlan {
     pub primary: (InstanceId, GenerationId),
     /// The member that is the primary after it, and its server.
     pub standby: (InstanceId, GenerationId),
-    /// The upgrade of which it is the last leg.
+    /// The upgrade whose switchback it is.
     pub of: Option<Box<RollingPlan>>,
 }
 
 impl RollingPlan {
-    /// The leg that gives both members their roles back, after this upgrade.
+    /// The switchback, which gives both members their roles back, after this upgrade.
     pub fn back(&self) -> FailoverPlan {
         FailoverPlan {
             form: 1,

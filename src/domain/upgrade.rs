@@ -261,7 +261,7 @@ pub struct Known<'a> {
 /// # Errors
 /// The refusal to give: 422 for an instance that is not free or has replicas, or that keeps an earlier upgrade's old
 /// server where that is to stay; 400 for a target to which no way leads.
-pub fn ways(
+pub fn path_to(
     known: Known<'_>,
     target: &DatastoreVersion,
     wishes: &Wishes,
@@ -274,12 +274,13 @@ pub fn ways(
         return Err(Refusal::UpgradePlanned { id: instance.id, task });
     }
     let running = instance.running.as_ref().ok_or_else(|| not_ready(instance))?;
-    let found =
-        hops(running.version.id, target, paths, wishes.strategy, reach).ok_or_else(|| Refusal::NoSwitch {
+    let found = hops(running.version.id, target, paths, wishes.strategy, reach).ok_or_else(|| {
+        Refusal::NoUpgrade {
             from: running.version.title(),
             to: target.title(),
             strategy: wishes.strategy.map(Strategy::as_str),
-        })?;
+        }
+    })?;
     alone(instance, retired_until, wishes.keep_retired)?;
     Ok(found)
 }
@@ -329,7 +330,7 @@ pub fn again(
         let row = paths.iter().find(|path| path.from == from && path.to.id == to);
         allowed.retain(|strategy| row.is_some_and(|path| path.leads(from, strategy.way())));
         if allowed.is_empty() {
-            return Err(Refusal::NoSwitch { from: from_title, to: title.clone(), strategy: None });
+            return Err(Refusal::NoUpgrade { from: from_title, to: title.clone(), strategy: None });
         }
         if !row.is_some_and(|path| runs(&path.to)) {
             return Err(Refusal::Unavailable(format!("The instance's host cannot run {title}.")));

@@ -23,7 +23,7 @@ use crate::domain::ids::{GenerationId, InstanceId, TaskId};
 use crate::domain::instance::Instance;
 use crate::domain::refusal::Refusal;
 use crate::domain::timing::Timing;
-use crate::domain::upgrade::{UpgradePlan, Wishes, ways};
+use crate::domain::upgrade::{UpgradePlan, Wishes, path_to};
 use crate::seal;
 use crate::workflow::worker::WORKER;
 use crate::workflow::{WorkerContext, chain};
@@ -150,18 +150,18 @@ fn accept(
     Ok(Some(Ok(to.title())))
 }
 
-type Way = Result<Vec<crate::domain::hops::Hop>, Refusal>;
+type Path = Result<Vec<crate::domain::hops::Hop>, Refusal>;
 
 /// The newest build that the instance may go to, and the way there; where there is none, what stands in the way of the
 /// newest one that its host can run.
-fn decide(instance: &Instance, facts: &UpgradeFacts) -> Option<(DatastoreVersion, Way)> {
+fn decide(instance: &Instance, facts: &UpgradeFacts) -> Option<(DatastoreVersion, Path)> {
     let running = &instance.running.as_ref()?.version;
     let runs = |version: &DatastoreVersion| facts.runs(instance, version);
-    let way = |to: &DatastoreVersion| {
-        ways(facts.known(instance, None), to, &Wishes::default(), Reach::Several(&runs))
+    let path = |to: &DatastoreVersion| {
+        path_to(facts.known(instance, None), to, &Wishes::default(), Reach::Several(&runs))
     };
     let versions = || facts.catalogue.versions();
-    let open = newest(running, versions(), |to| runs(to) && way(to).is_ok());
+    let open = newest(running, versions(), |to| runs(to) && path(to).is_ok());
     let to = open.or_else(|| newest(running, versions(), runs))?;
-    Some((to.clone(), way(to)))
+    Some((to.clone(), path(to)))
 }

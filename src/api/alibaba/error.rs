@@ -128,7 +128,7 @@ impl From<Refusal> for VendorError {
             | Refusal::BeingUpgraded(_)
             | Refusal::KeepsRetired { .. } => (403, "IncorrectDBInstanceState"),
             Refusal::Replicating(_) | Refusal::MemberOfGroup { .. } => (403, "UnsupportedReadOrBakReadState"),
-            Refusal::NoPath { .. } | Refusal::NoSwitch { .. } | Refusal::NoRolling { .. } => {
+            Refusal::NoPath { .. } | Refusal::NoUpgrade { .. } | Refusal::NoRolling { .. } => {
                 (403, "IncorrectEngineVersion")
             }
             Refusal::NoUpgrades { .. } | Refusal::NoGroups { .. } => (400, "EngineNotSupported"),

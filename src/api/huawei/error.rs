@@ -142,7 +142,7 @@ impl From<Refusal> for VendorError {
             Refusal::HasReplicas | Refusal::Replicating(_) | Refusal::MemberOfGroup { .. } => {
                 Self::new(400, "DBS.200037", message)
             }
-            Refusal::NoPath { .. } | Refusal::NoSwitch { .. } | Refusal::NoRolling { .. } => {
+            Refusal::NoPath { .. } | Refusal::NoUpgrade { .. } | Refusal::NoRolling { .. } => {
                 Self::new(400, "DBS.200041", message)
             }
             Refusal::NoUpgrades { .. } | Refusal::NoGroups { .. } => Self::unsupported(message),

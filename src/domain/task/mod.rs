@@ -13,7 +13,7 @@
 //! the beginning of the next one's look, and the task's kind is [`TaskKind::UpgradeAuto`] again.
 //!
 //! An upgrade of a group ([`TaskKind::UpgradeRolling`]) has the same shape: its one-way point is the record of
-//! [`Step::Cutover`], by which the members change roles. Where they change them once more that is the next leg of the same
+//! [`Step::Cutover`], by which the members change roles. Where they change them once more, that is the switchback of the same
 //! task, of the kind [`TaskKind::Switchback`], whose way back ends in success: the upgrade is done by then.
 //!
 //! An upgrade of the same instance that was accepted for later is [`Progress::Deferred`]: a task without claims, whose

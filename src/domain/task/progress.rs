@@ -98,7 +98,7 @@ pub enum TaskEvent {
     StrategyFixed(TaskKind),
     /// A twin does not come near enough to its source: the server is looked at again, for another strategy.
     TwinGivenUp,
-    /// The hop, or the leg, is done and recorded, and another one follows.
+    /// The hop is done and recorded, and another hop follows, or the switchback.
     NextHop,
     /// An operator mended what kept the task at this step.
     OperatorRetried(Phase, Step),
@@ -154,8 +154,8 @@ impl Progress {
             (Self::At(Phase::Finish, step), TaskEvent::NextHop)
                 if kind.steps(Phase::Finish).last() == Some(&step) =>
             {
-                let leg = kind.next_leg().ok_or(illegal)?;
-                let next = leg.steps(Phase::Forward).first().ok_or(illegal)?;
+                let hop = kind.next_hop().ok_or(illegal)?;
+                let next = hop.steps(Phase::Forward).first().ok_or(illegal)?;
                 Ok(Self::At(Phase::Forward, *next))
             }
             (Self::At(phase, step), TaskEvent::StepRetried) => Ok(Self::At(phase, step)),

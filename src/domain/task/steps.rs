@@ -289,7 +289,7 @@ impl TaskKind {
     }
 
     /// What the task goes on as after its last step, where it goes on.
-    pub(super) const fn next_leg(self) -> Option<Self> {
+    pub(super) const fn next_hop(self) -> Option<Self> {
         match self {
             Self::UpgradeInPlace | Self::UpgradeTwin => Some(Self::UpgradeAuto),
             Self::UpgradeRolling => Some(Self::Switchback),

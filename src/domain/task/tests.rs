@@ -177,7 +177,7 @@ fn the_switch_is_the_one_way_point() {
     }
 }
 
-/// The members of a group change roles at the record of a switch; the last leg of an upgrade cannot undo that.
+/// The members of a group change roles at the record of a cut-over; the switchback of an upgrade cannot undo that.
 #[test]
 fn a_change_of_roles_is_the_one_way_point_of_a_group() {
     for kind in [TaskKind::UpgradeRolling, TaskKind::Failover, TaskKind::Switchback] {
