@@ -68,10 +68,10 @@ async fn looked_at(
     progress: &OnProgress,
 ) -> Result<Comparison, Error> {
     let databases = content::databases(from).await?;
-    let looker = helpers::looker(from, &databases).await?;
-    let mut there = looker.connect(source).await?.patient(PATIENCE);
-    let looker_here = helpers::looker(to, &databases).await?;
-    let mut here = looker_here.connect(candidate).await?.patient(PATIENCE);
+    let inspector = helpers::inspector(from, &databases).await?;
+    let mut there = inspector.connect(source).await?.patient(PATIENCE);
+    let inspector_here = helpers::inspector(to, &databases).await?;
+    let mut here = inspector_here.connect(candidate).await?.patient(PATIENCE);
     let compared = async {
         let mut compared = standing_still(&mut there, &mut here, to, progress).await?;
         under_locks(candidate, &mut there, &mut here, to, progress, &mut compared).await?;
@@ -80,7 +80,7 @@ async fn looked_at(
     .await;
     there.close().await;
     here.close().await;
-    let gone = (looker.drop(from).await, looker_here.drop(to).await);
+    let gone = (inspector.drop(from).await, inspector_here.drop(to).await);
     let compared = compared?;
     gone.0?;
     gone.1?;
@@ -271,9 +271,9 @@ pub async fn sums(server: &Server, like: Option<&Sums>, within: Duration) -> Res
     let deadline = Instant::now() + within;
     let mut client = Client::connect(server).await?;
     let databases = content::databases(&mut client).await?;
-    let looker = helpers::looker(&mut client, &databases).await?;
+    let inspector = helpers::inspector(&mut client, &databases).await?;
     let summed = async {
-        let mut here = looker.connect(server).await?.patient(PATIENCE);
+        let mut here = inspector.connect(server).await?.patient(PATIENCE);
         let (tables, left) = tables(&mut here).await?;
         let mut tables: Vec<(String, Table)> = tables.into_iter().collect();
         if let Some(like) = like {
@@ -307,7 +307,7 @@ pub async fn sums(server: &Server, like: Option<&Sums>, within: Duration) -> Res
     }
     .await;
     // Whatever came of it, nobody is left who may look.
-    let gone = looker.drop(&mut client).await;
+    let gone = inspector.drop(&mut client).await;
     client.close().await;
     let summed = summed?;
     gone?;

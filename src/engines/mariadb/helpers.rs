@@ -117,7 +117,7 @@ pub async fn backup(client: &mut Client) -> Result<Helper, Error> {
 }
 
 /// Makes the account that compares `databases`. What has no snapshot it reads under a lock.
-pub async fn looker(client: &mut Client, databases: &[String]) -> Result<Helper, Error> {
+pub async fn inspector(client: &mut Client, databases: &[String]) -> Result<Helper, Error> {
     make(client, Use::Look, "BINLOG MONITOR", "SELECT, LOCK TABLES", databases).await
 }
 

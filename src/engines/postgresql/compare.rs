@@ -16,7 +16,7 @@
 //! where floats are inside of something else, the type's text stands for it, whose floats are exact
 //! (`extra_float_digits`). One not-a-number is like another, as it is to the server.
 //!
-//! Rows are read by an account that can do nothing else ([`looker`]), one session a side, without workers beside it:
+//! Rows are read by an account that can do nothing else ([`inspector`]), one session a side, without workers beside it:
 //! reading may run functions of the tenant's. The server's own tables are read by our own account.
 //!
 //! # If we die here
@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::postgresql::connection::{Client, Row, name};
 use crate::engines::postgresql::content::{in_each, open_databases};
-use crate::engines::postgresql::{looker, replication, waits};
+use crate::engines::postgresql::{inspector, replication, waits};
 use crate::engines::{Comparison, Error, NotCompared, OnProgress, Position, Server, Sums};
 
 /// How long one table may take.
@@ -72,12 +72,12 @@ struct Table {
 /// Compares all rows.
 pub async fn rows(source: &Server, candidate: &Server, progress: &OnProgress) -> Result<Comparison, Error> {
     let compared = async {
-        let passwords = (looker::make(source).await?, looker::make(candidate).await?);
+        let passwords = (inspector::make(source).await?, inspector::make(candidate).await?);
         looked_at(source, candidate, (&passwords.0, &passwords.1), progress).await
     }
     .await;
     // Whatever came of it, nobody is left who may look.
-    let gone = (looker::drop(source).await, looker::drop(candidate).await);
+    let gone = (inspector::drop(source).await, inspector::drop(candidate).await);
     let compared = compared?;
     gone.0?;
     gone.1?;
@@ -136,7 +136,7 @@ async fn looked_at(
 
 /// Comes in as who reads.
 async fn reader(server: &Server, password: &str, database: &str) -> Result<Client, Error> {
-    let client = looker::connect(server, password, database).await?;
+    let client = inspector::connect(server, password, database).await?;
     client.run("begin to read", READING).await?;
     Ok(client)
 }
@@ -226,7 +226,7 @@ async fn at_one_moment(
 pub async fn sums(server: &Server, like: Option<&Sums>, within: Duration) -> Result<Sums, Error> {
     let deadline = Instant::now() + within;
     let summed = async {
-        let password = looker::make(server).await?;
+        let password = inspector::make(server).await?;
         let databases = open_databases(&Client::connect(server).await?).await?;
         let listed = in_each(&databases, |database| async move {
             let here = Client::connect_to(server, database).await?;
@@ -276,7 +276,7 @@ pub async fn sums(server: &Server, like: Option<&Sums>, within: Duration) -> Res
     }
     .await;
     // Whatever came of it, nobody is left who may look.
-    let gone = looker::drop(server).await;
+    let gone = inspector::drop(server).await;
     let summed = summed?;
     gone?;
     Ok(summed)

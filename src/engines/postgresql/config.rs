@@ -128,7 +128,7 @@ pub fn main(server: &Server, layout: &Layout) -> String {
 
 /// Whom the rules let in besides our own account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum TenantAccess {
     /// Tenants.
     Open,
     /// Nobody.
@@ -138,15 +138,15 @@ pub enum Door {
 /// Who may come in, first match. Our own account only by the socket, and only as whom [`names`] says; by TCP tenants,
 /// who are neither our accounts nor come to the server's own databases, and what copies or follows the server, which is
 /// there for a task's life only, with a random password. The one as which changes are taken never comes in.
-pub fn rules(door: Door) -> String {
-    rules_with(door, &[])
+pub fn rules(access: TenantAccess) -> String {
+    rules_with(access, &[])
 }
 
 /// The same while keepers make what is theirs: by the socket alone, each as whom [`names_with`] says.
-pub fn rules_with(door: Door, keepers: &[String]) -> String {
-    let tenants = match door {
-        Door::Open => "scram-sha-256",
-        Door::Fenced => "reject",
+pub fn rules_with(access: TenantAccess, keepers: &[String]) -> String {
+    let tenants = match access {
+        TenantAccess::Open => "scram-sha-256",
+        TenantAccess::Fenced => "reject",
     };
     let each = |before: &str, after: &str| -> String {
         keepers.iter().map(|keeper| format!("{before} \"{keeper}\" {after}\n")).collect()
@@ -208,8 +208,8 @@ mod tests {
 
     #[test]
     fn nobody_but_us_comes_by_the_socket() {
-        for (door, last) in [(Door::Open, "scram-sha-256"), (Door::Fenced, "reject")] {
-            let rules = rules(door);
+        for (access, last) in [(TenantAccess::Open, "scram-sha-256"), (TenantAccess::Fenced, "reject")] {
+            let rules = rules(access);
             let lines: Vec<&str> = rules.lines().skip(1).collect();
             assert_eq!(lines[0], "local all \"coffer\" peer map=coffer");
             assert_eq!(lines[1], "local all all reject");
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn a_keeper_comes_by_the_socket_alone() {
         let keepers = ["coffer_keeper_1".to_owned()];
-        let rules = rules_with(Door::Open, &keepers);
+        let rules = rules_with(TenantAccess::Open, &keepers);
         let of_it: Vec<&str> = rules.lines().filter(|line| line.contains("coffer_keeper_1")).collect();
         assert_eq!(
             of_it,

@@ -5,7 +5,7 @@
 //! leaves that to the server, which looks at a table again when enough of it has changed.
 //!
 //! Looking at a table and building an index run what their owner wrote, so they are done in a session without power, of
-//! an account that is of the owners' roles ([`looker`]). What fails there is the tenant's own function, which fails for the
+//! an account that is of the owners' roles ([`inspector`]). What fails there is the tenant's own function, which fails for the
 //! tenant, too: it is told in our log, and nothing is undone for it. Our own account runs here what evaluates nothing.
 //!
 //! # If we die here
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::engines::postgresql::connection::{Client, name, quoted};
 use crate::engines::postgresql::content::TENANT_DATABASE;
-use crate::engines::postgresql::{COPY_ACCOUNT, REPLICATION_ACCOUNT, looker, major};
+use crate::engines::postgresql::{COPY_ACCOUNT, REPLICATION_ACCOUNT, inspector, major};
 use crate::engines::{Error, Server};
 
 /// How long one statement may take: an index is built anew, or a table looked at.
@@ -36,11 +36,11 @@ struct Powerless<'a> {
 
 impl<'a> Powerless<'a> {
     async fn made(server: &'a Server) -> Result<Self, Error> {
-        Ok(Self { server, password: looker::make(server).await? })
+        Ok(Self { server, password: inspector::make(server).await? })
     }
 
     async fn connect(&self, database: &str) -> Result<Client, Error> {
-        Ok(looker::connect(self.server, &self.password, database).await?.patient(PATIENCE))
+        Ok(inspector::connect(self.server, &self.password, database).await?.patient(PATIENCE))
     }
 }
 
@@ -69,7 +69,7 @@ pub async fn convert(server: &Server) -> Result<bool, Error> {
         Err(_) => Vec::new(),
     };
     if blind.is_empty() {
-        looker::drop(server).await?;
+        inspector::drop(server).await?;
     } else {
         let (server, password) = (server.clone(), powerless.password);
         tokio::spawn(async move {
@@ -133,7 +133,7 @@ async fn look_well(server: &Server, password: String, databases: &[String]) -> R
         let inside = Client::connect_to(server, database).await?;
         look(server, &inside, &powerless, database, false).await?;
     }
-    looker::drop(server).await
+    inspector::drop(server).await
 }
 
 /// Takes off the accounts by which the data was copied, or followed its source: they came along with it.

@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 
 use crate::domain::datastore::EngineKind;
 use crate::domain::generation::private_address;
-use crate::engines::postgresql::config::{self, Door};
+use crate::engines::postgresql::config::{self, TenantAccess};
 use crate::engines::postgresql::connection::{Client, name, quoted};
 use crate::engines::postgresql::content::in_each;
 use crate::engines::postgresql::control::{self, Control, FOLLOWING};
 use crate::engines::postgresql::disarm::{self, Aside};
 use crate::engines::postgresql::{
-    COPY_ACCOUNT, COPY_SLOT, LOOK_EVERY, anew, ask_to_end, bootstrap, cluster, door, failed, layout, major,
+    COPY_ACCOUNT, COPY_SLOT, LOOK_EVERY, anew, ask_to_end, bootstrap, cluster, failed, layout, major, pg_hba,
     run, runtime, unlogged, until_it_answers,
 };
 use crate::engines::{Error, OnProgress, Server, Settings};
@@ -200,7 +200,7 @@ pub async fn resume(source: &Server, candidate: &Server) -> Result<Client, Error
     ] {
         text.push_str(&format!("{setting} = {}\n", config::quoted(&value)));
     }
-    door::write(&copy, Door::Fenced).await?;
+    pg_hba::write(&copy, TenantAccess::Fenced).await?;
     let written = candidate.runtime.write_config(candidate.generation, MAIN, &text).await;
     written.map_err(runtime("write the copy's configuration"))?;
     let args = [

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::domain::question::Finding;
 use crate::engines::postgresql::connection::{Client, name};
 use crate::engines::postgresql::content::open_databases;
-use crate::engines::postgresql::{catalogue, check, looker, major};
+use crate::engines::postgresql::{catalogue, check, inspector, major};
 use crate::engines::{Error, Server};
 
 /// How many are named.
@@ -225,10 +225,10 @@ async fn each(
     if lists.is_empty() {
         return Ok(tried);
     }
-    let password = looker::make(source).await?;
+    let password = inspector::make(source).await?;
     let done = tokio::time::timeout(ALL, async {
         for (database, computed) in lists {
-            let session = match looker::connect(source, &password, &database).await {
+            let session = match inspector::connect(source, &password, &database).await {
                 Ok(session) => session,
                 Err(Error::State { state, .. }) if state == CROWDED => {
                     tried.is_whole = false;
@@ -266,7 +266,7 @@ async fn each(
     })
     .await;
     // Whatever came of it, nobody is left who may look.
-    looker::drop(source).await?;
+    inspector::drop(source).await?;
     match done {
         Ok(done) => done?,
         Err(_) => tried.is_whole = false,

@@ -12,11 +12,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::engines::postgresql::config::Door;
+use crate::engines::postgresql::config::TenantAccess;
 use crate::engines::postgresql::connection::Client;
 use crate::engines::postgresql::content::{TENANT_DATABASE, tenant_role};
 use crate::engines::postgresql::{
-    LOOK_EVERY, Postgresql, cluster, control, door, layout, sequences, write_config,
+    LOOK_EVERY, Postgresql, cluster, control, layout, pg_hba, sequences, write_config,
 };
 use crate::engines::{Engine as _, Error, Server, Settings};
 use crate::runtimes::Observed;
@@ -68,7 +68,7 @@ pub async fn fence(server: &Server, grace: Duration) -> Result<u64, Error> {
     // Those that were open when it began: a busy session has the next one open as soon as one ends.
     let mut open = open_transactions(&client).await?;
     write_config(server, &layout(server)?).await?;
-    door::settle(server, &client, Door::Fenced).await?;
+    pg_hba::settle(server, &client, TenantAccess::Fenced).await?;
     while !open.is_empty() && Instant::now() < until {
         let still = open_transactions(&client).await?;
         open.retain(|transaction| still.contains(transaction));

@@ -13,7 +13,7 @@ use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::postgresql::connection::{Client, name, quoted};
 use crate::engines::postgresql::content::open_databases;
 use crate::engines::postgresql::{
-    DUMP_ACCOUNT, REPLICATION_ACCOUNT, config, door, layout, looker, own, runtime, settings,
+    DUMP_ACCOUNT, REPLICATION_ACCOUNT, config, inspector, layout, own, pg_hba, runtime, settings,
 };
 use crate::engines::{Error, Server};
 
@@ -45,9 +45,9 @@ pub async fn admit(source: &Server, candidate: &Server) -> Result<(), Error> {
     written.map_err(runtime("write the password that follows"))?;
     // Its server may run since before there were rules for this account.
     let client = Client::connect(source).await?;
-    let wanted = door::wanted(source);
-    door::write(source, wanted).await?;
-    door::settle(source, &client, wanted).await?;
+    let wanted = pg_hba::wanted(source);
+    pg_hba::write(source, wanted).await?;
+    pg_hba::settle(source, &client, wanted).await?;
     let there = format!("SELECT 1 FROM pg_roles WHERE rolname = '{REPLICATION_ACCOUNT}'");
     let word = if client.is_there(doing, &there).await? { "ALTER" } else { "CREATE" };
     let account = name(REPLICATION_ACCOUNT);
@@ -67,7 +67,7 @@ pub async fn admit(source: &Server, candidate: &Server) -> Result<(), Error> {
 /// Makes the account that reads the definitions, with a new password, which the candidate's files get. It has no attribute
 /// and is of the tenant's roles alone.
 pub async fn admit_dump(source: &Server, candidate: &Server, databases: &[String]) -> Result<(), Error> {
-    let password = looker::make_as(source, DUMP_ACCOUNT, "").await?;
+    let password = inspector::make_as(source, DUMP_ACCOUNT, "").await?;
     let line = format!("*:*:*:{DUMP_ACCOUNT}:{password}\n");
     let written = candidate.runtime.write_config(candidate.generation, DUMP_PASSWORD, &line).await;
     written.map_err(runtime("write the password that dumps"))?;
@@ -78,7 +78,7 @@ pub async fn admit_dump(source: &Server, candidate: &Server, databases: &[String
 pub async fn dismiss_dump(source: &Server, candidate: &Server) -> Result<(), Error> {
     let emptied = candidate.runtime.write_config(candidate.generation, DUMP_PASSWORD, "").await;
     emptied.map_err(runtime("remove the password that dumps"))?;
-    looker::drop_as(source, DUMP_ACCOUNT).await
+    inspector::drop_as(source, DUMP_ACCOUNT).await
 }
 
 /// Where the candidate reads the changes of a database of its source's.

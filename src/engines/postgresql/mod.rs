@@ -32,16 +32,16 @@ mod control;
 mod convert;
 mod copy;
 mod disarm;
-mod door;
 mod expressions;
 mod fence;
 mod follower;
 mod in_place;
+mod inspector;
 mod inventory;
 mod late;
 mod listing;
-mod looker;
 mod own;
+mod pg_hba;
 mod ready;
 mod rehearsal;
 mod replication;
@@ -249,7 +249,7 @@ async fn write_config(server: &Server, layout: &Layout) -> Result<(), Error> {
             (config::KEY, tls.key.expose_secret()),
         ]);
     }
-    door::write(server, door::wanted(server)).await?;
+    pg_hba::write(server, pg_hba::wanted(server)).await?;
     // What the configuration names is there before it.
     for (name, text) in files.into_iter().rev() {
         let written = server.runtime.write_config(server.generation, name, text).await;
@@ -311,7 +311,7 @@ impl Engine for Postgresql {
                 },
             }
         };
-        door::settle(server, &client, door::wanted(server)).await?;
+        pg_hba::settle(server, &client, pg_hba::wanted(server)).await?;
         bootstrap::own(&client).await?;
         own::ensure_everywhere(server, &client).await
     }
@@ -478,7 +478,7 @@ impl Engine for Postgresql {
 
     async fn forget_follower(&self, source: &Server) -> Result<(), Error> {
         follower::forget(source).await?;
-        looker::drop(source).await?;
+        inspector::drop(source).await?;
         copy::forget(source).await
     }
 

@@ -23,7 +23,7 @@ use crate::engines::postgresql::content::{in_each, open_databases, tenant_role};
 use crate::engines::postgresql::follower::{self, MARKER, PUBLICATION, SLOT};
 use crate::engines::postgresql::{APPLY_ACCOUNT, LOOK_EVERY, REPLICATION_ACCOUNT, seed, write_config};
 use crate::engines::postgresql::{
-    door, late, layout, major, own, ready, rights, roles, sequences, settings, still, waits,
+    late, layout, major, own, pg_hba, ready, rights, roles, sequences, settings, still, waits,
 };
 use crate::engines::{Behind, Error, Following, Position, Server};
 
@@ -471,7 +471,7 @@ pub async fn cut(candidate: &Server, source: Option<&Server>) -> Result<(), Erro
         client.run(doing, &format!("DROP OWNED BY {account}; DROP ROLE {account}")).await?;
     }
     ready::end(candidate);
-    door::settle(candidate, &client, door::wanted(candidate)).await
+    pg_hba::settle(candidate, &client, pg_hba::wanted(candidate)).await
 }
 
 async fn cut_one(candidate: &Server, source: Option<&Server>, database: &str) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! The copy of a server's definitions into a candidate; the rows follow by replication
 //! ([`replication`](super::replication)).
 //!
-//! `pg_dump` reads in a session of an account that is of the tenant's roles and has no attribute ([`looker`](super::looker)).
+//! `pg_dump` reads in a session of an account that is of the tenant's roles and has no attribute ([`inspector`](super::inspector)).
 //! `pg_restore` makes what it gives in a session of a keeper of the database's own: much of what a tenant defines is
 //! evaluated while it is made, and a role that a session only takes is no boundary, since what runs there can give it back.
 //! So the keeper itself comes in: by the server's socket, known by its program's account of the host, without a password,
@@ -22,13 +22,13 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::tenant::OWN_SCHEMA;
-use crate::engines::postgresql::config::Door;
+use crate::engines::postgresql::config::TenantAccess;
 use crate::engines::postgresql::connection::{Client, name, quoted};
 use crate::engines::postgresql::content::open_databases;
 use crate::engines::postgresql::roles::RefusedSetting;
 use crate::engines::postgresql::{
-    copy, door, failed, follower, in_place, layout, looker, major, own, rights, roles, runtime, settings,
-    still,
+    copy, failed, follower, in_place, inspector, layout, major, own, pg_hba, rights, roles, runtime,
+    settings, still,
 };
 use crate::engines::{Error, OnProgress, Position, Server};
 use crate::runtimes::{Job, JobOutput, Layout};
@@ -65,8 +65,8 @@ pub async fn seed(source: &Server, candidate: &Server, progress: &OnProgress) ->
     let all = open_databases(&from).await?;
     let keepers: Vec<String> = all.iter().map(|database| keeper(database)).collect();
     follower::admit_dump(source, candidate, &all).await?;
-    door::write_for(candidate, Door::Fenced, &account, &keepers).await?;
-    door::reload(candidate, &to).await?;
+    pg_hba::write_for(candidate, TenantAccess::Fenced, &account, &keepers).await?;
+    pg_hba::reload(candidate, &to).await?;
     let copied = async {
         for (at, database) in all.iter().enumerate() {
             progress(format!("the definitions of database {} of {}", at + 1, all.len()));
@@ -90,9 +90,9 @@ pub async fn seed(source: &Server, candidate: &Server, progress: &OnProgress) ->
     let dismissed = follower::dismiss_dump(source, candidate).await;
     copied?;
     dismissed?;
-    door::write(candidate, door::wanted(candidate)).await?;
-    door::reload(candidate, &to).await?;
-    door::settle(candidate, &to, door::wanted(candidate)).await?;
+    pg_hba::write(candidate, pg_hba::wanted(candidate)).await?;
+    pg_hba::reload(candidate, &to).await?;
+    pg_hba::settle(candidate, &to, pg_hba::wanted(candidate)).await?;
     roles::copy_settings(&from, &to).await?;
     let at = from.value("take the source's position", "SELECT pg_current_wal_insert_lsn()").await?;
     Ok(Position(at.unwrap_or_default()))
@@ -373,8 +373,8 @@ pub async fn rehearse(
     let keepers: Vec<String> = all.iter().map(|database| keeper(database)).collect();
     follower::admit_dump(source, candidate, &all).await?;
     let tried = async {
-        door::write_for(candidate, Door::Fenced, &account, &keepers).await?;
-        door::reload(candidate, &to).await?;
+        pg_hba::write_for(candidate, TenantAccess::Fenced, &account, &keepers).await?;
+        pg_hba::reload(candidate, &to).await?;
         let mut said = Vec::new();
         for (database, keeper) in all.iter().zip(&keepers) {
             make(&from, &to, database, keeper).await?;
@@ -404,7 +404,7 @@ pub async fn rehearse(
 pub async fn forget_rehearsal(source: &Server) -> Result<(), Error> {
     let there = format!("SELECT 1 FROM pg_roles WHERE rolname = '{}'", super::DUMP_ACCOUNT);
     if Client::connect(source).await?.is_there("look for the account that dumps", &there).await? {
-        looker::drop_as(source, super::DUMP_ACCOUNT).await?;
+        inspector::drop_as(source, super::DUMP_ACCOUNT).await?;
     }
     Ok(())
 }

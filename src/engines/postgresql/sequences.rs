@@ -2,7 +2,7 @@
 //!
 //! A sequence that was called says by its number where it stands. One that was not has its next value in its only row,
 //! which servers before 18 give to nobody but by its name; and whose name it is a tenant can change between two statements
-//! of ours. So that row is read by an account that can do nothing else ([`looker`]), which asks the row for the number that
+//! of ours. So that row is read by an account that can do nothing else ([`inspector`]), which asks the row for the number that
 //! we mean. What was read is a number and a truth before it goes anywhere, and is set by number.
 //!
 //! # If we die here
@@ -12,7 +12,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::postgresql::connection::{Client, name};
-use crate::engines::postgresql::{READ_ACCOUNT, looker, major};
+use crate::engines::postgresql::{READ_ACCOUNT, inspector, major};
 use crate::engines::{Error, Server};
 
 /// How often the name of one sequence is looked up whose name does not stay.
@@ -108,16 +108,16 @@ async fn by_a_reader(
     database: &str,
     all: &mut [Found],
 ) -> Result<(), Error> {
-    let password = looker::make_as(server, READ_ACCOUNT, "").await?;
+    let password = inspector::make_as(server, READ_ACCOUNT, "").await?;
     let read = async {
-        let reader = looker::connect_as(server, READ_ACCOUNT, &password, database).await?;
+        let reader = inspector::connect_as(server, READ_ACCOUNT, &password, database).await?;
         for one in all.iter_mut().filter(|one| one.stands.is_none()) {
             one.stands = one_by_its_row(&reader, inside, one).await?;
         }
         Ok(())
     }
     .await;
-    let gone = looker::drop_as(server, READ_ACCOUNT).await;
+    let gone = inspector::drop_as(server, READ_ACCOUNT).await;
     read.and(gone)
 }
 

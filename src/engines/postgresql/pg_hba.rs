@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::{Config, NoTls};
 
 use crate::domain::datastore::EngineKind;
-use crate::engines::postgresql::config::{self, Door};
+use crate::engines::postgresql::config::{self, TenantAccess};
 use crate::engines::postgresql::connection::{Client, OWN_DATABASE};
 use crate::engines::postgresql::{LOOK_EVERY, runtime};
 use crate::engines::{Error, Server};
@@ -24,27 +24,37 @@ const ANSWER: Duration = Duration::from_secs(5);
 const REFUSED: &str = "28000";
 
 /// Which door the server's settings ask for.
-pub fn wanted(server: &Server) -> Door {
-    if server.settings.read_only && !server.settings.readers { Door::Fenced } else { Door::Open }
+pub fn wanted(server: &Server) -> TenantAccess {
+    if server.settings.read_only && !server.settings.readers {
+        TenantAccess::Fenced
+    } else {
+        TenantAccess::Open
+    }
 }
 
 /// Writes the rules.
-pub async fn write(server: &Server, door: Door) -> Result<(), Error> {
+pub async fn write(server: &Server, access: TenantAccess) -> Result<(), Error> {
     let doing = "write who may come in";
     let visitor = server.runtime.visitor().await.map_err(runtime(doing))?;
-    for (file, text) in [(config::NAMES, config::names(&[&visitor])), (config::RULES, config::rules(door))] {
+    for (file, text) in [(config::NAMES, config::names(&[&visitor])), (config::RULES, config::rules(access))]
+    {
         server.runtime.write_config(server.generation, file, &text).await.map_err(runtime(doing))?;
     }
     Ok(())
 }
 
 /// Writes the rules by which keepers come in, too, whose program runs as the account `program`.
-pub async fn write_for(server: &Server, door: Door, program: &str, keepers: &[String]) -> Result<(), Error> {
+pub async fn write_for(
+    server: &Server,
+    access: TenantAccess,
+    program: &str,
+    keepers: &[String],
+) -> Result<(), Error> {
     let doing = "write who may come in";
     let visitor = server.runtime.visitor().await.map_err(runtime(doing))?;
     let texts = [
         (config::NAMES, config::names_with(&[&visitor], program, keepers)),
-        (config::RULES, config::rules_with(door, keepers)),
+        (config::RULES, config::rules_with(access, keepers)),
     ];
     for (file, text) in texts {
         server.runtime.write_config(server.generation, file, &text).await.map_err(runtime(doing))?;
@@ -53,7 +63,7 @@ pub async fn write_for(server: &Server, door: Door, program: &str, keepers: &[St
 }
 
 /// Has the server read what [`write`] wrote, and waits until a stranger sees it.
-pub async fn settle(server: &Server, client: &Client, door: Door) -> Result<(), Error> {
+pub async fn settle(server: &Server, client: &Client, access: TenantAccess) -> Result<(), Error> {
     let doing = "have the server read who may come in";
     client.run(doing, "SELECT pg_reload_conf()").await?;
     let deadline = Instant::now() + PATIENCE;
@@ -61,11 +71,11 @@ pub async fn settle(server: &Server, client: &Client, door: Door) -> Result<(), 
     let mut pause = Duration::from_millis(2);
     loop {
         let seen = seen(server).await?;
-        if seen == door {
+        if seen == access {
             return Ok(());
         }
         if Instant::now() >= deadline {
-            return Err(Error::Unexpected { doing, answer: format!("{seen:?}, not {door:?}") });
+            return Err(Error::Unexpected { doing, answer: format!("{seen:?}, not {access:?}") });
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LOOK_EVERY);
@@ -91,7 +101,7 @@ pub async fn reload(server: &Server, client: &Client) -> Result<(), Error> {
 }
 
 /// What a stranger sees that comes as the endpoint's clients do.
-pub async fn seen(server: &Server) -> Result<Door, Error> {
+pub async fn seen(server: &Server) -> Result<TenantAccess, Error> {
     let doing = "knock at the server's address";
     let port = EngineKind::Postgresql.standard_port();
     let knocking = async {
@@ -112,13 +122,13 @@ pub async fn seen(server: &Server) -> Result<Door, Error> {
     match answer {
         None => unexpected("a stranger was let in".to_owned()),
         Some(error) => match error.as_db_error() {
-            Some(said) if said.code().code() == REFUSED => Ok(Door::Fenced),
+            Some(said) if said.code().code() == REFUSED => Ok(TenantAccess::Fenced),
             Some(said) => match said.code().code() {
                 "57P03" | "53300" => Err(Error::NoAnswer(format!("{doing}: {}", said.message()))),
                 other => unexpected(format!("{other}: {}", said.message())),
             },
             // It was asked for a password, which it does not have.
-            None if is_asked_for_password(&error) => Ok(Door::Open),
+            None if is_asked_for_password(&error) => Ok(TenantAccess::Open),
             None => Err(Error::NoAnswer(format!("{doing}: {error}"))),
         },
     }

@@ -20,7 +20,7 @@ use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::postgresql::connection::{Client, name, quoted};
 use crate::engines::postgresql::content::{open_databases, tenant_role};
 use crate::engines::postgresql::seed::KEEPER;
-use crate::engines::postgresql::{DUMP_ACCOUNT, LOOK_ACCOUNT, LOOK_EVERY, READ_ACCOUNT, door};
+use crate::engines::postgresql::{DUMP_ACCOUNT, LOOK_ACCOUNT, LOOK_EVERY, READ_ACCOUNT, pg_hba};
 use crate::engines::{Error, Server};
 
 /// How long it may take to come in.
@@ -42,22 +42,22 @@ pub async fn make_as(server: &Server, account: &str, attributes: &str) -> Result
     let verifier = postgres_protocol::password::scram_sha_256(password.as_bytes());
     let client = Client::connect(server).await?;
     // Its server may run since before there were rules for this account.
-    let wanted = door::wanted(server);
-    door::write(server, wanted).await?;
-    door::settle(server, &client, wanted).await?;
-    let looker = name(account);
+    let wanted = pg_hba::wanted(server);
+    pg_hba::write(server, wanted).await?;
+    pg_hba::settle(server, &client, wanted).await?;
+    let inspector = name(account);
     let mut sql =
-        format!("CREATE ROLE {looker} WITH LOGIN INHERIT {attributes} PASSWORD {}", quoted(&verifier));
+        format!("CREATE ROLE {inspector} WITH LOGIN INHERIT {attributes} PASSWORD {}", quoted(&verifier));
     let databases = open_databases(&client).await?;
     for database in &databases {
-        sql.push_str(&format!("; GRANT CONNECT ON DATABASE {} TO {looker}", name(database)));
+        sql.push_str(&format!("; GRANT CONNECT ON DATABASE {} TO {inspector}", name(database)));
     }
     let owners = format!(
         "SELECT r.rolname FROM pg_roles r WHERE ({}) OR r.rolname ~ '^{KEEPER}'",
         tenant_role("r.rolname")
     );
     for owner in client.column(doing, &owners).await? {
-        sql.push_str(&format!("; GRANT {} TO {looker}", name(&owner)));
+        sql.push_str(&format!("; GRANT {} TO {inspector}", name(&owner)));
     }
     client.run(doing, &sql).await?;
     for database in &databases {
@@ -79,11 +79,11 @@ fn withheld(account: &str) -> String {
     let own = format!(
         "n.nspname NOT IN ('pg_catalog', 'information_schema', '{OWN_SCHEMA}') AND n.nspname !~ '^pg_' AND n.nspowner <> 10"
     );
-    let (looker, text) = (name(account).replace('%', "%%"), quoted(account));
+    let (inspector, text) = (name(account).replace('%', "%%"), quoted(account));
     format!(
-        "SELECT format('GRANT USAGE ON SCHEMA %I TO {looker}', n.nspname) FROM pg_namespace n \
+        "SELECT format('GRANT USAGE ON SCHEMA %I TO {inspector}', n.nspname) FROM pg_namespace n \
          WHERE {own} AND NOT has_schema_privilege({text}, n.oid, 'USAGE') \
-         UNION ALL SELECT format('GRANT SELECT ON TABLE %I.%I TO {looker}', n.nspname, c.relname) FROM pg_class c \
+         UNION ALL SELECT format('GRANT SELECT ON TABLE %I.%I TO {inspector}', n.nspname, c.relname) FROM pg_class c \
          JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S') AND c.relowner <> 10 \
          AND n.nspname NOT IN ('pg_catalog', 'information_schema', '{OWN_SCHEMA}') AND n.nspname !~ '^pg_' \
          AND NOT has_table_privilege({text}, c.oid, 'SELECT')"
@@ -143,12 +143,12 @@ pub async fn drop_as(server: &Server, account: &str) -> Result<(), Error> {
     if !client.is_there(doing, &there).await? {
         return Ok(());
     }
-    let looker = name(account);
+    let inspector = name(account);
     let end = format!(
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = {}",
         quoted(account)
     );
-    client.run(doing, &format!("ALTER ROLE {looker} NOLOGIN")).await?;
+    client.run(doing, &format!("ALTER ROLE {inspector} NOLOGIN")).await?;
     client.rows(doing, &end).await?;
     // What it was given in a database is noted for that database.
     let given = format!(
@@ -158,9 +158,9 @@ pub async fn drop_as(server: &Server, account: &str) -> Result<(), Error> {
     );
     for database in client.column(doing, &given).await? {
         let inside = Client::connect_to(server, &database).await?;
-        inside.run(doing, &format!("DROP OWNED BY {looker}")).await?;
+        inside.run(doing, &format!("DROP OWNED BY {inspector}")).await?;
     }
-    client.run(doing, &format!("DROP OWNED BY {looker}; DROP ROLE {looker}")).await
+    client.run(doing, &format!("DROP OWNED BY {inspector}; DROP ROLE {inspector}")).await
 }
 
 #[cfg(test)]
