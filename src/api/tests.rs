@@ -17,13 +17,13 @@ use crate::domain::datastore::EngineKind;
 const INSTANCE: &str = "0b1f6d52-90aa-4b6f-9d0e-6f2b1f3c4d5e";
 
 /// An identity, and what serves it. The folder lives as long as this.
-struct Door {
+struct IdentityApi {
     _folder: tempfile::TempDir,
     identity: Arc<DevIdentity>,
     state: Data<ApiState>,
 }
 
-impl Door {
+impl IdentityApi {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let identity = Arc::new(DevIdentity::open(folder.path()).unwrap());
@@ -108,7 +108,7 @@ fn filled(path: &str, project: &str) -> String {
 
 #[actix_web::test]
 async fn documents_need_no_token() {
-    let door = Door::new();
+    let door = IdentityApi::new();
     let app = door.app().await;
     let told = send(&app, request("GET", "/")).await;
     assert_eq!(told.status, 200);
@@ -123,7 +123,7 @@ async fn documents_need_no_token() {
 
 #[actix_web::test]
 async fn each_project_route_asks_for_a_token_of_its_project_first() {
-    let door = Door::new();
+    let door = IdentityApi::new();
     let app = door.app().await;
     let (token, project) = door.login("coffer");
     let (admin, _) = door.login("coffer-admin");
@@ -150,7 +150,7 @@ async fn each_project_route_asks_for_a_token_of_its_project_first() {
 
 #[actix_web::test]
 async fn a_wrong_method_is_told_the_right_ones() {
-    let door = Door::new();
+    let door = IdentityApi::new();
     let app = door.app().await;
     let (token, project) = door.login("coffer");
     for route in routes() {
@@ -175,7 +175,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
 
 #[actix_web::test]
 async fn what_is_not_there_is_404_in_the_promised_order() {
-    let door = Door::new();
+    let door = IdentityApi::new();
     let app = door.app().await;
     let (token, project) = door.login("coffer");
     for path in ["/v9.9/p/instances", "/x", "/v2", "//", "/v1.0x/p/instances", "/identity/v2.0", "/%ff"] {
@@ -206,7 +206,7 @@ async fn what_is_not_there_is_404_in_the_promised_order() {
 
 #[actix_web::test]
 async fn a_body_is_json_of_a_bearable_size() {
-    let door = Door::new();
+    let door = IdentityApi::new();
     let app = door.app().await;
     let (token, project) = door.login("coffer");
     let writes: Vec<_> = routes()
@@ -256,7 +256,7 @@ async fn a_body_is_json_of_a_bearable_size() {
 
 #[actix_web::test]
 async fn a_body_is_read_before_roles_and_roles_before_the_store() {
-    let door = Door::new();
+    let door = IdentityApi::new();
     let app = door.app().await;
     let (token, project) = door.login("coffer-reader");
     let send = |method: &'static str, below: &str, body: Value| {
@@ -277,7 +277,7 @@ async fn a_body_is_read_before_roles_and_roles_before_the_store() {
 
 #[actix_web::test]
 async fn actions_of_later_keep_the_order_of_answers() {
-    let door = Door::new();
+    let door = IdentityApi::new();
     let app = door.app().await;
     let (token, project) = door.login("coffer");
     let send = |below: &str, body: Value| {
@@ -298,7 +298,7 @@ async fn actions_of_later_keep_the_order_of_answers() {
 
 #[actix_web::test]
 async fn a_store_that_is_away_is_503_and_says_when_to_come_back() {
-    let door = Door::new();
+    let door = IdentityApi::new();
     let app = door.app().await;
     let (token, project) = door.login("coffer");
     let told = send(
@@ -314,7 +314,7 @@ async fn a_store_that_is_away_is_503_and_says_when_to_come_back() {
 
 #[actix_web::test]
 async fn a_page_is_asked_for_in_numbers_and_ids() {
-    let door = Door::new();
+    let door = IdentityApi::new();
     let app = door.app().await;
     let (token, project) = door.login("coffer");
     for (query, status) in [
@@ -336,7 +336,7 @@ async fn a_page_is_asked_for_in_numbers_and_ids() {
     }
 }
 
-fn login_body(door: &Door, cloud: &str, scope: Value) -> Value {
+fn login_body(door: &IdentityApi, cloud: &str, scope: Value) -> Value {
     let clouds = door.identity.clouds_yaml("http://h");
     let own = clouds.split(&format!("  {cloud}:\n")).nth(1).unwrap();
     let value = |key: &str| {
@@ -353,7 +353,7 @@ fn login_body(door: &Door, cloud: &str, scope: Value) -> Value {
 
 #[actix_web::test]
 async fn the_identity_speaks_enough_of_keystone() {
-    let door = Door::new();
+    let door = IdentityApi::new();
     let app = door.app().await;
     for path in ["/identity", "/identity/"] {
         let told = send(&app, request("GET", path)).await;
@@ -412,7 +412,7 @@ async fn the_identity_speaks_enough_of_keystone() {
 
 #[actix_web::test]
 async fn the_identity_gives_nothing_to_strangers() {
-    let door = Door::new();
+    let door = IdentityApi::new();
     let app = door.app().await;
     let post = |body: Value| send(&app, request("POST", "/identity/v3/auth/tokens").set_json(body));
     let mut wrong = login_body(&door, "coffer", Value::Null);
@@ -450,7 +450,7 @@ async fn the_identity_gives_nothing_to_strangers() {
 
 #[actix_web::test]
 async fn without_the_built_in_identity_there_is_none() {
-    let door = Door::new();
+    let door = IdentityApi::new();
     let state = Data::new(ApiState {
         commands: door.state.commands.clone(),
         keys: door.state.keys.clone(),
@@ -509,7 +509,7 @@ impl Authenticator for Breaks {
 
 #[actix_web::test]
 async fn a_panic_is_a_500_with_a_body() {
-    let door = Door::new();
+    let door = IdentityApi::new();
     let state = Data::new(ApiState {
         commands: door.state.commands.clone(),
         keys: door.state.keys.clone(),
@@ -556,7 +556,7 @@ impl Log {
 /// A caller reads words for callers; the log has the request's id, the status and the cause, and nothing that was sent.
 #[actix_web::test]
 async fn each_refusal_has_a_text_for_the_caller_and_one_for_the_operator() {
-    let door = Door::new();
+    let door = IdentityApi::new();
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()

@@ -13,8 +13,8 @@ use coffer::seal::Sealer;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
-use crate::api_door::Door;
 use crate::harness::{bed, wait_for};
+use crate::test_api::TestApi;
 
 /// A request that is signed with a key's secret.
 fn signed(key: &str, secret: &SecretString, at: DateTime<Utc>, nonce: &str) -> Claim {
@@ -58,7 +58,7 @@ fn nonce() -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_signs_is_who_the_key_belongs_to() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let folder = tempfile::tempdir().unwrap();
     let sealer = Sealer::open(&folder.path().join("key")).unwrap();
     let keys = AccessKeys::new(door.db.clone(), sealer.clone());
@@ -128,7 +128,7 @@ async fn who_signs_is_who_the_key_belongs_to() {
 /// Whoever sends copies of a request at once, to whichever process, has one of them answered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_hundred_copies_one_counts() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let folder = tempfile::tempdir().unwrap();
     let sealer = Sealer::open(&folder.path().join("key")).unwrap();
     let (key, secret) = access_keys::create(&door.db, &sealer, account(&["member"])).await.unwrap();
@@ -149,7 +149,7 @@ async fn of_a_hundred_copies_one_counts() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operator_manages_them_from_a_terminal() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key");
     let sealer = Sealer::open(&file).unwrap();

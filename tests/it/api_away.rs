@@ -7,8 +7,8 @@ use coffer::cli::accounts::{Accounts, store_config};
 use coffer::embedded_postgres::EmbeddedPostgres;
 use futures::future::join_all;
 
-use crate::api_door::{Door, Setting};
 use crate::harness::wait_for;
+use crate::test_api::{Setting, TestApi};
 
 const MEMBER: &str = "member@1234";
 
@@ -29,7 +29,7 @@ async fn own_store() -> (tempfile::TempDir, EmbeddedPostgres, coffer::embedded_p
 async fn a_store_that_is_away_is_told_at_once_and_missed_no_longer_than_it_is() {
     let (_place, store, config) = own_store().await;
     let setting = Setting { pool: 16, url: Some(store.url()), ..Setting::default() };
-    let door = Door::open_as(setting).await;
+    let door = TestApi::open_as(setting).await;
     let many = async || {
         let began = Instant::now();
         let told = join_all((0..200).map(|_| door.send(MEMBER, "GET", "instances", None))).await;
@@ -51,9 +51,9 @@ async fn a_store_that_is_away_is_told_at_once_and_missed_no_longer_than_it_is() 
     door.send(MEMBER, "GET", "instances", None).await.is(503, "serviceUnavailable");
     assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
     for path in ["/", "/v1.0", "/healthcheck", "/identity/v3"] {
-        assert_eq!(crate::api_door::told(door.raw(None, "GET", path)).await.status, 200, "{path}");
+        assert_eq!(crate::test_api::told(door.raw(None, "GET", path)).await.status, 200, "{path}");
     }
-    crate::api_door::told(door.raw(None, "GET", "/v1.0/1234/instances")).await.is(401, "unauthorized");
+    crate::test_api::told(door.raw(None, "GET", "/v1.0/1234/instances")).await.is(401, "unauthorized");
     door.send(MEMBER, "GET", "nothing", None).await.is(404, "itemNotFound");
 
     let store = EmbeddedPostgres::start(&config).await.unwrap();
@@ -72,7 +72,7 @@ async fn a_store_that_is_away_is_told_at_once_and_missed_no_longer_than_it_is() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_died_unnoticed_are_not_used() {
     let (_place, store, config) = own_store().await;
-    let door = Door::open_as(Setting { pool: 16, url: Some(store.url()), ..Setting::default() }).await;
+    let door = TestApi::open_as(Setting { pool: 16, url: Some(store.url()), ..Setting::default() }).await;
     join_all((0..200).map(|_| door.send(MEMBER, "GET", "instances", None))).await;
     store.stop().await.unwrap();
     let store = EmbeddedPostgres::start(&config).await.unwrap();

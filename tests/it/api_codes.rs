@@ -4,13 +4,13 @@ use coffer::api::limits::Profile;
 use coffer::domain::datastore::RuntimeKind;
 use serde_json::{Value, json};
 
-use crate::api_door::{Door, NOBODY, Setting, told};
+use crate::test_api::{NOBODY, Setting, TestApi, told};
 
 const MEMBER: &str = "member@1234";
 const TARGET: (&str, &str) = ("mysql", "5.7");
 
 /// What an instance's rows are before and after something that must change nothing.
-async fn rows(door: &Door) -> (i64, i64, i64) {
+async fn rows(door: &TestApi) -> (i64, i64, i64) {
     (
         door.count("instances").await,
         door.count("tasks").await,
@@ -20,7 +20,7 @@ async fn rows(door: &Door) -> (i64, i64, i64) {
 
 #[tokio::test]
 async fn c202_is_a_new_instance_with_exactly_these_keys_and_types() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let source = door.instance("1234", "mysql", "5.6").await;
     let answer = door.upgrade(MEMBER, source, TARGET).await;
     assert_eq!(answer.header("content-type"), "application/json");
@@ -82,7 +82,7 @@ async fn c202_is_a_new_instance_with_exactly_these_keys_and_types() {
 
 #[tokio::test]
 async fn c400_is_a_bad_request() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let source = door.instance("1234", "mysql", "5.6").await;
     let before = rows(&door).await;
     let action = format!("instances/{source}/action");
@@ -119,7 +119,7 @@ async fn c400_is_a_bad_request() {
 
 #[tokio::test]
 async fn c401_is_no_token_that_holds() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let real = door.identity.login("coffer").unwrap();
     let project = real.claims.project.unwrap();
     let path = format!("/v1.0/{project}/instances/{NOBODY}/action");
@@ -133,7 +133,7 @@ async fn c401_is_no_token_that_holds() {
 
 #[tokio::test]
 async fn c403_is_a_role_that_does_not_reach_and_another_account() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let source = door.instance("1234", "mysql", "5.6").await;
     for role in ["dbaas:observer", "dbaas:creator", "reader", "swiftoperator"] {
         let answer = door.upgrade(&format!("{role}@1234"), source, TARGET).await;
@@ -148,7 +148,7 @@ async fn c403_is_a_role_that_does_not_reach_and_another_account() {
 
 #[tokio::test]
 async fn c404_is_what_is_not_there_for_the_caller() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let foreign = door.instance("5678", "mysql", "5.6").await;
     let missing = door.upgrade(MEMBER, NOBODY, TARGET).await;
     let others = door.upgrade(MEMBER, foreign, TARGET).await;
@@ -164,7 +164,7 @@ async fn c404_is_what_is_not_there_for_the_caller() {
 
 #[tokio::test]
 async fn c405_names_the_method() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let source = door.instance("1234", "mysql", "5.6").await;
     for method in ["GET", "PUT", "PATCH", "DELETE"] {
         let answer = door.send(MEMBER, method, &format!("instances/{source}/action"), None).await;
@@ -175,7 +175,7 @@ async fn c405_names_the_method() {
 
 #[tokio::test]
 async fn c413_is_the_sixth_action_within_a_minute() {
-    let door = Door::open_as(Setting { profile: Profile::Rackspace, ..Setting::default() }).await;
+    let door = TestApi::open_as(Setting { profile: Profile::Rackspace, ..Setting::default() }).await;
     let source = door.instance("1234", "mysql", "5.6").await;
     for _ in 0..5 {
         door.upgrade(MEMBER, NOBODY, TARGET).await.is(404, "itemNotFound");
@@ -204,7 +204,7 @@ async fn c413_is_the_sixth_action_within_a_minute() {
 
 #[tokio::test]
 async fn c413_is_the_twenty_sixth_instance() {
-    let door = Door::open_as(Setting { profile: Profile::Rackspace, ..Setting::default() }).await;
+    let door = TestApi::open_as(Setting { profile: Profile::Rackspace, ..Setting::default() }).await;
     let source = door.instance("1234", "mysql", "5.6").await;
     for _ in 1..25 {
         door.instance("1234", "mysql", "5.7").await;
@@ -219,7 +219,7 @@ async fn c413_is_the_twenty_sixth_instance() {
 
 #[tokio::test]
 async fn c415_is_a_body_that_is_no_json() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let source = door.instance("1234", "mysql", "5.6").await;
     for kind in ["application/xml", "text/plain"] {
         let request = door.ask(MEMBER, "POST", &format!("instances/{source}/action"));
@@ -230,7 +230,7 @@ async fn c415_is_a_body_that_is_no_json() {
 
 #[tokio::test]
 async fn c422_is_an_instance_that_is_not_free() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let source = door.instance("1234", "mysql", "5.6").await;
     let new = door.upgrade(MEMBER, source, TARGET).await;
     let new = new.ok(202)["instance"]["id"].as_str().unwrap().to_owned();
@@ -256,7 +256,7 @@ async fn c422_is_an_instance_that_is_not_free() {
 #[tokio::test]
 async fn c422_is_content_that_cannot_be_carried() {
     let blockers = json!([{"object": "shop.carts", "why": "uses the engine MEMORY", "remedy": "convert it"}]);
-    let door = Door::open_as(Setting { blockers, ..Setting::default() }).await;
+    let door = TestApi::open_as(Setting { blockers, ..Setting::default() }).await;
     // Of a simulated server nothing is asked: nothing stands in its way.
     let source = door.instance_on("1234", "mariadb", "10.11", RuntimeKind::Process).await;
     let answer = door.upgrade(MEMBER, source, ("mariadb", "11.8")).await;
@@ -266,7 +266,7 @@ async fn c422_is_content_that_cannot_be_carried() {
 
 #[tokio::test]
 async fn c500_changes_nothing_and_says_nothing() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let source = door.instance("1234", "mysql", "5.6").await;
     let simulation = format!("mgmt/instances/{source}/simulation");
     let steps = json!({"steps": {"accept": {"fault": "fail"}, "seed": {"ms": 5, "fault": "hang"}}});
@@ -283,7 +283,7 @@ async fn c500_changes_nothing_and_says_nothing() {
 
 #[tokio::test]
 async fn c501_is_a_datastore_without_any_upgrade() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let source = door.instance("1234", "percona", "5.7").await;
     let answer = door.upgrade(MEMBER, source, TARGET).await;
     assert_eq!(answer.is(501, "notImplemented"), "Datastore percona has no upgrades.");
@@ -298,7 +298,7 @@ async fn c501_is_a_datastore_without_any_upgrade() {
 
 #[tokio::test]
 async fn c503_is_maintenance() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let source = door.instance("1234", "mysql", "5.6").await;
     let on = json!({"on": true, "retry_after": 17});
     door.send("admin@1", "PUT", "mgmt/maintenance", Some(&on)).await.ok(200);
@@ -334,7 +334,7 @@ async fn c503_is_maintenance() {
 
 #[tokio::test]
 async fn c503_is_no_host_that_runs_the_target() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let source = door.instance_on("1234", "mariadb", "10.11", RuntimeKind::Process).await;
     door.sql("delete from host_versions where series = '11.8'").await;
     let answer = door.upgrade(MEMBER, source, ("mariadb", "11.8")).await;
@@ -346,7 +346,7 @@ async fn c503_is_no_host_that_runs_the_target() {
 /// Each request has everything wrong from its line on: the answer is the first of them.
 #[tokio::test]
 async fn the_first_that_fits_is_the_answer() {
-    let door = Door::open_as(Setting { profile: Profile::Rackspace, ..Setting::default() }).await;
+    let door = TestApi::open_as(Setting { profile: Profile::Rackspace, ..Setting::default() }).await;
     let percona = door.instance("1234", "percona", "5.7").await;
     let source = door.instance("1234", "mysql", "5.6").await;
     let good = json!({"upgrade": {"datastore_type": "mysql", "datastore_version": "8.0"}}).to_string();

@@ -4,14 +4,14 @@ use coffer::api::limits::Profile;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::api_door::{Door, Setting, told};
 use crate::client::openstack;
+use crate::test_api::{Setting, TestApi, told};
 
 const ADMIN: &str = "admin@1";
 const MEMBER: &str = "member@1234";
 
-async fn door(profile: Profile) -> Door {
-    Door::open_as(Setting { profile, pool: 16, ..Setting::default() }).await
+async fn door(profile: Profile) -> TestApi {
+    TestApi::open_as(Setting { profile, pool: 16, ..Setting::default() }).await
 }
 
 fn creation(gb: u32) -> Value {
@@ -20,7 +20,7 @@ fn creation(gb: u32) -> Value {
 }
 
 /// The statuses of as many creations at once, counted: taken, and over the limit.
-async fn at_once(door: &Door, creations: usize, gb: u32) -> (usize, usize) {
+async fn at_once(door: &TestApi, creations: usize, gb: u32) -> (usize, usize) {
     let body = creation(gb);
     let told = join_all((0..creations).map(|_| door.send(MEMBER, "POST", "instances", Some(&body)))).await;
     let of = |status: u16| told.iter().filter(|told| told.status == status).count();

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use coffer::domain::datastore::RuntimeKind;
 use serde_json::{Value, json};
 
-use crate::api_door::{Door, NOBODY, Setting, sample};
 use crate::harness::wait_for;
+use crate::test_api::{NOBODY, Setting, TestApi, sample};
 
 const ADMIN: &str = "admin@1";
 const MEMBER: &str = "member@1234";
@@ -16,7 +16,7 @@ fn version(datastore: &str, name: &str) -> Value {
 }
 
 /// What the instance's view offers.
-async fn offered(door: &Door, id: impl std::fmt::Display) -> Vec<String> {
+async fn offered(door: &TestApi, id: impl std::fmt::Display) -> Vec<String> {
     let view = door.send(MEMBER, "GET", &format!("instances/{id}"), None).await;
     let upgrades = view.ok(200)["instance"]["available_upgrades"]["upgrades"].as_array().unwrap().clone();
     upgrades.iter().map(|upgrade| upgrade["version"].as_str().unwrap().to_owned()).collect()
@@ -24,7 +24,7 @@ async fn offered(door: &Door, id: impl std::fmt::Display) -> Vec<String> {
 
 #[tokio::test]
 async fn an_edge_is_added_disabled_enabled_and_deleted() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let it = door.instance("1234", "percona", "5.7").await;
     door.upgrade(MEMBER, it, ("mysql", "8.0")).await.is(501, "notImplemented");
     assert!(offered(&door, it).await.is_empty());
@@ -70,7 +70,7 @@ async fn an_edge_is_added_disabled_enabled_and_deleted() {
 
 #[tokio::test]
 async fn an_edge_joins_two_versions_that_are_there_once() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let rows = door.count("upgrade_paths").await;
     let good = json!({"from": version("mysql", "5.7"), "to": version("mysql", "8.0"), "ways": ["replica"]});
     for (key, value, expected) in [
@@ -107,7 +107,7 @@ async fn an_edge_joins_two_versions_that_are_there_once() {
 
 #[tokio::test]
 async fn only_simulated_instances_take_simulations_and_only_from_admins() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let real = door.instance_on("1234", "mariadb", "10.11", RuntimeKind::Process).await;
     let simulated = door.instance("1234", "mysql", "5.6").await;
     let steps = json!({"steps": {"seed": {"ms": 250}, "verify": {"fault": "die"}}});
@@ -149,7 +149,7 @@ fn admin(arguments: &[&str], url: Option<&str>) -> (bool, String) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operator_edits_the_matrix_from_a_terminal() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let it = door.instance("1234", "mysql", "5.6").await;
     let url = Some(door.store_url.as_str());
     let (done, told) = admin(&["paths", "list"], url);
@@ -191,7 +191,7 @@ async fn an_operator_edits_the_matrix_from_a_terminal() {
 /// Another process on the same store learns of maintenance within about a second.
 #[tokio::test]
 async fn maintenance_is_known_to_every_process() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     door.send(MEMBER, "GET", "instances", None).await.ok(200);
     // As another process writes it.
     let began = Instant::now();
@@ -213,7 +213,7 @@ async fn maintenance_is_known_to_every_process() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_for_the_store_gets_an_answer() {
     let door =
-        Door::open_as(Setting { pool: 16, wait: Duration::from_millis(300), ..Setting::default() }).await;
+        TestApi::open_as(Setting { pool: 16, wait: Duration::from_millis(300), ..Setting::default() }).await;
     let it = door.instance("1234", "mysql", "5.6").await;
     // A lock that they all wait for, longer than a connection may take to come.
     let (locked, release) = (tokio::sync::oneshot::channel::<()>(), tokio::sync::oneshot::channel::<()>());

@@ -1,5 +1,5 @@
 //! api-ref cannot lie: its samples are sent and compared, its OpenAPI document is the one that the code makes, and
-//! every answer that any test of the API gets is held against it ([`hold`], called by `api_door::told`).
+//! every answer that any test of the API gets is held against it ([`hold`], called by `test_api::told`).
 //!
 //! `COFFER_UPDATE=1` writes what the service answers into `api-ref/` instead of comparing.
 
@@ -12,9 +12,9 @@ use coffer::api::limits::Profile;
 use coffer::api::{openapi, routes};
 use serde_json::{Value, json};
 
-use crate::api_door::{Door, Setting};
 use crate::harness::roles::Roles;
 use crate::harness::{store, wait_for};
+use crate::test_api::{Setting, TestApi};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("api-ref")
@@ -500,10 +500,10 @@ async fn every_sample_is_what_the_service_answers() {
     story.tell(REFUSES).await;
 
     // Whose limits these are is chosen at start.
-    let door = Door::open_as(Setting { profile: Profile::Trove, ..Setting::default() }).await;
+    let door = TestApi::open_as(Setting { profile: Profile::Trove, ..Setting::default() }).await;
     compare("limits", door.send("member@1234", "GET", "limits", None).await.ok(200));
     let answer = door.ask("member@1234", "POST", "instances").header("content-type", "text/plain").body("{}");
-    compare("fault-bad-media-type", &crate::api_door::told(answer).await.body);
+    compare("fault-bad-media-type", &crate::test_api::told(answer).await.body);
 }
 
 async fn wait_until(story: &Story, as_whom: &Ask, path: &str, status: &str) {

@@ -11,7 +11,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use serde_json::{Map, Value, json};
 
-use crate::api_door::{Door, Told, told};
+use crate::test_api::{TestApi, Told, told};
 
 const PROJECT: &str = "1234";
 
@@ -22,7 +22,7 @@ const ROLES: [&str; 5] = ["swiftoperator", "reader", "dbaas:creator", "member", 
 struct Names(BTreeMap<&'static str, String>);
 
 impl Names {
-    async fn of(door: &Door) -> Self {
+    async fn of(door: &TestApi) -> Self {
         let instance = door.instance(PROJECT, "mysql", "5.6").await;
         let paths = door.send("admin@1", "GET", "mgmt/upgrade-paths", None).await;
         let edge = paths.ok(200)["upgrade_paths"][0]["id"].as_str().unwrap().to_owned();
@@ -45,7 +45,7 @@ impl Names {
             filled.push('/');
             filled += match part {
                 "{project}" => project,
-                part if part.starts_with('{') => own.map_or(crate::api_door::NOBODY, String::as_str),
+                part if part.starts_with('{') => own.map_or(crate::test_api::NOBODY, String::as_str),
                 part => part,
             };
             before = part;
@@ -96,7 +96,7 @@ fn good(route: &Route) -> Option<Value> {
 }
 
 /// What no refused request may change.
-async fn everything(door: &Door) -> Vec<i64> {
+async fn everything(door: &TestApi) -> Vec<i64> {
     let mut counts = Vec::new();
     for from in [
         "instances",
@@ -117,7 +117,7 @@ async fn everything(door: &Door) -> Vec<i64> {
     counts
 }
 
-async fn send(door: &Door, token: Option<&str>, route: &Route, path: &str, body: Option<&Value>) -> Told {
+async fn send(door: &TestApi, token: Option<&str>, route: &Route, path: &str, body: Option<&Value>) -> Told {
     let request = door.raw(token, route.method, path);
     told(match body {
         Some(body) => request.header("content-type", "application/json").body(body.to_string()),
@@ -138,7 +138,7 @@ fn changed(token: &str, change: impl Fn(&mut Value)) -> String {
 
 #[tokio::test]
 async fn every_route_wants_a_token_that_holds_for_its_project() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let names = Names::of(&door).await;
     let real = door.identity.login("coffer").unwrap();
     let project = real.claims.project.clone().unwrap();
@@ -180,7 +180,7 @@ async fn every_route_wants_a_token_that_holds_for_its_project() {
 
 #[tokio::test]
 async fn every_route_wants_its_role() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let names = Names::of(&door).await;
     let mut seen = 0;
     for route in below_a_project() {
@@ -222,7 +222,7 @@ async fn every_route_wants_its_role() {
 
 #[tokio::test]
 async fn no_body_of_a_wrong_kind_is_more_than_a_clients_mistake() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let names = Names::of(&door).await;
     let before = everything(&door).await;
     let deep = [
@@ -393,7 +393,7 @@ fn any_body() -> impl Strategy<Value = Value> {
 
 #[tokio::test]
 async fn no_json_is_ever_a_fault_of_ours() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let names = Names::of(&door).await;
     let mut runner = TestRunner::default();
     let all: Vec<_> = routes().filter(|route| writes(route)).collect();
@@ -422,7 +422,7 @@ async fn no_json_is_ever_a_fault_of_ours() {
 /// Paths that no table has, with every method: never a fault of ours, and never a success.
 #[tokio::test]
 async fn no_path_is_ever_a_fault_of_ours() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let mut runner = TestRunner::default();
     let paths = "(/v1\\.0)?(/1234)?(/(instances|mgmt|tasks|%ff|%00|\\.\\.|[a-z0-9%]{1,9}|\\{id\\})){0,5}/?(\\?[a-z=&%]{0,9})?";
     let paths = prop::string::string_regex(paths).unwrap();

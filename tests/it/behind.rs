@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::harness::house::House;
 use crate::harness::roles::Roles;
-use crate::harness::world::SimulatedWriter;
+use crate::harness::tenant::SimulatedWriter;
 use crate::harness::{ask_for_upgrade_of, delete, healthy, open_shop, password, status, store, wait_for};
 use crate::hops::line;
 use crate::upgrade::{assert_written, ended, patch, simulated};

@@ -15,7 +15,9 @@ use coffer::domain::upgrade::Strategy;
 
 use crate::harness::roles::{Role, Roles};
 use crate::harness::store::Side;
-use crate::harness::world::{World, ask_for_upgrade, ask_to_switch, kill_generation, kill_server, versions};
+use crate::harness::tenant::{
+    Tenant, ask_for_upgrade, ask_to_switch, kill_generation, kill_server, versions,
+};
 use crate::harness::{ask_for_detach, healthy, processes, status, store, wait_for};
 use crate::unwanted;
 use crate::upgrade;
@@ -58,7 +60,7 @@ fn lines() -> Vec<Line> {
 }
 
 /// A life of an instance: the lines that it walks, in order. Cells lie in those that are marked.
-struct Life {
+struct InstanceLife {
     name: &'static str,
     walks: &'static [(Line, bool)],
 }
@@ -89,24 +91,27 @@ const BACK: [(Line, Strategy, Step, bool); 6] = [
     ((TaskKind::UpgradeTwin, Phase::Abandon), Strategy::Twin, Step::Drain, true),
 ];
 
-const LIVES: [Life; 14] = [
-    Life { name: "kept", walks: &[(CREATED, true), (UPGRADED, true), (DETACHED, true), (DELETED, true)] },
-    Life { name: "abandoned", walks: &[(CREATED, false), (UPGRADED, false), (ABANDONED, true)] },
-    Life { name: "undone", walks: &[(CREATED, false), (UNDONE, true)] },
-    Life { name: "unmade", walks: &[(UNMADE, true)] },
-    Life { name: "unwanted", walks: &[(UNWANTED, true)] },
-    Life {
+const LIVES: [InstanceLife; 14] = [
+    InstanceLife {
+        name: "kept",
+        walks: &[(CREATED, true), (UPGRADED, true), (DETACHED, true), (DELETED, true)],
+    },
+    InstanceLife { name: "abandoned", walks: &[(CREATED, false), (UPGRADED, false), (ABANDONED, true)] },
+    InstanceLife { name: "undone", walks: &[(CREATED, false), (UNDONE, true)] },
+    InstanceLife { name: "unmade", walks: &[(UNMADE, true)] },
+    InstanceLife { name: "unwanted", walks: &[(UNWANTED, true)] },
+    InstanceLife {
         name: "converted",
         walks: &[(CREATED, false), (EXAMINED, true), (CONVERTED, true), (CONVERTED_ON, true)],
     },
-    Life { name: "fed", walks: &[(CREATED, false), (EXAMINED, false), (FED, true), (FED_ON, true)] },
-    Life { name: "back", walks: &[(CREATED, false), (BACK[0].0, true)] },
-    Life { name: "back", walks: &[(CREATED, false), (BACK[1].0, true)] },
-    Life { name: "back", walks: &[(CREATED, false), (BACK[2].0, true)] },
-    Life { name: "back", walks: &[(CREATED, false), (BACK[3].0, true)] },
-    Life { name: "back", walks: &[(CREATED, false), (BACK[4].0, true)] },
-    Life { name: "back", walks: &[(CREATED, false), (BACK[5].0, true)] },
-    Life { name: "paired", walks: &pairs::LINES },
+    InstanceLife { name: "fed", walks: &[(CREATED, false), (EXAMINED, false), (FED, true), (FED_ON, true)] },
+    InstanceLife { name: "back", walks: &[(CREATED, false), (BACK[0].0, true)] },
+    InstanceLife { name: "back", walks: &[(CREATED, false), (BACK[1].0, true)] },
+    InstanceLife { name: "back", walks: &[(CREATED, false), (BACK[2].0, true)] },
+    InstanceLife { name: "back", walks: &[(CREATED, false), (BACK[3].0, true)] },
+    InstanceLife { name: "back", walks: &[(CREATED, false), (BACK[4].0, true)] },
+    InstanceLife { name: "back", walks: &[(CREATED, false), (BACK[5].0, true)] },
+    InstanceLife { name: "paired", walks: &pairs::LINES },
 ];
 
 #[test]
@@ -204,11 +209,11 @@ impl Lived<'_> {
         }
     }
 
-    async fn create(&mut self, cells: bool) -> World {
+    async fn create(&mut self, cells: bool) -> Tenant {
         if cells {
             self.prepare(CREATED);
         }
-        let mut world = World::ask(&self.api, self.real).await;
+        let mut world = Tenant::ask(&self.api, self.real).await;
         if cells {
             let id = world.id.clone();
             self.walk(CREATED, &id, &id).await;
@@ -290,7 +295,7 @@ impl Lived<'_> {
     async fn unmade(&mut self) {
         let hold = point(CREATED, Step::Place, "before");
         self.roles.arm(&hold);
-        let world = World::ask(&self.api, self.real).await;
+        let world = Tenant::ask(&self.api, self.real).await;
         self.roles.reached(&hold).await;
         self.let_fail(&world.id, Step::Publish).await;
         self.prepare(UNMADE);
@@ -306,7 +311,7 @@ impl Lived<'_> {
     async fn unwanted(&mut self) {
         let hold = point(CREATED, Step::Place, "before");
         self.roles.arm(&hold);
-        let world = World::ask(&self.api, self.real).await;
+        let world = Tenant::ask(&self.api, self.real).await;
         self.roles.reached(&hold).await;
         self.let_be(&world.id, Step::Publish, "hang").await;
         self.prepare(UNWANTED);
@@ -377,7 +382,12 @@ impl Lived<'_> {
     }
 
     /// The instance serves `version`, one server of it takes writes, and everything is there.
-    async fn still_one(&mut self, mut world: World, writing: crate::harness::world::Writing, version: &str) {
+    async fn still_one(
+        &mut self,
+        mut world: Tenant,
+        writing: crate::harness::tenant::Writing,
+        version: &str,
+    ) {
         let id = world.id.clone();
         healthy(&self.api, &id).await;
         let written = writing.stop().await;
@@ -405,7 +415,7 @@ impl Lived<'_> {
         self.assert_nothing_is_left().await;
     }
 
-    async fn back_to_one(&mut self, mut world: World, writing: crate::harness::world::Writing) {
+    async fn back_to_one(&mut self, mut world: Tenant, writing: crate::harness::tenant::Writing) {
         healthy(&self.api, &world.id).await;
         let written = writing.stop().await;
         world.settle(&self.api, self.real).await;

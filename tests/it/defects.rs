@@ -8,7 +8,7 @@ use coffer::domain::upgrade::Strategy;
 use coffer::testing::{DEFECT, Defect};
 
 use crate::harness::roles::{Role, Roles};
-use crate::harness::world::{SimulatedWriter, World, ask_for_upgrade};
+use crate::harness::tenant::{SimulatedWriter, Tenant, ask_for_upgrade};
 use crate::harness::{ask_for_detach, status, store, wait_for};
 use crate::upgrade;
 
@@ -29,7 +29,7 @@ fn planted(defect: Option<Defect>) -> Vec<(&'static str, &'static str)> {
 async fn nothing_is_lost_by_a_detach(defect: Option<Defect>) -> Result<(), String> {
     let roles = Roles::start_with("simulated", &planted(defect), 2).await;
     let api = roles.login("coffer").await;
-    let mut world = World::ask(&api, false).await;
+    let mut world = Tenant::ask(&api, false).await;
     world.settle(&api, false).await;
     let db = roles.db().await;
     let source = store::generation(&db, &world.id).await.unwrap();
@@ -58,7 +58,7 @@ async fn nothing_is_lost_by_a_detach(defect: Option<Defect>) -> Result<(), Strin
 async fn the_server_itself_says_what_it_is(defect: Option<Defect>) -> Result<(), String> {
     let roles = Roles::start_with("simulated", &planted(defect), 2).await;
     let api = roles.login("coffer").await;
-    let mut world = World::ask(&api, false).await;
+    let mut world = Tenant::ask(&api, false).await;
     world.settle(&api, false).await;
     let db = roles.db().await;
     let point = "upgrade.forward.seed.after";
@@ -217,7 +217,7 @@ async fn a_frozen_worker_changes_nothing(
     let mut roles = Roles::start_with("simulated", &planted(defect), 2).await;
     roles.begin(Role::Worker(1)).await;
     let api = roles.login("coffer").await;
-    let mut world = World::ask(&api, false).await;
+    let mut world = Tenant::ask(&api, false).await;
     world.settle(&api, false).await;
     let db = roles.db().await;
     if let Frozen::At(point) = place {
@@ -354,7 +354,7 @@ async fn each_planted_defect_is_noticed() {
 async fn a_store_that_is_full_for_a_moment_undoes_nothing() {
     let roles = Roles::start("simulated").await;
     let api = roles.login("coffer").await;
-    let mut world = World::ask(&api, false).await;
+    let mut world = Tenant::ask(&api, false).await;
     world.settle(&api, false).await;
     let db = roles.db().await;
     db.batch_execute(

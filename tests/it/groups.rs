@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use crate::harness::pair::{Asking, Pair, body, named, show, until};
 use crate::harness::roles::Roles;
 use crate::harness::store;
+use crate::harness::tenant::SimulatedWriter;
 use crate::harness::wait_for;
-use crate::harness::world::SimulatedWriter;
 
 fn keys(value: &Value) -> Vec<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::cells::until_it_runs_again;
 use crate::harness::house::House;
 use crate::harness::roles::{Role, Roles};
-use crate::harness::world::{SimulatedWriter, kill_generation};
+use crate::harness::tenant::{SimulatedWriter, kill_generation};
 use crate::harness::{delete, healthy, store, wait_for};
 use crate::stuck::admin;
 use crate::upgrade::{assert_written, ended, simulated};

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::api_door::{Door, Told, told};
 use crate::harness::roles::{Role, Roles};
 use crate::harness::wait_for;
+use crate::test_api::{TestApi, Told, told};
 
 const MEMBER: &str = "member@1234";
 
-async fn send(door: &Door, who: &str, method: &str, below: &str, key: &str, body: &Value) -> Told {
+async fn send(door: &TestApi, who: &str, method: &str, below: &str, key: &str, body: &Value) -> Told {
     let request = door.ask(who, method, below).header("content-type", "application/json");
     told(request.header("idempotency-key", key).body(body.to_string())).await
 }
@@ -32,7 +32,7 @@ fn create(name: &str) -> Value {
 /// A thousand at once, of each call: one task.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_thousand_at_once_make_one_task() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let id = door.instance("1234", "mysql", "5.6").await;
     let other = door.instance("1234", "mysql", "5.6").await;
     let upgrade = json!({"upgrade": {"datastore_version": "5.7"}});
@@ -57,7 +57,7 @@ async fn a_thousand_at_once_make_one_task() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_is_of_one_request_of_one_call_of_one_project() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let id = door.instance("1234", "mysql", "5.6").await;
     let upgrades = format!("instances/{id}/upgrades");
     let body = |more: Value| {
@@ -142,7 +142,7 @@ async fn a_key_is_of_one_request_of_one_call_of_one_project() {
 /// it is for now or for later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_at_once_without_a_key_one_is_accepted() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     for later in [json!(true), json!(null)] {
         let id = door.instance("1234", "mysql", "5.6").await;
         let upgrades = format!("instances/{id}/upgrades");
@@ -162,7 +162,7 @@ async fn of_many_at_once_without_a_key_one_is_accepted() {
 /// Who starts, moves, cancels and deletes at once: one of them is first, and what is left holds together.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whoever_is_first_with_a_planned_upgrade_it_holds_together() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let mut ends = BTreeSet::new();
     let set = (chrono::Utc::now() + chrono::TimeDelta::days(30)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
     for round in 0..24 {
@@ -207,7 +207,7 @@ async fn whoever_is_first_with_a_planned_upgrade_it_holds_together() {
 /// A key is remembered for a day, and for as long as its task lives; then it is free.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_is_free_when_its_day_and_its_task_are_over() {
-    let door = Door::open().await;
+    let door = TestApi::open().await;
     let first = send(&door, MEMBER, "POST", "instances", "k1", &create("n1")).await;
     let cleared = async || {
         let done: Result<usize, coffer::db::Error> = door.db.transact(coffer::db::idempotency::clear).await;

@@ -17,7 +17,7 @@ use crate::harness::{
 const ROWS: u32 = 150_000;
 
 /// A house with a shop that is being written to.
-struct Scene {
+struct ShopUnderLoad {
     house: House,
     api: Client,
     old: Shopkeeper,
@@ -25,7 +25,7 @@ struct Scene {
     writers: Writers,
 }
 
-async fn scene(rows: u32) -> Scene {
+async fn scene(rows: u32) -> ShopUnderLoad {
     let house = House::start().await;
     let api = house.login("coffer").await;
     let old = open_shop(&api, "orders", "10.11").await;
@@ -33,7 +33,7 @@ async fn scene(rows: u32) -> Scene {
     shop.load(rows, |_| {}).await.unwrap();
     let writers = Writers::start(&old.address, "shop", "app", &old.password, 4);
     writers.until(|tally| tally.acknowledged > 50, Duration::from_secs(30)).await.unwrap();
-    Scene { house, api, old, shop, writers }
+    ShopUnderLoad { house, api, old, shop, writers }
 }
 
 /// The step of the upgrade's task that has begun and not ended.
@@ -62,8 +62,8 @@ fn assert_all_there(side: &str, found: &coffer::cli::demo::shop::Found, tally: &
 
 /// From VERIFY_UPGRADE to the end (writers are stopped before a detach is asked for, here or by the caller): both sides hold everything, the servers themselves say what they are, the accounts
 /// are the tenant's and ours, and nothing is left.
-async fn finish(scene: Scene, new: &str, detach_was_asked_for: bool) {
-    let Scene { house, api, old, shop, writers } = scene;
+async fn finish(scene: ShopUnderLoad, new: &str, detach_was_asked_for: bool) {
+    let ShopUnderLoad { house, api, old, shop, writers } = scene;
     if !detach_was_asked_for {
         status(&api, new, "VERIFY_UPGRADE", Duration::from_secs(240)).await;
         status(&api, &old.id, "VERIFY_UPGRADE", Duration::from_secs(10)).await;

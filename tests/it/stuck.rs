@@ -8,7 +8,7 @@ use coffer::domain::upgrade::Strategy;
 use serde_json::json;
 
 use crate::harness::roles::Roles;
-use crate::harness::world::SimulatedWriter;
+use crate::harness::tenant::SimulatedWriter;
 use crate::harness::{delete, healthy, store, wait_for};
 use crate::upgrade::{assert_written, ended, only, patch, simulated};
 

@@ -11,7 +11,7 @@ use coffer::domain::upgrade::Strategy;
 use serde_json::{Value, json};
 
 use crate::harness::roles::Roles;
-use crate::harness::world::SimulatedWriter;
+use crate::harness::tenant::SimulatedWriter;
 use crate::harness::{bed, delete, healthy, open_shop, store, wait_for};
 
 /// Asks for the version by PATCH, as the real client does.

@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::shop::{ACCOUNTS, Found, OPENING};
-use super::writers::{Door, Tally};
+use super::writers::{Protocol, Tally};
 
 /// A connection to it.
 pub struct Ledger {
@@ -33,8 +33,8 @@ impl Ledger {
     }
 
     /// Where its writers connect.
-    pub fn door(&self) -> Door {
-        Door::Postgresql(Box::new(self.config.clone()))
+    pub fn door(&self) -> Protocol {
+        Protocol::Postgresql(Box::new(self.config.clone()))
     }
 
     /// The server's version.

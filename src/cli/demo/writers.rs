@@ -65,7 +65,7 @@ impl Shared {
 
 /// Where a writer connects, and in which protocol.
 #[derive(Clone)]
-pub enum Door {
+pub enum Protocol {
     /// MariaDB's and MySQL's.
     Mysql(Box<mysql_async::Opts>),
     /// PostgreSQL's.
@@ -78,7 +78,7 @@ enum Till {
     Postgresql(tokio_postgres::Client),
 }
 
-impl Door {
+impl Protocol {
     /// A connection, or an error of any kind.
     async fn open(&self) -> Result<Till, ()> {
         match self {
@@ -96,16 +96,16 @@ impl Writers {
     /// Starts `count` writers on the MariaDB at `address`.
     pub fn start(address: &str, database: &str, user: &str, password: &SecretString, count: u16) -> Self {
         let opts = opts(address, database, user, password);
-        Self::start_at(&Door::Mysql(Box::new(opts.into())), count)
+        Self::start_at(&Protocol::Mysql(Box::new(opts.into())), count)
     }
 
     /// Starts `count` writers.
-    pub fn start_at(door: &Door, count: u16) -> Self {
+    pub fn start_at(door: &Protocol, count: u16) -> Self {
         Self::start_pausing(door, count, PAUSE)
     }
 
     /// The same with another pause between two transactions of each.
-    pub fn start_pausing(door: &Door, count: u16, pause: Duration) -> Self {
+    pub fn start_pausing(door: &Protocol, count: u16, pause: Duration) -> Self {
         let shared = Arc::new(Shared::default());
         let mut tasks = JoinSet::new();
         for number in 0..count {
@@ -147,7 +147,7 @@ impl Writers {
     }
 }
 
-async fn write(shared: &Shared, door: &Door, number: u16, pause: Duration) {
+async fn write(shared: &Shared, door: &Protocol, number: u16, pause: Duration) {
     let mut conn: Option<Till> = None;
     let mut last = Instant::now();
     let (mut tokens, mut in_doubt) = (Vec::new(), Vec::new());

@@ -9,7 +9,7 @@ use coffer::domain::timing::Timing;
 use super::{Line, Lived, Victim, lines, live, point, points};
 use crate::harness::pair::{Asking, Pair};
 use crate::harness::roles::Roles;
-use crate::harness::world::SimulatedWriter;
+use crate::harness::tenant::SimulatedWriter;
 use crate::harness::{pair, store, wait_for};
 use crate::unwanted;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use coffer::cli::demo::client::Client;
 use coffer::cli::demo::ledger::Ledger;
 use coffer::cli::demo::shop::{Found, Shop, opts};
-use coffer::cli::demo::writers::{Door, Tally, Writers};
+use coffer::cli::demo::writers::{Protocol, Tally, Writers};
 use secrecy::SecretString;
 
 use super::Engine;
@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub const SAFE_WITHIN: Duration = Duration::from_secs(60);
 
 /// An instance that has been upgraded in vain so far.
-pub struct Life {
+pub struct Upgradable {
     pub engine: Engine,
     pub id: String,
     address: String,
@@ -30,7 +30,7 @@ pub struct Life {
     pub in_vain: usize,
 }
 
-impl Life {
+impl Upgradable {
     /// Makes it.
     pub async fn begin(api: &Client, engine: Engine) -> Self {
         let password = password();
@@ -61,7 +61,7 @@ impl Life {
     pub async fn write(&self) -> Writers {
         let door = match self.engine {
             Engine::MariaDb => {
-                Door::Mysql(Box::new(opts(&self.address, "shop", "app", &self.password).into()))
+                Protocol::Mysql(Box::new(opts(&self.address, "shop", "app", &self.password).into()))
             }
             Engine::Postgresql => {
                 let ledger = wait_for("the ledger opens", SAFE_WITHIN, async || self.ledger().await).await;

@@ -22,7 +22,7 @@
 //!
 //! A seeded sample runs in `make test` (`COFFER_TEST_SEED` repeats it), all of them in `make torture`.
 
-mod ground;
+mod house;
 mod lives;
 mod stand_ins;
 
@@ -37,8 +37,8 @@ use serde_json::json;
 
 use crate::cells::{Dice, seed};
 use crate::harness::wait_for;
-use ground::Ground;
-use lives::{Life, SAFE_WITHIN};
+use house::FaultyHouse;
+use lives::{SAFE_WITHIN, Upgradable};
 
 /// What is upgraded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -244,12 +244,17 @@ enum Ended {
 }
 
 /// Lives through a cell. Gives how it ended, and the instance, if that is still of the old version.
-async fn live(ground: &Ground, life: Option<Life>, cell: Cell, after: Duration) -> (Ended, Option<Life>) {
+async fn live(
+    ground: &FaultyHouse,
+    life: Option<Upgradable>,
+    cell: Cell,
+    after: Duration,
+) -> (Ended, Option<Upgradable>) {
     let (kind, phase, step) = places()[cell.place];
     let mut api = ground.api().await;
     let mut life = match life {
         Some(life) => life,
-        None => Life::begin(&api, cell.engine).await,
+        None => Upgradable::begin(&api, cell.engine).await,
     };
     let id = life.id.clone();
     if phase == Phase::Undo {
@@ -297,7 +302,7 @@ async fn live(ground: &Ground, life: Option<Life>, cell: Cell, after: Duration) 
 }
 
 /// Upgrades what was upgraded in vain, without a fault.
-async fn upgrade_well(ground: &Ground, life: Life, place: usize) {
+async fn upgrade_well(ground: &FaultyHouse, life: Upgradable, place: usize) {
     let api = ground.api().await;
     let (kind, ..) = places()[place];
     let writers = life.write().await;
@@ -331,7 +336,7 @@ async fn ask(api: &coffer::cli::demo::client::Client, engine: Engine, id: &str, 
 }
 
 /// Waits until a worker is at the point, and gives it; `None` when the upgrade has ended before.
-async fn arrives(ground: &Ground, id: &str, point: &str) -> Option<i32> {
+async fn arrives(ground: &FaultyHouse, id: &str, point: &str) -> Option<i32> {
     wait_for(&format!("the upgrade comes to {point}"), Duration::from_secs(180), async || {
         if let Some(worker) = ground.points.who(point) {
             return Some(Some(worker));
@@ -342,7 +347,7 @@ async fn arrives(ground: &Ground, id: &str, point: &str) -> Option<i32> {
 }
 
 /// Waits until the upgrade has ended, or is in this state, and gives its state.
-async fn ends(ground: &Ground, id: &str, or: &str) -> String {
+async fn ends(ground: &FaultyHouse, id: &str, or: &str) -> String {
     let deadline = Instant::now() + Duration::from_secs(180);
     loop {
         let now = ground.upgrade(id).await;
@@ -355,7 +360,7 @@ async fn ends(ground: &Ground, id: &str, or: &str) -> String {
 }
 
 /// One server of the instance runs, the one that serves; and nothing is held or half done.
-async fn is_one(ground: &Ground, id: &str) {
+async fn is_one(ground: &FaultyHouse, id: &str) {
     let mut servers = Vec::new();
     let deadline = Instant::now() + SAFE_WITHIN;
     // One that was killed this moment is started again.
@@ -385,7 +390,7 @@ const LANES: u64 = 3;
 /// The cells of one ground, and what became of them.
 async fn run(cells: Vec<Cell>, seed: u64) -> BTreeMap<Cell, Ended> {
     let Some(first) = cells.first().copied() else { return BTreeMap::new() };
-    let ground = Ground::build(first.engine, first.fault).await;
+    let ground = FaultyHouse::build(first.engine, first.fault).await;
     let lanes = if cells.iter().all(|cell| cell.fault.is_local()) { LANES } else { 1 };
     let queue = Mutex::new(VecDeque::from(cells));
     let lane = |number| lane(&ground, &queue, Dice::new(seed.wrapping_add(number)));
@@ -398,12 +403,12 @@ async fn run(cells: Vec<Cell>, seed: u64) -> BTreeMap<Cell, Ended> {
 }
 
 /// Takes cells from the queue until there is none.
-async fn lane(ground: &Ground, queue: &Mutex<VecDeque<Cell>>, mut dice: Dice) -> Vec<(Cell, Ended)> {
+async fn lane(ground: &FaultyHouse, queue: &Mutex<VecDeque<Cell>>, mut dice: Dice) -> Vec<(Cell, Ended)> {
     let mut ended: Vec<(Cell, Ended)> = Vec::new();
-    let mut life: Option<(Life, usize)> = None;
+    let mut life: Option<(Upgradable, usize)> = None;
     loop {
         let next = queue.lock().unwrap().pop_front();
-        let is_done = |it: &mut (Life, usize)| it.0.in_vain >= IN_VAIN || next.is_none();
+        let is_done = |it: &mut (Upgradable, usize)| it.0.in_vain >= IN_VAIN || next.is_none();
         if let Some((lived, place)) = life.take_if(is_done)
             && let Err(why) = unharmed(upgrade_well(ground, lived, place)).await
             && let Some((of, last)) = ended.last_mut()

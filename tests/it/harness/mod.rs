@@ -9,9 +9,9 @@ pub mod roles;
 pub mod rpc;
 pub mod sdks;
 pub mod store;
+pub mod tenant;
 pub mod vendors;
 pub mod view;
-pub mod world;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

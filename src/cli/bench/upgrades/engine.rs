@@ -9,7 +9,7 @@ use crate::cli::demo::client::Client;
 use crate::cli::demo::ledger::Ledger;
 use crate::cli::demo::screen::Step;
 use crate::cli::demo::shop::{Shop, opts};
-use crate::cli::demo::writers::{Door, Tally};
+use crate::cli::demo::writers::{Protocol, Tally};
 
 /// Rows beside the ballast.
 const ROWS: u32 = 1_000;
@@ -110,10 +110,10 @@ impl Scene {
     ///
     /// # Errors
     /// The server's.
-    pub async fn door(&self) -> anyhow::Result<Door> {
+    pub async fn door(&self) -> anyhow::Result<Protocol> {
         Ok(match self.engine {
             Engine::Mariadb => {
-                Door::Mysql(Box::new(opts(&self.address, "shop", "app", &self.password).into()))
+                Protocol::Mysql(Box::new(opts(&self.address, "shop", "app", &self.password).into()))
             }
             Engine::Postgresql => Ledger::open(&self.address, "shop", "app", &self.password).await?.door(),
         })

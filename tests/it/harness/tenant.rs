@@ -17,7 +17,7 @@ use super::roles::Roles;
 use super::{processes, store, wait_for};
 
 /// An instance with a tenant.
-pub struct World {
+pub struct Tenant {
     /// The instance's id.
     pub id: String,
     password: SecretString,
@@ -41,8 +41,8 @@ pub fn versions(real: bool) -> (&'static str, &'static str) {
     if real { ("10.11", "11.8") } else { ("10.1", "10.4") }
 }
 
-impl World {
-    /// Asks for an instance and gives it as it is accepted; [`World::settle`] waits for it.
+impl Tenant {
+    /// Asks for an instance and gives it as it is accepted; [`Tenant::settle`] waits for it.
     pub async fn ask(api: &Client, real: bool) -> Self {
         let password = super::password();
         let id = api.create("orders", versions(real).0, "shop", "app", &password).await.unwrap();

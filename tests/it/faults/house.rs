@@ -27,7 +27,7 @@ const SMALL: (u32, u64) = (3_000, 8);
 const TROUBLE: Duration = Duration::from_secs(8);
 
 /// A house with what its faults need.
-pub struct Ground {
+pub struct FaultyHouse {
     house: Mutex<House>,
     pub points: Points,
     state: PathBuf,
@@ -55,7 +55,7 @@ impl Upgrade {
     }
 }
 
-impl Ground {
+impl FaultyHouse {
     /// Builds it for faults of this kind.
     pub async fn build(engine: Engine, fault: Fault) -> Self {
         let stand_ins = (fault == Fault::Program).then(|| StandIns::make(engine.roots()));

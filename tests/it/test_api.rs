@@ -70,8 +70,8 @@ impl Default for Setting {
     }
 }
 
-/// The door.
-pub struct Door {
+/// An api server of a test's own.
+pub struct TestApi {
     /// Where it serves.
     pub url: String,
     /// Its store.
@@ -90,7 +90,7 @@ pub struct Door {
     _folder: tempfile::TempDir,
 }
 
-impl Door {
+impl TestApi {
     /// Opens one without limits.
     pub async fn open() -> Self {
         Self::open_as(Setting::default()).await
@@ -276,7 +276,7 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for TestApi {
     fn drop(&mut self) {
         self.stopping.send_replace(true);
         if let Some(stop) = self.stop.take() {
