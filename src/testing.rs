@@ -21,9 +21,9 @@ pub enum Defect {
     ProbeSkipped,
     /// A worker writes though its lease is another's.
     LeaseIgnored,
-    /// The old server is not fenced before a switch.
+    /// The old server is not fenced before a cut-over.
     FenceSkipped,
-    /// Nobody waits for what the old server wrote last before a switch.
+    /// Nobody waits for what the old server wrote last before a cut-over.
     DrainSkipped,
 }
 

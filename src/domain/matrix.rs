@@ -13,7 +13,7 @@ pub enum Way {
     Replica,
     /// The same instance, its data converted while it is held.
     InPlace,
-    /// The same instance, fed by replication and switched.
+    /// The same instance, fed by replication, then cut over.
     Twin,
     /// A group, member by member.
     Rolling,

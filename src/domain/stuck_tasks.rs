@@ -2,7 +2,7 @@
 //!
 //! # Decision
 //! What an operator says decides nothing: it must be what the record says, and is asked for so that nobody ends a task
-//! without having looked. The record of the switch is the one-way point; an operator who could say otherwise could have
+//! without having looked. The record of the cut-over is the one-way point; an operator who could say otherwise could have
 //! two servers take writes.
 
 use crate::domain::ids::GenerationId;

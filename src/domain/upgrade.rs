@@ -10,7 +10,7 @@
 //! version between; what fails in a later hop leads back to that version, and not further, since tenants have written
 //! to it. What the instance keeps is the server that served when the upgrade was accepted: it is what a customer knew,
 //! and at most one is kept, so the servers between go as soon as they are left. We gave up: the data as it was at the
-//! last switch.
+//! last cut-over.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,7 @@ use crate::domain::replica_upgrade::{free_for_action, not_ready};
 pub enum Strategy {
     /// The data is converted while the instance is held.
     InPlace,
-    /// The candidate is fed by replication while the old server serves; the hold is the switch alone.
+    /// The candidate is fed by replication while the old server serves; the hold is the cut-over alone.
     Twin,
 }
 
@@ -125,7 +125,7 @@ pub struct UpgradePlan {
     pub strategy: Option<Strategy>,
     /// Why it is that one, in words for a tenant.
     pub why: Option<String>,
-    /// Hours that the old server's data is kept after the switch.
+    /// Hours that the old server's data is kept after the cut-over.
     pub keep_hours: u32,
     /// Whether what an earlier upgrade keeps stays: then the upgrade does not begin while there is something.
     #[serde(default)]

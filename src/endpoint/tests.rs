@@ -574,7 +574,7 @@ async fn a_hold_keeps_new_connections_waiting_and_outlives_its_role() {
     house.hold(instance, 30_000, true).await;
     assert!(!echoes(&mut open, b"after the cut").await, "acknowledged means that it has ended");
     assert!(!waiting.is_finished(), "it waits still");
-    // The switch: the route and then the end of the hold. Whoever waited comes to the new one.
+    // The cut-over: the route and then the end of the hold. Whoever waited comes to the new one.
     house.lead(instance, Some(new)).await;
     assert!(!waiting.is_finished(), "a new route alone lets nobody through");
     house.release(instance).await;

@@ -1,4 +1,4 @@
-//! The part of a switch that two servers have to themselves, whosever they are: an instance's old one and its candidate, or
+//! The part of a cut-over that two servers have to themselves, whosever they are: an instance's old one and its candidate, or
 //! a group's primary and its standby. At one address clients are held, the server that serves is fenced, and the one that
 //! follows it takes everything that it has. What a death does to each step is told with the strategies:
 //! [`upgrade`](crate::workflow::upgrade), [`rolling`](crate::workflow::rolling).

@@ -3,7 +3,7 @@
 //! Between two hops the instance serves the version between and stays claimed. The record of a hop's `retire` has the
 //! next hop begin in the same transaction: if we die before it, `retire` runs again; after it, the next hop is looked at.
 //! The first old server is the one that is kept, in place of what an earlier upgrade kept; that one and each later one are
-//! the task's own from the switch on, and go with its `retire`.
+//! the task's own from the cut-over on, and go with its `retire`.
 
 use serde_json::{Value, json};
 

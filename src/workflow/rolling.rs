@@ -9,7 +9,7 @@
 //! | verify | run again: it waits and compares |
 //! | renew | run again: it asks, and stops the standby's old server; its record has the new one take the place, with the version that it answered, whole or not at all |
 //! | quiet, hold, fence, drain, cut | as in [`upgrade`](crate::workflow::upgrade) |
-//! | switch | run again: it asks; its record has the members change roles and leads the group's address, whole or not at all. **This is the one-way point** |
+//! | cut-over | run again: it asks; its record has the members change roles and leads the group's address, whole or not at all. **This is the one-way point** |
 //! | admit, reopen | as in [`upgrade`](crate::workflow::upgrade) |
 //! | rejoin | run again: it waits, compares and asks, and what earlier upgrades kept goes; its record has the new server take the old primary's place, or begins the second change of roles |
 //! | undo, abandon: reinstate, reopen | as in [`upgrade`](crate::workflow::upgrade) |

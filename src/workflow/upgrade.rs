@@ -2,7 +2,7 @@
 //! held for a moment, and its address leads to the candidate from then on. In place, the candidate's data is made of the
 //! old server's while it is stopped; as a twin, it was fed by replication and has everything already.
 //!
-//! The old server's folder is never written to by the candidate's making, and is kept after the switch. It takes the place
+//! The old server's folder is never written to by the candidate's making, and is kept after the cut-over. It takes the place
 //! of what an earlier upgrade kept: that is the task's own from the record of the cut-over on, and its data goes with
 //! `retire`, so that until the new version serves there is always a way back. Until the
 //! record of the cut-over the old server is the truth: the way back has it serve again first, and clears away afterwards.
@@ -18,7 +18,7 @@
 //! | drain, cut (twin) | run again: it waits and reads; each statement of the cut may be repeated |
 //! | stop (in place) | run again: a clean end is proven, or the old version is started fenced and stopped properly |
 //! | transform (in place) | run again: what was made ready is gone on with while nothing has opened it, else the candidate's folder is made anew |
-//! | switch | run again: it asks; its record makes the candidate serve, with version and route, whole or not at all. **This is the one-way point** |
+//! | cut-over | run again: it asks; its record makes the candidate serve, with version and route, whole or not at all. **This is the one-way point** |
 //! | admit | run again: settings first, then the server; both generations may not be written to before it, one after it |
 //! | reopen | run again: the hold is a row and is there or not |
 //! | retire | run again: what an earlier upgrade kept goes, data first, then the row's role; happy when the old server is stopped, and where another one is kept, gone. Its record begins the next hop, with the hop's candidate, whole or not at all |
@@ -252,7 +252,7 @@ async fn examine(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, S
     Ok(done)
 }
 
-/// Deletes what an earlier upgrade kept, whose place the old server took with the record of the switch. Gives whether
+/// Deletes what an earlier upgrade kept, whose place the old server took with the record of the cut-over. Gives whether
 /// there was something.
 async fn drop_earlier(ctx: &StepContext, plan: &UpgradePlan) -> Result<bool, StepError> {
     let instance = plan.instance;

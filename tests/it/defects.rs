@@ -80,7 +80,7 @@ async fn the_server_itself_says_what_it_is(defect: Option<Defect>) -> Result<(),
     }
 }
 
-/// A tenant writes all through the switch to a twin: what was acknowledged is in the server that serves then, and in
+/// A tenant writes all through the cut-over to a twin: what was acknowledged is in the server that serves then, and in
 /// the old one, which took nothing after the fence.
 async fn nothing_is_lost_by_a_switch(defect: Option<Defect>) -> Result<(), String> {
     let roles = Roles::start_with("simulated", &planted(defect), 2).await;

@@ -215,7 +215,7 @@ async fn zones(http: &Http, name: &str) -> [String; 2] {
     .await
 }
 
-/// A group is one instance with two nodes: upgraded member by member, with and without a second switch, and switched.
+/// A group is one instance with two nodes: upgraded member by member, with and without a switchback, and switched.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_is_one_instance_with_two_nodes() {
     let shop = Vendors::simulated().await;
@@ -245,7 +245,7 @@ async fn a_group_is_one_instance_with_two_nodes() {
     let window = Some(r#"{"start_time": "22:00", "end_time": "02:00"}"#);
     assert_eq!(http.send("PUT", &format!("/instances/{hw}/ops-window"), window).await.0, 200);
 
-    // Without the second switch the roles have changed their zones.
+    // Without the switchback the roles have changed their zones.
     let upgrade = format!("/instances/{hw}/db-upgrade");
     let it = json!({"instance_id": hw});
     let asked = sdk.call("upgrade_db_version_new", &it, &json!({"second_switch": false}));

@@ -229,7 +229,7 @@ async fn are_made_upgraded_and_deleted() {
     is_whole(&roles, &pair, "10.4enc").await;
     pair.delete(&api).await;
 
-    // With the second switch, to the newest build: each ends in its zone.
+    // With the switchback, to the newest build: each ends in its zone.
     let pair = Pair::make(&api, "mysql", "5.7.43").await;
     written(&roles, &pair, async {
         let target = coffer::commands::groups::Target::Newest;

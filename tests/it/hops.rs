@@ -321,8 +321,8 @@ enum Victim {
     Servers,
 }
 
-/// kill -9 of everybody before and after each record from the switch of the first hop to the first step of the second,
-/// and from the switch of the second to the end: the target is reached, nothing is lost, what served first is kept.
+/// kill -9 of everybody before and after each record from the cut-over of the first hop to the first step of the second,
+/// and from the cut-over of the second to the end: the target is reached, nothing is lost, what served first is kept.
 async fn killed_at_the_border(victim: Victim) {
     let mut roles = Roles::start("simulated").await;
     let api = roles.login("coffer").await;

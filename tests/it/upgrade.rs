@@ -277,7 +277,7 @@ async fn sixteen_writers(strategy: Strategy) {
 
 /// PostgreSQL with 16 writers: by Trove's PATCH, which takes a twin, from 15 to 17, and on to 18 in place, once the kept
 /// one may go.
-/// One error a session that was open, and one where it met the end of the switch: unless the machine was so slow that
+/// One error a session that was open, and one where it met the end of the cut-over: unless the machine was so slow that
 /// the endpoint had to send clients away, which then try again and again.
 fn assert_few_errors(task: &Value, tally: &Tally) {
     if task["report"]["gap_ms"].as_u64().unwrap() < 5_000 {

@@ -1,4 +1,4 @@
-//! Major upgrades of PostgreSQL, after a check that passed, and the switch to a standby.
+//! Major upgrades of PostgreSQL, after a check that passed, and the switchover to a standby.
 
 use std::collections::HashMap;
 

@@ -15,7 +15,7 @@ pub enum TaskKind {
     UpgradeAuto,
     /// Upgrades the same instance, its data converted while it is held.
     UpgradeInPlace,
-    /// Upgrades the same instance, fed by replication and switched.
+    /// Upgrades the same instance, fed by replication, then cut over.
     UpgradeTwin,
     /// Makes a group.
     CreateGroup,
@@ -40,7 +40,7 @@ pub enum Phase {
     Abandon,
     /// Back to what was.
     Undo,
-    /// After the switch: the one-way point of an upgrade of the same instance.
+    /// After the cut-over: the one-way point of an upgrade of the same instance.
     Finish,
 }
 

@@ -140,7 +140,7 @@ fn a_twin_is_given_up_before_its_hold() {
     }
 }
 
-/// The one-way point of an upgrade of the same instance is the record of the switch, and nothing else.
+/// The one-way point of an upgrade of the same instance is the record of the cut-over, and nothing else.
 #[test]
 fn the_switch_is_the_one_way_point() {
     for kind in [TaskKind::UpgradeInPlace, TaskKind::UpgradeTwin] {

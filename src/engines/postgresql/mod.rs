@@ -458,7 +458,7 @@ impl Engine for Postgresql {
             Ok(compared) => compared,
             Err(error) => return Err(waits::named(source, error).await),
         };
-        // Its tables were empty when it was made: the first queries after the switch shall be planned well.
+        // Its tables were empty when it was made: the first queries after the cut-over shall be planned well.
         convert::convert(candidate).await?;
         Ok(compared)
     }

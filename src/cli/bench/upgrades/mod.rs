@@ -5,7 +5,7 @@
 //! twice, or can go back. PostgreSQL's floor has a copy ready before that, MariaDB's makes it meanwhile, as we do. See
 //! [`floor`].
 //!
-//! *As a twin*, many times over: the gap is the switch alone.
+//! *As a twin*, many times over: the gap is the cut-over alone.
 //!
 //! The service is a `coffer dev` of its own, driven as users do. Each database is loaded anew; writers transfer money
 //! through the instance's address, and every transaction that they were told of is looked for afterwards: a figure of a
