@@ -23,15 +23,12 @@ const NAMED: usize = 20;
 /// How long one expression may take.
 const EXPRESSION: &str = "2s";
 
-/// Expressions that call a function of a tenant's, with their table and what they are of: an index's, a computed
-/// column's, and what a partition takes. Each is told with all names in full.
+/// Expressions that call a function of a tenant's, with their table and what they are of: an index's, and a computed
+/// column's. Each is told with all names in full.
 const EXPRESSIONS: &str = "\
     WITH calls AS (SELECT DISTINCT d.classid, d.objid FROM pg_depend d JOIN pg_proc p ON p.oid = d.refobjid \
     WHERE d.refclassid = 'pg_proc'::regclass AND d.classid IN ('pg_class'::regclass, 'pg_attrdef'::regclass) \
-    AND p.oid >= 16384 AND p.prolang NOT IN (12, 13)), \
-    leaves AS MATERIALIZED (SELECT DISTINCT t.oid, n.nspname, t.relname FROM calls JOIN pg_partitioned_table p \
-    ON calls.classid = 'pg_class'::regclass AND p.partrelid = calls.objid CROSS JOIN pg_partition_tree(p.partrelid) part \
-    JOIN pg_class t ON t.oid = part.relid AND t.relkind = 'r' JOIN pg_namespace n ON n.oid = t.relnamespace) \
+    AND p.oid >= 16384 AND p.prolang NOT IN (12, 13)) \
     SELECT n.nspname, t.relname, 'index ' || n.nspname || '.' || c.relname, \
     (SELECT string_agg(pg_get_indexdef(i.indexrelid, k::int, false), ', ') FROM generate_series(1, i.indnatts) k) \
     || coalesce(', ' || pg_get_expr(i.indpred, i.indrelid), '') \
@@ -40,46 +37,26 @@ const EXPRESSIONS: &str = "\
     UNION ALL SELECT n.nspname, t.relname, 'column ' || n.nspname || '.' || t.relname || '.' || a.attname, \
     pg_get_expr(f.adbin, f.adrelid) FROM calls JOIN pg_attrdef f ON calls.classid = 'pg_attrdef'::regclass AND f.oid = calls.objid \
     JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum AND a.attgenerated <> '' \
-    JOIN pg_class t ON t.oid = f.adrelid JOIN pg_namespace n ON n.oid = t.relnamespace \
-    UNION ALL SELECT nspname, relname, 'partition ' || nspname || '.' || relname, \
-    coalesce(pg_get_partition_constraintdef(oid), 'true') FROM leaves ORDER BY 1, 2, 3";
+    JOIN pg_class t ON t.oid = f.adrelid JOIN pg_namespace n ON n.oid = t.relnamespace ORDER BY 1, 2, 3";
 
-/// What a copy of rows computes anew by a function of a tenant's: stored columns, unique indexes, constraints that exclude
-/// rows, and the partitions that rows belong to. Each has the rest of a question that gives a row where the function gives
-/// something else by now than it gave when the rows came.
+/// What a copy of rows computes anew by a function of a tenant's: stored columns and unique indexes, each with the end of a
+/// question that has a row where the function gives something else by now than it gave when the rows came.
 const ANEW: &str = "\
     WITH calls AS (SELECT DISTINCT d.classid, d.objid FROM pg_depend d JOIN pg_proc p ON p.oid = d.refobjid \
     WHERE d.refclassid = 'pg_proc'::regclass AND d.classid IN ('pg_class'::regclass, 'pg_attrdef'::regclass) \
-    AND p.oid >= 16384 AND p.prolang NOT IN (12, 13)), \
-    leaves AS MATERIALIZED (SELECT DISTINCT t.oid, n.nspname, t.relname FROM calls JOIN pg_partitioned_table p \
-    ON calls.classid = 'pg_class'::regclass AND p.partrelid = calls.objid CROSS JOIN pg_partition_tree(p.partrelid) part \
-    JOIN pg_class t ON t.oid = part.relid AND t.relkind = 'r' JOIN pg_namespace n ON n.oid = t.relnamespace), \
-    computed AS (SELECT i.indexrelid, i.indnkeyatts, i.indisunique, format('%I.%I', n.nspname, t.relname) AS whole, \
-    n.nspname, t.relname, 'index ' || n.nspname || '.' || c.relname AS what, pg_get_expr(i.indpred, i.indrelid) AS predicate \
-    FROM calls JOIN pg_index i ON calls.classid = 'pg_class'::regclass AND i.indexrelid = calls.objid \
-    JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid AND t.relkind = 'r' \
-    JOIN pg_namespace n ON n.oid = t.relnamespace WHERE i.indisunique OR i.indisexclusion) \
+    AND p.oid >= 16384 AND p.prolang NOT IN (12, 13)) \
     SELECT n.nspname, t.relname, 'column ' || n.nspname || '.' || t.relname || '.' || a.attname, \
-    format('ONLY %I.%I WHERE %I::text IS DISTINCT FROM ((%s)::%s)::text', n.nspname, t.relname, a.attname, \
-    pg_get_expr(f.adbin, f.adrelid), format_type(a.atttypid, a.atttypmod)) \
-    FROM calls JOIN pg_attrdef f ON calls.classid = 'pg_attrdef'::regclass AND f.oid = calls.objid \
+    format(' WHERE %I::text IS DISTINCT FROM ((%s)::%s)::text', a.attname, pg_get_expr(f.adbin, f.adrelid), \
+    format_type(a.atttypid, a.atttypmod)) FROM calls JOIN pg_attrdef f ON calls.classid = 'pg_attrdef'::regclass AND f.oid = calls.objid \
     JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum AND a.attgenerated = 's' \
     JOIN pg_class t ON t.oid = f.adrelid AND t.relkind = 'r' JOIN pg_namespace n ON n.oid = t.relnamespace \
-    UNION ALL SELECT k.nspname, k.relname, k.what, 'ONLY ' || k.whole || coalesce(' WHERE ' || k.predicate, '') || ' GROUP BY ' || k.parts \
-    || ' HAVING count(*) > 1 AND bool_and(ROW(' || k.parts || ') IS NOT NULL)' FROM (SELECT computed.*, \
-    (SELECT string_agg(pg_get_indexdef(indexrelid, k::int, false), ', ') FROM generate_series(1, indnkeyatts) k) AS parts \
-    FROM computed WHERE indisunique) k \
-    UNION ALL SELECT k.nspname, k.relname, 'constraint ' || k.nspname || '.' || k.relname || '.' || k.conname, \
-    format('(%s) a JOIN (%s) b ON a.place < b.place AND %s', k.rows, k.rows, k.meet) FROM (SELECT computed.*, x.conname, \
-    'SELECT ctid AS place, ' || (SELECT string_agg(format('(%s) AS part%s', pg_get_indexdef(indexrelid, k::int, false), k), ', ') \
-    FROM generate_series(1, indnkeyatts) k) || ' FROM ONLY ' || whole || coalesce(' WHERE ' || predicate, '') AS rows, \
-    (SELECT string_agg(format('a.part%s OPERATOR(%I.%s) b.part%s', u.k, s.nspname, o.oprname, u.k), ' AND ') \
-    FROM unnest(x.conexclop) WITH ORDINALITY u (op, k) JOIN pg_operator o ON o.oid = u.op \
-    JOIN pg_namespace s ON s.oid = o.oprnamespace) AS meet \
-    FROM computed JOIN pg_constraint x ON x.conindid = indexrelid AND x.contype = 'x') k \
-    UNION ALL SELECT nspname, relname, 'partition ' || nspname || '.' || relname, \
-    format('ONLY %I.%I WHERE NOT (%s)', nspname, relname, coalesce(pg_get_partition_constraintdef(oid), 'true')) \
-    FROM leaves ORDER BY 1, 2, 3";
+    UNION ALL SELECT k.nspname, k.relname, k.what, coalesce(' WHERE ' || k.predicate, '') || ' GROUP BY ' || k.parts \
+    || ' HAVING count(*) > 1 AND bool_and(ROW(' || k.parts || ') IS NOT NULL)' \
+    FROM (SELECT n.nspname, t.relname, 'index ' || n.nspname || '.' || c.relname AS what, pg_get_expr(i.indpred, i.indrelid) AS predicate, \
+    (SELECT string_agg(pg_get_indexdef(i.indexrelid, k::int, false), ', ') FROM generate_series(1, i.indnkeyatts) k) AS parts \
+    FROM calls JOIN pg_index i ON calls.classid = 'pg_class'::regclass AND i.indexrelid = calls.objid AND i.indisunique \
+    JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid AND t.relkind = 'r' \
+    JOIN pg_namespace n ON n.oid = t.relnamespace) k ORDER BY 1, 2, 3";
 
 /// Materialized views whose definition calls a function of a tenant's, with all names in full.
 const VIEWS: &str = "\
@@ -121,20 +98,16 @@ pub async fn rows(source: &Server, blocks: bool) -> Result<Vec<Finding>, Error> 
     Ok(found)
 }
 
-/// What would not be as it is where rows are copied one by one, since the tenant's function was changed after they came. A
-/// table that takes longer to be read than a look may is told of.
+/// What would not be as it is where rows are copied one by one, since the tenant's function was changed after they came.
 async fn changed(source: &Server) -> Result<Vec<Finding>, Error> {
-    let statement = |_: &str, _: &str, of: &str| format!("SELECT 1 FROM {of} LIMIT 1");
+    let statement = |schema: &str, table: &str, end: &str| {
+        format!("SELECT 1 FROM ONLY {}.{}{end} LIMIT 1", name(schema), name(table))
+    };
     let tried = each(source, ANEW, statement, |_| false).await?;
     let why = "holds what its expression does not give any more, and a copy computes it anew: a function was changed since";
     let remedy =
-        "UPDATE or DELETE the rows, so that they are as the function gives them, or upgrade in place";
-    let met = tried.met.into_iter().map(|object| check::blocker(object, why, remedy));
-    let late = tried.late.into_iter().map(|object| {
-        let why = format!("was not read to its end within {EXPRESSION}: its rows may not be what its expression gives by now");
-        check::warning(object, why, "if its function was changed since the rows came, upgrade in place; an upgrade that meets such a row is undone")
-    });
-    Ok(met.chain(late).collect())
+        "UPDATE the rows, or REINDEX, so that they are as the function gives them, or upgrade in place";
+    Ok(tried.met.into_iter().map(|object| check::blocker(object, why, remedy)).collect())
 }
 
 /// Tries each materialized view that the target would refresh in another way than the source: its rows are carried, and it
@@ -168,9 +141,6 @@ const ALL: Duration = Duration::from_secs(15);
 /// The state of a login to a database that takes no further one: that is told apart.
 const CROWDED: &str = "53300";
 
-/// The state of a statement that took too long.
-const LATE: &str = "57014";
-
 /// What came of trying a list.
 #[derive(Default)]
 struct Tried {
@@ -178,8 +148,6 @@ struct Tried {
     failed: Vec<(String, String)>,
     /// The objects whose statement gave a row.
     met: Vec<String>,
-    /// The objects whose statement took too long.
-    late: Vec<String>,
     /// Whether none was left out.
     is_whole: bool,
 }
@@ -196,11 +164,6 @@ impl Tried {
         })
     }
 }
-
-/// How a table is read: all of it, and nothing taken as proven. What an index holds, and which rows it has, was computed by the
-/// function that was; and what a partition takes is what is asked.
-const READ: &str = "SET LOCAL constraint_exclusion = off; SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; \
-                    SET LOCAL enable_bitmapscan = off";
 
 /// Runs a statement for each row of a list, in a session without power.
 async fn each(
@@ -241,18 +204,13 @@ async fn each(
                 let mut next = || row.next().unwrap_or_default();
                 let (schema, relation, object, text) = (next(), next(), next(), next());
                 let sql = format!(
-                    "BEGIN READ ONLY; SET LOCAL statement_timeout = '{EXPRESSION}'; {READ}; {}",
+                    "BEGIN READ ONLY; SET LOCAL statement_timeout = '{EXPRESSION}'; {}",
                     statement(&schema, &relation, &text)
                 );
                 let computed = session.rows("compute an expression", &sql).await;
                 session.run("end a look", "ROLLBACK").await?;
                 if computed.as_ref().is_ok_and(|rows| !rows.is_empty()) && tried.met.len() < NAMED {
                     tried.met.push(format!("{database}: {object}"));
-                }
-                if matches!(&computed, Err(Error::State { state, .. }) if state == LATE)
-                    && tried.late.len() < NAMED
-                {
-                    tried.late.push(format!("{database}: {object}"));
                 }
                 if let Err(Error::State { message, state, .. }) = computed
                     && counts(&state)
@@ -275,4 +233,4 @@ async fn each(
 }
 
 /// States of a statement that could not be tried: it took too long, or its object was gone, or held.
-const OF_THE_MOMENT: [&str; 4] = [LATE, "42P01", "55P03", "3F000"];
+const OF_THE_MOMENT: [&str; 4] = ["57014", "42P01", "55P03", "3F000"];
