@@ -7,7 +7,7 @@
 //! | prepare | run again: what is there is left alone |
 //! | publish | run again: asking changes nothing; the record makes it serve, whole or not at all |
 //! | open | run again: it only waits |
-//! | undo, abandon: unroute, drop server | run again: happy when there is nothing; the last record says what the instance is, in error or gone |
+//! | undo, abandon: unroute, drop server | run again: idempotent; a no-op when there is nothing; the last record says what the instance is, in error or gone |
 //!
 //! Who deletes it while it is being made ends the task: the step in flight is dropped with its record, and the abandon
 //! takes away what is there. Where the making was being undone already, the undo ends with the instance gone.

@@ -1,7 +1,7 @@
-//! The part of a cut-over that two servers have to themselves, whosever they are: an instance's old one and its candidate, or
-//! a group's primary and its standby. At one address clients are held, the server that serves is fenced, and the one that
-//! follows it takes everything that it has. What a death does to each step is told with the strategies:
-//! [`upgrade`](crate::workflow::upgrade), [`rolling`](crate::workflow::rolling).
+//! The cut-over between two servers: an instance's old one and its candidate, or a group's primary and its standby. The
+//! endpoint holds clients at one address, the worker fences the server that serves, and the server that follows it drains
+//! what is left. What a death does to each step is told with the strategies: [`upgrade`](crate::workflow::upgrade),
+//! [`rolling`](crate::workflow::rolling).
 
 use std::time::{Duration, Instant};
 

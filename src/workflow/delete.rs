@@ -1,5 +1,5 @@
 //! Deleting an instance. Its acceptance is its one-way point: a step that fails is tried again, and in the end an
-//! operator is asked. Both steps are happy when there is nothing, so each may die and run again.
+//! operator is asked. Both steps are idempotent: a worker may die in either, and another runs it again.
 
 use crate::db::{self, Conn};
 use crate::domain::instance::InstanceEvent;

@@ -6,7 +6,7 @@
 //! | replicate | run again: the standby's content is copied anew, and it follows |
 //! | publish | run again: asking changes nothing; the record makes both serve, and leads the group's address, whole or not at all |
 //! | open | run again: it only waits |
-//! | unroute, drop server | run again: happy when there is nothing; the last record says what the group is, in error or gone |
+//! | unroute, drop server | run again: idempotent; a no-op when there is nothing; the last record says what the group is, in error or gone |
 
 use crate::db::{self, Conn, endpoints, generations, groups};
 use crate::domain::generation::Role;

@@ -13,8 +13,8 @@
 //! | open | run again: it only waits; its record shows both sides as VERIFY_UPGRADE |
 //! | drain (after the accepted detach, the one-way point) | run again: it only waits |
 //! | cut | run again: settings first, then the server; each of its statements may be repeated |
-//! | release | run again: happy when there is nothing |
-//! | undo, abandon | every step is happy when there is nothing |
+//! | release | run again: idempotent; a no-op when there is nothing |
+//! | undo, abandon | every step is idempotent, and a no-op when there is nothing |
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};

@@ -14,7 +14,7 @@
 //! | rejoin | run again: it waits, compares and asks, and what earlier upgrades kept goes; its record has the new server take the old primary's place, or begins the second change of roles |
 //! | undo, abandon: reinstate, reopen | as in [`upgrade`](crate::workflow::upgrade) |
 //! | restore | run again: the standby's old server is started and follows; its record gives it its place back |
-//! | drop server | run again: happy when there is nothing |
+//! | drop server | run again: idempotent; a no-op when there is nothing |
 
 use serde_json::json;
 

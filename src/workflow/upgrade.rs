@@ -12,18 +12,18 @@
 //! | examine | run again: it only reads; its record fixes the strategy, once |
 //! | ready (in place), place, start, seed, convert, replicate, catch up, verify (twin) | as in [`replica_upgrade`](crate::workflow::replica_upgrade): the old server serves, what is made is the candidate's |
 //! | quiet | run again: it looks; a candidate that was to apply otherwise and was left standing still follows again first |
-//! | catch up, quiet, where the twin is given up | run again: the candidate is gone then and made anew, and judged anew; the record has the server looked at for in place, whole or not at all |
+//! | catch up, quiet, where the twin is given up | run again: the candidate was removed, so it is made and judged once more; the record asks for a look at the server for in place, whole or not at all |
 //! | hold | run again: the hold is a row and is there or not; the endpoint acknowledges it when it is on its disk |
 //! | fence | run again: settings first, then the server, then its sessions; a server that died meanwhile comes up fenced |
 //! | drain, cut (twin) | run again: it waits and reads; each statement of the cut may be repeated |
 //! | stop (in place) | run again: a clean end is proven, or the old version is started fenced and stopped properly |
-//! | transform (in place) | run again: what was made ready is gone on with while nothing has opened it, else the candidate's folder is made anew |
+//! | transform (in place) | run again: the step goes on with the prepared copy while no server has opened it; else the candidate's folder is made again |
 //! | cut-over | run again: it asks; its record makes the candidate serve, with version and route, whole or not at all. **This is the one-way point** |
 //! | admit | run again: settings first, then the server; both generations may not be written to before it, one after it |
 //! | reopen | run again: the hold is a row and is there or not |
-//! | retire | run again: what an earlier upgrade kept goes, data first, then the row's role; happy when the old server is stopped, and where another one is kept, gone. Its record begins the next hop, with the hop's candidate, whole or not at all |
+//! | retire | run again: what an earlier upgrade kept goes, data first, then the row's role; a no-op when the old server is stopped, or, where another one is kept, gone. Its record begins the next hop, with the hop's candidate, whole or not at all |
 //! | undo, abandon: reinstate | run again: settings first, then the server. The candidate was never reached by a tenant |
-//! | reopen, drop server, release | run again: happy when there is nothing |
+//! | reopen, drop server, release | run again: idempotent; a no-op when there is nothing |
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
