@@ -185,8 +185,8 @@ pub async fn why_broken(engine: &dyn Engine, (source, candidate): (&Server, &Ser
     if engine.replicates_definitions() {
         return said;
     }
-    let feed = (engine.inventory_while_serving(source), engine.inventory_while_serving(candidate));
-    match tokio::try_join!(feed.0, feed.1) {
+    let both = (engine.inventory_while_serving(source), engine.inventory_while_serving(candidate));
+    match tokio::try_join!(both.0, both.1) {
         Ok((theirs, ours)) => match differences(&theirs, &ours) {
             none if none.is_empty() => said,
             mut found => {

@@ -362,7 +362,7 @@ pub async fn position(source: &Server) -> Result<Position, Error> {
         }
         at.insert(
             database.clone(),
-            hashed_key(&connection, &format!("SELECT moved FROM {OWN_SCHEMA}.{MARKER}")).await?,
+            marked(&connection, &format!("SELECT moved FROM {OWN_SCHEMA}.{MARKER}")).await?,
         );
         inside.push((database, connection));
     }
@@ -378,13 +378,13 @@ pub async fn position(source: &Server) -> Result<Position, Error> {
         "UPDATE {OWN_SCHEMA}.{MARKER} SET moved = pg_current_xact_id()::text::bigint RETURNING moved"
     );
     for (database, connection) in &inside {
-        at.insert(database.clone(), hashed_key(connection, &update).await?);
+        at.insert(database.clone(), marked(connection, &update).await?);
     }
     told(&at)
 }
 
 /// A number that the marker gives.
-async fn hashed_key(client: &Client, sql: &str) -> Result<u64, Error> {
+async fn marked(client: &Client, sql: &str) -> Result<u64, Error> {
     let doing = "take the source's position";
     let row = own::using(client, doing, MARKER, sql).await?.into_iter().next();
     let answer = row.and_then(|row| row.into_iter().next().flatten()).unwrap_or_default();
