@@ -47,6 +47,16 @@ const OPTIONS: &str = "-c search_path=pg_catalog -c standard_conforming_strings=
 const LATER_OPTIONS: [(u32, &str); 2] =
     [(14, " -c idle_session_timeout=0"), (17, " -c transaction_timeout=0")];
 
+/// How often statements are tried that meet others in the catalogue, and how long it is waited between.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Whether another session changed the same row of the catalogue meanwhile. The server has no code of its own for it, and
+/// its messages are English (`lc_messages`).
+fn is_concurrent_change(error: &Error) -> bool {
+    matches!(error, Error::State { state, message, .. } if state == "XX000" && message.starts_with("tuple concurrently"))
+}
+
 /// A row as text; `None` is NULL.
 pub type Row = Vec<Option<String>>;
 
@@ -166,6 +176,24 @@ impl Client {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(told(doing, &error)),
             Err(_) => Err(Error::NoAnswer(format!("{doing}: timed out"))),
+        }
+    }
+
+    /// Runs statements that are one transaction, and retries them where another session changed the same row of the
+    /// catalogue meanwhile: a GRANT, or the end of a role, takes no lock that would keep the other one waiting.
+    ///
+    /// # Errors
+    /// The server's; after [`TRIES`] also that.
+    pub async fn run_and_retry(&self, doing: &'static str, sql: &str) -> Result<(), Error> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let Err(error) = self.run(doing, sql).await else { return Ok(()) };
+            self.run(doing, "ROLLBACK").await?;
+            if tries == TRIES || !is_concurrent_change(&error) {
+                return Err(error);
+            }
+            tokio::time::sleep(PAUSE).await;
         }
     }
 

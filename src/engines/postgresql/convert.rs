@@ -22,6 +22,10 @@ use crate::engines::{Error, Server};
 /// How long one statement may take: an index is built anew, or a table looked at.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
+/// How often it is tried to take the account off, and how long it is waited between.
+const TAKE_OFF_TRIES: u32 = 30;
+const TAKE_OFF_PAUSE: Duration = Duration::from_secs(2);
+
 /// The number of the first object that is not the server's own.
 const FIRST_OF_A_TENANT: u32 = 16_384;
 
@@ -72,10 +76,12 @@ pub async fn convert(server: &Server) -> Result<bool, Error> {
         inspector::drop(server).await?;
     } else {
         let (server, password) = (server.clone(), powerless.password);
+        let ours = inspector::number(&server).await?;
         tokio::spawn(async move {
             if let Err(error) = look_well(&server, password, &blind).await {
                 tracing::info!(generation.id = %server.generation, error = %error, "statistics are left to the server");
             }
+            take_off(&server, ours.as_deref()).await;
         });
     }
     converted.map(|(was_due, _)| due || was_due)
@@ -133,7 +139,23 @@ async fn look_well(server: &Server, password: String, databases: &[String]) -> R
         let inside = Client::connect_to(server, database).await?;
         look(server, &inside, &powerless, database, false).await?;
     }
-    inspector::drop(server).await
+    Ok(())
+}
+
+/// Takes the account off, also where the server is started anew in this moment: not one that another look has made since.
+async fn take_off(server: &Server, ours: Option<&str>) {
+    for attempt in 1..=TAKE_OFF_TRIES {
+        match inspector::drop_numbered(server, ours).await {
+            Ok(()) => return,
+            Err(error) if attempt == TAKE_OFF_TRIES => {
+                tracing::warn!(generation.id = %server.generation, error = %error, "an account of ours is left");
+            }
+            Err(error) => {
+                tracing::debug!(generation.id = %server.generation, error = %error, "an account of ours is still there");
+                tokio::time::sleep(TAKE_OFF_PAUSE).await;
+            }
+        }
+    }
 }
 
 /// Takes off the accounts by which the data was copied, or followed its source: they came along with it.

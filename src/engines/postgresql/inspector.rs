@@ -59,7 +59,7 @@ pub async fn make_as(server: &Server, account: &str, attributes: &str) -> Result
     for owner in client.column(doing, &owners).await? {
         sql.push_str(&format!("; GRANT {} TO {inspector}", name(&owner)));
     }
-    client.run(doing, &sql).await?;
+    client.run_and_retry(doing, &sql).await?;
     for database in &databases {
         let inside = Client::connect_to(server, database).await?;
         let given = inside.column(doing, &withheld(account)).await?;
@@ -135,6 +135,26 @@ pub async fn drop(server: &Server) -> Result<(), Error> {
     Ok(())
 }
 
+/// The number of the account that compares, which is another one each time it is made.
+///
+/// # Errors
+/// The server's.
+pub async fn number(server: &Server) -> Result<Option<String>, Error> {
+    let sql = format!("SELECT oid FROM pg_roles WHERE rolname = {}", quoted(LOOK_ACCOUNT));
+    Client::connect(server).await?.value("look for the account that looks", &sql).await
+}
+
+/// Takes off the account that compares, if it is still the one with this number: another look may have made it anew.
+///
+/// # Errors
+/// The server's.
+pub async fn drop_numbered(server: &Server, it: Option<&str>) -> Result<(), Error> {
+    match number(server).await? {
+        Some(there) if Some(&*there) == it => drop_as(server, LOOK_ACCOUNT).await,
+        _ => Ok(()),
+    }
+}
+
 /// Takes one account off. Happy when there is none.
 pub async fn drop_as(server: &Server, account: &str) -> Result<(), Error> {
     let doing = "take the account that looks off";
@@ -158,9 +178,9 @@ pub async fn drop_as(server: &Server, account: &str) -> Result<(), Error> {
     );
     for database in client.column(doing, &given).await? {
         let inside = Client::connect_to(server, &database).await?;
-        inside.run(doing, &format!("DROP OWNED BY {inspector}")).await?;
+        inside.run_and_retry(doing, &format!("DROP OWNED BY {inspector}")).await?;
     }
-    client.run(doing, &format!("DROP OWNED BY {inspector}; DROP ROLE {inspector}")).await
+    client.run_and_retry(doing, &format!("DROP OWNED BY {inspector}; DROP ROLE {inspector}")).await
 }
 
 #[cfg(test)]

@@ -477,6 +477,7 @@ impl Engine for Postgresql {
     }
 
     async fn forget_follower(&self, source: &Server) -> Result<(), Error> {
+        ready::end(source);
         follower::forget(source).await?;
         inspector::drop(source).await?;
         copy::forget(source).await

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use crate::domain::ids::GenerationId;
 use crate::engines::postgresql::connection::{Client, OWN_DATABASE};
 use crate::engines::postgresql::content::{in_each, open_databases};
-use crate::engines::postgresql::inventory;
+use crate::engines::postgresql::{inventory, sequences};
 use crate::engines::{Error, Server};
 
 /// How long they stay: a hold begins within moments, or does not.
@@ -35,6 +35,8 @@ pub enum Use {
     Anything,
     /// The questions of the inventory, which are prepared in it.
     Inventory,
+    /// The rows of sequences that were not called, as the account that reads them.
+    Sequences,
 }
 
 type Key = (GenerationId, String, Use);
@@ -80,17 +82,26 @@ fn end_the_old() {
 pub async fn open(server: &Server) -> Result<(), Error> {
     end(server);
     let mut tenants = open_databases(&Client::connect(server).await?).await?;
+    // One that only reads is given where they stand, and is not asked.
+    if !server.settings.read_only {
+        sequences::stand_ready(server, &tenants).await?;
+    }
     tenants.truncate(DATABASES);
     let times = |database: &str, times| std::iter::repeat_n(database.to_owned(), times);
     let for_anything: Vec<String> =
         times(OWN_DATABASE, IN_OURS).chain(tenants.iter().flat_map(|of| times(of, IN_THEIRS))).collect();
     let opened = in_each(&for_anything, |database| Client::connect_to(server, database)).await?;
     let prepared = inventory::prepare(server, &tenants).await?;
+    let uses = for_anything.into_iter().zip(opened).map(|(of, client)| (of, Use::Anything, client));
+    put(server, uses.chain(prepared.into_iter().map(|(of, client)| (of, Use::Inventory, client))));
+    Ok(())
+}
+
+/// Has sessions stand ready: new ones, or some that were taken and will be needed again.
+pub fn put(server: &Server, uses: impl Iterator<Item = (String, Use, Client)>) {
     let now = Instant::now();
     {
         let mut all = all();
-        let uses = for_anything.into_iter().zip(opened).map(|(of, client)| (of, Use::Anything, client));
-        let uses = uses.chain(prepared.into_iter().map(|(of, client)| (of, Use::Inventory, client)));
         for (database, purpose, client) in uses {
             all.entry((server.generation, database, purpose)).or_default().push((now, client));
         }
@@ -99,5 +110,4 @@ pub async fn open(server: &Server) -> Result<(), Error> {
         tokio::time::sleep(LIFE).await;
         end_the_old();
     });
-    Ok(())
 }

@@ -14,16 +14,17 @@
 //! for the first time, each commit is on disk before it counts: a candidate that is killed would else forget that a copy
 //! was done whose slot is gone. Afterwards it need not be ([`hurry`]): what is lost is sent again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::postgresql::connection::{Client, hide_verifiers, name, quoted};
 use crate::engines::postgresql::content::{in_each, open_databases, tenant_role};
 use crate::engines::postgresql::follower::{self, MARKER, PUBLICATION, SLOT};
+use crate::engines::postgresql::sequences::{self, Standing};
 use crate::engines::postgresql::{APPLY_ACCOUNT, LOOK_EVERY, REPLICATION_ACCOUNT, seed, write_config};
 use crate::engines::postgresql::{
-    late, layout, major, own, pg_hba, ready, rights, roles, sequences, settings, still, waits,
+    late, layout, major, own, pg_hba, ready, rights, roles, settings, still, waits,
 };
 use crate::engines::{Behind, Error, Following, Position, Server};
 
@@ -438,14 +439,17 @@ pub async fn reached(candidate: &Server, position: &Position, within: Duration) 
 /// Has each sequence of the candidate's stand where the source's stands: that is not replicated.
 pub async fn carry_sequences(source: &Server, candidate: &Server) -> Result<(), Error> {
     let databases = open_databases(&Client::connect(candidate).await?).await?;
-    let each = async |database| {
-        carry_sequences_of(source, &Client::connect_to(candidate, database).await?, database).await
-    };
-    in_each(&databases, each).await.map(drop)
+    carry_sequences_of(source, candidate, &databases).await
 }
 
-async fn carry_sequences_of(source: &Server, here: &Client, database: &str) -> Result<(), Error> {
-    sequences::set(here, &sequences::read(source, database).await?).await
+async fn carry_sequences_of(source: &Server, candidate: &Server, databases: &[String]) -> Result<(), Error> {
+    let standings: HashMap<&str, Vec<Standing>> =
+        databases.iter().map(String::as_str).zip(sequences::read(source, databases).await?).collect();
+    let each = async |database: &str| match standings.get(database) {
+        Some(standings) => sequences::set(&Client::connect_to(candidate, database).await?, standings).await,
+        None => Ok(()),
+    };
+    in_each(databases, each).await.map(drop)
 }
 
 /// Ends replication for good, and gives a replica its owners and rights. The settings are as they shall be. Where a
@@ -455,7 +459,16 @@ pub async fn cut(candidate: &Server, source: Option<&Server>) -> Result<(), Erro
     write_config(candidate, &layout(candidate)?).await?;
     let client = Client::connect(candidate).await?;
     let databases = open_databases(&client).await?;
-    in_each(&databases, |database| cut_one(candidate, source, database)).await?;
+    // Asked first: nothing is touched when the source does not answer.
+    if let Some(source) = source {
+        let sql = format!(
+            "SELECT d.datname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE s.subname = '{PUBLICATION}'"
+        );
+        let followed = client.column(doing, &sql).await?;
+        let followed: Vec<String> = databases.iter().filter(|of| followed.contains(of)).cloned().collect();
+        carry_sequences_of(source, candidate, &followed).await?;
+    }
+    in_each(&databases, |database| cut_one(candidate, database)).await?;
     // As long as it only read, it is the source that says who its tenants are.
     let follows = client.is_there(doing, &applier()).await?;
     if let Some(source) = source.filter(|_| follows && !candidate.settings.read_only) {
@@ -466,22 +479,18 @@ pub async fn cut(candidate: &Server, source: Option<&Server>) -> Result<(), Erro
         // One database after the other, since all of them change the same shared rows. The marker goes with its owner.
         for database in &databases {
             let inside = Client::connect_to(candidate, database).await?;
-            inside.run(doing, &format!("DROP OWNED BY {account}")).await?;
+            inside.run_and_retry(doing, &format!("DROP OWNED BY {account}")).await?;
         }
-        client.run(doing, &format!("DROP OWNED BY {account}; DROP ROLE {account}")).await?;
+        client.run_and_retry(doing, &format!("DROP OWNED BY {account}; DROP ROLE {account}")).await?;
     }
     ready::end(candidate);
     pg_hba::settle(candidate, &client, pg_hba::wanted(candidate)).await
 }
 
-async fn cut_one(candidate: &Server, source: Option<&Server>, database: &str) -> Result<(), Error> {
+async fn cut_one(candidate: &Server, database: &str) -> Result<(), Error> {
     let doing = "end the replication";
     let inside = Client::connect_to(candidate, database).await?.patient(PATIENCE);
     if inside.is_there(doing, &subscription("true")).await? {
-        // Asked first: nothing is touched when the source does not answer.
-        if let Some(source) = source {
-            carry_sequences_of(source, &inside, database).await?;
-        }
         // Each a statement of its own: they wait for the workers. The slot is the source's matter.
         for sql in [
             format!("ALTER SUBSCRIPTION {PUBLICATION} DISABLE"),

@@ -11,7 +11,6 @@
 //! What is to be given lies in the database that it is for, and goes with the transaction that gives it.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -423,27 +422,7 @@ pub async fn hand_over(inside: &Client, major: u32, keeper: &str, last: &str) ->
         statements.push(last.to_owned());
     }
     statements.push("COMMIT".to_owned());
-    let sql = statements.join(";\n");
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let Err(error) = inside.run(doing, &sql).await else { return Ok(()) };
-        inside.run(doing, "ROLLBACK").await?;
-        if tries == TRIES || !met(&error) {
-            return Err(error);
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
-/// How often rights are given before what they meet is an error, and how long it is waited between.
-const TRIES: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(20);
-
-/// Whether the server's own housekeeping changed the same row of its catalogue meanwhile: a GRANT takes no lock that would
-/// keep it waiting. The server has no code of its own for it, and its messages are English (`lc_messages`).
-fn met(error: &Error) -> bool {
-    matches!(error, Error::State { state, message, .. } if state == "XX000" && message.starts_with("tuple concurrently"))
+    inside.run_and_retry(doing, &statements.join(";\n")).await
 }
 
 #[cfg(test)]

@@ -5,13 +5,19 @@
 //! of ours. So that row is read by an account that can do nothing else ([`inspector`]), which asks the row for the number that
 //! we mean. What was read is a number and a truth before it goes anywhere, and is set by number.
 //!
+//! To make that account is a write, and a source's position moves with every write. So it is made before a hold, and stays
+//! with its sessions: a drain that made it anew each time would see the fenced server go on, and would never end.
+//!
 //! # If we die here
-//! Setting is done again. The account goes with the next use, or with the upgrade.
+//! Setting is done again. The account goes with the next use, or with the upgrade: who takes the follower off, takes it
+//! off, too.
 
 use tokio_postgres::types::ToSql;
 
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::postgresql::connection::{Client, name};
+use crate::engines::postgresql::content::in_each;
+use crate::engines::postgresql::ready::{self, Use};
 use crate::engines::postgresql::{READ_ACCOUNT, inspector, major};
 use crate::engines::{Error, Server};
 
@@ -65,11 +71,35 @@ fn found(doing: &'static str, row: Vec<Option<String>>) -> Result<Found, Error> 
     Ok(Found { oid: number, schema: schema.unwrap_or_default(), name: name.unwrap_or_default(), stands })
 }
 
-/// Where each of a database's sequences stands.
+/// Where each sequence of these databases stands, in their order.
 ///
 /// # Errors
 /// [`Error::Unexpected`] naming a sequence whose name does not stay the same.
-pub async fn read(server: &Server, database: &str) -> Result<Vec<Standing>, Error> {
+pub async fn read(server: &Server, databases: &[String]) -> Result<Vec<Vec<Standing>>, Error> {
+    let mut all = in_each(databases, async |database| by_number(server, database).await).await?;
+    let unknown: Vec<String> = databases
+        .iter()
+        .zip(&all)
+        .filter(|(_, found)| is_unknown(found))
+        .map(|(database, _)| database.clone())
+        .collect();
+    if !unknown.is_empty() {
+        let mut found: Vec<&mut Vec<Found>> = all.iter_mut().filter(|found| is_unknown(found)).collect();
+        by_readers(server, &unknown, &mut found).await?;
+    }
+    let told = |Found { schema, name, stands, .. }: Found| {
+        let (last, called) = stands?;
+        Some(Standing { schema, name, last, called })
+    };
+    Ok(all.into_iter().map(|found| found.into_iter().filter_map(told).collect()).collect())
+}
+
+fn is_unknown(found: &[Found]) -> bool {
+    found.iter().any(|one| one.stands.is_none())
+}
+
+/// What is known of a database's sequences without their names.
+async fn by_number(server: &Server, database: &str) -> Result<Vec<Found>, Error> {
     let doing = "read where the sequences stand";
     let inside = Client::connect_to(server, database).await?;
     let stands = match major(&server.version) {
@@ -85,40 +115,82 @@ pub async fn read(server: &Server, database: &str) -> Result<Vec<Standing>, Erro
          {by_number} WHERE {} ORDER BY c.oid",
         own()
     );
-    let mut all = Vec::new();
-    for row in inside.rows(doing, &sql).await? {
-        all.push(found(doing, row)?);
-    }
-    if all.iter().any(|one| one.stands.is_none()) {
-        by_a_reader(server, &inside, database, &mut all).await?;
-    }
-    Ok(all
-        .into_iter()
-        .filter_map(|Found { schema, name, stands, .. }| {
-            let (last, called) = stands?;
-            Some(Standing { schema, name, last, called })
-        })
-        .collect())
+    inside.rows(doing, &sql).await?.into_iter().map(|row| found(doing, row)).collect()
 }
 
-/// Reads what is not known yet. What is gone meanwhile stays unknown.
-async fn by_a_reader(
-    server: &Server,
-    inside: &Client,
-    database: &str,
-    all: &mut [Found],
-) -> Result<(), Error> {
-    let password = inspector::make_as(server, READ_ACCOUNT, "").await?;
-    let read = async {
-        let reader = inspector::connect_as(server, READ_ACCOUNT, &password, database).await?;
-        for one in all.iter_mut().filter(|one| one.stands.is_none()) {
-            one.stands = one_by_its_row(&reader, inside, one).await?;
-        }
-        Ok(())
+/// Opens the sessions that [`read`] will need, if it will need some, so that nothing is written for it later.
+///
+/// # Errors
+/// The server's.
+pub async fn stand_ready(server: &Server, databases: &[String]) -> Result<(), Error> {
+    let all = in_each(databases, async |database| by_number(server, database).await).await?;
+    let unknown: Vec<String> = databases
+        .iter()
+        .zip(all)
+        .filter(|(_, found)| is_unknown(found))
+        .map(|(database, _)| database.clone())
+        .collect();
+    if !unknown.is_empty() {
+        let readers = readers(server, &unknown).await?;
+        give_back(server, &unknown, readers);
     }
-    .await;
-    let gone = inspector::drop_as(server, READ_ACCOUNT).await;
-    read.and(gone)
+    Ok(())
+}
+
+/// Makes the account anew, and a session of it in each of these databases.
+async fn readers(server: &Server, databases: &[String]) -> Result<Vec<Client>, Error> {
+    let password = inspector::make_as(server, READ_ACCOUNT, "").await?;
+    in_each(databases, async |database| {
+        inspector::connect_as(server, READ_ACCOUNT, &password, database).await
+    })
+    .await
+}
+
+fn give_back(server: &Server, databases: &[String], readers: Vec<Client>) {
+    ready::put(
+        server,
+        databases.iter().cloned().zip(readers).map(|(of, client)| (of, Use::Sequences, client)),
+    );
+}
+
+/// Reads what is not known yet, `found` in the order of `databases`. What is gone meanwhile stays unknown.
+async fn by_readers(
+    server: &Server,
+    databases: &[String],
+    found: &mut [&mut Vec<Found>],
+) -> Result<(), Error> {
+    let stood: Vec<Client> =
+        databases.iter().filter_map(|database| ready::take(server, database, Use::Sequences)).collect();
+    if stood.len() == databases.len() {
+        match by_rows(server, databases, &stood, found).await {
+            Ok(()) => {
+                give_back(server, databases, stood);
+                return Ok(());
+            }
+            // Whose a sequence is may have changed since they were opened.
+            Err(Error::Unexpected { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let made = readers(server, databases).await?;
+    by_rows(server, databases, &made, found).await?;
+    give_back(server, databases, made);
+    Ok(())
+}
+
+async fn by_rows(
+    server: &Server,
+    databases: &[String],
+    readers: &[Client],
+    found: &mut [&mut Vec<Found>],
+) -> Result<(), Error> {
+    for ((database, reader), found) in databases.iter().zip(readers).zip(found) {
+        let inside = Client::connect_to(server, database).await?;
+        for one in found.iter_mut().filter(|one| one.stands.is_none()) {
+            one.stands = one_by_its_row(reader, &inside, one).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn one_by_its_row(reader: &Client, inside: &Client, one: &Found) -> Result<Option<(i64, bool)>, Error> {
