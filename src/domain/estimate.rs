@@ -57,45 +57,6 @@ pub struct Pace {
     pub is_late: bool,
 }
 
-/// The time that a step is expected to take: milliseconds, and as many more for each GB of data.
-const fn expected(kind: TaskKind, phase: Phase, step: Step, engine: EngineKind) -> (i64, i64) {
-    let in_place = matches!(kind, TaskKind::UpgradeInPlace);
-    // The copy is made while the old server serves; clients wait for what changes meanwhile.
-    let (ready, held) = match engine {
-        EngineKind::Postgresql => (8_000, 0),
-        EngineKind::MariaDb | EngineKind::Mysql => (7_500, 500),
-    };
-    match step {
-        Step::Examine | Step::Replicate | Step::CatchUp | Step::Prepare => (500, 0),
-        Step::Place | Step::Retire | Step::Stop | Step::DropServer => (1_000, 0),
-        Step::Start => (1_500, 0),
-        Step::Seed => (800, 30_000),
-        Step::Convert if in_place => (1_200, 0),
-        Step::Convert => (1_000, 0),
-        Step::Verify => (500, 30_000),
-        Step::Ready => (1_300, ready),
-        Step::Quiet => (2_200, 0),
-        Step::Fence if in_place => (200, 0),
-        Step::Transform => (500, held),
-        Step::Admit if in_place => (450, 0),
-        Step::Reinstate => (1_500, 0),
-        Step::Fence | Step::Admit | Step::Drain => (100, 0),
-        Step::Publish | Step::Unroute => (200, 0),
-        Step::Open | Step::Release => (300, 0),
-        Step::Hold | Step::Cutover | Step::Reopen => (50, 0),
-        Step::Rebuild => (3_000, 30_000),
-        Step::Renew => (700, 0),
-        Step::Rejoin if matches!(kind, TaskKind::UpgradeRolling) => (1_000, 30_000),
-        Step::Rejoin => (700, 0),
-        Step::Restore => (1_500, 0),
-        // An upgrade by way of a new instance cuts at the detach, and waits for the server to answer afterwards.
-        Step::Cut => match phase {
-            Phase::Detach => (200, 0),
-            Phase::Forward | Phase::Abandon | Phase::Undo | Phase::Finish => (50, 0),
-        },
-    }
-}
-
 /// The steps towards what was asked for, in order, from the acceptance to the end.
 fn line(kind: TaskKind) -> Vec<(Phase, Step)> {
     let mut line = Vec::new();
@@ -103,15 +64,13 @@ fn line(kind: TaskKind) -> Vec<(Phase, Step)> {
         line.push((Phase::Forward, Step::Examine));
     }
     for phase in [Phase::Forward, Phase::Detach, Phase::Finish] {
-        line.extend(kind.steps(phase).iter().map(|step| (phase, *step)));
+        line.extend(kind.steps(phase).into_iter().map(|step| (phase, step)));
     }
     line
 }
 
 fn time_of(kind: TaskKind, (phase, step): (Phase, Step), load: Load) -> i64 {
-    let (always, each) = expected(kind, phase, step, load.engine);
-    // In megabytes, so that nothing overflows: 8 EB of them are 8 million million.
-    always + each.saturating_mul(load.bytes.max(0) >> 20) / 1024
+    kind.step(phase, step).map_or(0, |it| it.expected(load))
 }
 
 const fn kind_of(strategy: Strategy) -> TaskKind {

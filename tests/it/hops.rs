@@ -175,9 +175,11 @@ async fn a_second_hop_that_fails_leads_back_to_the_version_between() {
     let border = "upgrade_in_place.finish.retire.before";
     let in_place = TaskKind::UpgradeInPlace.steps(Phase::Forward);
     // What a twin does otherwise.
-    let twin = TaskKind::UpgradeTwin.steps(Phase::Forward).iter().filter(|step| !in_place.contains(step));
-    let all = TaskKind::UpgradeAuto.steps(Phase::Forward).iter().chain(in_place);
-    for (second, steps) in [(TWIN, twin.collect::<Vec<_>>()), (IN_PLACE, all.collect())] {
+    let mut twin = TaskKind::UpgradeTwin.steps(Phase::Forward);
+    twin.retain(|step| !in_place.contains(step));
+    let mut all = TaskKind::UpgradeAuto.steps(Phase::Forward);
+    all.extend(in_place);
+    for (second, steps) in [(TWIN, twin), (IN_PLACE, all)] {
         line(&roles, &[("10.1", "10.4", IN_PLACE), ("10.4", "10.4enc", second)]).await;
         for step in steps {
             let id = simulated(&api).await;
@@ -213,7 +215,7 @@ async fn a_second_hop_that_fails_leads_back_to_the_version_between() {
             })
             .await;
             assert_eq!(admin.put(&simulation, &json!({"steps": {}})).await.unwrap().0 / 100, 2);
-            if *step == Step::Cutover {
+            if step == Step::Cutover {
                 forget_kept(&db).await;
                 ask(&api, &id, "10.4enc").await;
                 let upgrade = ended(&api, &id, Duration::from_secs(60)).await;

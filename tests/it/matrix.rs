@@ -129,7 +129,7 @@ async fn each_step_that_fails_ends_as_it_shall() {
     }
     for (line, event) in [(Phase::Detach, "detach"), (Phase::Abandon, "abandon")] {
         for step in TaskKind::ReplicaUpgrade.steps(line) {
-            stuck_at(&api, &admin, &roles, *step, event).await;
+            stuck_at(&api, &admin, &roles, step, event).await;
         }
     }
 }

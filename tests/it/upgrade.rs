@@ -139,7 +139,8 @@ async fn each_step_that_fails_leads_back() {
         only(&roles, strategy).await;
         let id = simulated(&api).await;
         let writer = SimulatedWriter::at_address(roles.url(), &id);
-        for step in TaskKind::UpgradeAuto.steps(Phase::Forward).iter().chain(kind.steps(Phase::Forward)) {
+        for step in TaskKind::UpgradeAuto.steps(Phase::Forward).into_iter().chain(kind.steps(Phase::Forward))
+        {
             let simulation = format!("/mgmt/instances/{id}/simulation");
             let body = json!({"steps": {step.as_str(): {"fault": "fail"}}});
             assert_eq!(admin.put(&simulation, &body).await.unwrap().0 / 100, 2);

@@ -19,6 +19,7 @@
 //! An upgrade of the same instance that was accepted for later is [`Progress::Deferred`]: a task without claims, whose
 //! instance knows nothing of it. When it is due it claims its instance, in one transaction with the last look at what
 //! it was accepted by, and is like one that was accepted this moment from then on.
+pub mod kinds;
 mod progress;
 mod steps;
 
@@ -29,8 +30,9 @@ use crate::domain::datastore::UnknownWord;
 use crate::domain::ids::{GenerationId, GroupId, InstanceId, ProjectId, TaskId};
 use crate::domain::replica_upgrade::ReplicaUpgradePlan;
 use crate::domain::rolling::{FailoverPlan, MakePlan, RollingPlan, UnmakePlan};
+pub use crate::domain::task::kinds::TaskKind;
 pub use crate::domain::task::progress::{IllegalTaskEvent, Progress, TaskEvent, TaskState};
-pub use crate::domain::task::steps::{Phase, Step, TaskKind};
+pub use crate::domain::task::steps::{Phase, Step};
 use crate::domain::tenant::NewDatabase;
 use crate::domain::timing::Timing;
 use crate::domain::upgrade::{Strategy, UpgradePlan};

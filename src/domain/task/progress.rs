@@ -121,8 +121,9 @@ impl Progress {
     /// [`IllegalTaskEvent`] when it cannot take the event here.
     pub fn after(self, kind: TaskKind, event: TaskEvent) -> Result<Self, IllegalTaskEvent> {
         let illegal = IllegalTaskEvent { progress: self, event };
-        let begin =
-            |phase: Phase| kind.steps(phase).first().map(|step| Self::At(phase, *step)).ok_or(illegal);
+        let begin = |phase: Phase| {
+            kind.spec().sequence(phase).first().map(|it| Self::At(phase, it.step)).ok_or(illegal)
+        };
         match (self, event) {
             (Self::Deferred, TaskEvent::Postponed) if kind.can_wait() => Ok(Self::Deferred),
             (Self::Deferred, TaskEvent::Started) if kind.can_wait() => Ok(Self::Scheduled),
@@ -143,8 +144,8 @@ impl Progress {
                 if kind == TaskKind::UpgradeAuto
                     && matches!(fixed, TaskKind::UpgradeInPlace | TaskKind::UpgradeTwin) =>
             {
-                let next = fixed.steps(Phase::Forward).first().ok_or(illegal)?;
-                Ok(Self::At(Phase::Forward, *next))
+                let next = fixed.spec().forward.first().ok_or(illegal)?;
+                Ok(Self::At(Phase::Forward, next.step))
             }
             (Self::At(Phase::Forward, step), TaskEvent::TwinGivenUp)
                 if kind == TaskKind::UpgradeTwin && !kind.holds(Phase::Forward, step) =>
@@ -155,8 +156,8 @@ impl Progress {
                 if kind.steps(Phase::Finish).last() == Some(&step) =>
             {
                 let hop = kind.next_hop().ok_or(illegal)?;
-                let next = hop.steps(Phase::Forward).first().ok_or(illegal)?;
-                Ok(Self::At(Phase::Forward, *next))
+                let next = hop.spec().forward.first().ok_or(illegal)?;
+                Ok(Self::At(Phase::Forward, next.step))
             }
             (Self::At(phase, step), TaskEvent::StepRetried) => Ok(Self::At(phase, step)),
             (Self::At(phase, step), TaskEvent::Redo(from)) => {

@@ -48,7 +48,7 @@ fn a_line_of_steps_ends_as_its_phase_says() {
         let steps = kind.steps(phase);
         let mut at = Progress::At(phase, steps[0]);
         for step in steps {
-            assert_eq!(at, Progress::At(phase, *step));
+            assert_eq!(at, Progress::At(phase, step));
             at = at.after(kind, TaskEvent::StepDone).unwrap();
         }
         assert_eq!(at.state(), end, "{kind:?} {phase:?}");
@@ -182,12 +182,12 @@ fn the_switch_is_the_one_way_point() {
 fn a_change_of_roles_is_the_one_way_point_of_a_group() {
     for kind in [TaskKind::UpgradeRolling, TaskKind::Failover, TaskKind::Switchback] {
         for step in kind.steps(Phase::Forward) {
-            let at = Progress::At(Phase::Forward, *step);
+            let at = Progress::At(Phase::Forward, step);
             let undone = at.after(kind, TaskEvent::StepFailed);
             assert_eq!(undone, Ok(Progress::At(Phase::Undo, Step::Reinstate)), "{kind:?} {step:?}");
             assert_eq!(at.after(kind, TaskEvent::AbandonAccepted).is_ok(), kind != TaskKind::Switchback);
             let next = at.after(kind, TaskEvent::StepDone).unwrap();
-            assert_eq!(*step == Step::Cutover, next == Progress::At(Phase::Finish, Step::Admit));
+            assert_eq!(step == Step::Cutover, next == Progress::At(Phase::Finish, Step::Admit));
         }
         let rejoined = Progress::At(Phase::Finish, Step::Rejoin);
         assert_eq!(rejoined.after(kind, TaskEvent::StepFailed), Ok(Progress::NeedsOperator));

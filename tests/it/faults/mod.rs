@@ -195,7 +195,7 @@ fn places() -> Vec<Place> {
         .filter(|(kind, phase)| {
             *phase != Phase::Abandon && (*kind != TaskKind::UpgradeAuto || *phase == Phase::Forward)
         })
-        .flat_map(|(kind, phase)| kind.steps(phase).iter().map(move |step| (kind, phase, *step)))
+        .flat_map(|(kind, phase)| kind.steps(phase).into_iter().map(move |step| (kind, phase, step)))
         .collect()
 }
 

@@ -1,0 +1,12 @@
+//! Deletes an instance: it only goes forward.
+
+use crate::domain::task::Step;
+use crate::domain::task::kinds::spec::{PLAIN, Spec};
+
+/// The kind.
+pub const SPEC: Spec = Spec {
+    word: "delete",
+    title: "delete",
+    forward: &[Step::Unroute.takes(200).within(120), Step::DropServer.takes(1_000).within(900)],
+    ..PLAIN
+};

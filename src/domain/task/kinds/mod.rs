@@ -1,0 +1,187 @@
+//! The kinds of tasks: which there are, and what each one is.
+//!
+//! # How to add one
+//! A file here with its [`Spec`], and its name in [`TaskKind`]; its plan in [`Plan`](crate::domain::task::Plan); a file
+//! with its work in `workflow::kinds`, and its name there. What follows from that is made of it: the states that a task
+//! goes through, deadlines, estimates, the words that the schema allows, the tables of the documents, the cells that are
+//! killed by the tests.
+
+pub mod spec;
+
+mod create;
+mod create_group;
+mod delete;
+mod delete_group;
+mod failover;
+mod replica_upgrade;
+mod switchback;
+mod upgrade_auto;
+mod upgrade_in_place;
+mod upgrade_rolling;
+mod upgrade_twin;
+
+use std::time::Duration;
+
+use crate::domain::estimate::Load;
+use crate::domain::task::kinds::spec::{Spec, StepSpec};
+use crate::domain::task::{Phase, Step, TaskState};
+
+/// What a task does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TaskKind {
+    /// Makes an instance.
+    Create,
+    /// Deletes an instance.
+    Delete,
+    /// Upgrades an instance, strategy replica.
+    ReplicaUpgrade,
+    /// Upgrades the same instance; the strategy is not fixed yet.
+    UpgradeAuto,
+    /// Upgrades the same instance, its data converted while it is held.
+    UpgradeInPlace,
+    /// Upgrades the same instance, fed by replication, then cut over.
+    UpgradeTwin,
+    /// Makes a group.
+    CreateGroup,
+    /// Deletes a group.
+    DeleteGroup,
+    /// Upgrades a group, member by member.
+    UpgradeRolling,
+    /// Gives the members of an upgraded group the roles back that they had before.
+    Switchback,
+    /// Has the members of a group change roles.
+    Failover,
+}
+
+impl TaskKind {
+    /// Every kind.
+    pub const ALL: [Self; 11] = [
+        Self::Create,
+        Self::Delete,
+        Self::ReplicaUpgrade,
+        Self::UpgradeAuto,
+        Self::UpgradeInPlace,
+        Self::UpgradeTwin,
+        Self::CreateGroup,
+        Self::DeleteGroup,
+        Self::UpgradeRolling,
+        Self::Switchback,
+        Self::Failover,
+    ];
+
+    /// What it is.
+    pub const fn spec(self) -> &'static Spec {
+        match self {
+            Self::Create => &create::SPEC,
+            Self::Delete => &delete::SPEC,
+            Self::ReplicaUpgrade => &replica_upgrade::SPEC,
+            Self::UpgradeAuto => &upgrade_auto::SPEC,
+            Self::UpgradeInPlace => &upgrade_in_place::SPEC,
+            Self::UpgradeTwin => &upgrade_twin::SPEC,
+            Self::CreateGroup => &create_group::SPEC,
+            Self::DeleteGroup => &delete_group::SPEC,
+            Self::UpgradeRolling => &upgrade_rolling::SPEC,
+            Self::Switchback => &switchback::SPEC,
+            Self::Failover => &failover::SPEC,
+        }
+    }
+
+    /// The steps of a phase, in order; empty when the kind has no such phase.
+    pub fn steps(self, phase: Phase) -> Vec<Step> {
+        self.spec().sequence(phase).iter().map(|it| it.step).collect()
+    }
+
+    /// A step of it. The look before a strategy is fixed is a step of what the task becomes by it.
+    pub fn step(self, phase: Phase, step: Step) -> Option<&'static StepSpec> {
+        self.spec().step(phase, step).or_else(|| Self::UpgradeAuto.spec().step(phase, step))
+    }
+
+    /// Whether it has a one-way point between two servers that tenants write to.
+    pub const fn cuts_over(self) -> bool {
+        self.spec().cuts_over
+    }
+
+    /// Whether it is about a group.
+    pub const fn of_group(self) -> bool {
+        self.spec().of_group
+    }
+
+    /// Whether it can be accepted for later.
+    pub const fn can_wait(self) -> bool {
+        self.spec().can_wait
+    }
+
+    /// Whether its customer can end it before its one-way point.
+    pub const fn can_cancel(self) -> bool {
+        self.spec().can_cancel
+    }
+
+    /// Whether it makes an instance, or a group.
+    pub const fn makes(self) -> bool {
+        self.spec().makes
+    }
+
+    /// What the task goes on as after its last step, where it goes on.
+    pub(super) const fn next_hop(self) -> Option<Self> {
+        self.spec().next_hop
+    }
+
+    /// What a client is told that it is.
+    pub const fn title(self) -> &'static str {
+        self.spec().title
+    }
+
+    /// The word in rows and views.
+    pub const fn as_str(self) -> &'static str {
+        self.spec().word
+    }
+
+    /// Whether tenants wait while the step runs, so that it must end soon, one way or the other: from the hold on, until
+    /// their address is open again.
+    pub fn holds(self, phase: Phase, step: Step) -> bool {
+        let steps = self.spec().sequence(phase);
+        let at = |which: Step| steps.iter().position(|it| it.step == which);
+        let (Some(now), true) = (at(step), self.cuts_over()) else { return false };
+        match phase {
+            Phase::Forward => at(Step::Hold).is_some_and(|hold| hold <= now),
+            Phase::Undo | Phase::Abandon | Phase::Finish => {
+                at(Step::Reopen).is_some_and(|reopen| now <= reopen)
+            }
+            Phase::Detach => false,
+        }
+    }
+
+    /// How long one try of a step may take.
+    pub fn deadline(self, phase: Phase, step: Step, load: Load) -> Duration {
+        self.step(phase, step).map_or(Duration::ZERO, |it| it.deadline(load))
+    }
+
+    /// How long tenants may wait from the beginning of its hold to its one-way point.
+    pub fn hold_deadline(self, load: Load) -> Duration {
+        let held = self.spec().forward.iter().filter(|it| self.holds(Phase::Forward, it.step));
+        let data = held.map(|it| it.deadline(load).saturating_sub(Duration::from_secs(it.within.into())));
+        data.fold(Duration::from_secs(self.spec().hold.into()), Duration::saturating_add)
+    }
+}
+
+impl Phase {
+    /// Whether a failure here can still be undone.
+    pub const fn can_undo(self, kind: TaskKind) -> bool {
+        matches!(self, Self::Forward) && !kind.spec().undo.is_empty()
+    }
+
+    /// Whether a customer can still end the task here.
+    pub const fn can_cancel(self, kind: TaskKind) -> bool {
+        matches!(self, Self::Forward) && kind.can_cancel()
+    }
+
+    pub(super) const fn ends_in(self, kind: TaskKind) -> TaskState {
+        match self {
+            // What has a detach waits for it.
+            Self::Forward if !kind.spec().detach.is_empty() => TaskState::Verifying,
+            Self::Forward | Self::Detach | Self::Finish => TaskState::Succeeded,
+            Self::Abandon => TaskState::Cancelled,
+            Self::Undo => kind.spec().undone_as,
+        }
+    }
+}
