@@ -2,7 +2,7 @@
 //!
 //! A look at what an upgrade would meet is no ordinary question: it takes long, has accounts of its own on the server that it
 //! looks at, and may start a server beside it. So one worker takes it ([`looks`]), of an instance one at a time, and not
-//! while a task has the instance; a task waits until the look is over ([`until_unlooked`]).
+//! while a task has the instance; a task waits until the look is over ([`until_unlooked`](crate::workflow::looks::until_unlooked)).
 //!
 //! # If we die here
 //! Nothing is recorded before the answer is, so another worker asks again. What a look has put on the host is removed by
@@ -20,14 +20,14 @@ use crate::db::looks::{self, Look};
 use crate::db::notices::Channel;
 use crate::db::questions::{self, Question};
 use crate::db::{self, inspections, instances, tasks};
-use crate::domain::ids::{GenerationId, InstanceId, QuestionId};
+use crate::domain::ids::{GenerationId, QuestionId};
 use crate::domain::inspection::{MOST_OF_A_HOST, no_answer, verdict};
 use crate::domain::question::{CaughtUp, QuestionKind};
 use crate::domain::task::Plan;
 use crate::domain::upgrade::{self, Looked};
 use crate::engines::{Engine, Following, Server, TRIAL};
 use crate::testing;
-use crate::workflow::{WorkerContext, chain, feed};
+use crate::workflow::{WorkerContext, chain, feed, followers};
 
 /// How often it is seen whether a worker that looked has died.
 const LAPSED_EVERY: Duration = Duration::from_secs(2);
@@ -37,9 +37,6 @@ const LONGEST_TRIAL: Duration = Duration::from_secs(50);
 
 /// How long a look whose asker has lost patience may take to end by itself.
 const LAST_PATIENCE: Duration = Duration::from_secs(120);
-
-/// How long a task waits for a look to be over.
-const UNLOOKED_WITHIN: Duration = Duration::from_secs(120);
 
 /// Answers what is asked of this host's servers, until `stop` becomes true.
 pub async fn run(worker: Arc<WorkerContext>, mut stop: watch::Receiver<bool>) {
@@ -296,22 +293,6 @@ async fn end(worker: &WorkerContext, look: Look) {
     }
 }
 
-/// Waits until nobody looks at an instance that a task has: no look begins any more.
-///
-/// # Errors
-/// The store's.
-pub async fn until_unlooked(worker: &WorkerContext, instance: InstanceId) -> Result<(), db::Error> {
-    let deadline = Instant::now() + UNLOOKED_WITHIN;
-    while worker.db.run(move |conn| looks::is_at(conn, instance)).await? {
-        if Instant::now() >= deadline {
-            tracing::warn!(instance.id = %instance, "an instance is looked at for long, the task goes on");
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    Ok(())
-}
-
 async fn ask(worker: &WorkerContext, question: &Question) -> Result<serde_json::Value, String> {
     let id = question.instance;
     let instance = worker
@@ -360,9 +341,7 @@ async fn ask(worker: &WorkerContext, question: &Question) -> Result<serde_json::
                 Following::Connecting(_) | Following::Nobody => return told(false, None),
             }
             let (_, source) = worker.reach(plan.source_generation).await.map_err(|e| chain(&e))?;
-            if let Some(why) =
-                crate::workflow::replica_upgrade::spoilt(worker, &instance, &*engine, &source).await?
-            {
+            if let Some(why) = followers::spoilt(worker, &instance, &*engine, &source).await? {
                 let answer = CaughtUp { reached: false, broken: Some(why), differs: None };
                 return serde_json::to_value(answer).map_err(|e| e.to_string());
             }
@@ -372,7 +351,7 @@ async fn ask(worker: &WorkerContext, question: &Question) -> Result<serde_json::
             if !reached || engine.replicates_definitions() {
                 return told(reached, None);
             }
-            crate::workflow::replica_upgrade::level(worker, task.id, (&*engine, &source, &server)).await?;
+            followers::level(worker, task.id, (&*engine, &source, &server)).await?;
             let (theirs, ours) = tokio::try_join!(
                 engine.inventory_while_serving(&source),
                 engine.inventory_while_serving(&server)

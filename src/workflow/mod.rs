@@ -3,27 +3,24 @@
 //! A worker claims a task by lease, runs one step, records its outcome and goes on. It shares nothing with the api but
 //! Postgres, so either may die at any line.
 //!
-//! # How to add one
-//! Add the kind with its phases and steps to `domain::task`, write a file here with `act` (talks to engines, writes
-//! nothing but under the lease) and `commit` (what the step's record changes, in the same transaction), and name both
-//! in [`step`]. Every step may run twice.
+//! # How to add a kind of task
+//! `domain::task::kinds` says it.
 
 pub mod answers;
 pub mod automatic;
 pub mod certificates;
-pub mod create;
 mod cutover;
-pub mod delete;
+mod expired;
 pub mod feed;
-pub mod groups;
+mod followers;
 mod hops;
+mod kinds;
 mod lag;
-pub mod replica_upgrade;
-pub mod rolling;
+mod looks;
+mod servers;
 pub mod simulation;
 pub mod step;
 pub mod supervisor;
-pub mod upgrade;
 pub mod worker;
 
 use std::collections::HashMap;

@@ -7,12 +7,10 @@ use crate::db::notices::Channel;
 use crate::db::{self, Conn, endpoints, generations, instances, task_steps, tasks};
 use crate::domain::ids::{GenerationId, InstanceId};
 use crate::domain::instance::{Fault, Instance, InstanceEvent, InstanceState, Running};
-use crate::domain::task::{Phase, Plan, Step, Task};
+use crate::domain::task::{Step, Task};
 use crate::domain::upgrade::Strategy;
 use crate::engines::{self, Engine, OnProgress, Server};
-use crate::workflow::{
-    NoServer, WorkerContext, chain, create, delete, groups, replica_upgrade, rolling, upgrade,
-};
+use crate::workflow::{NoServer, WorkerContext, chain};
 
 /// A step that did what it is for.
 #[derive(Clone, Debug, Default)]
@@ -190,49 +188,6 @@ impl StepContext {
                 }
             });
         })
-    }
-}
-
-/// Runs the step's work. It may have run before, and may be dropped at any await.
-///
-/// # Errors
-/// Who acts next.
-pub async fn act(ctx: &StepContext, phase: Phase, step: Step) -> Result<StepOutcome, StepError> {
-    match &ctx.task.plan {
-        Plan::Create(plan) => create::act(ctx, plan, step).await,
-        Plan::Delete(plan) => delete::act(ctx, plan, step).await,
-        Plan::ReplicaUpgrade(plan) => replica_upgrade::act(ctx, plan, phase, step).await,
-        Plan::Upgrade(plan) => upgrade::act(ctx, plan, phase, step).await,
-        Plan::MakeGroup(plan) => groups::make(ctx, plan, step).await,
-        Plan::UnmakeGroup(plan) => groups::unmake(ctx, plan, step).await,
-        Plan::Rolling(plan) => rolling::upgrade(ctx, plan, phase, step).await,
-        Plan::Failover(plan) => rolling::change(ctx, plan, step).await,
-    }
-}
-
-/// What the record of a done step changes besides the task, in the record's own transaction.
-///
-/// # Errors
-/// The store's; the transaction then ends without a trace.
-pub fn commit(
-    conn: &mut Conn,
-    task: &mut Task,
-    phase: Phase,
-    step: Step,
-    done: &StepOutcome,
-) -> Result<(), db::Error> {
-    if let Some(facts) = &done.report {
-        tasks::report(conn, task.id, facts)?;
-    }
-    match task.plan.clone() {
-        Plan::Create(plan) => create::commit(conn, task, &plan, phase, step, done),
-        Plan::Delete(plan) => delete::commit(conn, &plan, step),
-        Plan::ReplicaUpgrade(plan) => replica_upgrade::commit(conn, task, &plan, phase, step, done),
-        Plan::Upgrade(plan) => upgrade::commit(conn, task, &plan, phase, step, done),
-        Plan::MakeGroup(plan) => groups::commit_made(conn, task, &plan, step, done),
-        Plan::UnmakeGroup(plan) => groups::commit_unmade(conn, &plan, step),
-        Plan::Rolling(plan) => rolling::commit_upgrade(conn, task, &plan, phase, step, done),
-        Plan::Failover(plan) => rolling::commit_change(conn, task, &plan, phase, step),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::domain::replica_upgrade::ReplicaUpgradePlan;
 use crate::domain::task::Plan;
 use crate::engines::Following;
 use crate::telemetry::metrics;
-use crate::workflow::{WorkerContext, chain, feed, for_tenants, replica_upgrade, upgrade};
+use crate::workflow::{WorkerContext, chain, expired, feed, followers, for_tenants};
 
 const EVERY: Duration = Duration::from_secs(2);
 
@@ -57,7 +57,7 @@ pub async fn run(worker: Arc<WorkerContext>, instance_net: String, mut stop: wat
             .await;
         match found {
             Ok(found) => {
-                record(upgrade::drop_expired(&worker).await);
+                record(expired::drop_expired(&worker).await);
                 let now = Instant::now();
                 memories.retain(|id, _| found.iter().any(|g| g.id == *id));
                 publish_metrics(&found, &memories);
@@ -266,7 +266,7 @@ async fn grown(
     if engine.in_the_way(&source).await.map_err(|e| chain(&e))?.is_some() {
         return Ok(());
     }
-    if replica_upgrade::spoilt(worker, &instance, engine, &source).await?.is_none()
+    if followers::spoilt(worker, &instance, engine, &source).await?.is_none()
         && let Some(object) = engine.adapt(&source, server).await.map_err(|e| chain(&e))?
     {
         tracing::info!(generation.id = %generation.id, object, "changes are applied one after the other");

@@ -17,8 +17,8 @@ use crate::domain::task::{Phase, Progress, Step, Task, TaskEvent, TaskKind, Task
 use crate::domain::upgrade::Strategy;
 use crate::telemetry::metrics;
 use crate::testing::{self, Defect, planted};
-use crate::workflow::step::{self, StepContext, StepError, StepOutcome};
-use crate::workflow::{WorkerContext, chain, for_tenants, simulation};
+use crate::workflow::step::{StepContext, StepError, StepOutcome};
+use crate::workflow::{WorkerContext, chain, for_tenants, kinds, simulation};
 
 /// The actor of what nobody asked for this moment.
 pub(super) const WORKER: &str = "worker";
@@ -336,7 +336,7 @@ async fn act(ctx: &StepContext, phase: Phase, step: Step) -> Result<StepOutcome,
     })
     .await;
     simulation::rehearse(ctx, step).await?;
-    step::act(ctx, phase, step).await
+    kinds::act(ctx, phase, step).await
 }
 
 #[expect(clippy::too_many_arguments, reason = "the parts of one record, written together")]
@@ -365,7 +365,7 @@ async fn record_step(
             if task_steps::end(conn, record, word, detail.as_deref())? {
                 // What a step did is not made true once its task shall end: the way back looks at what is there.
                 if let Some(done) = done.as_ref().filter(|_| !cancelled) {
-                    step::commit(conn, &mut task, phase, step, done)?;
+                    kinds::commit(conn, &mut task, phase, step, done)?;
                 }
                 tasks::advance(conn, &task, next, wait)?;
             }

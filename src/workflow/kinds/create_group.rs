@@ -1,4 +1,4 @@
-//! Making a group and deleting it: each step does its part for both members.
+//! Making a group: each step does its part for both members.
 //!
 //! | step | if we die before, in or after it |
 //! |---|---|
@@ -11,12 +11,11 @@
 use crate::db::{self, Conn, endpoints, generations, groups};
 use crate::domain::generation::Role;
 use crate::domain::group::{GroupEvent, GroupState};
-use crate::domain::ids::{GenerationId, InstanceId};
 use crate::domain::instance::InstanceEvent;
-use crate::domain::rolling::{MakePlan, UnmakePlan};
+use crate::domain::rolling::MakePlan;
 use crate::domain::task::{Step, Task};
-use crate::workflow::create::{drop_server, foreign, place, probe, start, unroute};
 use crate::workflow::feed::{self, Feed};
+use crate::workflow::servers::{copy, drop_server, foreign, place, probe, start, unroute};
 use crate::workflow::step::{StepContext, StepError, StepOutcome, fault_of, happen, serve};
 
 fn feed_of(plan: &MakePlan) -> Feed {
@@ -27,7 +26,7 @@ fn feed_of(plan: &MakePlan) -> Feed {
 ///
 /// # Errors
 /// Who acts next.
-pub async fn make(ctx: &StepContext, plan: &MakePlan, step: Step) -> Result<StepOutcome, StepError> {
+pub async fn act(ctx: &StepContext, plan: &MakePlan, step: Step) -> Result<StepOutcome, StepError> {
     let both = [plan.primary.1, plan.standby.1];
     match step {
         Step::Place => {
@@ -65,22 +64,11 @@ pub async fn make(ctx: &StepContext, plan: &MakePlan, step: Step) -> Result<Step
     }
 }
 
-/// Copies the source's content into the candidate, whatever an earlier try left there.
-pub(super) async fn copy(ctx: &StepContext, feed: Feed) -> Result<String, StepError> {
-    let generation = feed.candidate;
-    let _turn = ctx.worker.turn(generation).await;
-    let (engine, source) = ctx.reach(feed.source).await?;
-    let (_, candidate) = ctx.reach(generation).await?;
-    let position = engine.seed(&source, &candidate, ctx.progress()).await?;
-    ctx.write(move |conn| generations::set_wanted(conn, generation, true)).await?;
-    Ok(position.0)
-}
-
 /// What the record of a step of a group's making changes.
 ///
 /// # Errors
 /// The store's.
-pub fn commit_made(
+pub fn commit(
     conn: &mut Conn,
     task: &Task,
     plan: &MakePlan,
@@ -133,45 +121,4 @@ pub fn commit_made(
         }
         _other => Ok(()),
     }
-}
-
-/// Runs a step of a group's deletion.
-///
-/// # Errors
-/// Who acts next.
-pub async fn unmake(ctx: &StepContext, plan: &UnmakePlan, step: Step) -> Result<StepOutcome, StepError> {
-    match step {
-        Step::Unroute => unroute(ctx, plan.group.address()).await,
-        Step::DropServer => {
-            for generation in held(plan) {
-                drop_server(ctx, generation).await?;
-            }
-            Ok(StepOutcome::default())
-        }
-        other => Err(foreign(other)),
-    }
-}
-
-fn held(plan: &UnmakePlan) -> impl Iterator<Item = GenerationId> {
-    plan.members.iter().flat_map(|(_, held)| held.iter().copied())
-}
-
-/// What the record of a step of a group's deletion changes.
-///
-/// # Errors
-/// The store's.
-pub fn commit_unmade(conn: &mut Conn, plan: &UnmakePlan, step: Step) -> Result<(), db::Error> {
-    if step != Step::DropServer {
-        return Ok(());
-    }
-    for generation in held(plan) {
-        generations::set_role(conn, generation, Role::Dropped)?;
-    }
-    // The standby first: a primary that is gone is followed by nobody.
-    let members: Vec<InstanceId> = plan.members.iter().rev().map(|(member, _)| *member).collect();
-    for member in members {
-        happen(conn, member, InstanceEvent::Deleted, |instance| instance.running = None)?;
-    }
-    endpoints::remove(conn, plan.group.address())?;
-    groups::happen(conn, plan.group, GroupEvent::Deleted, |_| {})
 }

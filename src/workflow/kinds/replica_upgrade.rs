@@ -22,20 +22,22 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::db::{self, Conn, endpoints, generations, tasks};
+use crate::db::{self, Conn, endpoints, generations};
 use crate::domain::ids::TaskId;
-use crate::domain::instance::{Fault, Instance, InstanceEvent, InstanceState};
+use crate::domain::instance::InstanceEvent;
 use crate::domain::replica_upgrade::ReplicaUpgradePlan;
 use crate::domain::task::{Phase, Step, Task};
 use crate::domain::upgrade::{Strategy, choose};
-use crate::engines::{Engine, Position, Server};
+use crate::engines::Position;
 use crate::testing::{Defect, planted};
-use crate::workflow::answers::until_unlooked;
-use crate::workflow::create::{drop_server, foreign, forget, place, probe, start, unroute};
+use crate::workflow::chain;
 use crate::workflow::feed::{self, Feed};
+use crate::workflow::followers::level;
+use crate::workflow::looks::TRIAL_OF_A_TASK;
+use crate::workflow::looks::until_unlooked;
+use crate::workflow::servers::kept_settings;
+use crate::workflow::servers::{drop_server, foreign, forget, place, probe, start, unroute};
 use crate::workflow::step::{StepContext, StepError, StepOutcome, fault_of, happen, serve, unmade};
-use crate::workflow::upgrade::{TRIAL_OF_A_TASK, kept_settings};
-use crate::workflow::{WorkerContext, chain, for_tenants};
 
 fn feed_of(plan: &ReplicaUpgradePlan) -> Feed {
     Feed { source: plan.source_generation, candidate: plan.candidate_generation, at: plan.source }
@@ -215,52 +217,6 @@ async fn drain(ctx: &StepContext, plan: &ReplicaUpgradePlan) -> Result<StepOutco
     } else {
         Err(StepError::Retry(format!("the new side has not reached position {:?}", position.0)))
     }
-}
-
-/// Has the new side be what it follows where its tenants could change it all the same, and reports what was put back.
-///
-/// # Errors
-/// Why it is not, in words for the operator.
-pub async fn level(
-    worker: &WorkerContext,
-    task: TaskId,
-    (engine, source, candidate): (&dyn Engine, &Server, &Server),
-) -> Result<(), String> {
-    let lines = engine.level(source, candidate).await.map_err(|e| chain(&e))?;
-    if lines.is_empty() {
-        return Ok(());
-    }
-    let reported = worker.db.transact(move |conn| tasks::report(conn, task, &json!({"put_back": lines})));
-    reported.await.map_err(|e| chain(&e))
-}
-
-/// What its source's content has, or had, by which the new side of an upgrade is worthless, in words for its tenant. It
-/// becomes the new instance's fault: the copy is no better once its source's content is changed back.
-///
-/// # Errors
-/// Why that could not be seen, in words for the operator.
-pub async fn spoilt(
-    worker: &WorkerContext,
-    instance: &Instance,
-    engine: &dyn Engine,
-    source: &Server,
-) -> Result<Option<String>, String> {
-    if let Some(why) = instance.fault.as_ref().and_then(Fault::of_a_spoilt_copy) {
-        return Ok(Some(why.to_owned()));
-    }
-    let Some(found) = engine.spoilt(source).await.map_err(|e| chain(&e))? else { return Ok(None) };
-    let (id, why) = (instance.id, for_tenants(&found.to_string()));
-    let fault = Fault::spoilt_by(&why, chrono::Utc::now());
-    let told = worker.db.transact(move |conn| {
-        let Some(mut instance) = crate::db::instances::lock(conn, id)? else { return Ok(()) };
-        if instance.state != InstanceState::VerifyUpgrade {
-            return Ok(());
-        }
-        instance.fault = Some(fault.clone());
-        crate::db::instances::save(conn, &instance)
-    });
-    told.await.map_err(|e: db::Error| chain(&e))?;
-    Ok(Some(why))
 }
 
 async fn cut(ctx: &StepContext, plan: &ReplicaUpgradePlan) -> Result<StepOutcome, StepError> {

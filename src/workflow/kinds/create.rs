@@ -14,15 +14,13 @@
 
 use secrecy::ExposeSecret;
 
-use crate::db::{self, Conn, endpoints, generations};
-use crate::domain::generation::Role;
-use crate::domain::ids::{GenerationId, InstanceId};
+use crate::db::{self, Conn, generations};
 use crate::domain::instance::InstanceEvent;
 use crate::domain::task::{CreatePlan, Phase, Step, Task};
 use crate::domain::tenant::NewUser;
 use crate::engines;
-use crate::testing::{Defect, planted};
 use crate::workflow::chain;
+use crate::workflow::servers::{drop_server, foreign, forget, place, probe, start, unroute};
 use crate::workflow::step::{StepContext, StepError, StepOutcome, fault_of, happen, serve, unmade};
 
 /// Runs a step's work.
@@ -106,89 +104,5 @@ fn wrong_name(error: engines::Error) -> StepError {
             operator: chain(&error),
         },
         None => error.into(),
-    }
-}
-
-/// Empties the generation's place and makes its system tables.
-pub(super) async fn place(ctx: &StepContext, generation: GenerationId) -> Result<StepOutcome, StepError> {
-    let _turn = ctx.worker.turn(generation).await;
-    // Before the folder is emptied the supervisor must no longer want a server on it.
-    ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
-    ctx.worker.certify(generation).await?;
-    let (engine, server) = ctx.reach(generation).await?;
-    engine.create_data(&server).await?;
-    Ok(StepOutcome::default())
-}
-
-/// Starts the generation's server.
-pub(super) async fn start(ctx: &StepContext, generation: GenerationId) -> Result<StepOutcome, StepError> {
-    let _turn = ctx.worker.turn(generation).await;
-    ctx.worker.certify(generation).await?;
-    let (engine, server) = ctx.reach(generation).await?;
-    engine.start(&server).await?;
-    Ok(StepOutcome::default())
-}
-
-/// Asks the server what it is; the answer must be what was asked for.
-pub(super) async fn probe(ctx: &StepContext, generation: GenerationId) -> Result<StepOutcome, StepError> {
-    let wanted = ctx
-        .worker
-        .db
-        .run(move |conn| generations::find(conn, generation))
-        .await?
-        .ok_or_else(|| StepError::Retry(format!("generation {generation} is gone")))?
-        .version;
-    let (engine, server) = ctx.reach(generation).await?;
-    let answered = if planted(Defect::ProbeSkipped) {
-        wanted.number.clone()
-    } else {
-        engine.probe(&server, true).await?
-    };
-    if !wanted.is_answered_by(&answered) {
-        return Err(StepError::RollBack {
-            tenant: format!("The new server is {answered}, not {}.", wanted.title()),
-            operator: format!("generation {generation} answered {answered}, wanted {}", wanted.title()),
-        });
-    }
-    let detail = format!("the server answered {answered}");
-    Ok(StepOutcome { answered: Some(answered), ..StepOutcome::with_detail(detail) })
-}
-
-/// Closes the instance's address and waits until it is closed.
-pub(super) async fn unroute(ctx: &StepContext, instance: InstanceId) -> Result<StepOutcome, StepError> {
-    ctx.write(move |conn| endpoints::lead(conn, instance, None)).await?;
-    ctx.endpoint_applied(instance).await?;
-    Ok(StepOutcome::default())
-}
-
-/// Stops the generation's server and deletes what it holds.
-pub(super) async fn drop_server(
-    ctx: &StepContext,
-    generation: GenerationId,
-) -> Result<StepOutcome, StepError> {
-    let _turn = ctx.worker.turn(generation).await;
-    ctx.write(move |conn| generations::set_wanted(conn, generation, false)).await?;
-    let (engine, server) = ctx.reach(generation).await?;
-    engine.drop_data(&server).await?;
-    ctx.worker.forget_turn(generation);
-    Ok(StepOutcome::default())
-}
-
-/// Takes the rows of a dropped generation and of its address away, and gives the instance's account back.
-pub(super) fn forget(
-    conn: &mut Conn,
-    instance: InstanceId,
-    generation: GenerationId,
-) -> Result<(), db::Error> {
-    generations::set_role(conn, generation, Role::Dropped)?;
-    db::accounts::free(conn, instance)?;
-    endpoints::remove(conn, instance)
-}
-
-/// A step that the task's kind does not have: the row was written by another version.
-pub(super) fn foreign(step: Step) -> StepError {
-    StepError::RollBack {
-        tenant: "The service cannot go on with this task.".to_owned(),
-        operator: format!("this version does not know the step {} of this task", step.as_str()),
     }
 }

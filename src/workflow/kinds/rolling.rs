@@ -26,11 +26,11 @@ use crate::domain::instance::{Fault, InstanceEvent};
 use crate::domain::rolling::{FailoverPlan, RollingPlan, Side};
 use crate::domain::task::{Phase, Plan, Step, Task};
 use crate::engines::Following;
-use crate::workflow::create::{drop_server, foreign, place, probe, start};
 use crate::workflow::cutover::{self, Cutover};
 use crate::workflow::feed::{self, Feed};
 use crate::workflow::for_tenants;
-use crate::workflow::groups::copy;
+use crate::workflow::servers::copy;
+use crate::workflow::servers::{drop_server, foreign, place, probe, start};
 use crate::workflow::step::{StepContext, StepError, StepOutcome, fault_of, happen, serve};
 
 /// The change of roles of an upgrade: to the standby's new server.

@@ -4,7 +4,7 @@
 use crate::db::{self, Conn};
 use crate::domain::instance::InstanceEvent;
 use crate::domain::task::{DeletePlan, Step};
-use crate::workflow::create::{drop_server, foreign, forget, unroute};
+use crate::workflow::servers::{drop_server, foreign, forget, unroute};
 use crate::workflow::step::{StepContext, StepError, StepOutcome, happen};
 
 /// Runs a step's work.

@@ -10,7 +10,7 @@
 //! | step | if we die before, in or after it |
 //! |---|---|
 //! | examine | run again: it only reads; its record fixes the strategy, once |
-//! | ready (in place), place, start, seed, convert, replicate, catch up, verify (twin) | as in [`replica_upgrade`](crate::workflow::replica_upgrade): the old server serves, what is made is the candidate's |
+//! | ready (in place), place, start, seed, convert, replicate, catch up, verify (twin) | as in [`replica_upgrade`](super::replica_upgrade): the old server serves, what is made is the candidate's |
 //! | quiet | run again: it looks; a candidate that was to apply otherwise and was left standing still follows again first |
 //! | catch up, quiet, where the twin is given up | run again: the candidate was removed, so it is made and judged once more; the record asks for a look at the server for in place, whole or not at all |
 //! | hold | run again: the hold is a row and is there or not; the endpoint acknowledges it when it is on its disk |
@@ -25,7 +25,7 @@
 //! | undo, abandon: reinstate | run again: settings first, then the server. The candidate was never reached by a tenant |
 //! | reopen, drop server, release | run again: idempotent; a no-op when there is nothing |
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,18 +34,18 @@ use sha2::{Digest as _, Sha256};
 
 use crate::db::{self, Conn, endpoints, generations, tasks};
 use crate::domain::generation::{Generation, Role};
-use crate::domain::ids::{GenerationId, InstanceId, TaskId};
+use crate::domain::ids::TaskId;
 use crate::domain::instance::InstanceEvent;
 use crate::domain::task::{Phase, Step, Task};
 use crate::domain::upgrade::{Strategy, UpgradePlan, choose};
 use crate::engines::{Error, Sums};
-use crate::workflow::answers::until_unlooked;
 use crate::workflow::chain;
-use crate::workflow::create::{drop_server, foreign, place, probe, start};
 use crate::workflow::cutover::{self, Cutover};
 use crate::workflow::feed::{self, Feed};
 use crate::workflow::for_tenants;
 use crate::workflow::hops;
+use crate::workflow::looks::{TRIAL_OF_A_TASK, until_unlooked};
+use crate::workflow::servers::{drop_server, foreign, kept_settings, place, probe, start};
 use crate::workflow::step::{StepContext, StepError, StepOutcome, fault_of, happen, serve};
 
 fn cutover_of(plan: &UpgradePlan) -> Cutover {
@@ -225,9 +225,6 @@ pub fn commit(
     }
 }
 
-/// How long a task has definitions tried on an empty server: what is found later is undone later.
-pub(super) const TRIAL_OF_A_TASK: Duration = Duration::from_secs(60);
-
 /// Looks at the server for each strategy that is allowed, and decides for one.
 async fn examine(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, StepError> {
     until_unlooked(&ctx.worker, plan.instance).await?;
@@ -374,15 +371,6 @@ async fn transform(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome,
     }
 }
 
-/// What the new server's configuration says otherwise than its version's defaults, for its applications' sake.
-pub(super) async fn kept_settings(
-    ctx: &StepContext,
-    generation: GenerationId,
-) -> Result<BTreeMap<&'static str, &'static str>, StepError> {
-    let (engine, server) = ctx.reach(generation).await?;
-    Ok(engine.kept_settings(&server))
-}
-
 /// Asks the candidate what it is, and whether it holds what the old server held.
 async fn cut_over(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, StepError> {
     let done = probe(ctx, plan.new).await?;
@@ -490,34 +478,6 @@ async fn release(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, S
         ))),
         Err(error) => Err(error.into()),
     }
-}
-
-/// What is left of retired generations whose time is over goes, and of candidates that an ended task left: their data,
-/// then their rows' role.
-///
-/// # Errors
-/// The store's; a server that cannot be dropped is tried again at the next look.
-pub async fn drop_expired(worker: &crate::workflow::WorkerContext) -> Result<(), db::Error> {
-    let host = worker.host.clone();
-    for generation in worker.db.run(move |conn| generations::expired(conn, &host)).await? {
-        let (id, instance): (_, InstanceId) = (generation.id, generation.instance);
-        let _turn = worker.turn(id).await;
-        let dropped = match worker.server(&generation) {
-            Ok((engine, server)) => engine.drop_data(&server).await.map_err(|error| chain(&error)),
-            Err(error) => Err(chain(&error)),
-        };
-        match dropped {
-            Ok(()) => {
-                worker.db.transact(move |conn| generations::set_role(conn, id, Role::Dropped)).await?;
-                worker.forget_turn(id);
-                tracing::info!(generation.id = %id, instance.id = %instance, "the data of a server that is not kept any more is gone");
-            }
-            Err(error) => {
-                tracing::warn!(generation.id = %id, error, "the data of a server that is not kept any more could not be deleted");
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
