@@ -55,6 +55,15 @@ pub struct HostArgs {
     /// Seconds for which an upgrade waits for clients' sessions that are in its way, before it is rolled back
     #[arg(long, env = "COFFER_PATIENCE", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub patience: u64,
+    /// By what the deadline of each step of a task is multiplied: more than 1 on a slow host
+    #[arg(long, env = "COFFER_DEADLINE_FACTOR", default_value_t = 1.0, value_parser = deadline_factor)]
+    pub deadline_factor: f64,
+}
+
+/// Reads a factor that leaves a deadline between some seconds and some days.
+fn deadline_factor(text: &str) -> Result<f64, String> {
+    let factor: f64 = text.parse().map_err(|_| format!("{text} is not a number"))?;
+    if (0.01..=100.0).contains(&factor) { Ok(factor) } else { Err("it is from 0.01 to 100".to_owned()) }
 }
 
 /// A host, opened.
@@ -72,6 +81,7 @@ pub struct Host {
     key_file: PathBuf,
     lease: Duration,
     patience: Duration,
+    deadline_factor: f64,
 }
 
 impl Host {
@@ -98,6 +108,7 @@ impl Host {
             instance_net: args.instance_net,
             lease: Duration::from_secs(args.lease),
             patience: Duration::from_secs(args.patience),
+            deadline_factor: args.deadline_factor,
         })
     }
 
@@ -205,6 +216,7 @@ impl Host {
         let mut worker =
             WorkerContext::new(db.clone(), sealer, notices, self.id.clone(), drivers, self.lease);
         worker.quiet = self.patience;
+        worker.deadline_factor = self.deadline_factor;
         let worker = Arc::new(worker);
         let owner = format!("{}/{number}", self.id);
         let (host, gone) = (self.id.clone(), owner.clone());

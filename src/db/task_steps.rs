@@ -42,6 +42,33 @@ pub fn begin(conn: &mut Conn, task: &Task, phase: Phase, step: Step) -> Result<i
         .map_err(Error::query(doing))
 }
 
+/// By what a step's deadline is made: the bytes of data when the task was accepted, and for how long tenants wait in the
+/// hold that the task is in, zero where it is in none.
+///
+/// # Errors
+/// The store's.
+pub fn limits(conn: &mut Conn, task: TaskId) -> Result<(i64, Duration), Error> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        bytes: i64,
+        #[diesel(sql_type = BigInt)]
+        held_ms: i64,
+    }
+    // A hold that led back was let go by a later step, so that the last one begins anew: its first try counts.
+    let row: Row = diesel::sql_query(
+        "select coalesce(t.bytes, 0)::bigint as bytes, \
+         coalesce(extract(epoch from clock_timestamp() - (select min(h.started_at) from task_steps h \
+         where h.task_id = t.id and h.phase = 'forward' and h.step = 'hold' and h.id > coalesce((select max(q.id) \
+         from task_steps q where q.task_id = t.id and q.step = 'quiet' and q.outcome = 'done'), 0))) * 1000, 0)::bigint \
+         as held_ms from tasks t where t.id = $1",
+    )
+    .bind::<SqlUuid, _>(task.0)
+    .get_result(conn)
+    .map_err(Error::query("look for the limits of a step"))?;
+    Ok((row.bytes, Duration::from_millis(u64::try_from(row.held_ms).unwrap_or_default())))
+}
+
 /// For how long the step has been tried, its first try being the one before `attempts - 1` others.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! The cut-over between two servers: an instance's old one and its candidate, or a group's primary and its standby. The
 //! endpoint holds clients at one address, the worker fences the server that serves, and the server that follows it drains
-//! what is left. What a death does to each step is told with the strategies: [`upgrade`](crate::workflow::upgrade),
-//! [`rolling`](crate::workflow::rolling).
+//! what is left. What a death does to each step is told with the strategies: [`upgrade`](crate::workflow::kinds),
+//! and [`rolling`](crate::workflow::kinds).
 
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use crate::testing::{Defect, planted};
 use crate::workflow::chain;
 use crate::workflow::feed;
 use crate::workflow::lag::Lag;
+use crate::workflow::servers::end_if_hung;
 use crate::workflow::step::{StepContext, StepError, StepOutcome};
 
 /// From which server to which.
@@ -196,9 +197,11 @@ pub(super) async fn cut(ctx: &StepContext, cutover: Cutover) -> Result<StepOutco
     Ok(StepOutcome::default())
 }
 
+/// Has a server be the one that tenants write to: started where it is not, and ended before where it hangs.
 pub(super) async fn open_to_writes(
     ctx: &StepContext,
     generation: GenerationId,
+    is_way_back: bool,
 ) -> Result<StepOutcome, StepError> {
     let _turn = ctx.worker.turn(generation).await;
     ctx.write(move |conn| {
@@ -208,6 +211,10 @@ pub(super) async fn open_to_writes(
     .await?;
     ctx.worker.certify(generation).await?;
     let (engine, server) = ctx.reach(generation).await?;
+    // A try before it came to nothing, or there is a reason to go back: tenants wait for a server that may hang.
+    if ctx.attempt > 1 || is_way_back {
+        end_if_hung(&*engine, &server).await?;
+    }
     engine.start(&server).await?;
     let number = engine.probe(&server, false).await?;
     Ok(StepOutcome::with_detail(format!("{number} takes writes")))

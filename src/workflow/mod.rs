@@ -57,6 +57,8 @@ pub struct WorkerContext {
     /// How long an upgrade waits for sessions of the tenant's: for a moment in which it can hold an instance, and for
     /// those that keep a copy or a comparison from reading. Over a tenth of it, it judges whether a follower comes nearer.
     pub quiet: Duration,
+    /// By what the deadlines of steps are multiplied: more than 1 on a slow host.
+    pub deadline_factor: f64,
     turns: Mutex<HashMap<GenerationId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -107,6 +109,7 @@ impl WorkerContext {
             drivers: drivers.into_iter().map(|drivers| (drivers.runtime.kind(), drivers)).collect(),
             lease,
             quiet: QUIET,
+            deadline_factor: 1.0,
             turns: Mutex::default(),
         }
     }

@@ -1,12 +1,16 @@
 //! What steps of several kinds do to one server: each part is idempotent, and does nothing where there is nothing to do.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::db::{self, Conn, endpoints, generations};
 use crate::domain::generation::Role;
 use crate::domain::ids::{GenerationId, InstanceId};
 use crate::domain::task::Step;
+use crate::engines::{Engine, Server};
+use crate::runtimes::Observed;
 use crate::testing::{Defect, planted};
+use crate::workflow::chain;
 use crate::workflow::feed::Feed;
 use crate::workflow::step::{StepContext, StepError, StepOutcome};
 
@@ -28,6 +32,30 @@ pub(super) async fn start(ctx: &StepContext, generation: GenerationId) -> Result
     let (engine, server) = ctx.reach(generation).await?;
     engine.start(&server).await?;
     Ok(StepOutcome::default())
+}
+
+/// How long a server may take to greet before it counts as silent; and how often it is silent before it is ended.
+const GREETING: Duration = Duration::from_secs(4);
+const SILENT: usize = 3;
+
+/// Ends a server that runs and greets nobody, as one does that was stopped (SIGSTOP) or that waits for a disk that is gone.
+/// A server that is being recovered refuses connections, which is an answer. What was committed is in its log: it recovers
+/// as from a crash.
+///
+/// # Errors
+/// [`StepError::Retry`] when it does not end.
+pub(super) async fn end_if_hung(engine: &dyn Engine, server: &Server) -> Result<(), StepError> {
+    for _ in 0..SILENT {
+        let runs = matches!(server.runtime.observe(server.generation).await, Ok(Observed::Running));
+        if !runs || tokio::time::timeout(GREETING, engine.probe(server, false)).await.is_ok() {
+            return Ok(());
+        }
+    }
+    tracing::warn!(generation.id = %server.generation, "a server that answers nothing is ended");
+    let ended = server.runtime.stop_server(server.generation, Duration::ZERO, true).await;
+    ended.map_err(|error| {
+        StepError::Retry(format!("a server that answers nothing does not end: {}", chain(&error)))
+    })
 }
 
 /// Asks the server what it is; the answer must be what was asked for.

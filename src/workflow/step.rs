@@ -76,6 +76,9 @@ pub enum StepError {
         /// For the operator.
         operator: String,
     },
+    /// It was not done by its deadline: a program or a server hangs. What it was at was ended.
+    #[error("the step was not done within {} s, and was ended", .0.as_secs())]
+    TimedOut(std::time::Duration),
     /// The customer wants the task to end here.
     #[error("the customer has cancelled it")]
     Cancelled,

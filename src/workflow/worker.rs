@@ -41,6 +41,9 @@ const CANCEL_LOOK: Duration = Duration::from_secs(3);
 /// Tries of a step that was refused, where it can be undone.
 const BRIEF_TRIES: i32 = 5;
 
+/// Tries of a step that is not done by its deadline, where it can be undone and nobody waits.
+const TIMED_OUT_TRIES: i32 = 2;
+
 /// How long a step is tried while tenants wait for it, where it can be undone: so long that a server that died is up
 /// again. It counts from the step's first try, since a try may itself take a while, and at least one more is made.
 const HELD_PATIENCE: Duration = Duration::from_secs(15);
@@ -203,16 +206,19 @@ async fn run_step(
     step: Step,
 ) -> Result<Option<Task>, db::Error> {
     let began = tokio::time::Instant::now();
-    let record = {
+    let (record, bytes, held) = {
         let (task, lease) = (task.clone(), worker.lease);
         worker
             .db
             .transact(move |conn| {
                 tasks::guard_place(conn, &task, lease)?;
-                task_steps::begin(conn, &task, phase, step)
+                let record = task_steps::begin(conn, &task, phase, step)?;
+                let (bytes, held) = task_steps::limits(conn, task.id)?;
+                Ok::<_, db::Error>((record, bytes, held))
             })
             .await?
     };
+    let deadline = deadline(worker, task.kind(), (phase, step), bytes, held);
     let span = tracing::info_span!("step", step = step.as_str(), phase = phase.as_str());
     let attempt = task.attempts + 1;
     let ctx = StepContext { worker: Arc::clone(worker), task: task.clone(), attempt, record };
@@ -225,6 +231,8 @@ async fn run_step(
                 // The panic's own words are in the log.
                 outcome.unwrap_or_else(|_| Err(StepError::RetryBriefly("the step panicked".to_owned())))
             }
+            // Dropped, the step's programs are killed with all that they started.
+            () = tokio::time::sleep(deadline) => Err(StepError::TimedOut(deadline)),
         }
     }
     .instrument(span.clone())
@@ -234,7 +242,7 @@ async fn run_step(
         testing::pause(|| point("before")).await;
     }
     let entered = span.enter();
-    let (event, wait, word, detail, mut changed, done) = match outcome {
+    let mut decision = match outcome {
         Ok(done) => {
             let event = match &done.decided {
                 Some((Strategy::InPlace, _)) => TaskEvent::StrategyFixed(TaskKind::UpgradeInPlace),
@@ -243,37 +251,34 @@ async fn run_step(
                 None if done.goes_on => TaskEvent::NextHop,
                 None => TaskEvent::StepDone,
             };
-            (event, Duration::ZERO, "done", done.detail.clone(), task.clone(), Some(done))
+            Decision {
+                event,
+                wait: Duration::ZERO,
+                word: "done",
+                detail: done.detail.clone(),
+                task: task.clone(),
+                done: Some(done),
+            }
         }
         Err(StepError::LeaseLost) => return Err(db::Error::LeaseLost),
         Err(error) => decide(task, attempt, phase, error, &tried(worker, task, (phase, step), attempt).await),
     };
-    let next = advance(task, event)?;
-    metrics::step(task.kind().as_str(), step.as_str(), word, began.elapsed());
-    if event == TaskEvent::StepFailed {
-        tracing::warn!(reason = detail.as_deref(), next = next.state().as_str(), "the step failed");
-    } else if word != "done" {
-        tracing::info!(reason = detail.as_deref(), "the step will be tried again");
+    let next = advance(task, decision.event)?;
+    metrics::step(task.kind().as_str(), step.as_str(), decision.word, began.elapsed());
+    let detail = decision.detail.as_deref();
+    if decision.event == TaskEvent::StepFailed {
+        tracing::warn!(reason = detail, next = next.state().as_str(), "the step failed");
+    } else if decision.word != "done" {
+        tracing::info!(reason = detail, "the step will be tried again");
     }
     if next.state() == TaskState::NeedsOperator {
-        tracing::error!(reason = detail.as_deref(), "the task needs an operator");
+        tracing::error!(reason = detail, "the task needs an operator");
     }
     drop(entered);
-    changed.attempts = attempt;
+    decision.task.attempts = attempt;
     let away_since = Instant::now();
     let recorded = loop {
-        let recorded = record_step(
-            worker,
-            changed.clone(),
-            record,
-            (phase, step),
-            next,
-            wait,
-            word,
-            detail.clone(),
-            done.clone(),
-        )
-        .await;
+        let recorded = record_step(worker, record, (phase, step), decision.clone(), next).await;
         match &recorded {
             // As above; and a record whose commit was not heard of is found to be there.
             Err(error) if error.is_away() && away_since.elapsed() < worker.lease => {
@@ -287,7 +292,7 @@ async fn run_step(
         Err(error @ (db::Error::Broken(_) | db::Error::Row(_) | db::Error::Query { .. })) => error,
         other => {
             told(task, next);
-            if word == "done" {
+            if decision.word == "done" {
                 testing::pause(|| point("after")).await;
             }
             return other;
@@ -308,15 +313,29 @@ async fn run_step(
         StepError::Retry(operator)
     };
     let tried = tried(worker, task, (phase, step), attempt).await;
-    let (event, wait, word, detail, mut changed, done) = decide(task, attempt, phase, error, &tried);
-    changed.attempts = attempt;
-    let next = advance(task, event)?;
+    let mut decision = decide(task, attempt, phase, error, &tried);
+    decision.task.attempts = attempt;
+    let next = advance(task, decision.event)?;
     tracing::error!(
-        reason = detail.as_deref(),
+        reason = decision.detail.as_deref(),
         next = next.state().as_str(),
         "the step's record was refused"
     );
-    record_step(worker, changed, record, (phase, step), next, wait, word, detail, done).await
+    record_step(worker, record, (phase, step), decision, next).await
+}
+
+/// How long this try of a step may take. What is not within a hold may also wait for sessions of the tenant's.
+fn deadline(
+    worker: &WorkerContext,
+    kind: TaskKind,
+    (phase, step): (Phase, Step),
+    bytes: i64,
+    held: Duration,
+) -> Duration {
+    let factor = worker.deadline_factor;
+    // What was held is real time, and the deadline is scaled.
+    let own = kind.deadline((phase, step), bytes, held.div_f64(factor)).mul_f64(factor);
+    if kind.holds(phase, step) { own } else { own.saturating_add(worker.quiet) }
 }
 
 /// Counts a task that does not go on by itself, and says how it ended.
@@ -339,18 +358,14 @@ async fn act(ctx: &StepContext, phase: Phase, step: Step) -> Result<StepOutcome,
     kinds::act(ctx, phase, step).await
 }
 
-#[expect(clippy::too_many_arguments, reason = "the parts of one record, written together")]
 async fn record_step(
     worker: &WorkerContext,
-    task: Task,
     record: i64,
     (phase, step): (Phase, Step),
+    decision: Decision,
     next: Progress,
-    wait: Duration,
-    word: &'static str,
-    detail: Option<String>,
-    done: Option<StepOutcome>,
 ) -> Result<Option<Task>, db::Error> {
+    let Decision { wait, word, detail, task, done, .. } = decision;
     let lease = worker.lease;
     worker
         .db
@@ -378,7 +393,22 @@ async fn record_step(
         .await
 }
 
-type Decision = (TaskEvent, Duration, &'static str, Option<String>, Task, Option<StepOutcome>);
+/// What follows from a try of a step, and is recorded with it.
+#[derive(Clone, Debug)]
+struct Decision {
+    /// What happens to the task.
+    event: TaskEvent,
+    /// How long nobody takes the task up again.
+    wait: Duration,
+    /// How the try ended: `done`, `retry`, `redo` or `failed`.
+    word: &'static str,
+    /// What the try left, in words for the operator.
+    detail: Option<String>,
+    /// The task as it is from now on.
+    task: Task,
+    /// What the step did, where it did what it is for.
+    done: Option<StepOutcome>,
+}
 
 /// What is known of the tries of a step; nothing, where nobody can be asked: then it is tried again.
 #[derive(Clone, Debug, Default)]
@@ -428,6 +458,10 @@ fn decide(task: &Task, attempt: i32, phase: Phase, error: StepError, tried: &Tri
         StepError::Redo(from, _) if task.redos < REDOS && can_undo => TaskEvent::Redo(*from),
         StepError::RedoRefused(from, _) if task.redos < REDOS && can_undo && !lasts => TaskEvent::Redo(*from),
         StepError::Resume(from, _) if can_undo => TaskEvent::Redo(*from),
+        // What hung once may hang again: while tenants wait it is not tried a second time where it can be undone.
+        StepError::TimedOut(_) if attempt < TIMED_OUT_TRIES && !held || !can_undo && attempt < TRIES => {
+            TaskEvent::StepRetried
+        }
         StepError::Retry(_)
         | StepError::RetryBriefly(_)
         | StepError::Refused(_)
@@ -436,12 +470,21 @@ fn decide(task: &Task, attempt: i32, phase: Phase, error: StepError, tried: &Tri
         | StepError::Resume(_, _)
         | StepError::FallsBehind(_)
         | StepError::RollBack { .. }
+        | StepError::TimedOut(_)
         | StepError::Cancelled
         | StepError::LeaseLost => TaskEvent::StepFailed,
     };
+    let decided = |event, wait, word, task| Decision {
+        event,
+        wait,
+        word,
+        detail: Some(operator.clone()),
+        task,
+        done: None,
+    };
     match event {
-        TaskEvent::AbandonAccepted => (event, Duration::ZERO, "failed", Some(operator), changed, None),
-        TaskEvent::StepRetried => (event, wait, "retry", Some(operator), changed, None),
+        TaskEvent::AbandonAccepted => decided(event, Duration::ZERO, "failed", changed),
+        TaskEvent::StepRetried => decided(event, wait, "retry", changed),
         TaskEvent::Redo(_) => {
             let wait = if matches!(error, StepError::Resume(_, _)) {
                 Duration::ZERO
@@ -449,7 +492,7 @@ fn decide(task: &Task, attempt: i32, phase: Phase, error: StepError, tried: &Tri
                 changed.redos += 1;
                 Duration::from_secs(1 << changed.redos.clamp(0, 5))
             };
-            (event, wait, "redo", Some(operator), changed, None)
+            decided(event, wait, "redo", changed)
         }
         _failed => {
             let kind = task.kind().title();
@@ -480,12 +523,17 @@ fn decide(task: &Task, attempt: i32, phase: Phase, error: StepError, tried: &Tri
                     "The {kind} could not be completed, as this stayed so: {}. Nothing of it is left. Ask again later.",
                     for_tenants(&operator)
                 ),
+                StepError::TimedOut(deadline) => format!(
+                    "The {kind} could not be completed: a part of it was not done within {} s, and was ended. Nothing of \
+                     it is left. Ask again later; if it ends so again, ask the operator.",
+                    deadline.as_secs()
+                ),
                 StepError::Resume(_, _) | StepError::Cancelled | StepError::LeaseLost => {
                     format!("The {kind} could not be completed. Nothing of it is left. Ask again.")
                 }
             });
             changed.operator_reason = Some(operator.clone());
-            (TaskEvent::StepFailed, Duration::ZERO, "failed", Some(operator), changed, None)
+            decided(TaskEvent::StepFailed, Duration::ZERO, "failed", changed)
         }
     }
 }
@@ -594,7 +642,8 @@ mod tests {
         ] {
             let said = error.to_string();
             let tried = Tried { over: Duration::MAX, refused: None };
-            let (decided, ..) = decide(&upgrade(phase, step), attempt, phase, error, &tried);
+            let Decision { event: decided, .. } =
+                decide(&upgrade(phase, step), attempt, phase, error, &tried);
             assert_eq!(decided, event, "{phase:?} {step:?} {attempt} {said}");
         }
     }
@@ -633,7 +682,7 @@ mod tests {
             let plan = Plan::Upgrade(UpgradePlan { strategy: Some(strategy), ..plan.clone() });
             let task = Task { plan, ..upgrade(phase, step) };
             let tried = Tried { over: tried, refused: None };
-            let (decided, ..) = decide(&task, attempt, phase, retry(), &tried);
+            let Decision { event: decided, .. } = decide(&task, attempt, phase, retry(), &tried);
             assert_eq!(decided, event, "{strategy:?} {phase:?} {step:?} {attempt}");
         }
     }
@@ -643,16 +692,19 @@ mod tests {
         let mut task = upgrade(Phase::Forward, Step::Seed);
         let anew = || StepError::Redo(Step::Place, "a definition changed".to_owned());
         for redo in 1..=REDOS {
-            let (event, wait, _, _, changed, _) = decide(&task, 1, Phase::Forward, anew(), &Tried::default());
+            let Decision { event, wait, task: changed, .. } =
+                decide(&task, 1, Phase::Forward, anew(), &Tried::default());
             assert_eq!(event, TaskEvent::Redo(Step::Place));
             assert!(!wait.is_zero());
             assert_eq!(changed.redos, redo);
             task = changed;
         }
         let gone = StepError::Resume(Step::Place, "its worker went away".to_owned());
-        let (event, wait, _, _, changed, _) = decide(&task, 2, Phase::Forward, gone, &Tried::default());
+        let Decision { event, wait, task: changed, .. } =
+            decide(&task, 2, Phase::Forward, gone, &Tried::default());
         assert_eq!((event, wait, changed.redos), (TaskEvent::Redo(Step::Place), Duration::ZERO, REDOS));
-        let (event, _, _, _, changed, _) = decide(&task, 1, Phase::Forward, anew(), &Tried::default());
+        let Decision { event, task: changed, .. } =
+            decide(&task, 1, Phase::Forward, anew(), &Tried::default());
         assert_eq!(event, TaskEvent::StepFailed);
         assert!(changed.reason.unwrap().contains("begun anew 6 times"));
     }
@@ -671,12 +723,13 @@ mod tests {
                 _other => redo(said),
             };
             assert_eq!(error().to_string(), said);
-            let (event, ..) = decide(&task, 1, Phase::Forward, error(), &Tried::default());
+            let Decision { event, .. } = decide(&task, 1, Phase::Forward, error(), &Tried::default());
             assert_eq!(event, again);
-            let (event, ..) = decide(&task, 1, Phase::Forward, error(), &after("another reason"));
+            let Decision { event, .. } = decide(&task, 1, Phase::Forward, error(), &after("another reason"));
             assert_eq!(event, again);
             let numbered = said.replace("1100", "1101");
-            let (event, _, _, _, changed, _) = decide(&task, 2, Phase::Forward, error(), &after(&numbered));
+            let Decision { event, task: changed, .. } =
+                decide(&task, 2, Phase::Forward, error(), &after(&numbered));
             assert_eq!(event, TaskEvent::StepFailed);
             let reason = changed.reason.unwrap();
             assert!(
@@ -685,10 +738,10 @@ mod tests {
             );
         }
         let away = StepError::Retry("no answer".to_owned());
-        let (event, ..) = decide(&task, 2, Phase::Forward, away, &after("no answer"));
+        let Decision { event, .. } = decide(&task, 2, Phase::Forward, away, &after("no answer"));
         assert_eq!(event, TaskEvent::StepRetried, "who does not answer is waited for");
         let undo = upgrade(Phase::Undo, Step::DropServer);
-        let (event, ..) = decide(&undo, 2, Phase::Undo, retry(said), &after(said));
+        let Decision { event, .. } = decide(&undo, 2, Phase::Undo, retry(said), &after(said));
         assert_eq!(event, TaskEvent::StepRetried, "where there is no way back it is tried on");
     }
 
@@ -696,7 +749,8 @@ mod tests {
     fn past_the_point_of_return_the_first_reason_stays() {
         let mut task = upgrade(Phase::Undo, Step::DropServer);
         task.reason = Some("shop.late uses the engine Aria".to_owned());
-        let (event, _, _, _, changed, _) = decide(&task, TRIES, Phase::Undo, retry(), &Tried::default());
+        let Decision { event, task: changed, .. } =
+            decide(&task, TRIES, Phase::Undo, retry(), &Tried::default());
         assert_eq!(event, TaskEvent::StepFailed);
         assert_eq!(changed.reason, task.reason);
         assert_eq!(changed.operator_reason.as_deref(), Some("no answer"));

@@ -123,10 +123,10 @@ async fn change_over(ctx: &StepContext, cutover: Cutover, step: Step) -> Result<
         Step::Drain => cutover::drain(ctx, cutover).await,
         Step::Cut => cutover::cut(ctx, cutover).await,
         Step::Cutover => probe(ctx, cutover.new).await,
-        Step::Admit => cutover::open_to_writes(ctx, cutover.new).await,
+        Step::Admit => cutover::open_to_writes(ctx, cutover.new, false).await,
         Step::Reopen => cutover::reopen(ctx, cutover).await,
         // The recorded decision to undo is what takes the fence off.
-        Step::Reinstate => cutover::open_to_writes(ctx, cutover.old).await,
+        Step::Reinstate => cutover::open_to_writes(ctx, cutover.old, true).await,
         other => Err(foreign(other)),
     }
 }

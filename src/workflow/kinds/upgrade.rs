@@ -45,7 +45,7 @@ use crate::workflow::feed::{self, Feed};
 use crate::workflow::for_tenants;
 use crate::workflow::hops;
 use crate::workflow::looks::{TRIAL_OF_A_TASK, until_unlooked};
-use crate::workflow::servers::{drop_server, foreign, kept_settings, place, probe, start};
+use crate::workflow::servers::{drop_server, end_if_hung, foreign, kept_settings, place, probe, start};
 use crate::workflow::step::{StepContext, StepError, StepOutcome, fault_of, happen, serve};
 
 fn cutover_of(plan: &UpgradePlan) -> Cutover {
@@ -426,7 +426,7 @@ async fn cut_over(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, 
 
 /// Opens the new server to writes; nobody reaches it before the hold ends.
 async fn admit(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, StepError> {
-    cutover::open_to_writes(ctx, plan.new).await
+    cutover::open_to_writes(ctx, plan.new, false).await
 }
 
 /// Stops the old server, which is kept; what the upgrade left in it goes while it still answers.
@@ -435,6 +435,9 @@ async fn retire(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, St
     let generation = plan.old;
     let _turn = ctx.worker.turn(generation).await;
     let (engine, old) = ctx.reach(generation).await?;
+    if ctx.attempt > 1 {
+        end_if_hung(&*engine, &old).await?;
+    }
     if plan.strategy == Some(Strategy::InPlace) {
         let (_, new) = ctx.reach(plan.new).await?;
         engine.tidy(&new).await?;
@@ -463,7 +466,7 @@ async fn retire(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, St
 
 /// The way back: the recorded decision to undo is what takes the fence off.
 async fn reinstate(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, StepError> {
-    cutover::open_to_writes(ctx, plan.old).await
+    cutover::open_to_writes(ctx, plan.old, true).await
 }
 
 async fn release(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, StepError> {

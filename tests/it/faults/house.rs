@@ -26,6 +26,16 @@ const SMALL: (u32, u64) = (3_000, 8);
 /// How long programs fail, or a disk is full, where the step does not end by that.
 const TROUBLE: Duration = Duration::from_secs(8);
 
+/// By what deadlines are multiplied where something hangs, and how long is waited for sessions of tenants' then, in seconds.
+pub const DEADLINE_FACTOR: f64 = 0.05;
+const SHORT_PATIENCE: &str = "20";
+
+/// How long a step may run before there is something of it to stop.
+const BEGINS: Duration = Duration::from_secs(3);
+
+/// How long what a step runs is stopped, from the first on.
+const STOPS: Duration = Duration::from_millis(500);
+
 /// A house with what its faults need.
 pub struct FaultyHouse {
     house: Mutex<House>,
@@ -63,7 +73,12 @@ impl FaultyHouse {
             engines: stand_ins.as_ref().map(|it| it.engines.clone()),
             small_mb: (fault == Fault::Full).then_some(SMALL.0),
         };
-        let more: &[&str] = if fault == Fault::Frozen { &["--lease", SHORT_LEASE] } else { &[] };
+        let factor = DEADLINE_FACTOR.to_string();
+        let more: &[&str] = match fault {
+            Fault::Frozen => &["--lease", SHORT_LEASE],
+            Fault::Hangs => &["--deadline-factor", &factor, "--patience", SHORT_PATIENCE],
+            _other => &[],
+        };
         let mut house = House::build(more, build).await;
         if fault == Fault::Frozen {
             house.another_worker(SHORT_LEASE).await;
@@ -176,7 +191,7 @@ impl FaultyHouse {
         &self,
         fault: Fault,
         id: &str,
-        step: &str,
+        (step, held): (&str, bool),
         point: &str,
         worker: i32,
         after: Duration,
@@ -242,6 +257,10 @@ impl FaultyHouse {
                     }
                 }
             }
+            Fault::Hangs => {
+                self.points.disarm(point);
+                self.stop_what_runs(id, step, held).await
+            }
             Fault::Dev => {
                 let mut house = self.house.lock().await;
                 self.points.disarm(point);
@@ -249,6 +268,43 @@ impl FaultyHouse {
                 true
             }
         }
+    }
+
+    /// Stops what the step runs, and the servers that it asks: the candidate's, and while tenants wait also the one that
+    /// serves. Nothing lets it go on. Gives whether there was anything.
+    async fn stop_what_runs(&self, id: &str, step: &str, held: bool) -> bool {
+        let (old, new) = (self.side(id, Side::Old).await, self.side(id, Side::New).await);
+        let mut stopped = std::collections::BTreeSet::new();
+        let mut until = Instant::now() + BEGINS;
+        while Instant::now() < until && !self.has_left(id, step).await {
+            for (side, spares) in [(old, !held), (new, false)] {
+                let Some(side) = side else { continue };
+                for process in processes::of_generation(&side.to_string()) {
+                    if spares && processes::is_of_a_server(&process.line) {
+                        continue;
+                    }
+                    // One that has ended this moment is none.
+                    if kill_process(Pid::from_raw(process.pid).unwrap(), Signal::STOP).is_ok()
+                        && stopped.insert(process.pid)
+                        && stopped.len() == 1
+                    {
+                        until = Instant::now() + STOPS;
+                    }
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        !stopped.is_empty()
+    }
+
+    /// For how long the instance's newest upgrade has held tenants, at the longest.
+    pub async fn held(&self, id: &str) -> Duration {
+        let sql = "select coalesce(max(extract(epoch from r.ended_at - h.started_at)), 0)::float8 from task_steps h \
+                   join lateral (select ended_at from task_steps where task_id = h.task_id and id > h.id \
+                   and step = 'reopen' and outcome = 'done' order by id limit 1) r on true \
+                   where h.step = 'hold' and h.task_id = $1";
+        let row = self.db().await.query_one(sql, &[&self.upgrade(id).await.id]).await.unwrap();
+        Duration::from_secs_f64(row.get(0))
     }
 
     /// Stops a worker past its lease; another takes the task. Then it is woken: while the other is at work, or a while

@@ -19,6 +19,7 @@
 //! | shims | the parents of both servers are killed (`kill -9`), some milliseconds after the step begins |
 //! | with servers | both servers and their parents are killed so |
 //! | dev | `dev` is killed, and started again |
+//! | hangs | the step's programs and the servers that it asks are stopped (SIGSTOP) for good, with all that they started, as soon as the step runs; deadlines are a twentieth of what they are |
 //!
 //! A seeded sample runs in `make test` (`COFFER_TEST_SEED` repeats it), all of them in `make torture`.
 
@@ -84,10 +85,11 @@ pub enum Fault {
     Shims,
     ShimsAndServers,
     Dev,
+    Hangs,
 }
 
 impl Fault {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Frozen,
         Self::Fails,
         Self::Program,
@@ -98,6 +100,7 @@ impl Fault {
         Self::Shims,
         Self::ShimsAndServers,
         Self::Dev,
+        Self::Hangs,
     ];
 
     const fn title(self) -> &'static str {
@@ -112,6 +115,7 @@ impl Fault {
             Self::Shims => "shims",
             Self::ShimsAndServers => "with servers",
             Self::Dev => "dev",
+            Self::Hangs => "hangs",
         }
     }
 
@@ -123,14 +127,15 @@ impl Fault {
             | Self::Spoilt
             | Self::Refused
             | Self::Shims
-            | Self::ShimsAndServers => true,
+            | Self::ShimsAndServers
+            | Self::Hangs => true,
             Self::Frozen | Self::Full | Self::Store | Self::Dev => false,
         }
     }
 
     /// Whether its house is made for it.
     const fn is_special(self) -> bool {
-        matches!(self, Self::Frozen | Self::Program | Self::Full)
+        matches!(self, Self::Frozen | Self::Program | Self::Full | Self::Hangs)
     }
 
     /// Whether it can be met there. What spoils the candidate is a matter of the way to the one-way point: then it holds
@@ -139,6 +144,8 @@ impl Fault {
         let forward = phase == Phase::Forward;
         match self {
             Self::Frozen | Self::Store | Self::Dev | Self::ShimsAndServers => true,
+            // What is left to do with a server that serves tenants again waits for that one: nobody ends it.
+            Self::Hangs => !matches!(step, Step::Reopen | Step::Release),
             Self::Shims | Self::Full | Self::Fails => phase != Phase::Undo,
             Self::Program => forward && runs_programs(engine, step),
             Self::Spoilt | Self::Refused => forward && candidate_has_data(step),
@@ -266,7 +273,8 @@ async fn live(
     ask(&api, cell.engine, &id, kind).await;
     let met = match arrives(ground, &id, &point).await {
         Some(worker) => {
-            let met = ground.inject(cell.fault, &id, step.as_str(), &point, worker, after).await;
+            let held = kind.holds(phase, step);
+            let met = ground.inject(cell.fault, &id, (step.as_str(), held), &point, worker, after).await;
             // A new `dev` has another port.
             api = ground.api().await;
             met
@@ -285,7 +293,15 @@ async fn live(
     ground.let_be(&id).await;
     assert!(matches!(&*state, "succeeded" | "rolled_back"), "the upgrade is {state}");
     // A server of MariaDB's that finds the disk full looks again after a minute.
-    let patience = if cell.fault == Fault::Full { SAFE_WITHIN * 3 } else { SAFE_WITHIN };
+    let patience = match cell.fault {
+        Fault::Full | Fault::Hangs => SAFE_WITHIN * 3,
+        _other => SAFE_WITHIN,
+    };
+    if cell.fault == Fault::Hangs {
+        let held = ground.held(&id).await;
+        let most = kind.hold_deadline(0).mul_f64(house::DEADLINE_FACTOR) + LET_GO_WITHIN;
+        assert!(held <= most, "tenants waited for {held:?}, and their hold ends within {most:?}");
+    }
     let version = life.settle(&api, writers, patience).await;
     let (from, to) = cell.engine.versions();
     assert_eq!(version, if state == "succeeded" { to } else { from }, "the upgrade {state}");
@@ -346,9 +362,13 @@ async fn arrives(ground: &FaultyHouse, id: &str, point: &str) -> Option<i32> {
     .await
 }
 
+/// How long it may take after a hold's deadline until tenants are let go: a server that answers nothing is seen to be
+/// silent, is ended, and recovers.
+const LET_GO_WITHIN: Duration = Duration::from_secs(60);
+
 /// Waits until the upgrade has ended, or is in this state, and gives its state.
 async fn ends(ground: &FaultyHouse, id: &str, or: &str) -> String {
-    let deadline = Instant::now() + Duration::from_secs(180);
+    let deadline = Instant::now() + Duration::from_secs(300);
     loop {
         let now = ground.upgrade(id).await;
         if now.has_ended() || now.state == or {
@@ -546,6 +566,7 @@ torture! {
     mariadb_spoilt: MariaDb Spoilt Refused,
     mariadb_store: MariaDb Store,
     mariadb_dev: MariaDb Dev,
+    mariadb_hanging: MariaDb Hangs,
     postgresql_frozen: Postgresql Frozen,
     postgresql_failing: Postgresql Fails,
     postgresql_shims: Postgresql Shims ShimsAndServers,
@@ -554,6 +575,7 @@ torture! {
     postgresql_spoilt: Postgresql Spoilt Refused,
     postgresql_store: Postgresql Store,
     postgresql_dev: Postgresql Dev,
+    postgresql_hanging: Postgresql Hangs,
 }
 
 #[test]

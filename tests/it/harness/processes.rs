@@ -27,6 +27,43 @@ pub fn of(folder: &Path) -> Vec<Process> {
     found
 }
 
+/// Every live process that runs for a generation: whose command line or environment names it, with all that it started.
+/// The service's own processes are none of it.
+pub fn of_generation(generation: &str) -> Vec<Process> {
+    let mut all: Vec<(Process, i32, bool)> = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let text = |name: &str| {
+            std::fs::read(entry.path().join(name))
+                .map(|text| String::from_utf8_lossy(&text).replace('\0', " "))
+        };
+        let (Ok(line), Ok(stat)) = (text("cmdline"), text("stat")) else { continue };
+        // The name in brackets may have blanks; the parent is the second word after it.
+        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+        let is_ours = line.split(' ').next().is_some_and(|program| program.ends_with("/coffer"));
+        let is_its = !is_ours
+            && (line.contains(generation) || text("environ").is_ok_and(|it| it.contains(generation)));
+        all.push((Process { pid, line }, parent.unwrap_or_default(), is_its));
+    }
+    loop {
+        let its: Vec<i32> =
+            all.iter().filter(|(_, _, is_its)| *is_its).map(|(process, ..)| process.pid).collect();
+        let mut grown = false;
+        for (_, parent, is_its) in all.iter_mut().filter(|(_, _, is_its)| !*is_its) {
+            *is_its = its.contains(parent);
+            grown |= *is_its;
+        }
+        if !grown {
+            return all.into_iter().filter(|(_, _, is_its)| *is_its).map(|(process, ..)| process).collect();
+        }
+    }
+}
+
+/// Whether a process is a server of an engine's, or a session of one.
+pub fn is_of_a_server(line: &str) -> bool {
+    is_server(line) || line.starts_with("postgres: ")
+}
+
 /// Sends SIGKILL.
 pub fn kill(pid: i32) {
     let pid = rustix::process::Pid::from_raw(pid).unwrap();

@@ -22,9 +22,11 @@ mod upgrade_twin;
 
 use std::time::Duration;
 
-use crate::domain::estimate::Load;
 use crate::domain::task::kinds::spec::{Spec, StepSpec};
 use crate::domain::task::{Phase, Step, TaskState};
+
+/// What a step of a hold has at least: that it is not begun only to be ended.
+const LAST_TRY: Duration = Duration::from_secs(1);
 
 /// What a task does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -151,15 +153,22 @@ impl TaskKind {
         }
     }
 
-    /// How long one try of a step may take.
-    pub fn deadline(self, phase: Phase, step: Step, load: Load) -> Duration {
-        self.step(phase, step).map_or(Duration::ZERO, |it| it.deadline(load))
+    /// How long one try of a step may take, with so many bytes of data. `held` is for how long tenants wait already, in the
+    /// hold before its one-way point: no step of it outlasts the hold's own deadline.
+    pub fn deadline(self, (phase, step): (Phase, Step), bytes: i64, held: Duration) -> Duration {
+        let own = self.step(phase, step).map_or(Duration::ZERO, |it| it.deadline(bytes));
+        match phase {
+            Phase::Forward if self.holds(phase, step) => {
+                own.min(self.hold_deadline(bytes).saturating_sub(held).max(LAST_TRY))
+            }
+            Phase::Forward | Phase::Detach | Phase::Abandon | Phase::Undo | Phase::Finish => own,
+        }
     }
 
     /// How long tenants may wait from the beginning of its hold to its one-way point.
-    pub fn hold_deadline(self, load: Load) -> Duration {
+    pub fn hold_deadline(self, bytes: i64) -> Duration {
         let held = self.spec().forward.iter().filter(|it| self.holds(Phase::Forward, it.step));
-        let data = held.map(|it| it.deadline(load).saturating_sub(Duration::from_secs(it.within.into())));
+        let data = held.map(|it| it.deadline_of_data(bytes));
         data.fold(Duration::from_secs(self.spec().hold.into()), Duration::saturating_add)
     }
 }

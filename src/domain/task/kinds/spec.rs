@@ -132,23 +132,28 @@ impl StepSpec {
 
     /// The milliseconds that it is expected to take.
     pub fn expected(&self, load: Load) -> i64 {
-        self.ms.saturating_add(self.of_data(load))
-    }
-
-    /// How long one try of it may take.
-    pub fn deadline(&self, load: Load) -> Duration {
-        let data = u64::try_from(self.of_data(load).saturating_mul(GENEROUS)).unwrap_or_default();
-        Duration::from_secs(self.within.into()).saturating_add(Duration::from_millis(data))
-    }
-
-    /// The milliseconds that the data is expected to take.
-    fn of_data(&self, load: Load) -> i64 {
         let (postgresql, mariadb) = self.ms_per_gb;
         let each = match load.engine {
             EngineKind::Postgresql => postgresql,
             EngineKind::MariaDb | EngineKind::Mysql => mariadb,
         };
-        // In megabytes, so that nothing overflows: 8 EB of them are 8 million million.
-        each.saturating_mul(load.bytes.max(0) >> 20) / 1024
+        self.ms.saturating_add(of_data(each, load.bytes))
     }
+
+    /// How long one try of it may take, with so many bytes of data.
+    pub fn deadline(&self, bytes: i64) -> Duration {
+        Duration::from_secs(self.within.into()).saturating_add(self.deadline_of_data(bytes))
+    }
+
+    /// The part of its deadline that grows with the data: of the slower engine.
+    pub fn deadline_of_data(&self, bytes: i64) -> Duration {
+        let (postgresql, mariadb) = self.ms_per_gb;
+        let expected = of_data(postgresql.max(mariadb), bytes);
+        Duration::from_millis(u64::try_from(expected.saturating_mul(GENEROUS)).unwrap_or_default())
+    }
+}
+
+/// So many milliseconds for each GB. In megabytes, so that nothing overflows: 8 EB of them are 8 million million.
+fn of_data(ms_per_gb: i64, bytes: i64) -> i64 {
+    ms_per_gb.saturating_mul(bytes.max(0) >> 20) / 1024
 }
