@@ -251,7 +251,7 @@ impl Db {
         Self { connections: Connections::new(config) }
     }
 
-    /// Applies the migrations that are missing, one process at a time.
+    /// Applies the migrations that are missing, and lets the schema know every kind of task, one process at a time.
     ///
     /// # Errors
     /// [`Error::Migrations`] when one fails; nothing of it is kept then.
@@ -260,7 +260,10 @@ impl Db {
             diesel::sql_query("select pg_advisory_lock(7305842019)")
                 .execute(conn)
                 .map_err(Error::query("lock the schema"))?;
-            let done = conn.run_pending_migrations(MIGRATIONS).map(|_| ()).map_err(Error::Migrations);
+            let done = match conn.run_pending_migrations(MIGRATIONS).map(|_| ()) {
+                Ok(()) => tasks::allow_kinds(conn),
+                Err(error) => Err(Error::Migrations(error)),
+            };
             diesel::sql_query("select pg_advisory_unlock(7305842019)")
                 .execute(conn)
                 .map_err(Error::query("unlock the schema"))?;
@@ -284,6 +287,9 @@ impl Db {
                 MigrationSource::<diesel::pg::Pg>::migrations(&MIGRATIONS).map_err(Error::Migrations)?;
             if applied.len() > known.len() {
                 return Err(Error::Schema("newer than this program"));
+            }
+            if !tasks::knows_kinds(conn)? {
+                return Err(Error::Schema("older than this program: `coffer migrate` brings it up to date"));
             }
             Ok(())
         })

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::db::schema::{task_instances, task_steps, tasks};
 use crate::db::{Conn, Error};
 use crate::domain::ids::{HostId, InstanceId, ProjectId, TaskId};
-use crate::domain::task::{Phase, Plan, Progress, Step, Task, TaskState};
+use crate::domain::task::{Phase, Plan, Progress, Step, Task, TaskKind, TaskState};
 use crate::domain::timing::Timing;
 use crate::testing::{Defect, planted};
 
@@ -99,6 +99,51 @@ fn into_domain(row: Row) -> Result<Task, Error> {
         timing: Timing::of_row(&row.asked_when, row.asked_not_before.zip(row.asked_not_after))?,
         starts: row.starts_at,
     })
+}
+
+/// Whether the schema allows every kind of task that this program knows.
+///
+/// # Errors
+/// The store's.
+pub fn knows_kinds(conn: &mut Conn) -> Result<bool, Error> {
+    #[derive(QueryableByName)]
+    struct Definition {
+        #[diesel(sql_type = Text)]
+        text: String,
+    }
+    let found: Option<Definition> = diesel::sql_query(
+        "select pg_get_constraintdef(oid) as text from pg_constraint \
+         where conrelid = 'tasks'::regclass and conname = 'tasks_kind_check'",
+    )
+    .get_result(conn)
+    .optional()
+    .map_err(Error::query("read which kinds of tasks the schema allows"))?;
+    let text = found.map(|found| found.text).unwrap_or_default();
+    Ok(TaskKind::ALL.iter().all(|kind| text.contains(&format!("'{}'", kind.as_str()))))
+}
+
+/// Has the schema allow every kind of task that this program knows, and those that rows have already.
+///
+/// # Errors
+/// The store's.
+pub fn allow_kinds(conn: &mut Conn) -> Result<(), Error> {
+    if knows_kinds(conn)? {
+        return Ok(());
+    }
+    let doing = "allow the kinds of tasks";
+    let there: Vec<String> =
+        tasks::table.select(tasks::kind).distinct().load(conn).map_err(Error::query(doing))?;
+    let mut words: Vec<String> = TaskKind::ALL.iter().map(|kind| kind.as_str().to_owned()).collect();
+    words.extend(there.into_iter().filter(|word| word.parse::<TaskKind>().is_err()));
+    let words: Vec<String> = words.iter().map(|word| format!("'{}'", word.replace('\'', "''"))).collect();
+    diesel::sql_query(format!(
+        "alter table tasks drop constraint if exists tasks_kind_check, \
+         add constraint tasks_kind_check check (kind in ({}))",
+        words.join(", ")
+    ))
+    .execute(conn)
+    .map(|_| ())
+    .map_err(Error::query(doing))
 }
 
 fn one(

@@ -77,7 +77,7 @@ pub enum StepError {
         operator: String,
     },
     /// It was not done by its deadline: a program or a server hangs. What it was at was ended.
-    #[error("the step was not done within {} s, and was ended", .0.as_secs())]
+    #[error("the step was not done within {} s, and was ended", .0.as_secs_f32())]
     TimedOut(std::time::Duration),
     /// The customer wants the task to end here.
     #[error("the customer has cancelled it")]

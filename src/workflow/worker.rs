@@ -332,7 +332,9 @@ fn deadline(
     bytes: i64,
     held: Duration,
 ) -> Duration {
-    let factor = worker.deadline_factor;
+    // Where there is no way back, a step that is ended sooner is only begun sooner: a server that hangs while it starts is
+    // ended by its runtime, which takes the time that it takes.
+    let factor = if phase.can_undo(kind) { worker.deadline_factor } else { worker.deadline_factor.max(1.0) };
     // What was held is real time, and the deadline is scaled.
     let own = kind.deadline((phase, step), bytes, held.div_f64(factor)).mul_f64(factor);
     if kind.holds(phase, step) { own } else { own.saturating_add(worker.quiet) }
@@ -526,7 +528,7 @@ fn decide(task: &Task, attempt: i32, phase: Phase, error: StepError, tried: &Tri
                 StepError::TimedOut(deadline) => format!(
                     "The {kind} could not be completed: a part of it was not done within {} s, and was ended. Nothing of \
                      it is left. Ask again later; if it ends so again, ask the operator.",
-                    deadline.as_secs()
+                    deadline.as_secs_f32()
                 ),
                 StepError::Resume(_, _) | StepError::Cancelled | StepError::LeaseLost => {
                     format!("The {kind} could not be completed. Nothing of it is left. Ask again.")
@@ -684,6 +686,47 @@ mod tests {
             let tried = Tried { over: tried, refused: None };
             let Decision { event: decided, .. } = decide(&task, attempt, phase, retry(), &tried);
             assert_eq!(decided, event, "{strategy:?} {phase:?} {step:?} {attempt}");
+        }
+    }
+
+    /// What hangs is tried once more where nobody waits; while tenants wait it is undone at once, and past the one-way point
+    /// tried on.
+    #[test]
+    fn what_hangs_is_undone_while_tenants_wait() {
+        let twin = |phase, step| {
+            let plan = UpgradePlan {
+                form: 2,
+                instance: InstanceId(Uuid::nil()),
+                old: GenerationId(Uuid::nil()),
+                new: GenerationId(Uuid::nil()),
+                from: VersionId(Uuid::nil()),
+                to: VersionId(Uuid::nil()),
+                from_title: "mariadb 10.11".to_owned(),
+                to_title: "mariadb 11.8".to_owned(),
+                allowed: Strategy::ALL.to_vec(),
+                strategy: Some(Strategy::Twin),
+                why: None,
+                keep_hours: 24,
+                keep_retired: false,
+                passed: Vec::new(),
+                rest: Vec::new(),
+            };
+            Task { plan: Plan::Upgrade(plan), ..upgrade(phase, step) }
+        };
+        for (phase, step, attempt, expected) in [
+            (Phase::Forward, Step::Seed, 1, TaskEvent::StepRetried),
+            (Phase::Forward, Step::Seed, TIMED_OUT_TRIES, TaskEvent::StepFailed),
+            (Phase::Forward, Step::Drain, 1, TaskEvent::StepFailed),
+            (Phase::Finish, Step::Admit, TIMED_OUT_TRIES, TaskEvent::StepRetried),
+            (Phase::Undo, Step::Reinstate, TRIES - 1, TaskEvent::StepRetried),
+            (Phase::Undo, Step::Reinstate, TRIES, TaskEvent::StepFailed),
+        ] {
+            let error = StepError::TimedOut(Duration::from_secs(60));
+            let decision = decide(&twin(phase, step), attempt, phase, error, &Tried::default());
+            assert_eq!(decision.event, expected, "{phase:?} {step:?} {attempt}");
+            if decision.event == TaskEvent::StepFailed && phase == Phase::Forward {
+                assert!(decision.task.reason.unwrap().contains("not done within 60 s"));
+            }
         }
     }
 

@@ -128,6 +128,61 @@ fn modules_use_only_what_stands_below_them() {
     assert!(wrong.is_empty(), "against the table:\n{}", wrong.join("\n"));
 }
 
+/// The rooms whose files stand above each other, too: no file uses one that uses it, by whatever way.
+const LAYERED: &[&str] = &["workflow"];
+
+/// The files of a room that a file of it uses: the room's own head, which all may use, left out.
+fn used_inside(room: &str, text: &str, files: &BTreeSet<String>) -> BTreeSet<String> {
+    let code: String =
+        text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let own = format!("crate::{room}::");
+    let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices(&own) {
+        let rest = &code[at + own.len()..];
+        let names = match rest.strip_prefix('{') {
+            Some(braces) => braces.split('}').next().unwrap().to_owned(),
+            None => rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap().to_owned(),
+        };
+        let names = names.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        found.extend(names.filter(|name| files.contains(*name)).map(str::to_owned));
+    }
+    found
+}
+
+#[test]
+fn no_file_of_a_layered_room_uses_one_that_uses_it() {
+    for room in LAYERED {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room);
+        let mut files = Vec::new();
+        sources(&root, &mut files);
+        let name = |file: &Path| {
+            let inside = file.strip_prefix(&root).unwrap().components().next().unwrap();
+            inside.as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
+        };
+        let names: BTreeSet<String> =
+            files.iter().map(|file| name(file)).filter(|name| name != "mod").collect();
+        assert!(names.len() > 5, "{room}: {names:?}");
+        let mut uses = std::collections::BTreeMap::<String, BTreeSet<String>>::new();
+        for file in &files {
+            let used = used_inside(room, &std::fs::read_to_string(file).unwrap(), &names);
+            uses.entry(name(file)).or_default().extend(used);
+        }
+        for (file, used) in &uses {
+            let (mut reached, mut left) = (BTreeSet::new(), used.clone());
+            left.remove(file);
+            while let Some(next) = left.pop_first() {
+                if reached.insert(next.clone()) {
+                    left.extend(uses.get(&next).into_iter().flatten().filter(|it| **it != next).cloned());
+                }
+            }
+            assert!(
+                file == "mod" || !reached.contains(file),
+                "{room}: {file} uses what uses it: {reached:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn the_reader_of_uses_sees_every_form() {
     let text = "use crate::db::{self, Conn};\nuse crate::{seal, domain::ids};\nlet x = crate::auth::dev();\n// use crate::cli\n";

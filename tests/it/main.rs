@@ -37,6 +37,7 @@ mod huawei;
 mod idempotency;
 mod inspections;
 mod kill;
+mod kinds;
 mod layout;
 mod listing;
 mod machine;

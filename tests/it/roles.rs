@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 
 use coffer::cli::accounts::{Accounts, store_config};
+use coffer::domain::task::TaskKind;
 use coffer::embedded_postgres::EmbeddedPostgres;
 
 use crate::harness::house::{end_all, own_run_folder};
@@ -48,6 +49,23 @@ async fn a_role_refuses_a_schema_that_it_does_not_know() {
     assert!(migrated.status.success(), "{}", text(&migrated.stderr));
     let (db, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
+    // As a program left it that does not know all kinds of tasks.
+    db.batch_execute(
+        "alter table tasks drop constraint tasks_kind_check; \
+         alter table tasks add constraint tasks_kind_check check (kind in ('create', 'delete'))",
+    )
+    .await
+    .unwrap();
+    for role in [&worker[..], &api[..]] {
+        let said = text(&coffer(role, Some(&url)).stderr);
+        assert!(said.contains("`coffer migrate` brings it up to date"), "{role:?}: {said}");
+    }
+    assert!(coffer(&["migrate"], Some(&url)).status.success());
+    let allowed = "select pg_get_constraintdef(oid) from pg_constraint where conname = 'tasks_kind_check'";
+    let allowed: String = db.query_one(allowed, &[]).await.unwrap().get(0);
+    for kind in TaskKind::ALL {
+        assert!(allowed.contains(&format!("'{}'", kind.as_str())), "{kind:?}: {allowed}");
+    }
     // As a newer program would leave it.
     db.batch_execute("insert into __diesel_schema_migrations (version) values ('99999999000000')")
         .await

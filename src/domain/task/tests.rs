@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 
 fn every_progress() -> Vec<(TaskKind, Progress)> {
@@ -251,5 +253,38 @@ fn every_word_reads_back() {
     }
     for it in Phase::ALL {
         assert_eq!(it.as_str().parse(), Ok(it));
+    }
+}
+
+/// A deadline ends what hangs, and never what is only late: whatever the size, it is well above what is expected.
+#[test]
+fn each_step_has_a_deadline_that_no_estimate_reaches() {
+    use crate::domain::datastore::EngineKind;
+    use crate::domain::estimate::{Load, MARGIN};
+
+    for kind in TaskKind::ALL {
+        assert!(!kind.spec().word.is_empty() && !kind.spec().title.is_empty(), "{kind:?}");
+        assert_eq!(kind.cuts_over(), kind.spec().hold > 0, "{kind:?}");
+        for phase in Phase::ALL {
+            for it in kind.spec().sequence(phase) {
+                for bytes in [0, 1 << 30, 1 << 40, i64::MAX] {
+                    let deadline = it.deadline(bytes);
+                    for engine in EngineKind::ALL {
+                        let expected = it.expected(Load { bytes, engine }).saturating_mul(2 * MARGIN);
+                        let told = i64::try_from(deadline.as_millis()).unwrap_or(i64::MAX);
+                        assert!(told >= expected, "{kind:?} {phase:?} {:?} {bytes}", it.step);
+                    }
+                    // Nobody who was held for longer than a hold may last waits for a step of it.
+                    let hold = kind.hold_deadline(bytes);
+                    let late = kind.deadline((phase, it.step), bytes, hold);
+                    if phase == Phase::Forward && kind.holds(phase, it.step) {
+                        assert_eq!(late, Duration::from_secs(10), "{kind:?} {:?}", it.step);
+                        assert!(kind.deadline((phase, it.step), bytes, Duration::ZERO) <= hold);
+                    } else {
+                        assert_eq!(late, deadline, "{kind:?} {:?}", it.step);
+                    }
+                }
+            }
+        }
     }
 }

@@ -191,7 +191,7 @@ impl FaultyHouse {
         &self,
         fault: Fault,
         id: &str,
-        (step, held): (&str, bool),
+        (step, servers): (&str, [bool; 2]),
         point: &str,
         worker: i32,
         after: Duration,
@@ -259,7 +259,7 @@ impl FaultyHouse {
             }
             Fault::Hangs => {
                 self.points.disarm(point);
-                self.stop_what_runs(id, step, held).await
+                self.stop_what_runs(id, step, servers).await
             }
             Fault::Dev => {
                 let mut house = self.house.lock().await;
@@ -270,17 +270,17 @@ impl FaultyHouse {
         }
     }
 
-    /// Stops what the step runs, and the servers that it asks: the candidate's, and while tenants wait also the one that
-    /// serves. Nothing lets it go on. Gives whether there was anything.
-    async fn stop_what_runs(&self, id: &str, step: &str, held: bool) -> bool {
+    /// Stops what the step runs, and those of the old and the new server that it asks. Nothing lets them go on. Gives whether
+    /// there was anything.
+    async fn stop_what_runs(&self, id: &str, step: &str, [of_old, of_new]: [bool; 2]) -> bool {
         let (old, new) = (self.side(id, Side::Old).await, self.side(id, Side::New).await);
         let mut stopped = std::collections::BTreeSet::new();
         let mut until = Instant::now() + BEGINS;
         while Instant::now() < until && !self.has_left(id, step).await {
-            for (side, spares) in [(old, !held), (new, false)] {
+            for (side, stops_server) in [(old, of_old), (new, of_new)] {
                 let Some(side) = side else { continue };
                 for process in processes::of_generation(&side.to_string()) {
-                    if spares && processes::is_of_a_server(&process.line) {
+                    if !stops_server && processes::is_of_a_server(&process.line) {
                         continue;
                     }
                     // One that has ended this moment is none.

@@ -193,6 +193,15 @@ fn candidate_has_data(step: Step) -> bool {
     !matches!(step, Step::Examine | Step::Place | Step::Ready)
 }
 
+/// Whose server a step asks that nobody else may be waiting for: the old one's, the new one's.
+fn asked_by(kind: TaskKind, phase: Phase, step: Step) -> [bool; 2] {
+    match (phase, step) {
+        // The new one serves tenants: one that hangs is no fault of the upgrade.
+        (Phase::Finish, Step::Retire) => [true, false],
+        _other => [kind.holds(phase, step), true],
+    }
+}
+
 /// Every place of an upgrade of the same instance. Who cancels one walks the way back by the same steps as one that fails.
 fn places() -> Vec<Place> {
     // Groups have no real servers yet.
@@ -273,8 +282,8 @@ async fn live(
     ask(&api, cell.engine, &id, kind).await;
     let met = match arrives(ground, &id, &point).await {
         Some(worker) => {
-            let held = kind.holds(phase, step);
-            let met = ground.inject(cell.fault, &id, (step.as_str(), held), &point, worker, after).await;
+            let servers = asked_by(kind, phase, step);
+            let met = ground.inject(cell.fault, &id, (step.as_str(), servers), &point, worker, after).await;
             // A new `dev` has another port.
             api = ground.api().await;
             met
@@ -294,7 +303,8 @@ async fn live(
     assert!(matches!(&*state, "succeeded" | "rolled_back"), "the upgrade is {state}");
     // A server of MariaDB's that finds the disk full looks again after a minute.
     let patience = match cell.fault {
-        Fault::Full | Fault::Hangs => SAFE_WITHIN * 3,
+        Fault::Full => SAFE_WITHIN * 3,
+        Fault::Hangs => kind.hold_deadline(0).mul_f64(house::DEADLINE_FACTOR) + LET_GO_WITHIN,
         _other => SAFE_WITHIN,
     };
     if cell.fault == Fault::Hangs {
@@ -363,8 +373,8 @@ async fn arrives(ground: &FaultyHouse, id: &str, point: &str) -> Option<i32> {
 }
 
 /// How long it may take after a hold's deadline until tenants are let go: a server that answers nothing is seen to be
-/// silent, is ended, and recovers.
-const LET_GO_WITHIN: Duration = Duration::from_secs(60);
+/// silent, or one that does not come up is waited for by its runtime; it is ended, and recovers.
+const LET_GO_WITHIN: Duration = Duration::from_secs(150);
 
 /// Waits until the upgrade has ended, or is in this state, and gives its state.
 async fn ends(ground: &FaultyHouse, id: &str, or: &str) -> String {

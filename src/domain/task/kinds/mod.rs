@@ -25,8 +25,9 @@ use std::time::Duration;
 use crate::domain::task::kinds::spec::{Spec, StepSpec};
 use crate::domain::task::{Phase, Step, TaskState};
 
-/// What a step of a hold has at least: that it is not begun only to be ended.
-const LAST_TRY: Duration = Duration::from_secs(1);
+/// What a step of a hold has at least: a worker that was away for longer than a hold may last goes on, and does not begin a
+/// step only to end it.
+const LAST_TRY: Duration = Duration::from_secs(10);
 
 /// What a task does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
