@@ -56,6 +56,7 @@ mod postgresql_rehearsal;
 mod postgresql_waits;
 mod power_mariadb;
 mod power_postgresql;
+mod previous_build;
 mod proof;
 mod renames;
 mod replica_upgrade;

@@ -371,11 +371,12 @@ fn engines(command: &mut Command, build: &Build) {
 
 /// A network of 127/8 that no other test on this machine has; held by a name that ends with the process.
 pub fn own_net() -> (String, UnixListener) {
-    for number in 100..200 {
-        let name = SocketAddr::from_abstract_name(format!("coffer-test-net-{number}")).unwrap();
-        if let Ok(held) = UnixListener::bind_addr(&name) {
-            return (format!("127.{number}.0.0/16"), held);
-        }
-    }
-    panic!("a hundred tests run at once");
+    (100..200).find_map(net).expect("fewer than a hundred tests run at once")
+}
+
+/// The network of 127/8 with this number, unless another test has it.
+pub fn net(number: u8) -> Option<(String, UnixListener)> {
+    let name = SocketAddr::from_abstract_name(format!("coffer-test-net-{number}")).unwrap();
+    let held = UnixListener::bind_addr(&name).ok()?;
+    Some((format!("127.{number}.0.0/16"), held))
 }

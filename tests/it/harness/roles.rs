@@ -14,9 +14,9 @@ use coffer::cli::demo::client::Client;
 use coffer::embedded_postgres::EmbeddedPostgres;
 use coffer::testing::PAUSES;
 
-use super::house::own_net;
+use super::house::{net, own_net};
 use super::points::Points;
-use super::{processes, wait_for};
+use super::{processes, store, wait_for};
 
 /// A role, with its number where there are several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +25,15 @@ pub enum Role {
     Worker(u8),
     Endpoint,
 }
+
+/// The files of a state folder by which its store can be read, and by which its users log in.
+const STATE_FILES: [&str; 3] = ["host", "key", "identity.json"];
+
+/// The number of the network of instances that are left for another build.
+const LEFT_NET: u8 = 98;
+
+/// The file that has a store's content.
+const STORE_FILE: &str = "store.sql";
 
 /// The roles of one host, in a folder of their own.
 pub struct Roles {
@@ -52,6 +61,82 @@ impl Roles {
 
     /// The same with a lease of so many seconds; workers have these variables, too.
     pub async fn start_with(runtime: &'static str, variables: &[(&str, &str)], lease: u64) -> Self {
+        let mut roles = Self::prepare(runtime, variables, lease, own_net()).await;
+        roles.migrate();
+        roles.begin_all().await;
+        roles
+    }
+
+    /// The same for a state that is left for another build: instances have addresses that no other test has.
+    pub async fn start_to_leave(runtime: &'static str) -> Self {
+        let mut roles = Self::prepare(runtime, &[], 30, net(LEFT_NET).unwrap()).await;
+        roles.migrate();
+        roles.begin_all().await;
+        roles
+    }
+
+    /// The same on what another build left: the files of its state folder, and its store as `pg_dump` wrote it.
+    pub async fn start_on(runtime: &'static str, left: &Path) -> Self {
+        let mut roles = Self::prepare(runtime, &[], 30, net(LEFT_NET).unwrap()).await;
+        for file in STATE_FILES {
+            std::fs::copy(left.join(file), roles.state.join(file)).unwrap();
+            let mode = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(roles.state.join(file), mode).unwrap();
+        }
+        let dump = std::fs::read_to_string(left.join(STORE_FILE)).unwrap();
+        let db = roles.db().await;
+        // The endpoint has a role of its own where it has an account of its own.
+        let has_role = store::count(&db, "pg_roles where rolname = 'coffer_endpoint'").await == 1;
+        let dump: Vec<&str> =
+            dump.lines().filter(|line| has_role || !line.contains(" TO coffer_endpoint;")).collect();
+        db.batch_execute(&dump.join("\n")).await.unwrap();
+        roles.migrate();
+        roles.begin_all().await;
+        roles
+    }
+
+    /// Ends every role by kill -9, and writes what is left: the files that [`Roles::start_on`] begins with.
+    pub fn leave(mut self, to: &Path) {
+        for role in [Role::Api, Role::Worker(0), Role::Endpoint] {
+            self.kill(role);
+        }
+        std::fs::create_dir_all(to).unwrap();
+        for file in STATE_FILES {
+            std::fs::copy(self.state.join(file), to.join(file)).unwrap();
+        }
+        let program = engines().join("postgresql-15/bin/pg_dump");
+        let dump = Command::new(program)
+            .args(["--no-owner", "--inserts", "--dbname"])
+            .arg(self.store.url())
+            .output();
+        let dump = dump.unwrap();
+        assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+        // What only psql reads, and what would hold for the session that reads the rest.
+        let text = String::from_utf8(dump.stdout).unwrap();
+        let is_kept = |line: &&str| {
+            !line.starts_with('\\') && !line.starts_with("--") && !line.contains("set_config('search_path'")
+        };
+        let text: Vec<&str> = text.lines().filter(is_kept).collect();
+        std::fs::write(to.join(STORE_FILE), text.join("\n") + "\n").unwrap();
+    }
+
+    fn migrate(&self) {
+        let migrated = self.command("migrate").status().unwrap();
+        assert!(migrated.success());
+    }
+
+    async fn begin_all(&mut self) {
+        self.begin(Role::Worker(0)).await;
+        self.begin(Role::Endpoint).await;
+        self.begin(Role::Api).await;
+    }
+
+    async fn prepare(
+        runtime: &'static str,
+        variables: &[(&str, &str)],
+        lease: u64,
+        (net, held): (String, UnixListener),
+    ) -> Self {
         let folder = tempfile::Builder::new().prefix("coffer-roles-").tempdir_in("/tmp").unwrap();
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
         let state = folder.path().join("state");
@@ -63,17 +148,16 @@ impl Roles {
             if accounts.is_some() { PathBuf::from("/run/coffer") } else { super::house::own_run_folder() };
         let engines = engines();
         let config = store_config(&state, &engines, &run, accounts.as_ref()).unwrap();
-        let store = EmbeddedPostgres::start(&config).await.unwrap();
-        let (net, held) = own_net();
+        let embedded = EmbeddedPostgres::start(&config).await.unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut roles = Self {
+        Self {
             folder,
             state,
             run,
             runtime,
             net,
             _net_is_ours: held,
-            store,
+            store: embedded,
             config,
             port,
             lease,
@@ -83,13 +167,7 @@ impl Roles {
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
             points,
-        };
-        let migrated = roles.command("migrate").status().unwrap();
-        assert!(migrated.success());
-        roles.begin(Role::Worker(0)).await;
-        roles.begin(Role::Endpoint).await;
-        roles.begin(Role::Api).await;
-        roles
+        }
     }
 
     fn command(&self, role: &str) -> Command {
