@@ -183,6 +183,18 @@ pub const PLACES: &[(&str, &str)] = &[
      CREATE TABLE pt1 PARTITION OF pt DEFAULT; ALTER TABLE pt1 REPLICA IDENTITY FULL",
     ),
     (
+        "partitions' keys of constants, by list and by hash, of two levels and with a default",
+        "CREATE TABLE pn (a int, b text) PARTITION BY LIST ((a % g(2))); \
+     CREATE TABLE pn_even PARTITION OF pn FOR VALUES IN (0) PARTITION BY HASH ((a + inl()), (a * (g(1) OPERATOR(public.@+) 2))); \
+     CREATE TABLE pn_even_0 PARTITION OF pn_even FOR VALUES WITH (MODULUS 1, REMAINDER 0); ALTER TABLE pn_even_0 REPLICA IDENTITY FULL; \
+     CREATE TABLE pn_rest PARTITION OF pn DEFAULT; ALTER TABLE pn_rest REPLICA IDENTITY FULL",
+    ),
+    (
+        "an exclusion's expressions and condition of constants",
+        "CREATE TABLE t_excl_all (id int PRIMARY KEY, v int, EXCLUDE USING gist (int4range(v, v + g(1)) WITH &&, int4range(g(0), g(v)) WITH &&) \
+     WHERE (g(2) = 2 AND v OPERATOR(public.@+) g(0) > 0) DEFERRABLE INITIALLY DEFERRED)",
+    ),
+    (
         "a partition by list of a domain",
         "CREATE TABLE pl (a d PRIMARY KEY) PARTITION BY LIST (a); CREATE TABLE pl1 PARTITION OF pl FOR VALUES IN (1, 2)",
     ),
@@ -265,6 +277,7 @@ pub const ROWS: &str = "
     INSERT INTO t_gen (id) SELECT generate_series(1, 5); INSERT INTO t_index SELECT n, n FROM generate_series(1, 5) n;
     INSERT INTO t_full SELECT n, 'x' FROM generate_series(1, 5) n; INSERT INTO t_excl SELECT n, int4range(n, n + 1) FROM generate_series(1, 5) n;
     INSERT INTO part SELECT n * 400 FROM generate_series(1, 9) n; INSERT INTO pk SELECT n, n FROM generate_series(1, 5) n;
+    INSERT INTO pn SELECT n, 'x' FROM generate_series(1, 9) n; INSERT INTO t_excl_all SELECT n, n FROM generate_series(1, 5) n;
     INSERT INTO pl VALUES (1), (2); INSERT INTO pt VALUES (1, '2020-02-03', 'y', NULL, 'b'); INSERT INTO t_trigger SELECT n, n FROM generate_series(1, 5) n;
     INSERT INTO t_policy SELECT generate_series(1, 5); INSERT INTO t_stat SELECT n, n, n FROM generate_series(1, 5) n;
     INSERT INTO t_set (id) SELECT generate_series(1, 5)";
@@ -275,7 +288,8 @@ pub const CHANGES: &str = "
     UPDATE t_default SET v = 6 WHERE id < 3; UPDATE t_check SET v = 9 WHERE id < 3; DELETE FROM t_late WHERE id = 1;
     UPDATE t_index SET v = v + 1; UPDATE t_full SET b = 'y' WHERE a < 3; DELETE FROM t_full WHERE a = 4;
     UPDATE t_excl SET r = int4range(50, 60) WHERE id = 1; UPDATE part SET id = id + 1 WHERE id < 900; UPDATE pk SET b = 7 WHERE a = 1;
-    UPDATE t_trigger SET v = 3 WHERE id = 1; INSERT INTO t_policy VALUES (77); TRUNCATE t_stat; DELETE FROM pl WHERE a = 2";
+    UPDATE t_trigger SET v = 3 WHERE id = 1; INSERT INTO t_policy VALUES (77); TRUNCATE t_stat; DELETE FROM pl WHERE a = 2;
+    UPDATE pn SET a = a + 1; DELETE FROM pn WHERE a = 4; UPDATE t_excl_all SET v = v + 1";
 
 /// Plants the canary everywhere, as the tenant `app` in its database `shop`, and says where.
 pub async fn plant(app: &Client) {
