@@ -172,6 +172,38 @@ async fn what_a_copy_would_compute_anew_is_named_and_carried_in_place() {
             "CREATE TABLE alike (id int PRIMARY KEY, t text)",
             "CREATE UNIQUE INDEX by_k ON alike (public.k(t)) WHERE id > 0",
             "INSERT INTO alike VALUES (1, 'a'), (2, 'A'), (3, NULL), (4, NULL)",
+            "CREATE FUNCTION or_null(t text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT t'",
+            "CREATE TABLE nulls (id int PRIMARY KEY, t text)",
+            "CREATE UNIQUE INDEX by_or_null ON nulls (public.or_null(t)) NULLS NOT DISTINCT",
+            "INSERT INTO nulls VALUES (1, 'a'), (2, NULL)",
+            "CREATE SCHEMA \"Booked\"",
+            "CREATE FUNCTION \"Booked\".span(a int, b int) RETURNS int4range LANGUAGE sql IMMUTABLE AS 'SELECT int4range(a, a + 1)'",
+            "CREATE TABLE \"Booked\".\"Rooms\" (a int PRIMARY KEY, b int, free bool, \
+             CONSTRAINT \"o'n\"\"ce %s\" EXCLUDE USING gist (\"Booked\".span(a, b) WITH &&) WHERE (NOT free) DEFERRABLE INITIALLY DEFERRED)",
+            "INSERT INTO \"Booked\".\"Rooms\" VALUES (1, 5, false), (3, 9, false), (4, NULL, false), (2, 3, true)",
+            "CREATE FUNCTION part(a int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN a / 10; END'",
+            "CREATE TABLE parts (id int, kind text) PARTITION BY RANGE (public.part(id))",
+            "CREATE TABLE low PARTITION OF parts FOR VALUES FROM (0) TO (10)",
+            "CREATE TABLE high PARTITION OF parts FOR VALUES FROM (10) TO (20) PARTITION BY LIST (kind)",
+            "CREATE TABLE high_a PARTITION OF high FOR VALUES IN ('a')",
+            "CREATE TABLE other PARTITION OF parts DEFAULT",
+            "CREATE TABLE hashed (id int) PARTITION BY HASH (public.part(id))",
+            "CREATE TABLE hashed_0 PARTITION OF hashed FOR VALUES WITH (MODULUS 2, REMAINDER 0)",
+            "CREATE TABLE hashed_1 PARTITION OF hashed FOR VALUES WITH (MODULUS 2, REMAINDER 1)",
+            "INSERT INTO parts VALUES (1, 'a'), (105, 'a'), (1000, 'a'), (NULL, 'a')",
+            "INSERT INTO hashed SELECT generate_series(0, 99)",
+            // The function is behind an operator, of a constant, and below a level that does not call it.
+            "CREATE FUNCTION plus(a int, b int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT a + b'",
+            "CREATE OPERATOR public.@+ (LEFTARG = int, RIGHTARG = int, FUNCTION = plus)",
+            "CREATE TABLE deep (kind \"char\", id int) PARTITION BY LIST (kind)",
+            "CREATE TABLE deep_a PARTITION OF deep FOR VALUES IN ('a') PARTITION BY LIST ((id % (1 OPERATOR(public.@+) 1)))",
+            "CREATE TABLE deep_b PARTITION OF deep DEFAULT",
+            "CREATE TABLE \"deep '0\" PARTITION OF deep_a FOR VALUES IN (0)",
+            "CREATE TABLE \"deep \"\"1\" PARTITION OF deep_a DEFAULT",
+            "INSERT INTO deep SELECT 'a', n FROM generate_series(1, 9) n UNION ALL SELECT 'b', 5",
+            "ALTER TABLE low REPLICA IDENTITY FULL; ALTER TABLE high_a REPLICA IDENTITY FULL; ALTER TABLE other REPLICA IDENTITY FULL; \
+             ALTER TABLE hashed_0 REPLICA IDENTITY FULL; ALTER TABLE hashed_1 REPLICA IDENTITY FULL; ALTER TABLE deep_b REPLICA IDENTITY FULL; \
+             ALTER TABLE \"deep '0\" REPLICA IDENTITY FULL; ALTER TABLE \"deep \"\"1\" REPLICA IDENTITY FULL",
         ],
     )
     .await;
@@ -186,14 +218,202 @@ async fn what_a_copy_would_compute_anew_is_named_and_carried_in_place() {
         &[
             "CREATE OR REPLACE FUNCTION f(a int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT a * 3'",
             "CREATE OR REPLACE FUNCTION k(t text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower(t)'",
+            "CREATE OR REPLACE FUNCTION or_null(t text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT NULL::text'",
+            "CREATE OR REPLACE FUNCTION \"Booked\".span(a int, b int) RETURNS int4range LANGUAGE sql IMMUTABLE AS 'SELECT int4range(a, b)'",
+            "CREATE OR REPLACE FUNCTION part(a int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN a % 10 + 10; END'",
+            "CREATE OR REPLACE FUNCTION plus(a int, b int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT a + b + 1'",
         ],
     )
     .await;
-    assert_eq!(look().await, ["shop: column public.stored.g", "shop: index public.by_k"]);
-    let found = ENGINE.pre_check(&source, &twin, Strategy::InPlace).await.unwrap();
-    assert_eq!(named(&found, true), Vec::<&str>::new(), "{found:#?}");
-    all(&app, &["UPDATE stored SET id = id", "DELETE FROM alike WHERE id = 2"]).await;
+    // What a tenant has its sessions take as proven proves nothing.
+    for setting in [
+        "constraint_exclusion = on",
+        "enable_seqscan = off",
+        "enable_hashagg = off",
+        "enable_sort = off",
+        "enable_nestloop = off",
+        "role = other",
+        "work_mem = '64kB'",
+    ] {
+        all(&app, &[&format!("ALTER DATABASE shop SET {setting}")]).await;
+    }
+    let all_of_them = [
+        "shop: column public.stored.g",
+        "shop: constraint Booked.Rooms.o'n\"ce %s",
+        "shop: index public.by_k",
+        "shop: index public.by_or_null",
+        "shop: partition public.deep \"1",
+        "shop: partition public.deep '0",
+        "shop: partition public.hashed_0",
+        "shop: partition public.hashed_1",
+        "shop: partition public.low",
+        "shop: partition public.other",
+    ];
+    assert_eq!(look().await, all_of_them);
+    for setting in ["role", "enable_seqscan"] {
+        all(&app, &[&format!("ALTER DATABASE shop RESET {setting}")]).await;
+    }
+    let count = "SELECT count(*) FROM ONLY low UNION ALL SELECT count(*) FROM ONLY other UNION ALL SELECT count(*) FROM ONLY hashed_0 \
+                 UNION ALL SELECT count(*) FROM ONLY \"deep '0\" UNION ALL SELECT count(*) FROM \"Booked\".\"Rooms\" \
+                 UNION ALL SELECT g FROM stored WHERE id = 2";
+    let before = rows(&app, count).await;
+    let (_server, upgraded, told) = told(&house, &source, "17.0", &[]).await;
+    assert!(!told.iter().any(|line| line.contains("computes it again")), "{told:#?}");
+    assert_eq!(rows(&upgraded, count).await, before);
+    drop(upgraded);
+    drop(app);
+
+    // What is as the functions give it by now is not named.
+    ENGINE.start(&source).await.unwrap();
+    let app = crate::postgres_servers::tenant(&source, "app", "x", "shop").await.unwrap();
+    all(
+        &app,
+        &[
+            "UPDATE stored SET id = id",
+            "DELETE FROM alike WHERE id = 2",
+            "DELETE FROM nulls WHERE id = 2",
+            "DELETE FROM \"Booked\".\"Rooms\" WHERE a IN (3, 4)",
+            "UPDATE parts SET id = id WHERE id IS NOT NULL",
+            "UPDATE hashed SET id = id",
+            "UPDATE deep SET id = id",
+        ],
+    )
+    .await;
     assert_eq!(look().await, Vec::<String>::new());
+    // A table that a look does not read to its end in time is told of.
+    all(
+        &app,
+        &["CREATE OR REPLACE FUNCTION part(a int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS \
+           'BEGIN PERFORM pg_sleep(0.2); RETURN a % 10 + 10; END'"],
+    )
+    .await;
+    let found = ENGINE.pre_check(&source, &twin, Strategy::Twin).await.unwrap();
+    assert_eq!(named(&found, true), Vec::<&str>::new(), "{found:#?}");
+    let late = named(&found, false);
+    assert!(late.contains(&"shop: partition public.hashed_0"), "{found:#?}");
+}
+
+/// What a function of the tenant's does in the look's sessions instead of giving a value: one of them each.
+const MISCHIEF: &[(&str, &str)] = &[
+    ("raises", "RAISE EXCEPTION ''no value of %'', a"),
+    ("raises_much", "RAISE EXCEPTION ''%'', pg_catalog.repeat(''x'', 10000000)"),
+    ("raises_as_gone", "RAISE EXCEPTION ''a table'' USING ERRCODE = ''42P01''"),
+    ("raises_as_late", "RAISE EXCEPTION ''late'' USING ERRCODE = ''57014''"),
+    ("sleeps", "PERFORM pg_catalog.pg_sleep(60)"),
+    ("stays", "LOOP BEGIN PERFORM pg_catalog.pg_sleep(60); EXCEPTION WHEN query_canceled THEN END; END LOOP"),
+    (
+        "ends",
+        "PERFORM pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid()); PERFORM pg_catalog.pg_sleep(1)",
+    ),
+    ("makes_a_role", "PERFORM public.runs(''CREATE ROLE canary_made SUPERUSER'')"),
+    ("takes_power", "PERFORM public.runs(''ALTER ROLE app SUPERUSER'')"),
+    ("is_ours", "PERFORM public.runs(''SET SESSION AUTHORIZATION coffer'')"),
+    ("writes", "PERFORM public.runs(''INSERT INTO public.written VALUES (1)'')"),
+    (
+        "writes_all_the_same",
+        "PERFORM public.runs(''SET transaction_read_only = off''), public.runs(''INSERT INTO public.written VALUES (1)'')",
+    ),
+    ("commits", "PERFORM public.runs(''COMMIT''), public.runs(''INSERT INTO public.written VALUES (1)'')"),
+    (
+        "sets",
+        "PERFORM pg_catalog.set_config(''statement_timeout'', ''0'', false), pg_catalog.set_config(''search_path'', ''public'', false); RAISE ''set''",
+    ),
+];
+
+/// A function of the tenant's that gives no value by now: its object is named, whatever it does, and the look goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_function_does_instead_of_giving_a_value_is_told_by_name() {
+    let house = House::new();
+    let (source, app) = shop(&house, "17.0").await;
+    let runs = "CREATE FUNCTION runs(sql text) RETURNS bool LANGUAGE plpgsql AS 'BEGIN EXECUTE sql; RETURN true; END'";
+    all(&app, &["CREATE TABLE written (a int PRIMARY KEY)", runs]).await;
+    for (what, _) in MISCHIEF {
+        all(
+            &app,
+            &[
+                &format!("CREATE FUNCTION {what}(a int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN a; END'"),
+                // Once where a description calls it, and once where only a row of several does.
+                &format!("CREATE TABLE of_{what} (a int) PARTITION BY LIST ((a + {what}(0)))"),
+                &format!("CREATE TABLE in_{what} PARTITION OF of_{what} DEFAULT"),
+                &format!("CREATE TABLE else_{what} PARTITION OF of_{what} FOR VALUES IN (-1)"),
+                &format!("ALTER TABLE in_{what} REPLICA IDENTITY FULL; ALTER TABLE else_{what} REPLICA IDENTITY FULL"),
+                &format!("CREATE TABLE x_{what} (a int PRIMARY KEY, EXCLUDE USING gist (int4range({what}(a), a + 1) WITH &&) WHERE ({what}(7) = 7))"),
+                &format!("INSERT INTO x_{what} SELECT generate_series(1, 9); INSERT INTO of_{what} SELECT generate_series(1, 9)"),
+            ],
+        )
+        .await;
+    }
+    let twin = house.server("17.0", true);
+    let found = ENGINE.pre_check(&source, &twin, Strategy::Twin).await.unwrap();
+    assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new());
+
+    let us = own(&source, "shop").await;
+    let power = "SELECT rolname FROM pg_catalog.pg_roles WHERE rolname ~ 'canary' OR (rolsuper AND rolname <> 'coffer') \
+                 UNION ALL SELECT a::text FROM public.written UNION ALL SELECT rolname FROM pg_catalog.pg_roles WHERE rolname ~ '^coffer_'";
+    for (what, body) in MISCHIEF {
+        let change = |body: &str| {
+            format!(
+                "CREATE OR REPLACE FUNCTION {what}(a int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN {body}; RETURN a; END'"
+            )
+        };
+        // Rows of the tenant's are as they were: nothing else than this function gives no value.
+        all(&app, &[&change(body)]).await;
+        let begun = std::time::Instant::now();
+        let found = ENGINE.pre_check(&source, &twin, Strategy::Twin).await;
+        let found = found.unwrap_or_else(|error| panic!("{what}: {error}"));
+        let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+        println!("{what}: {:.1} s: {told:#?}", begun.elapsed().as_secs_f32());
+        for object in [format!("shop: partition public.in_{what}"), format!("constraint public.x_{what}.")] {
+            assert!(told.iter().any(|line| line.contains(&object)), "{what}: {object}: {told:#?}");
+        }
+        assert!(told.iter().all(|line| line.contains(what) && line.len() < 1000), "{what}: {told:#?}");
+        assert!(begun.elapsed() < Duration::from_secs(40), "{what}: {:?}", begun.elapsed());
+        assert_eq!(rows(&us, power).await, Vec::<String>::new(), "{what}");
+        all(&app, &[&change("NULL")]).await;
+    }
+}
+
+/// A tenant has as many partitions as it likes: a look takes no longer, and says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_at_many_partitions_ends_in_time() {
+    let house = House::new();
+    let (source, app) = shop(&house, "17.0").await;
+    all(
+        &app,
+        &[
+            "CREATE FUNCTION part(a int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN a; END'",
+            "CREATE TABLE parts (a int) PARTITION BY LIST ((part(a) + part(0)))",
+            "DO $$ BEGIN FOR n IN 1..1000 LOOP EXECUTE format('CREATE TABLE part_%s PARTITION OF parts FOR VALUES IN (%s)', n, n); \
+             EXECUTE format('ALTER TABLE part_%s REPLICA IDENTITY FULL', n); END LOOP; END $$",
+            "CREATE TABLE rest PARTITION OF parts DEFAULT",
+            "ALTER TABLE rest REPLICA IDENTITY FULL",
+            "INSERT INTO parts SELECT generate_series(1, 1100)",
+        ],
+    )
+    .await;
+    let twin = house.server("17.0", true);
+    let look = async || {
+        let begun = std::time::Instant::now();
+        let found = ENGINE.pre_check(&source, &twin, Strategy::Twin).await.unwrap();
+        (found, begun.elapsed())
+    };
+    let (found, took) = look().await;
+    println!("a thousand partitions: {took:?}");
+    assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new());
+    // Each is read in time, and all of them are not.
+    all(
+        &app,
+        &["CREATE OR REPLACE FUNCTION part(a int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM pg_sleep(0.05); RETURN a; END'"],
+    )
+    .await;
+    let (found, took) = look().await;
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    let (blockers, warnings) = (named(&found, true), named(&found, false));
+    assert_eq!(blockers, Vec::<&str>::new());
+    assert!(
+        warnings.contains(&"the expressions of indexes, columns, constraints and partitions"),
+        "{warnings:?}"
+    );
 }
 
 /// The action names it, too, before it copies anything.

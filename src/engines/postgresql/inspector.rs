@@ -155,6 +155,23 @@ pub async fn drop_numbered(server: &Server, it: Option<&str>) -> Result<(), Erro
     }
 }
 
+/// Ends the sessions of the account that compares: a function of the tenant's may not let itself be cancelled.
+///
+/// # Errors
+/// The server's.
+pub async fn end_sessions(server: &Server) -> Result<(), Error> {
+    end_sessions_of(&Client::connect(server).await?, LOOK_ACCOUNT).await
+}
+
+async fn end_sessions_of(client: &Client, account: &str) -> Result<(), Error> {
+    let end = format!(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = {}",
+        quoted(account)
+    );
+    client.rows("end the sessions of the account that looks", &end).await?;
+    Ok(())
+}
+
 /// Takes one account off. Happy when there is none.
 pub async fn drop_as(server: &Server, account: &str) -> Result<(), Error> {
     let doing = "take the account that looks off";
@@ -164,12 +181,8 @@ pub async fn drop_as(server: &Server, account: &str) -> Result<(), Error> {
         return Ok(());
     }
     let inspector = name(account);
-    let end = format!(
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = {}",
-        quoted(account)
-    );
     client.run(doing, &format!("ALTER ROLE {inspector} NOLOGIN")).await?;
-    client.rows(doing, &end).await?;
+    end_sessions_of(&client, account).await?;
     // What it was given in a database is noted for that database.
     let given = format!(
         "SELECT DISTINCT d.datname FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid JOIN pg_roles r ON r.oid = s.refobjid \
