@@ -3,7 +3,7 @@
 #   docker build -t coffer .
 #
 # Nothing of it runs as root. Servers of databases run as the same account as the worker: on a machine of its own, as
-# root, each instance has an account to itself (README, "As services of systemd"), which a container cannot give.
+# root, each instance has an account to itself (docs/operations.md, "systemd"), which a container cannot give.
 
 FROM rust:1.95-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends libpq-dev && rm -rf /var/lib/apt/lists/*
