@@ -18,18 +18,13 @@ use coffer::runtimes::{self, Runtime as _};
 
 use crate::engine_servers::{ENGINE, House, config, database, own, processes, quiet, text, until, user};
 use crate::harness::house::House as Dev;
-use crate::harness::{ask_for_upgrade, healthy, open_shop, status, store};
+use crate::harness::{ask_for_upgrade, healthy, open_shop, skip, status, store};
 
 /// The accounts; `None`, with a line for the end of the run, when we are not root.
 pub fn accounts(test: &str) -> Option<Accounts> {
     let found = Accounts::find().unwrap();
-    if found.is_none()
-        && let Some(skips) = std::env::var_os("COFFER_TEST_SKIPS")
-    {
-        let line = format!("{test}: needs root\n");
-        let mut all = std::fs::read_to_string(&skips).unwrap_or_default();
-        all.push_str(&line);
-        std::fs::write(skips, all).unwrap();
+    if found.is_none() {
+        skip(&format!("{test}: needs root"));
     }
     found
 }

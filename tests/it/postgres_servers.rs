@@ -9,6 +9,7 @@ use coffer::engines::{Engine, Server};
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
 use crate::engine_servers::House;
+use crate::harness::skip;
 
 pub const ENGINE: Postgresql = Postgresql;
 
@@ -19,10 +20,8 @@ pub const VERSIONS: [&str; 3] = ["15.0", "17.0", "18.0"];
 /// it beside the others and named it in `COFFER_TEST_OPTIONAL`. Says so when it is not.
 pub fn is_there(major: &str, test: &str) -> bool {
     let there = crate::harness::roles::engines().join(format!("postgresql-{major}/DONE")).exists();
-    if !there && let Ok(skips) = std::env::var("COFFER_TEST_SKIPS") {
-        use std::io::Write as _;
-        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(skips).unwrap();
-        writeln!(file, "{test}: PostgreSQL {major} is not in the engines folder").unwrap();
+    if !there {
+        skip(&format!("{test}: PostgreSQL {major} is not in the engines folder"));
     }
     there
 }

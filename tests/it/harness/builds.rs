@@ -1,12 +1,12 @@
 //! Two builds of one series side by side: an engines folder of links, to everybody's engines and to the older builds
 //! that set-up keeps apart from them (`COFFER_TEST_BUILDS`), so that no other service on this machine offers them.
 
-use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use super::house::{Build, House};
 use super::roles::engines;
+use super::skip;
 
 /// A service that has the older build of a series, too.
 pub struct Builds {
@@ -56,11 +56,4 @@ fn older_build(engine: &str, series: &str) -> Result<PathBuf, String> {
         return Err(format!("both builds of {engine} {series} are {}", version(&older).trim()));
     }
     Ok(older)
-}
-
-fn skip(line: &str) {
-    if let Ok(skips) = std::env::var("COFFER_TEST_SKIPS") {
-        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(skips).unwrap();
-        writeln!(file, "{line}").unwrap();
-    }
 }

@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use super::skip;
+
 /// Reads calls as JSON, makes them, and prints how each ended. Keys come by the environment.
 const ALIBABA: &str = r#"
 import importlib, json, os, sys
@@ -138,11 +140,8 @@ pub struct Huawei(Program);
 /// The interpreter that has the SDKs; `None`, with a line that says so for `test`, where there is none.
 fn python(test: &str) -> Option<String> {
     let found = std::env::var("COFFER_TEST_SDKS").ok().filter(|path| std::path::Path::new(path).exists());
-    if found.is_none()
-        && let Ok(skips) = std::env::var("COFFER_TEST_SKIPS")
-    {
-        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(skips).unwrap();
-        writeln!(file, "{test}: the vendors' SDKs are not installed").unwrap();
+    if found.is_none() {
+        skip(&format!("{test}: the vendors' SDKs are not installed"));
     }
     found
 }
