@@ -23,6 +23,7 @@ mod create;
 mod defects;
 mod dev;
 mod dialects;
+mod docs;
 mod doors;
 mod doors_wire;
 mod engine_mariadb;
