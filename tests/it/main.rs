@@ -73,6 +73,7 @@ mod stuck;
 mod telemetry;
 mod terminal;
 mod test_api;
+mod units;
 mod unwanted;
 mod upgrade;
 mod watch;
