@@ -62,7 +62,7 @@ pub async fn write_for(
     Ok(())
 }
 
-/// Has the server read what [`write`] wrote, and waits until a stranger sees it.
+/// Has the server read what [`write()`] wrote, and waits until a stranger sees it.
 pub async fn settle(server: &Server, client: &Client, access: TenantAccess) -> Result<(), Error> {
     let doing = "have the server read who may come in";
     client.run(doing, "SELECT pg_reload_conf()").await?;

@@ -2,7 +2,7 @@
 //!
 //! A new session reads the system's tables before its first answer, and plans each question: together more than half of
 //! what a hold takes on a small database. So shortly before a hold some sessions are opened, and in those for the
-//! [inventory](super::inventory) its questions are prepared and asked once. Nothing but time depends on them: whoever
+//! [inventory] its questions are prepared and asked once. Nothing but time depends on them: whoever
 //! finds none opens one.
 //!
 //! # If we die here

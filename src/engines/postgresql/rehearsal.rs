@@ -3,7 +3,7 @@
 //!
 //! What `pg_restore` cannot make it says, with the server's words and the statement, which names the object; it goes on with
 //! the rest, so that all of them are named. Everything is made in the candidate's own folder, by the same sessions
-//! without power as a copy's definitions ([`seed`](super::seed)), and taken away with it.
+//! without power as a copy's definitions ([`seed`]), and taken away with it.
 //!
 //! # If we die here
 //! A task that is retried makes the candidate's folder again. A dry run or an inspection is not retried by a task: the next

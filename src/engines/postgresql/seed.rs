@@ -1,13 +1,13 @@
 //! The copy of a server's definitions into a candidate; the rows follow by replication
 //! ([`replication`](super::replication)).
 //!
-//! `pg_dump` reads in a session of an account that is of the tenant's roles and has no attribute ([`inspector`](super::inspector)).
+//! `pg_dump` reads in a session of an account that is of the tenant's roles and has no attribute ([`inspector`]).
 //! `pg_restore` makes what it gives in a session of a keeper of the database's own: much of what a tenant defines is
 //! evaluated while it is made, and a role that a session only takes is no boundary, since what runs there can give it back.
 //! So the keeper itself comes in: by the server's socket, known by its program's account of the host, without a password,
 //! and for the time of its database's copy only; tenants are kept out of the candidate meanwhile. It has no attribute and is
 //! of no role. What it could have done for its tenant beyond the definitions is undone before anybody else comes in
-//! ([`dismiss`]). Owners and rights are no part of the dump: see [`rights`](super::rights).
+//! ([`dismiss`]). Owners and rights are no part of the dump: see [`rights`].
 //!
 //! Our own account runs on the candidate only what evaluates nothing: it makes roles and empty databases, gives owners and
 //! rights, and says what sessions begin with.
