@@ -1,5 +1,5 @@
 # Read by the scripts beside it: where things lie, and how to speak.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 
 say() { printf '%s\n' "$*" >&2; }
