@@ -8,7 +8,7 @@ help:
 	@echo 'make torture   every kill, and the fault matrix, at every step of an upgrade of real servers (an hour)'
 	@echo 'make fuzz      the readers of signatures, parameters and bodies, with 20,000 cases each (PROPTEST_CASES)'
 	@echo 'make bench     what requests cost, and how long clients wait for upgrades (a release build, then half an hour)'
-	@echo 'make lint      formatting and clippy, as CI checks them'
+	@echo 'make lint      formatting, clippy, documentation, dependencies and scripts, as CI checks them'
 	@echo 'make fresh     make demo and make test from a clean clone in a bare Debian 12, as root (FRESH="demo" for one of them)'
 	@echo 'make build     set up and build target/debug/coffer'
 	@echo 'make engines   fetch the database engines and make the system accounts, nothing else'

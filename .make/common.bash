@@ -19,6 +19,7 @@ engines=${COFFER_ENGINES:-$cache/engines}
 client=$cache/client
 schemathesis=$cache/schemathesis
 sdks=$cache/sdks
+linters=$cache/lint
 # The pairs that every machine must have; postgresql-15 is also the service's own store.
 engine_roots="mariadb-10.11 mariadb-11.8 postgresql-15 postgresql-17 postgresql-18"
 # Older builds of two series, apart from the engines: only the tests of minor steps look at them.
@@ -30,3 +31,4 @@ build_roots="mariadb-10.11@release postgresql-15@release"
 build_packages="ca-certificates gcc libc6-dev libpq-dev make patchelf util-linux"
 test_packages="python3 python3-venv"
 bench_packages="wrk"
+lint_packages="shellcheck"
