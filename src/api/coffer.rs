@@ -20,10 +20,10 @@ use crate::db::{self, instances, task_steps, tasks};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::EngineKind;
 use crate::domain::estimate::{self, Load};
-use crate::domain::ids::{InstanceId, TaskId};
+use crate::domain::ids::TaskId;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::refusal::Refusal;
-use crate::domain::task::{Plan, Progress, StepRecord, Task, TaskState};
+use crate::domain::task::{Progress, StepRecord, Task, TaskState};
 use crate::domain::timing::Timing;
 
 /// The table.
@@ -163,21 +163,12 @@ impl TaskView {
             | Progress::NeedsOperator
             | Progress::Ended(_) => (None, None),
         };
-        let new: Option<InstanceId> = match &task.plan {
-            Plan::ReplicaUpgrade(plan) => Some(plan.candidate),
-            Plan::Create(_)
-            | Plan::Delete(_)
-            | Plan::Upgrade(_)
-            | Plan::MakeGroup(_)
-            | Plan::UnmakeGroup(_)
-            | Plan::Rolling(_)
-            | Plan::Failover(_) => None,
-        };
+        let new = task.plan.new_instance();
         let admin = caller.is_admin();
         Self {
             id: task.id.to_string(),
             kind: task.kind().title(),
-            strategy: upgrades::strategy(&task.plan),
+            strategy: task.plan.strategy(),
             state: task.progress.state().as_str(),
             phase,
             step,
@@ -343,8 +334,10 @@ pub(super) mod tests {
     use super::*;
     use crate::api::trove::views::tests::{caller, keys, now, version};
     use crate::domain::caller::Level;
+    use crate::domain::ids::InstanceId;
     use crate::domain::ids::{GenerationId, ProjectId};
     use crate::domain::replica_upgrade::ReplicaUpgradePlan;
+    use crate::domain::task::Plan;
     use crate::domain::task::{Phase, Step};
 
     pub fn upgrade() -> Task {

@@ -30,8 +30,7 @@ use crate::domain::matrix::Way;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::question::Finding;
 use crate::domain::refusal::Refusal;
-use crate::domain::rolling::FailoverPlan;
-use crate::domain::task::{Plan, Task};
+use crate::domain::task::Task;
 use crate::domain::timing::Timing;
 use crate::domain::upgrade::{self, KEEP_HOURS, Known, MOST_KEEP_HOURS, Strategy, Wishes, choose};
 
@@ -181,31 +180,19 @@ pub struct StrategyView {
 impl UpgradeView {
     /// The view of an upgrade; `None` for a task of another kind.
     fn of(task: &Task) -> Option<Self> {
-        let (from, to, new) = match &task.plan {
-            Plan::ReplicaUpgrade(plan) => (&*plan.from_title, &*plan.to_title, Some(plan.candidate)),
-            Plan::Upgrade(plan) => (plan.origin(), plan.goal(), None),
-            Plan::Rolling(plan) => (&*plan.from_title, &*plan.to_title, None),
-            Plan::Failover(FailoverPlan { of: Some(plan), .. }) => (&*plan.from_title, &*plan.to_title, None),
-            Plan::Create(_)
-            | Plan::Delete(_)
-            | Plan::MakeGroup(_)
-            | Plan::UnmakeGroup(_)
-            | Plan::Failover(_) => return None,
-        };
+        let led = task.plan.upgraded()?;
         Some(Self {
             id: task.id.to_string(),
             state: task.progress.state().as_str(),
-            strategy: strategy(&task.plan)?,
-            from: from.to_owned(),
-            to: to.to_owned(),
-            hops: match &task.plan {
-                Plan::Upgrade(plan) if plan.has_hops() => {
-                    plan.stops().into_iter().map(str::to_owned).collect()
-                }
-                _one => Vec::new(),
+            strategy: task.plan.strategy()?,
+            from: led.from_title.to_owned(),
+            to: led.to_title.to_owned(),
+            hops: match task.plan.same_instance().filter(|plan| plan.has_hops()) {
+                Some(plan) => plan.stops().into_iter().map(str::to_owned).collect(),
+                None => Vec::new(),
             },
             instance_id: task.plan.subject().to_string(),
-            new_instance_id: new.map(|id| id.to_string()),
+            new_instance_id: task.plan.new_instance().map(|id| id.to_string()),
             created: zoneless(task.created_at),
             updated: zoneless(task.updated_at),
             when: later(task),
@@ -227,17 +214,6 @@ pub fn not_after(task: &Task) -> Option<String> {
     match task.timing {
         Timing::At { not_after, .. } => Some(utc(not_after)),
         Timing::Now | Timing::Window => None,
-    }
-}
-
-/// An upgrade's strategy; `auto` until it is decided.
-pub fn strategy(plan: &Plan) -> Option<&'static str> {
-    match plan {
-        Plan::Create(_) | Plan::Delete(_) | Plan::MakeGroup(_) | Plan::UnmakeGroup(_) => None,
-        Plan::Rolling(_) => Some("rolling"),
-        Plan::Failover(plan) => plan.of.as_ref().map(|_| "rolling"),
-        Plan::ReplicaUpgrade(_) => Some("replica"),
-        Plan::Upgrade(plan) => Some(plan.strategy.map_or("auto", Strategy::as_str)),
     }
 }
 

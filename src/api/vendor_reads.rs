@@ -12,10 +12,10 @@ use crate::domain::build_upgrades::are_builds_of_one;
 use crate::domain::datastore::{DatastoreVersion, EngineKind};
 use crate::domain::estimate::{self, Load, Pace};
 use crate::domain::group::Group;
-use crate::domain::ids::{GroupId, InstanceId, ProjectId, TaskId, VersionId};
+use crate::domain::ids::{GroupId, InstanceId, ProjectId, TaskId};
 use crate::domain::instance::{Instance, InstanceState};
-use crate::domain::rolling::FailoverPlan;
-use crate::domain::task::{Plan, Progress, Task, TaskState};
+use crate::domain::task::kinds::Upgraded;
+use crate::domain::task::{Progress, Task, TaskState};
 
 /// How many instances are read at a time.
 const READ: i64 = 1_000;
@@ -53,7 +53,7 @@ impl Upgrades {
     /// # Errors
     /// The store's.
     pub fn of(conn: &mut Conn, mut tasks: Vec<Task>, now: DateTime<Utc>) -> Result<Self, db::Error> {
-        tasks.retain(|task| versions(task).is_some());
+        tasks.retain(|task| upgraded(task).is_some());
         let (mut of, mut of_groups) = (HashMap::new(), HashMap::new());
         for task in &tasks {
             let id = task.plan.subject();
@@ -113,30 +113,17 @@ impl Upgrades {
     }
 }
 
-/// The version from which an upgrade goes now, the title of the one that served when it was accepted, and the version
-/// that was asked for, over however many hops; `None` for a task of another kind.
-fn versions(task: &Task) -> Option<(VersionId, &str, VersionId)> {
-    match &task.plan {
-        Plan::Upgrade(plan) => {
-            Some((plan.from, plan.origin(), plan.rest.last().map_or(plan.to, |hop| hop.to)))
-        }
-        Plan::Rolling(plan) => Some((plan.from, &plan.from_title, plan.to)),
-        Plan::Failover(FailoverPlan { of: Some(plan), .. }) => Some((plan.from, &plan.from_title, plan.to)),
-        Plan::Create(_)
-        | Plan::Delete(_)
-        | Plan::ReplicaUpgrade(_)
-        | Plan::MakeGroup(_)
-        | Plan::UnmakeGroup(_)
-        | Plan::Failover(_) => None,
-    }
+/// From where to where a task leads that upgrades what the vendors' calls know: an instance itself, or a group.
+fn upgraded(task: &Task) -> Option<Upgraded<'_>> {
+    task.plan.upgraded().filter(|_| task.plan.new_instance().is_none())
 }
 
 /// The version that served when an upgrade was accepted, and the one that was asked for.
 fn ends<'a>(task: &Task, catalogue: &'a Catalogue) -> Option<(&'a DatastoreVersion, &'a DatastoreVersion)> {
-    let (from, origin, to) = versions(task)?;
-    let is_origin = |version: &&DatastoreVersion| version.title() == origin;
-    let here = catalogue.version(from).filter(is_origin);
-    here.or_else(|| catalogue.versions().find(is_origin)).zip(catalogue.version(to))
+    let led = upgraded(task)?;
+    let is_origin = |version: &&DatastoreVersion| version.title() == led.from_title;
+    let here = catalogue.version(led.from).filter(is_origin);
+    here.or_else(|| catalogue.versions().find(is_origin)).zip(catalogue.version(led.to))
 }
 
 /// Whether a task goes to a newer build of the same version.

@@ -9,7 +9,6 @@ use crate::domain::ids::{InstanceId, TaskId};
 use crate::domain::instance::Instance;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::refusal::Refusal;
-use crate::domain::task::Plan;
 
 /// What a key leads to.
 fn task(found: Found, it: &HashedKey) -> Result<TaskId, Refusal> {
@@ -37,16 +36,8 @@ pub(super) fn take(conn: &mut Conn, it: Option<&HashedKey>, new: TaskId) -> Resu
 /// 404 for one that is gone; the store's.
 pub(super) fn made(conn: &mut Conn, id: TaskId) -> Result<Instance, Error> {
     let task = tasks::find(conn, id)?;
-    let made: Option<InstanceId> = task.map(|task| match &task.plan {
-        Plan::ReplicaUpgrade(plan) => plan.candidate,
-        Plan::Create(_)
-        | Plan::Delete(_)
-        | Plan::Upgrade(_)
-        | Plan::MakeGroup(_)
-        | Plan::UnmakeGroup(_)
-        | Plan::Rolling(_)
-        | Plan::Failover(_) => task.plan.subject(),
-    });
+    let made: Option<InstanceId> =
+        task.map(|task| task.plan.new_instance().unwrap_or_else(|| task.plan.subject()));
     let made = made.ok_or_else(|| Error::Inconsistent(format!("the task {id} of a key is not there")))?;
     instances::find(conn, made)?.ok_or_else(|| Refusal::NotFound { what: made.to_string() }.into())
 }

@@ -177,18 +177,8 @@ fn note(
 }
 
 fn plan_of(task: &Task) -> Result<&UpgradePlan, Error> {
-    match &task.plan {
-        Plan::Upgrade(plan) => Ok(plan),
-        Plan::Create(_)
-        | Plan::Delete(_)
-        | Plan::ReplicaUpgrade(_)
-        | Plan::MakeGroup(_)
-        | Plan::UnmakeGroup(_)
-        | Plan::Rolling(_)
-        | Plan::Failover(_) => {
-            Err(Error::Broken(format!("task {} is for later and upgrades no instance", task.id)))
-        }
-    }
+    let found = task.plan.same_instance();
+    found.ok_or_else(|| Error::Broken(format!("task {} is for later and upgrades no instance", task.id)))
 }
 
 /// What a task is about, locked in the order in which everybody locks it: its group with the members, or its instance,

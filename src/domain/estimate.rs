@@ -112,18 +112,10 @@ pub fn kinds_of_hops(plan: &UpgradePlan, kind: TaskKind) -> Vec<Vec<TaskKind>> {
 
 /// The kinds that each hop of a task, or its switchback, may turn out to be.
 pub fn kinds_by_hop(plan: &Plan) -> Vec<Vec<TaskKind>> {
-    let both = vec![vec![TaskKind::UpgradeRolling], vec![TaskKind::Switchback]];
-    match plan {
-        Plan::Upgrade(upgrade) => kinds_of_hops(upgrade, plan.kind()),
-        Plan::Rolling(rolling) if rolling.second_switch => both,
-        Plan::Failover(part) if part.of.is_some() => both,
-        Plan::Create(_)
-        | Plan::Delete(_)
-        | Plan::ReplicaUpgrade(_)
-        | Plan::MakeGroup(_)
-        | Plan::UnmakeGroup(_)
-        | Plan::Rolling(_)
-        | Plan::Failover(_) => vec![vec![plan.kind()]],
+    match plan.same_instance() {
+        Some(upgrade) => kinds_of_hops(upgrade, plan.kind()),
+        None if plan.switches_back() => vec![vec![TaskKind::UpgradeRolling], vec![TaskKind::Switchback]],
+        None => vec![vec![plan.kind()]],
     }
 }
 

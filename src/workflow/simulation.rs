@@ -3,54 +3,21 @@
 use std::time::Duration;
 
 use crate::db::{simulated, simulations};
-use crate::domain::ids::{GenerationId, InstanceId};
+use crate::domain::ids::InstanceId;
 use crate::domain::simulation::SimulatedFault;
-use crate::domain::task::{Plan, Step};
+use crate::domain::task::Step;
 use crate::workflow::step::{StepContext, StepError};
 
 /// How often a step that hangs looks whether it still shall.
 const LOOK: Duration = Duration::from_millis(200);
-
-/// The instances whose simulations hold for a task's steps, the first that has one decides, and the server that `die`
-/// means.
-fn subjects(plan: &Plan, step: Step) -> (Vec<InstanceId>, Option<GenerationId>) {
-    match plan {
-        Plan::Create(plan) => (vec![plan.instance], Some(plan.generation)),
-        Plan::Delete(plan) => (vec![plan.instance], plan.generations.first().copied()),
-        Plan::ReplicaUpgrade(plan) => {
-            let server =
-                if step == Step::Examine { plan.source_generation } else { plan.candidate_generation };
-            (vec![plan.candidate, plan.source], Some(server))
-        }
-        Plan::Upgrade(plan) => {
-            let old = matches!(step, Step::Examine | Step::Quiet | Step::Hold | Step::Fence | Step::Stop);
-            (vec![plan.instance], Some(if old { plan.old } else { plan.new }))
-        }
-        Plan::MakeGroup(plan) => (vec![plan.primary.0, plan.standby.0], Some(plan.primary.1)),
-        Plan::UnmakeGroup(plan) => {
-            let members = plan.members.iter().map(|(member, _)| *member).collect();
-            let first = plan.members.first().and_then(|(_, held)| held.first().copied());
-            (members, first)
-        }
-        Plan::Rolling(plan) => {
-            let old = matches!(step, Step::Examine | Step::Quiet | Step::Hold | Step::Fence);
-            let server = if old { plan.primary.old } else { plan.standby.new };
-            (vec![plan.primary.member, plan.standby.member], Some(server))
-        }
-        Plan::Failover(plan) => {
-            let old = matches!(step, Step::Quiet | Step::Hold | Step::Fence);
-            let server = if old { plan.primary.1 } else { plan.standby.1 };
-            (vec![plan.primary.0, plan.standby.0], Some(server))
-        }
-    }
-}
 
 /// Takes the time that the step shall take, and fails as it shall. Real instances have no such rows.
 ///
 /// # Errors
 /// What a step that fails gives.
 pub async fn rehearse(ctx: &StepContext, step: Step) -> Result<(), StepError> {
-    let (instances, server) = subjects(&ctx.task.plan, step);
+    // The first instance that has a simulation decides; the server is the one that `die` means.
+    let (instances, server) = ctx.task.plan.touched_by(step);
     let asked = |instances: Vec<InstanceId>| {
         ctx.worker.db.run(move |conn| {
             for instance in instances {

@@ -27,15 +27,12 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::datastore::UnknownWord;
-use crate::domain::ids::{GenerationId, GroupId, InstanceId, ProjectId, TaskId};
-use crate::domain::replica_upgrade::ReplicaUpgradePlan;
-use crate::domain::rolling::{FailoverPlan, MakePlan, RollingPlan, UnmakePlan};
-pub use crate::domain::task::kinds::TaskKind;
+use crate::domain::ids::{GenerationId, InstanceId, ProjectId, TaskId};
+pub use crate::domain::task::kinds::{Plan, TaskKind};
 pub use crate::domain::task::progress::{IllegalTaskEvent, Progress, TaskEvent, TaskState};
 pub use crate::domain::task::steps::{Phase, Step};
 use crate::domain::tenant::NewDatabase;
 use crate::domain::timing::Timing;
-use crate::domain::upgrade::{Strategy, UpgradePlan};
 
 macro_rules! words {
     ($type:ident, $what:literal) => {
@@ -55,30 +52,6 @@ words!(TaskKind, "task kind");
 words!(TaskState, "task state");
 words!(Phase, "phase");
 words!(Step, "step");
-
-/// What a task was accepted to do. Stored with it, with the form's number: code changes, rows wait.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Plan {
-    /// Make an instance.
-    Create(CreatePlan),
-    /// Delete an instance.
-    Delete(DeletePlan),
-    /// Upgrade an instance by way of a new one.
-    #[serde(rename = "upgrade")]
-    ReplicaUpgrade(ReplicaUpgradePlan),
-    /// Upgrade the same instance.
-    #[serde(rename = "switch")]
-    Upgrade(UpgradePlan),
-    /// Make a group.
-    MakeGroup(MakePlan),
-    /// Delete a group.
-    UnmakeGroup(UnmakePlan),
-    /// Upgrade a group.
-    Rolling(RollingPlan),
-    /// Have the members of a group change roles.
-    Failover(FailoverPlan),
-}
 
 /// What a creation does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,68 +75,6 @@ pub struct DeletePlan {
     pub instance: InstanceId,
     /// Every generation that holds something on its host.
     pub generations: Vec<GenerationId>,
-}
-
-impl Plan {
-    /// The instance that it is about: an upgrade's old one; of a group the member that was the primary.
-    pub fn subject(&self) -> InstanceId {
-        match self {
-            Self::Create(plan) => plan.instance,
-            Self::Delete(plan) => plan.instance,
-            Self::ReplicaUpgrade(plan) => plan.source,
-            Self::Upgrade(plan) => plan.instance,
-            Self::MakeGroup(plan) => plan.primary.0,
-            Self::UnmakeGroup(plan) => match plan.members.first() {
-                Some((member, _)) => *member,
-                None => plan.group.address(),
-            },
-            Self::Rolling(plan) => plan.primary.member,
-            Self::Failover(plan) => match &plan.of {
-                Some(upgrade) => upgrade.primary.member,
-                None => plan.primary.0,
-            },
-        }
-    }
-
-    /// The group that it is about.
-    pub const fn group(&self) -> Option<GroupId> {
-        match self {
-            Self::Create(_) | Self::Delete(_) | Self::ReplicaUpgrade(_) | Self::Upgrade(_) => None,
-            Self::MakeGroup(plan) => Some(plan.group),
-            Self::UnmakeGroup(plan) => Some(plan.group),
-            Self::Rolling(plan) => Some(plan.group),
-            Self::Failover(plan) => Some(plan.group),
-        }
-    }
-
-    /// Whose address it is about: its group's, else its instance's.
-    pub fn address(&self) -> InstanceId {
-        match self.group() {
-            Some(group) => group.address(),
-            None => self.subject(),
-        }
-    }
-
-    /// The kind of the task that it makes.
-    pub const fn kind(&self) -> TaskKind {
-        match self {
-            Self::Create(_) => TaskKind::Create,
-            Self::Delete(_) => TaskKind::Delete,
-            Self::ReplicaUpgrade(_) => TaskKind::ReplicaUpgrade,
-            Self::Upgrade(plan) => match plan.strategy {
-                None => TaskKind::UpgradeAuto,
-                Some(Strategy::InPlace) => TaskKind::UpgradeInPlace,
-                Some(Strategy::Twin) => TaskKind::UpgradeTwin,
-            },
-            Self::MakeGroup(_) => TaskKind::CreateGroup,
-            Self::UnmakeGroup(_) => TaskKind::DeleteGroup,
-            Self::Rolling(_) => TaskKind::UpgradeRolling,
-            Self::Failover(plan) => match plan.of {
-                Some(_) => TaskKind::Switchback,
-                None => TaskKind::Failover,
-            },
-        }
-    }
 }
 
 /// A task as a worker holds it.

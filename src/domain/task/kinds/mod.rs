@@ -1,8 +1,8 @@
 //! The kinds of tasks: which there are, and what each one is.
 //!
 //! # How to add one
-//! A file here with its [`Spec`], and its name in [`TaskKind`]; its plan in [`Plan`](crate::domain::task::Plan); a file
-//! with its work in `workflow::kinds`, and its name there. What follows from that is made of it: the states that a task
+//! A file here with its [`Spec`] and its plan; its names in [`TaskKind`] and [`Plan`]; a file with its work in
+//! `workflow::kinds`, and its name there. What follows from that is made of it: the states that a task
 //! goes through, deadlines, estimates, the words that the schema allows, the tables of the documents, the cells that are
 //! killed by the tests.
 
@@ -22,8 +22,14 @@ mod upgrade_twin;
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::{GenerationId, GroupId, InstanceId, VersionId};
+use crate::domain::replica_upgrade::ReplicaUpgradePlan;
+use crate::domain::rolling::{FailoverPlan, MakePlan, RollingPlan, UnmakePlan};
 use crate::domain::task::kinds::spec::{Spec, StepSpec};
-use crate::domain::task::{Phase, Step, TaskState};
+use crate::domain::task::{CreatePlan, DeletePlan, Phase, Step, TaskState};
+use crate::domain::upgrade::{Strategy, UpgradePlan};
 
 /// What a step of a hold has at least: a worker that was away for longer than a hold may last goes on, and does not begin a
 /// step only to end it.
@@ -192,6 +198,215 @@ impl Phase {
             Self::Forward | Self::Detach | Self::Finish => TaskState::Succeeded,
             Self::Abandon => TaskState::Cancelled,
             Self::Undo => kind.spec().undone_as,
+        }
+    }
+}
+
+/// What a task was accepted to do. Stored with it, with the form's number: code changes, rows wait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Plan {
+    /// Make an instance.
+    Create(CreatePlan),
+    /// Delete an instance.
+    Delete(DeletePlan),
+    /// Upgrade an instance by way of a new one.
+    #[serde(rename = "upgrade")]
+    ReplicaUpgrade(ReplicaUpgradePlan),
+    /// Upgrade the same instance.
+    #[serde(rename = "switch")]
+    Upgrade(UpgradePlan),
+    /// Make a group.
+    MakeGroup(MakePlan),
+    /// Delete a group.
+    UnmakeGroup(UnmakePlan),
+    /// Upgrade a group.
+    Rolling(RollingPlan),
+    /// Have the members of a group change roles.
+    Failover(FailoverPlan),
+}
+
+/// From where to where an upgrade leads, over however many hops.
+#[derive(Clone, Copy, Debug)]
+pub struct Upgraded<'a> {
+    /// The version from which it goes now.
+    pub from: VersionId,
+    /// The version that was asked for.
+    pub to: VersionId,
+    /// The title of the version that served when it was accepted.
+    pub from_title: &'a str,
+    /// The title of the version that was asked for.
+    pub to_title: &'a str,
+}
+
+impl<'a> Upgraded<'a> {
+    fn of_group(plan: &'a RollingPlan) -> Self {
+        Self { from: plan.from, to: plan.to, from_title: &plan.from_title, to_title: &plan.to_title }
+    }
+}
+
+impl Plan {
+    /// The instance that it is about: an upgrade's old one; of a group the member that was the primary.
+    pub fn subject(&self) -> InstanceId {
+        match self {
+            Self::Create(plan) => plan.instance,
+            Self::Delete(plan) => plan.instance,
+            Self::ReplicaUpgrade(plan) => plan.source,
+            Self::Upgrade(plan) => plan.instance,
+            Self::MakeGroup(plan) => plan.primary.0,
+            Self::UnmakeGroup(plan) => match plan.members.first() {
+                Some((member, _)) => *member,
+                None => plan.group.address(),
+            },
+            Self::Rolling(plan) => plan.primary.member,
+            Self::Failover(plan) => match &plan.of {
+                Some(upgrade) => upgrade.primary.member,
+                None => plan.primary.0,
+            },
+        }
+    }
+
+    /// The group that it is about.
+    pub const fn group(&self) -> Option<GroupId> {
+        match self {
+            Self::Create(_) | Self::Delete(_) | Self::ReplicaUpgrade(_) | Self::Upgrade(_) => None,
+            Self::MakeGroup(plan) => Some(plan.group),
+            Self::UnmakeGroup(plan) => Some(plan.group),
+            Self::Rolling(plan) => Some(plan.group),
+            Self::Failover(plan) => Some(plan.group),
+        }
+    }
+
+    /// Whose address it is about: its group's, else its instance's.
+    pub fn address(&self) -> InstanceId {
+        match self.group() {
+            Some(group) => group.address(),
+            None => self.subject(),
+        }
+    }
+
+    /// The kind of the task that it makes.
+    pub const fn kind(&self) -> TaskKind {
+        match self {
+            Self::Create(_) => TaskKind::Create,
+            Self::Delete(_) => TaskKind::Delete,
+            Self::ReplicaUpgrade(_) => TaskKind::ReplicaUpgrade,
+            Self::Upgrade(plan) => match plan.strategy {
+                None => TaskKind::UpgradeAuto,
+                Some(Strategy::InPlace) => TaskKind::UpgradeInPlace,
+                Some(Strategy::Twin) => TaskKind::UpgradeTwin,
+            },
+            Self::MakeGroup(_) => TaskKind::CreateGroup,
+            Self::UnmakeGroup(_) => TaskKind::DeleteGroup,
+            Self::Rolling(_) => TaskKind::UpgradeRolling,
+            Self::Failover(plan) => match plan.of {
+                Some(_) => TaskKind::Switchback,
+                None => TaskKind::Failover,
+            },
+        }
+    }
+
+    /// The new instance that it makes beside its subject.
+    pub const fn new_instance(&self) -> Option<InstanceId> {
+        match self {
+            Self::ReplicaUpgrade(plan) => Some(plan.candidate),
+            Self::Create(_)
+            | Self::Delete(_)
+            | Self::Upgrade(_)
+            | Self::MakeGroup(_)
+            | Self::UnmakeGroup(_)
+            | Self::Rolling(_)
+            | Self::Failover(_) => None,
+        }
+    }
+
+    /// From where to where an upgrade leads; `None` of what is none.
+    pub fn upgraded(&self) -> Option<Upgraded<'_>> {
+        match self {
+            Self::ReplicaUpgrade(ReplicaUpgradePlan { from, to, from_title, to_title, .. }) => {
+                Some(Upgraded { from: *from, to: *to, from_title, to_title })
+            }
+            Self::Upgrade(plan) => Some(Upgraded {
+                from: plan.from,
+                to: plan.rest.last().map_or(plan.to, |hop| hop.to),
+                from_title: plan.origin(),
+                to_title: plan.goal(),
+            }),
+            Self::Rolling(plan) => Some(Upgraded::of_group(plan)),
+            Self::Failover(plan) => plan.of.as_deref().map(Upgraded::of_group),
+            Self::Create(_) | Self::Delete(_) | Self::MakeGroup(_) | Self::UnmakeGroup(_) => None,
+        }
+    }
+
+    /// An upgrade's strategy; `auto` until it is decided.
+    pub fn strategy(&self) -> Option<&'static str> {
+        match self {
+            Self::Create(_) | Self::Delete(_) | Self::MakeGroup(_) | Self::UnmakeGroup(_) => None,
+            Self::Rolling(_) => Some("rolling"),
+            Self::Failover(plan) => plan.of.as_ref().map(|_| "rolling"),
+            Self::ReplicaUpgrade(_) => Some("replica"),
+            Self::Upgrade(plan) => Some(plan.strategy.map_or("auto", Strategy::as_str)),
+        }
+    }
+
+    /// The upgrade of the same instance that it is.
+    pub const fn same_instance(&self) -> Option<&UpgradePlan> {
+        match self {
+            Self::Upgrade(plan) => Some(plan),
+            Self::Create(_)
+            | Self::Delete(_)
+            | Self::ReplicaUpgrade(_)
+            | Self::MakeGroup(_)
+            | Self::UnmakeGroup(_)
+            | Self::Rolling(_)
+            | Self::Failover(_) => None,
+        }
+    }
+
+    /// Whether it is a group's upgrade whose members change roles twice, or the second change of one.
+    pub const fn switches_back(&self) -> bool {
+        match self {
+            Self::Rolling(plan) => plan.second_switch,
+            Self::Failover(plan) => plan.of.is_some(),
+            Self::Create(_)
+            | Self::Delete(_)
+            | Self::ReplicaUpgrade(_)
+            | Self::Upgrade(_)
+            | Self::MakeGroup(_)
+            | Self::UnmakeGroup(_) => false,
+        }
+    }
+
+    /// The instances that a step is about, and the server that it needs most.
+    pub fn touched_by(&self, step: Step) -> (Vec<InstanceId>, Option<GenerationId>) {
+        match self {
+            Self::Create(plan) => (vec![plan.instance], Some(plan.generation)),
+            Self::Delete(plan) => (vec![plan.instance], plan.generations.first().copied()),
+            Self::ReplicaUpgrade(plan) => {
+                let server =
+                    if step == Step::Examine { plan.source_generation } else { plan.candidate_generation };
+                (vec![plan.candidate, plan.source], Some(server))
+            }
+            Self::Upgrade(plan) => {
+                let old = matches!(step, Step::Examine | Step::Quiet | Step::Hold | Step::Fence | Step::Stop);
+                (vec![plan.instance], Some(if old { plan.old } else { plan.new }))
+            }
+            Self::MakeGroup(plan) => (vec![plan.primary.0, plan.standby.0], Some(plan.primary.1)),
+            Self::UnmakeGroup(plan) => {
+                let members = plan.members.iter().map(|(member, _)| *member).collect();
+                let first = plan.members.first().and_then(|(_, held)| held.first().copied());
+                (members, first)
+            }
+            Self::Rolling(plan) => {
+                let old = matches!(step, Step::Examine | Step::Quiet | Step::Hold | Step::Fence);
+                let server = if old { plan.primary.old } else { plan.standby.new };
+                (vec![plan.primary.member, plan.standby.member], Some(server))
+            }
+            Self::Failover(plan) => {
+                let old = matches!(step, Step::Quiet | Step::Hold | Step::Fence);
+                let server = if old { plan.primary.1 } else { plan.standby.1 };
+                (vec![plan.primary.0, plan.standby.0], Some(server))
+            }
         }
     }
 }
