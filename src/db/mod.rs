@@ -208,6 +208,7 @@ fn is_away(error: &DieselError) -> bool {
                 || text.contains("terminating connection")
                 || text.contains("could not connect")
                 || text.contains("no connection to the server")
+                || text.contains("canceling statement due to statement timeout")
         }
         DieselError::BrokenTransactionManager => true,
         _other => false,
@@ -257,6 +258,10 @@ impl Db {
     /// [`Error::Migrations`] when one fails; nothing of it is kept then.
     pub async fn migrate(&self) -> Result<(), Error> {
         self.run(|conn| {
+            // A migration takes as long as the tables are large.
+            diesel::sql_query("set statement_timeout = 0")
+                .execute(conn)
+                .map_err(Error::query("have time for migrations"))?;
             diesel::sql_query("select pg_advisory_lock(7305842019)")
                 .execute(conn)
                 .map_err(Error::query("lock the schema"))?;

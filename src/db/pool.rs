@@ -28,9 +28,10 @@ const ATTEMPTS: Duration = Duration::from_millis(500);
 /// How long after a connection broke the others are asked for a sign of life before they are used.
 const SUSPICION: Duration = Duration::from_secs(10);
 
-/// A process that is frozen in the middle of a transaction keeps rows locked: not for longer than this, or nobody could
-/// finish what it began.
-const ALIVE: &str = "set idle_in_transaction_session_timeout = '10s'";
+/// The deadlines of a session. A process that is frozen in the middle of a transaction keeps rows locked: not for longer than
+/// 10 s, or nobody could finish what it began. A statement that waits for such a row, or for a disk that hangs, ends after
+/// 30 s: the store counts as away then, and what was begun is tried again by whoever can.
+const DEADLINES: &str = "set idle_in_transaction_session_timeout = '10s'; set statement_timeout = '30s'";
 
 /// The connections, and what is known of the store's health.
 #[derive(Clone)]
@@ -76,7 +77,7 @@ impl HandleError<r2d2::Error> for Health {
 impl CustomizeConnection<Conn, r2d2::Error> for Health {
     fn on_acquire(&self, conn: &mut Conn) -> Result<(), r2d2::Error> {
         self.with(|seen| seen.away = None);
-        conn.batch_execute(ALIVE).map_err(r2d2::Error::QueryError)
+        conn.batch_execute(DEADLINES).map_err(r2d2::Error::QueryError)
     }
 }
 

@@ -67,6 +67,23 @@ async fn a_store_that_is_away_is_told_at_once_and_missed_no_longer_than_it_is() 
     store.stop().await.unwrap();
 }
 
+/// A statement that waits for a lock which nobody gives back has a deadline: the request is told that the store is away, and
+/// the next one is served as soon as the lock is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_that_waits_for_ever_is_ended() {
+    let (_place, store, _config) = own_store().await;
+    let door = TestApi::open_as(Setting { url: Some(store.url()), ..Setting::default() }).await;
+    assert_eq!(door.send(MEMBER, "GET", "instances", None).await.status, 200);
+    let (db, connection) = tokio_postgres::connect(&door.store_url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    db.batch_execute("begin; lock table instances in access exclusive mode").await.unwrap();
+    door.send(MEMBER, "GET", "instances", None).await.is(503, "serviceUnavailable");
+    db.batch_execute("rollback").await.unwrap();
+    assert_eq!(door.send(MEMBER, "GET", "instances", None).await.status, 200);
+    drop(door);
+    store.stop().await.unwrap();
+}
+
 /// Every connection that was kept dies with a restart that nobody noticed: a few requests may meet it, not one a
 /// connection for as long as there are some.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
