@@ -36,6 +36,17 @@ const BEGINS: Duration = Duration::from_secs(3);
 /// How long what a step runs is stopped, from the first on.
 const STOPS: Duration = Duration::from_millis(500);
 
+/// What of a step hangs.
+#[derive(Clone, Copy, Debug)]
+pub struct Stops {
+    /// The old server.
+    pub old_server: bool,
+    /// The new server.
+    pub new_server: bool,
+    /// Programs and servers that the step starts.
+    pub what_it_starts: bool,
+}
+
 /// A house with what its faults need.
 pub struct FaultyHouse {
     house: Mutex<House>,
@@ -191,7 +202,7 @@ impl FaultyHouse {
         &self,
         fault: Fault,
         id: &str,
-        (step, servers): (&str, [bool; 2]),
+        (step, stops): (&str, Stops),
         point: &str,
         worker: i32,
         after: Duration,
@@ -257,10 +268,7 @@ impl FaultyHouse {
                     }
                 }
             }
-            Fault::Hangs => {
-                self.points.disarm(point);
-                self.stop_what_runs(id, step, servers).await
-            }
+            Fault::Hangs => self.hang(id, point, step, stops).await,
             Fault::Dev => {
                 let mut house = self.house.lock().await;
                 self.points.disarm(point);
@@ -270,31 +278,39 @@ impl FaultyHouse {
         }
     }
 
-    /// Stops what the step runs, and those of the old and the new server that it asks. Nothing lets them go on. Gives whether
-    /// there was anything.
-    async fn stop_what_runs(&self, id: &str, step: &str, [of_old, of_new]: [bool; 2]) -> bool {
-        let (old, new) = (self.side(id, Side::Old).await, self.side(id, Side::New).await);
+    /// Stops those of the old and the new server that the step asks, before it acts, and then what it runs. Nothing lets them
+    /// go on. Gives whether there was anything.
+    async fn hang(&self, id: &str, point: &str, step: &str, stops: Stops) -> bool {
+        let sides = [
+            (self.side(id, Side::Old).await, stops.old_server),
+            (self.side(id, Side::New).await, stops.new_server),
+        ];
         let mut stopped = std::collections::BTreeSet::new();
-        let mut until = Instant::now() + BEGINS;
-        while Instant::now() < until && !self.has_left(id, step).await {
-            for (side, stops_server) in [(old, of_old), (new, of_new)] {
+        let mut stop = || {
+            for (side, with_server) in sides {
                 let Some(side) = side else { continue };
-                for process in processes::of_generation(&side.to_string()) {
-                    if !stops_server && processes::is_of_a_server(&process.line) {
-                        continue;
-                    }
+                let all = processes::of_generation(&side.to_string());
+                for process in all.iter().filter(|it| with_server || !processes::is_of_a_server(&it.line)) {
                     // One that has ended this moment is none.
-                    if kill_process(Pid::from_raw(process.pid).unwrap(), Signal::STOP).is_ok()
-                        && stopped.insert(process.pid)
-                        && stopped.len() == 1
-                    {
-                        until = Instant::now() + STOPS;
+                    if kill_process(Pid::from_raw(process.pid).unwrap(), Signal::STOP).is_ok() {
+                        stopped.insert(process.pid);
                     }
                 }
             }
+            !stopped.is_empty()
+        };
+        let mut met = stop();
+        self.points.disarm(point);
+        let mut until = Instant::now() + if met { STOPS } else { BEGINS };
+        // What is started by a step that has ended serves tenants: that it hangs is no fault of the upgrade's.
+        while stops.what_it_starts && Instant::now() < until && !self.has_left(id, step).await {
+            if stop() && !met {
+                met = true;
+                until = Instant::now() + STOPS;
+            }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        !stopped.is_empty()
+        met
     }
 
     /// For how long the instance's newest upgrade has held tenants, at the longest.

@@ -38,7 +38,7 @@ use serde_json::json;
 
 use crate::cells::{Dice, seed};
 use crate::harness::wait_for;
-use house::FaultyHouse;
+use house::{FaultyHouse, Stops};
 use lives::{SAFE_WITHIN, Upgradable};
 
 /// What is upgraded.
@@ -193,12 +193,13 @@ fn candidate_has_data(step: Step) -> bool {
     !matches!(step, Step::Examine | Step::Place | Step::Ready)
 }
 
-/// Whose server a step asks that nobody else may be waiting for: the old one's, the new one's.
-fn asked_by(kind: TaskKind, phase: Phase, step: Step) -> [bool; 2] {
-    match (phase, step) {
-        // The new one serves tenants: one that hangs is no fault of the upgrade.
-        (Phase::Finish, Step::Retire) => [true, false],
-        _other => [kind.holds(phase, step), true],
+/// What of a step hangs: a server that serves tenants is none of the upgrade's.
+fn stops(kind: TaskKind, phase: Phase, step: Step) -> Stops {
+    let is_retired = (phase, step) == (Phase::Finish, Step::Retire);
+    Stops {
+        old_server: is_retired || kind.holds(phase, step),
+        new_server: !is_retired,
+        what_it_starts: phase == Phase::Forward,
     }
 }
 
@@ -282,8 +283,8 @@ async fn live(
     ask(&api, cell.engine, &id, kind).await;
     let met = match arrives(ground, &id, &point).await {
         Some(worker) => {
-            let servers = asked_by(kind, phase, step);
-            let met = ground.inject(cell.fault, &id, (step.as_str(), servers), &point, worker, after).await;
+            let stops = stops(kind, phase, step);
+            let met = ground.inject(cell.fault, &id, (step.as_str(), stops), &point, worker, after).await;
             // A new `dev` has another port.
             api = ground.api().await;
             met

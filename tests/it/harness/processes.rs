@@ -40,7 +40,8 @@ pub fn of_generation(generation: &str) -> Vec<Process> {
         let (Ok(line), Ok(stat)) = (text("cmdline"), text("stat")) else { continue };
         // The name in brackets may have blanks; the parent is the second word after it.
         let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
-        let is_ours = line.split(' ').next().is_some_and(|program| program.ends_with("/coffer"));
+        let is_ours =
+            line.split(' ').next().is_some_and(|program| program == "coffer" || program.ends_with("/coffer"));
         let is_its = !is_ours
             && (line.contains(generation) || text("environ").is_ok_and(|it| it.contains(generation)));
         all.push((Process { pid, line }, parent.unwrap_or_default(), is_its));

@@ -16,12 +16,12 @@ pub const SPEC: Spec = Spec {
         Step::Cutover.takes(50).within(90),
     ],
     undo: &[
-        Step::Reinstate.takes(1_500).within(300),
+        Step::Reinstate.takes(1_500).within(120),
         Step::Reopen.takes(50).within(60),
         Step::Restore.takes(1_500).within(900),
     ],
     finish: &[
-        Step::Admit.takes(100).within(120),
+        Step::Admit.takes(100).within(60),
         Step::Reopen.takes(50).within(60),
         Step::Rejoin.takes(700).within(3_600),
     ],

@@ -9,13 +9,13 @@ pub const SPEC: Spec = Spec {
     title: "upgrade",
     forward: &[Step::Examine.takes(500).within(900)],
     abandon: &[
-        Step::Reinstate.takes(1_500).within(300),
+        Step::Reinstate.takes(1_500).within(120),
         Step::Reopen.takes(50).within(60),
         Step::DropServer.takes(1_000).within(900),
         Step::Release.takes(300).within(300),
     ],
     undo: &[
-        Step::Reinstate.takes(1_500).within(300),
+        Step::Reinstate.takes(1_500).within(120),
         Step::Reopen.takes(50).within(60),
         Step::DropServer.takes(1_000).within(900),
         Step::Release.takes(300).within(300),

@@ -19,19 +19,19 @@ pub const SPEC: Spec = Spec {
         Step::Cutover.takes(50).within(300),
     ],
     abandon: &[
-        Step::Reinstate.takes(1_500).within(300),
+        Step::Reinstate.takes(1_500).within(120),
         Step::Reopen.takes(50).within(60),
         Step::DropServer.takes(1_000).within(900),
         Step::Release.takes(300).within(300),
     ],
     undo: &[
-        Step::Reinstate.takes(1_500).within(300),
+        Step::Reinstate.takes(1_500).within(120),
         Step::Reopen.takes(50).within(60),
         Step::DropServer.takes(1_000).within(900),
         Step::Release.takes(300).within(300),
     ],
     finish: &[
-        Step::Admit.takes(450).within(120),
+        Step::Admit.takes(450).within(60),
         Step::Reopen.takes(50).within(60),
         Step::Retire.takes(1_000).within(1_800),
     ],
