@@ -10,6 +10,7 @@ pub mod answers;
 pub mod automatic;
 pub mod certificates;
 mod cutover;
+mod decision;
 mod expired;
 pub mod feed;
 mod followers;
