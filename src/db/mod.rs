@@ -41,6 +41,7 @@ pub mod windows;
 
 use std::time::Duration;
 
+use diesel::connection::SimpleConnection as _;
 use diesel::migration::MigrationSource;
 use diesel::pg::PgConnection;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
@@ -262,16 +263,9 @@ impl Db {
             diesel::sql_query("set statement_timeout = 0")
                 .execute(conn)
                 .map_err(Error::query("have time for migrations"))?;
-            diesel::sql_query("select pg_advisory_lock(7305842019)")
-                .execute(conn)
-                .map_err(Error::query("lock the schema"))?;
-            let done = match conn.run_pending_migrations(MIGRATIONS).map(|_| ()) {
-                Ok(()) => tasks::allow_kinds(conn),
-                Err(error) => Err(Error::Migrations(error)),
-            };
-            diesel::sql_query("select pg_advisory_unlock(7305842019)")
-                .execute(conn)
-                .map_err(Error::query("unlock the schema"))?;
+            let done = migrate_alone(conn);
+            // The connection goes back to the pool.
+            conn.batch_execute(pool::DEADLINES).map_err(Error::query("have deadlines again"))?;
             done
         })
         .await
@@ -348,6 +342,20 @@ impl AsStoreError for Error {
     fn as_store_error(&self) -> Option<&Error> {
         Some(self)
     }
+}
+
+fn migrate_alone(conn: &mut Conn) -> Result<(), Error> {
+    diesel::sql_query("select pg_advisory_lock(7305842019)")
+        .execute(conn)
+        .map_err(Error::query("lock the schema"))?;
+    let done = match conn.run_pending_migrations(MIGRATIONS).map(|_| ()) {
+        Ok(()) => tasks::allow_kinds(conn),
+        Err(error) => Err(Error::Migrations(error)),
+    };
+    diesel::sql_query("select pg_advisory_unlock(7305842019)")
+        .execute(conn)
+        .map_err(Error::query("unlock the schema"))?;
+    done
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is Db::transact")]

@@ -31,7 +31,8 @@ const SUSPICION: Duration = Duration::from_secs(10);
 /// The deadlines of a session. A process that is frozen in the middle of a transaction keeps rows locked: not for longer than
 /// 10 s, or nobody could finish what it began. A statement that waits for such a row, or for a disk that hangs, ends after
 /// 30 s: the store counts as away then, and what was begun is tried again by whoever can.
-const DEADLINES: &str = "set idle_in_transaction_session_timeout = '10s'; set statement_timeout = '30s'";
+pub(super) const DEADLINES: &str =
+    "set idle_in_transaction_session_timeout = '10s'; set statement_timeout = '30s'";
 
 /// The connections, and what is known of the store's health.
 #[derive(Clone)]

@@ -72,12 +72,17 @@ async fn a_store_that_is_away_is_told_at_once_and_missed_no_longer_than_it_is() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_statement_that_waits_for_ever_is_ended() {
     let (_place, store, _config) = own_store().await;
-    let door = TestApi::open_as(Setting { url: Some(store.url()), ..Setting::default() }).await;
-    assert_eq!(door.send(MEMBER, "GET", "instances", None).await.status, 200);
+    let pool = 4;
+    let door = TestApi::open_as(Setting { pool, url: Some(store.url()), ..Setting::default() }).await;
+    let many = join_all((0..pool).map(|_| door.send(MEMBER, "GET", "instances", None))).await;
+    assert!(many.iter().all(|told| told.status == 200));
     let (db, connection) = tokio_postgres::connect(&door.store_url, tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     db.batch_execute("begin; lock table instances in access exclusive mode").await.unwrap();
-    door.send(MEMBER, "GET", "instances", None).await.is(503, "serviceUnavailable");
+    // As many as there are connections: the one that migrated the schema is among them.
+    for told in join_all((0..pool).map(|_| door.send(MEMBER, "GET", "instances", None))).await {
+        told.is(503, "serviceUnavailable");
+    }
     db.batch_execute("rollback").await.unwrap();
     assert_eq!(door.send(MEMBER, "GET", "instances", None).await.status, 200);
     drop(door);
