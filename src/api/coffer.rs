@@ -14,7 +14,7 @@ use crate::api::links::{zoneless, zoneless_millis};
 use crate::api::request::{Call, Route, accepted, json as answer};
 use crate::api::shapes::ScheduleRequest;
 use crate::api::windows::{WHEN, no_body, utc, when};
-use crate::api::{ApiState, events, upgrades};
+use crate::api::{ApiState, upgrades};
 use crate::commands;
 use crate::db::{self, instances, task_steps, tasks};
 use crate::domain::caller::Caller;
@@ -72,14 +72,6 @@ pub const ROUTES: &[Route] = &[
             .gives(202, Gives::One("task", shape::<TaskView>))
             .refuses(&[409, 422]),
         |call, caller| Box::pin(start(call, caller)),
-    ),
-    Route::project(
-        "GET",
-        "/v1.0/{project}/tasks/{id}/events",
-        Rule::TaskRead,
-        Doc::new("watchTask", "A task's view each time it changes, until its end", "tasks.md")
-            .gives(200, Gives::Events("task", shape::<TaskView>)),
-        |call, caller| Box::pin(events::watch(call, caller)),
     ),
 ];
 

@@ -16,13 +16,25 @@ use actix_web::web::{Bytes, Data};
 use tokio::sync::watch;
 
 use crate::api::ApiState;
-use crate::api::coffer::{task_id, view};
+use crate::api::coffer::{TaskView, task_id, view};
+use crate::api::doc::{Doc, Gives, shape};
 use crate::api::error::Fault;
-use crate::api::request::Call;
+use crate::api::request::{Call, Route};
 use crate::db::notices::Channel;
 use crate::db::task_steps;
 use crate::domain::caller::Caller;
 use crate::domain::ids::{ProjectId, TaskId};
+use crate::domain::policy::Rule;
+
+/// The route of streams.
+pub const ROUTES: &[Route] = &[Route::project(
+    "GET",
+    "/v1.0/{project}/tasks/{id}/events",
+    Rule::TaskRead,
+    Doc::new("watchTask", "A task's view each time it changes, until its end", "tasks.md")
+        .gives(200, Gives::Events("task", shape::<TaskView>)),
+    |call, caller| Box::pin(watch(call, caller)),
+)];
 
 /// Streams that one process serves.
 const MOST: usize = 256;

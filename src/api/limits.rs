@@ -21,6 +21,11 @@ use crate::api::links::zoned;
 use crate::domain::ids::ProjectId;
 use crate::domain::quota::Quota;
 
+/// A limit on the wire: -1 is none.
+pub fn told(most: Option<u32>) -> i64 {
+    most.map_or(-1, i64::from)
+}
+
 /// The time in which requests are counted.
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::api::doc::{Doc, Gives, sample, shape};
 use crate::api::error::Fault;
 use crate::api::json_fields::{Field, closed};
+use crate::api::limits;
 use crate::api::request::{Call, Route, json as answer};
 use crate::api::shapes::{
     MaintenanceRequest, PathChangeRequest, PathRequest, QuotaPart, QuotasRequest, QuotasSet, Simulation,
@@ -159,16 +160,11 @@ async fn show_quotas(call: Call, caller: Caller) -> Result<HttpResponse, Fault> 
                 "resource": resource.as_str(),
                 "in_use": used.of(resource),
                 "reserved": 0,
-                "limit": limit(quota.most(resource)),
+                "limit": limits::told(quota.most(resource)),
             })
         })
         .collect();
     answer(StatusCode::OK, &json!({"quotas": views}))
-}
-
-/// A limit on the wire: -1 is none.
-pub fn limit(most: Option<u32>) -> i64 {
-    most.map_or(-1, i64::from)
 }
 
 /// Parses the body of `PUT /mgmt/quotas/{project}`: words and limits, as they came.
@@ -197,8 +193,10 @@ async fn set_quotas(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
         .into_iter()
         .map(|(word, most)| Ok((word.parse().map_err(|_| Fault::not_found(word))?, most)))
         .collect::<Result<Vec<(Resource, _)>, Fault>>()?;
-    let set: Map<_, _> =
-        limits.iter().map(|(resource, most)| (resource.as_str().to_owned(), limit(*most).into())).collect();
+    let set: Map<_, _> = limits
+        .iter()
+        .map(|(resource, most)| (resource.as_str().to_owned(), limits::told(*most).into()))
+        .collect();
     call.state.commands.set_quota(&caller, project, limits).await?;
     answer(StatusCode::OK, &json!({"quotas": set}))
 }

@@ -114,6 +114,7 @@ pub fn routes() -> impl Iterator<Item = &'static Route> {
         .chain(upgrades::ROUTES)
         .chain(windows::ROUTES)
         .chain(coffer::ROUTES)
+        .chain(events::ROUTES)
         .chain(mgmt::ROUTES)
         .chain(identity::ROUTES)
         .chain(health::ROUTES)

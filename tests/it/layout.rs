@@ -129,13 +129,15 @@ fn modules_use_only_what_stands_below_them() {
 }
 
 /// The rooms whose files stand above each other, too: no file uses one that uses it, by whatever way.
-const LAYERED: &[&str] = &["workflow"];
+const LAYERED: &[&str] = &["workflow", "api", "engines", "engines/mariadb", "engines/postgresql", "runtimes"];
 
 /// The files of a room that a file of it uses: the room's own head, which all may use, left out.
 fn used_inside(room: &str, text: &str, files: &BTreeSet<String>) -> BTreeSet<String> {
+    // A file's own tests come last, and may stand on anything.
+    let text = text.split("\n#[cfg(test)]\n").next().unwrap();
     let code: String =
         text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
-    let own = format!("crate::{room}::");
+    let own = format!("crate::{}::", room.replace('/', "::"));
     let mut found = BTreeSet::new();
     for (at, _) in code.match_indices(&own) {
         let rest = &code[at + own.len()..];
@@ -155,13 +157,14 @@ fn no_file_of_a_layered_room_uses_one_that_uses_it() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room);
         let mut files = Vec::new();
         sources(&root, &mut files);
+        files.retain(|file| !file.ends_with("tests.rs"));
         let name = |file: &Path| {
             let inside = file.strip_prefix(&root).unwrap().components().next().unwrap();
             inside.as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
         };
         let names: BTreeSet<String> =
             files.iter().map(|file| name(file)).filter(|name| name != "mod").collect();
-        assert!(names.len() > 5, "{room}: {names:?}");
+        assert!(!names.is_empty(), "{room}");
         let mut uses = std::collections::BTreeMap::<String, BTreeSet<String>>::new();
         for file in &files {
             let used = used_inside(room, &std::fs::read_to_string(file).unwrap(), &names);

@@ -10,8 +10,8 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::api::error::Fault;
+use crate::api::limits;
 use crate::api::links::{Base, Link};
-use crate::api::mgmt::limit;
 use crate::api::request::{Call, json as answer};
 use crate::db::{self, catalogue, quotas};
 use crate::domain::caller::Caller;
@@ -266,7 +266,7 @@ pub async fn limits(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     let read: Result<_, db::Error> =
         call.state.commands.db.run(move |conn| quotas::of_project(conn, &project, default)).await;
     let quota = read?;
-    let most = |resource| limit(quota.most(resource));
+    let most = |resource| limits::told(quota.most(resource));
     let mut limits = vec![json!({
         "verb": "ABSOLUTE",
         "max_instances": most(Resource::Instances),

@@ -3,9 +3,10 @@
 
 use crate::domain::question::Finding;
 use crate::domain::tenant::OWN_SCHEMA;
+use crate::engines::postgresql::PUBLICATION;
 use crate::engines::postgresql::connection::Client;
-use crate::engines::postgresql::content::open_databases;
-use crate::engines::postgresql::follower::PUBLICATION;
+use crate::engines::postgresql::databases::open_databases;
+use crate::engines::postgresql::findings;
 use crate::engines::postgresql::{check, expressions, major};
 use crate::engines::{Error, Server};
 
@@ -27,14 +28,14 @@ pub async fn find(source: &Server) -> Result<Vec<Finding>, Error> {
     let mut found = Vec::new();
     if major(&source.version) < OLDEST_SOURCE {
         let why = format!("is {}, which cannot be followed", source.version);
-        found.push(check::blocker("the server", why, "upgrade in place"));
+        found.push(findings::blocker("the server", why, "upgrade in place"));
     }
     let client = Client::connect(source).await?.patient(check::PATIENCE);
     found.extend(check::cluster_wide(&client).await?);
     let databases = open_databases(&client).await?;
     if databases.len() > DATABASES {
         let why = format!("has {} databases, and {DATABASES} can be followed", databases.len());
-        found.push(check::blocker("the server", why, "upgrade in place"));
+        found.push(findings::blocker("the server", why, "upgrade in place"));
         return Ok(found);
     }
     for database in databases {
@@ -42,7 +43,7 @@ pub async fn find(source: &Server) -> Result<Vec<Finding>, Error> {
         for (sql, why, remedy) in questions() {
             for object in inside.column("look what replication carries", &sql).await?.into_iter().take(NAMED)
             {
-                found.push(check::blocker(format!("{database}: {object}"), why, remedy));
+                found.push(findings::blocker(format!("{database}: {object}"), why, remedy));
             }
         }
     }
@@ -54,7 +55,7 @@ pub async fn towards(source: &Server, candidate: &Server) -> Result<Vec<Finding>
     let mut found = check::versions(source, candidate);
     if major(&candidate.version) < OLDEST_TARGET {
         let why = format!("is {}, and {OLDEST_TARGET} is the first that can follow", candidate.version);
-        found.push(check::blocker("the target", why, "upgrade in place"));
+        found.push(findings::blocker("the target", why, "upgrade in place"));
     }
     found.extend(find(source).await?);
     found.extend(check::room(source).await?);

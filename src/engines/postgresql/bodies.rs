@@ -12,7 +12,8 @@ use crate::domain::question::Finding;
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::postgresql::check;
 use crate::engines::postgresql::connection::{Client, quoted};
-use crate::engines::postgresql::content::open_databases;
+use crate::engines::postgresql::databases::open_databases;
+use crate::engines::postgresql::findings;
 use crate::engines::{Error, Server};
 
 /// How many routines are named.
@@ -81,7 +82,7 @@ pub async fn findings(source: &Server, target: &Server) -> Result<Vec<Finding>, 
         for row in inside.rows("look into the bodies of routines", &sql).await? {
             let mut row = row.into_iter().map(Option::unwrap_or_default);
             let (name, word) = (row.next().unwrap_or_default(), row.next().unwrap_or_default());
-            found.push(check::warning(
+            found.push(findings::warning(
                 format!("{database}: function {name}"),
                 format!("has {word} in its text, which means something else in the target, or is not there any more"),
                 "quote it where it is a name of yours, or use what the target has, and try the function there",

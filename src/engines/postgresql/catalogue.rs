@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::engines::Error;
+use crate::engines::postgresql::ATTRIBUTE_VERSION;
 use crate::engines::postgresql::connection::{Client, Row};
-use crate::engines::postgresql::copy::ATTRIBUTE_VERSION;
 
 /// A kind of thing: its word; the question that gives the name of each and its facts as JSON; and the first major
 /// version that has such things.

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use crate::domain::question::Finding;
 use crate::engines::postgresql::connection::Client;
-use crate::engines::postgresql::content::TENANT_DATABASE;
+use crate::engines::postgresql::databases::TENANT_DATABASE;
+use crate::engines::postgresql::findings::{blocker, warning};
 use crate::engines::postgresql::{
     COPY_SLOT, LOOK_EVERY, anew, bootstrap, cluster, config, control, copy, expressions, in_place, layout,
     major, runtime,
@@ -29,14 +30,6 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long the server may take to read its rules.
 const RELOAD: Duration = Duration::from_secs(10);
-
-pub fn blocker(object: impl Into<String>, why: impl Into<String>, remedy: impl Into<String>) -> Finding {
-    Finding { blocks: true, object: object.into(), why: why.into(), remedy: remedy.into() }
-}
-
-pub fn warning(object: impl Into<String>, why: impl Into<String>, remedy: impl Into<String>) -> Finding {
-    Finding { blocks: false, ..blocker(object, why, remedy) }
-}
 
 /// Looks for them. The list is bounded.
 pub async fn in_place(source: &Server, candidate: &Server) -> Result<Vec<Finding>, Error> {

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::postgresql::connection::{Client, Row, name};
-use crate::engines::postgresql::content::{in_each, open_databases};
+use crate::engines::postgresql::databases::{in_each, open_databases};
 use crate::engines::postgresql::{inspector, replication, waits};
 use crate::engines::{Comparison, Error, NotCompared, OnProgress, Position, Server, Sums};
 

@@ -4,9 +4,6 @@
 //! database and on its schema `public`, and on what the others make there. What belongs to nobody belongs to us, and no
 //! tenant comes to it. A user has no right beyond its databases: it can make no other, and no other user.
 
-use futures::StreamExt as _;
-use futures::{TryStreamExt as _, stream};
-
 use crate::domain::tenant::{NewDatabase, NewUser, OWN_SCHEMA};
 use crate::engines::postgresql::connection::{Client, name, quoted};
 use crate::engines::postgresql::{ACCOUNT, major, own};
@@ -14,35 +11,6 @@ use crate::engines::{Error, Server};
 
 /// What a tenant's user is, and what it is not.
 pub const TENANT: &str = "LOGIN INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS";
-
-/// The condition that holds for the tenant's own databases. A database's owner may have made it a template, or closed
-/// it to everybody: it is the tenant's all the same.
-pub const TENANT_DATABASE: &str = "datname NOT IN ('postgres', 'template0', 'template1')";
-
-/// The condition that holds for the tenant's own roles.
-pub fn tenant_role(column: &str) -> String {
-    format!("{column} !~ '^pg_' AND {column} !~ '^{ACCOUNT}($|_)'")
-}
-
-/// The tenant's databases that take connections, by name.
-pub async fn open_databases(client: &Client) -> Result<Vec<String>, Error> {
-    let sql = format!(
-        "SELECT datname FROM pg_database WHERE {TENANT_DATABASE} AND datallowconn AND datconnlimit <> -2 ORDER BY 1"
-    );
-    client.column("list the databases", &sql).await
-}
-
-/// How many databases are looked at, or changed, at one time: a server has few connections.
-const AT_ONCE: usize = 4;
-
-/// Does `work` in each database, in some at one time, and gives what it gives in the order of the databases.
-pub async fn in_each<'a, T, F>(databases: &'a [String], work: impl Fn(&'a str) -> F) -> Result<Vec<T>, Error>
-where
-    F: Future<Output = Result<T, Error>>,
-{
-    let each: Vec<F> = databases.iter().map(|database| work(database)).collect();
-    stream::iter(each).buffered(AT_ONCE).try_collect().await
-}
 
 /// Makes the databases and users that are not there yet, and gives the rights that are missing.
 pub async fn create(

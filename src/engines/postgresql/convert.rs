@@ -15,7 +15,7 @@
 use std::time::Duration;
 
 use crate::engines::postgresql::connection::{Client, name, quoted};
-use crate::engines::postgresql::content::TENANT_DATABASE;
+use crate::engines::postgresql::databases::TENANT_DATABASE;
 use crate::engines::postgresql::{COPY_ACCOUNT, REPLICATION_ACCOUNT, inspector, major};
 use crate::engines::{Error, Server};
 

@@ -15,10 +15,11 @@ use std::time::{Duration, Instant};
 
 use crate::domain::datastore::EngineKind;
 use crate::domain::generation::private_address;
+use crate::engines::postgresql::ATTRIBUTE_VERSION;
 use crate::engines::postgresql::config::{self, TenantAccess};
 use crate::engines::postgresql::connection::{Client, name, quoted};
-use crate::engines::postgresql::content::in_each;
 use crate::engines::postgresql::control::{self, Control, FOLLOWING};
+use crate::engines::postgresql::databases::in_each;
 use crate::engines::postgresql::disarm::{self, Aside};
 use crate::engines::postgresql::{
     COPY_ACCOUNT, COPY_SLOT, LOOK_EVERY, anew, ask_to_end, bootstrap, cluster, failed, layout, major, pg_hba,
@@ -346,11 +347,6 @@ pub async fn again(
     }
     Ok(())
 }
-
-/// An option that servers since the end of 2026 keep with a column, on their own: it says since when it is as it is. A
-/// target that is older than that reads it as an option of the tenant's that it does not know, and `pg_upgrade` ends
-/// there. Without it a column is as it was before there was this word.
-pub const ATTRIBUTE_VERSION: &str = "pg_attver";
 
 /// Whether the program of the server's version knows a word.
 pub async fn knows(server: &Server, word: &str) -> Result<bool, Error> {

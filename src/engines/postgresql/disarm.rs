@@ -22,7 +22,7 @@
 //! which nothing here writes to.
 
 use crate::engines::postgresql::connection::{Client, OWN_DATABASE};
-use crate::engines::postgresql::content::in_each;
+use crate::engines::postgresql::databases::in_each;
 use crate::engines::postgresql::{major, system};
 use crate::engines::{Error, Server};
 

@@ -21,8 +21,9 @@ use std::time::Duration;
 
 use crate::domain::question::Finding;
 use crate::engines::postgresql::connection::{Client, Row, quoted};
-use crate::engines::postgresql::content::open_databases;
-use crate::engines::postgresql::{catalogue, check, inspector, major};
+use crate::engines::postgresql::databases::open_databases;
+use crate::engines::postgresql::findings;
+use crate::engines::postgresql::{catalogue, inspector, major};
 use crate::engines::{Error, Server};
 
 /// How many objects are named of one sort and one outcome.
@@ -308,16 +309,16 @@ fn failing(object: String, outcome: Outcome, blocks: bool) -> Option<Finding> {
         Outcome::Late => {
             let why =
                 format!("was not computed of a row within {STATEMENT_S} s: it may fail when rows are copied");
-            Some(check::warning(object, why, VALUES))
+            Some(findings::warning(object, why, VALUES))
         }
         Outcome::Failed { state, message } if is_passing(&state) => {
-            Some(check::warning(object, format!("was not tried: {message}"), REMEDY))
+            Some(findings::warning(object, format!("was not tried: {message}"), REMEDY))
         }
         Outcome::Failed { message, .. } => {
             let why = format!(
                 "cannot be computed of a row where no schema is searched but the server's own: {message}"
             );
-            Some(Finding { blocks, ..check::blocker(object, why, REMEDY) })
+            Some(Finding { blocks, ..findings::blocker(object, why, REMEDY) })
         }
     }
 }
@@ -326,7 +327,7 @@ fn failing(object: String, outcome: Outcome, blocks: bool) -> Option<Finding> {
 fn changed(object: String, kind: Kind, outcome: Outcome) -> Option<Finding> {
     match outcome {
         Outcome::Nothing => None,
-        Outcome::Row => Some(check::blocker(
+        Outcome::Row => Some(findings::blocker(
             object,
             "holds what its expression no longer gives, and a copy computes it again: a function was changed since",
             "UPDATE or DELETE the rows, so that they are as the function gives them, or upgrade in place",
@@ -335,7 +336,7 @@ fn changed(object: String, kind: Kind, outcome: Outcome) -> Option<Finding> {
             let why = format!(
                 "was not read to its end within {STATEMENT_S} s: its rows may not be what its expression gives by now"
             );
-            Some(check::warning(object, why, UNDONE))
+            Some(findings::warning(object, why, UNDONE))
         }
         // What does not find its own says so already of one row; but a partition is not tried on one row.
         Outcome::Failed { state, message }
@@ -344,13 +345,13 @@ fn changed(object: String, kind: Kind, outcome: Outcome) -> Option<Finding> {
                 || (kind != Kind::Partition && NOT_FOUND.contains(&&*state)) =>
         {
             let why = format!("was not read to its end: {message}");
-            Some(check::warning(object, why, UNDONE))
+            Some(findings::warning(object, why, UNDONE))
         }
         Outcome::Failed { message, .. } => {
             let why = format!(
                 "cannot be computed of all rows where no schema is searched but the server's own: {message}"
             );
-            Some(check::blocker(object, why, VALUES))
+            Some(findings::blocker(object, why, VALUES))
         }
     }
 }
@@ -373,7 +374,7 @@ pub async fn refreshes(source: &Server, candidate: &Server) -> Result<Vec<Findin
             let why = format!(
                 "cannot be refreshed by the target, where no schema is searched but the server's own: {message}"
             );
-            Some(check::warning(object, why, REMEDY))
+            Some(findings::warning(object, why, REMEDY))
         }
         _ => None,
     });
@@ -404,7 +405,7 @@ impl Tried {
     /// A warning, where something was left out.
     fn untried(&self, what: &str) -> Option<Finding> {
         (!self.is_whole).then(|| {
-            check::warning(
+            findings::warning(
                 what,
                 format!(
                     "were not all tried: they are over {LISTED}, it took over {} s, or a database takes no more connections",

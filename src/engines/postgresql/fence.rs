@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::engines::postgresql::config::TenantAccess;
 use crate::engines::postgresql::connection::Client;
-use crate::engines::postgresql::content::{TENANT_DATABASE, tenant_role};
+use crate::engines::postgresql::databases::{TENANT_DATABASE, tenant_role};
 use crate::engines::postgresql::{
     LOOK_EVERY, Postgresql, cluster, control, layout, pg_hba, sequences, write_config,
 };

@@ -11,10 +11,11 @@ use crate::domain::datastore::EngineKind;
 use crate::domain::generation::private_address;
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::postgresql::connection::{Client, name, quoted};
-use crate::engines::postgresql::content::open_databases;
+use crate::engines::postgresql::databases::open_databases;
 use crate::engines::postgresql::{
     DUMP_ACCOUNT, REPLICATION_ACCOUNT, config, inspector, layout, own, pg_hba, runtime, settings,
 };
+use crate::engines::postgresql::{MARKER, PUBLICATION};
 use crate::engines::{Error, Server};
 
 /// Where the account's password lies, in the candidate's folder of configuration.
@@ -22,15 +23,6 @@ const PASSWORD: &str = "follow.pass";
 
 /// The same of the account that dumps the definitions, for the time of the dump.
 const DUMP_PASSWORD: &str = "dump.pass";
-
-/// What is published on a source, and followed by a candidate, in each database.
-pub const PUBLICATION: &str = "coffer";
-
-/// The table of our schema that is published with the tenant's.
-pub const MARKER: &str = "marker";
-
-/// What begins the name of a slot that keeps what a candidate has not got yet.
-pub const SLOT: &str = "coffer_follow_";
 
 /// The condition that holds for the slots of a candidate's: those of its tables' first copies, too. Tenants have none.
 pub const SLOTS: &str = "(slot_name ~ '^coffer_follow_' OR slot_name ~ '^pg_[0-9]+_sync_')";

@@ -17,9 +17,9 @@ use tokio_postgres::Config;
 
 use crate::domain::datastore::EngineKind;
 use crate::domain::tenant::OWN_SCHEMA;
+use crate::engines::postgresql::KEEPER;
 use crate::engines::postgresql::connection::{Client, name, quoted};
-use crate::engines::postgresql::content::{open_databases, tenant_role};
-use crate::engines::postgresql::seed::KEEPER;
+use crate::engines::postgresql::databases::{open_databases, tenant_role};
 use crate::engines::postgresql::{DUMP_ACCOUNT, LOOK_ACCOUNT, LOOK_EVERY, READ_ACCOUNT, pg_hba};
 use crate::engines::{Error, Server};
 

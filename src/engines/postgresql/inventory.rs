@@ -16,11 +16,11 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::domain::tenant::OWN_SCHEMA;
+use crate::engines::postgresql::PUBLICATION;
 use crate::engines::postgresql::catalogue::{self, Kind, OF_RELATION, named, no_member, options, settings};
+use crate::engines::postgresql::connection::kept::{self, Use};
 use crate::engines::postgresql::connection::{Client, OWN_DATABASE};
-use crate::engines::postgresql::content::{TENANT_DATABASE, in_each, open_databases, tenant_role};
-use crate::engines::postgresql::follower::PUBLICATION;
-use crate::engines::postgresql::ready::{self, Use};
+use crate::engines::postgresql::databases::{TENANT_DATABASE, in_each, open_databases, tenant_role};
 use crate::engines::postgresql::{major, rights, roles, tampering};
 use crate::engines::{Error, Server, object};
 
@@ -497,7 +497,7 @@ pub async fn read(server: &Server, serving: bool) -> Result<Vec<String>, Error> 
 
 /// A session for the questions of one database.
 async fn session(server: &Server, database: &str) -> Result<Client, Error> {
-    let client = match ready::take(server, database, Use::Inventory) {
+    let client = match kept::take(server, database, Use::Inventory) {
         Some(client) => client,
         None => Client::connect_to(server, database).await?,
     };

@@ -4,7 +4,7 @@ use crate::domain::postgresql::{is_reserved_database, is_reserved_user};
 use crate::domain::tenant::{Database, User};
 use crate::engines::Error;
 use crate::engines::postgresql::connection::Client;
-use crate::engines::postgresql::content::{TENANT_DATABASE, tenant_role};
+use crate::engines::postgresql::databases::{TENANT_DATABASE, tenant_role};
 
 /// The databases by name.
 pub async fn databases(client: &Client) -> Result<Vec<Database>, Error> {

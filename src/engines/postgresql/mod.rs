@@ -31,9 +31,11 @@ mod content;
 mod control;
 mod convert;
 mod copy;
+mod databases;
 mod disarm;
 mod expressions;
 mod fence;
+mod findings;
 mod follower;
 mod in_place;
 mod inspector;
@@ -96,6 +98,23 @@ const READ_ACCOUNT: &str = "coffer_read";
 
 /// The account as which a candidate takes what its source sends.
 const APPLY_ACCOUNT: &str = "coffer_apply";
+
+/// What is published on a source, and followed by a candidate, in each database.
+const PUBLICATION: &str = "coffer";
+
+/// The table of our schema that is published with the tenant's.
+const MARKER: &str = "marker";
+
+/// What begins the name of a slot that keeps what a candidate has not got yet.
+const SLOT: &str = "coffer_follow_";
+
+/// How the name of a keeper begins.
+const KEEPER: &str = "coffer_keeper_";
+
+/// An option that servers since the end of 2026 keep with a column, on their own: it says since when it is as it is. A
+/// target that is older than that reads it as an option of the tenant's that it does not know, and `pg_upgrade` ends
+/// there. Without it a column is as it was before there was this word.
+const ATTRIBUTE_VERSION: &str = "pg_attver";
 
 /// How long a server may take until it answers; a recovery after a crash is in it.
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -477,7 +496,7 @@ impl Engine for Postgresql {
     }
 
     async fn forget_follower(&self, source: &Server) -> Result<(), Error> {
-        ready::end(source);
+        connection::kept::end(source);
         follower::forget(source).await?;
         inspector::drop(source).await?;
         copy::forget(source).await

@@ -14,7 +14,7 @@
 
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::postgresql::connection::{Client, Row, quoted};
-use crate::engines::postgresql::content::{in_each, open_databases};
+use crate::engines::postgresql::databases::{in_each, open_databases};
 use crate::engines::{Error, Server};
 
 /// Our account's number: it made the cluster.

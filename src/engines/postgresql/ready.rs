@@ -8,18 +8,11 @@
 //! # If we die here
 //! The sessions end with us.
 
-use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-use crate::domain::ids::GenerationId;
+use crate::engines::postgresql::connection::kept::{self, Use};
 use crate::engines::postgresql::connection::{Client, OWN_DATABASE};
-use crate::engines::postgresql::content::{in_each, open_databases};
+use crate::engines::postgresql::databases::{in_each, open_databases};
 use crate::engines::postgresql::{inventory, sequences};
 use crate::engines::{Error, Server};
-
-/// How long they stay: a hold begins within moments, or does not.
-const LIFE: Duration = Duration::from_secs(30);
 
 /// For how many of the tenant's databases; the server keeps few connections for us.
 const DATABASES: usize = 2;
@@ -28,59 +21,12 @@ const DATABASES: usize = 2;
 const IN_OURS: usize = 4;
 const IN_THEIRS: usize = 3;
 
-/// What a session is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Use {
-    /// Any question.
-    Anything,
-    /// The questions of the inventory, which are prepared in it.
-    Inventory,
-    /// The rows of sequences that were not called, as the account that reads them.
-    Sequences,
-}
-
-type Key = (GenerationId, String, Use);
-
-/// The sessions of each use, and since when they stand ready.
-type Sessions = HashMap<Key, Vec<(Instant, Client)>>;
-
-fn all() -> MutexGuard<'static, Sessions> {
-    static ALL: LazyLock<Mutex<Sessions>> = LazyLock::new(Mutex::default);
-    ALL.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Takes a session that stands ready.
-pub fn take(server: &Server, database: &str, purpose: Use) -> Option<Client> {
-    let key = (server.generation, database.to_owned(), purpose);
-    let mut all = all();
-    let there = all.get_mut(&key)?;
-    let found =
-        std::iter::from_fn(|| there.pop()).find(|(since, client)| since.elapsed() < LIFE && client.is_open());
-    if there.is_empty() {
-        all.remove(&key);
-    }
-    found.map(|(_, client)| client)
-}
-
-/// Ends those of a server that nobody took: they would be in the way of who drops a database.
-pub fn end(server: &Server) {
-    all().retain(|(generation, ..), _| *generation != server.generation);
-}
-
-/// Ends those that nobody took in time.
-fn end_the_old() {
-    all().retain(|_, clients| {
-        clients.retain(|(since, _)| since.elapsed() < LIFE);
-        !clients.is_empty()
-    });
-}
-
 /// Opens sessions in place of those that stand ready already.
 ///
 /// # Errors
 /// The server's.
 pub async fn open(server: &Server) -> Result<(), Error> {
-    end(server);
+    kept::end(server);
     let mut tenants = open_databases(&Client::connect(server).await?).await?;
     // One that only reads is given where they stand, and is not asked.
     if !server.settings.read_only {
@@ -93,21 +39,6 @@ pub async fn open(server: &Server) -> Result<(), Error> {
     let opened = in_each(&for_anything, |database| Client::connect_to(server, database)).await?;
     let prepared = inventory::prepare(server, &tenants).await?;
     let uses = for_anything.into_iter().zip(opened).map(|(of, client)| (of, Use::Anything, client));
-    put(server, uses.chain(prepared.into_iter().map(|(of, client)| (of, Use::Inventory, client))));
+    kept::put(server, uses.chain(prepared.into_iter().map(|(of, client)| (of, Use::Inventory, client))));
     Ok(())
-}
-
-/// Has sessions stand ready: new ones, or some that were taken and will be needed again.
-pub fn put(server: &Server, uses: impl Iterator<Item = (String, Use, Client)>) {
-    let now = Instant::now();
-    {
-        let mut all = all();
-        for (database, purpose, client) in uses {
-            all.entry((server.generation, database, purpose)).or_default().push((now, client));
-        }
-    }
-    tokio::spawn(async {
-        tokio::time::sleep(LIFE).await;
-        end_the_old();
-    });
 }

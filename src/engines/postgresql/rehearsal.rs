@@ -14,7 +14,8 @@ use std::time::Duration;
 use crate::domain::question::Finding;
 use crate::domain::upgrade::Strategy;
 use crate::engines::postgresql::connection::{Client, hide_verifiers, quoted};
-use crate::engines::postgresql::{Postgresql, anew, bodies, bootstrap, check, layout, seed, waits};
+use crate::engines::postgresql::findings;
+use crate::engines::postgresql::{Postgresql, anew, bodies, bootstrap, layout, seed, waits};
 use crate::engines::{Engine as _, Error, Server, Settings};
 
 /// Memory of the empty server, in MB.
@@ -57,7 +58,7 @@ pub async fn findings(
         let tried = tokio::time::timeout(trial, on_an_empty_server(&source, &empty)).await;
         let cleared = Postgresql.drop_data(&empty).await;
         let found = match tried {
-            Ok(Err(Error::Program { message, .. })) if message.contains(CROWDED) => vec![check::warning(
+            Ok(Err(Error::Program { message, .. })) if message.contains(CROWDED) => vec![findings::warning(
                 "the definitions",
                 "were not tried on the target: a database has no connection left for who reads them",
                 "ALTER DATABASE … CONNECTION LIMIT to more, and look again, so that what the target refuses is told beforehand",
@@ -67,16 +68,16 @@ pub async fn findings(
                     Error::HeldUp(who) => who,
                     other => other.to_string(),
                 };
-                vec![check::warning(
+                vec![findings::warning(
                     "the definitions",
                     format!("were not tried on the target: {why}"),
                     "end what is named, and look again, so that what the target refuses is told beforehand",
                 )]
             }
             // What never rests is carried all the same where it rests once.
-            Ok(Err(Error::Object { object, why, remedy })) => vec![check::warning(object, why, remedy)],
+            Ok(Err(Error::Object { object, why, remedy })) => vec![findings::warning(object, why, remedy)],
             Ok(found) => found?,
-            Err(_) => vec![check::warning(
+            Err(_) => vec![findings::warning(
                 "the definitions",
                 format!("were not all tried on the target within {} s", trial.as_secs()),
                 "what the target refuses would be found when they are copied, and the upgrade undone then",
@@ -136,7 +137,7 @@ async fn on_an_empty_server(source: &Server, empty: &Server) -> Result<Vec<Findi
     found.extend(settings.into_iter().take(NAMED).map(|refused| {
         let object = format!("{}: setting {}", refused.of, refused.setting);
         let remedy = format!("ALTER DATABASE … RESET {0}, or ALTER ROLE … RESET {0}", refused.setting);
-        check::blocker(object, format!("is refused by the target: {}", refused.said), remedy)
+        findings::blocker(object, format!("is refused by the target: {}", refused.said), remedy)
     }));
     found.extend(bodies::findings(source, empty).await?);
     Ok(found)
@@ -155,7 +156,7 @@ fn read(database: &str, said: &str) -> Vec<Finding> {
             format!("{database}: {}", made_by(statement).unwrap_or_else(|| "a definition".to_owned()));
         if found.iter().all(|finding| finding.object != object) && found.len() < NAMED {
             let remedy = "change or drop it, so that the target can make it, and ask again";
-            found.push(check::blocker(object, format!("cannot be made by the target: {why}"), remedy));
+            found.push(findings::blocker(object, format!("cannot be made by the target: {why}"), remedy));
         }
     }
     found

@@ -18,14 +18,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use crate::domain::tenant::OWN_SCHEMA;
-use crate::engines::postgresql::connection::{Client, hide_verifiers, name, quoted};
-use crate::engines::postgresql::content::{in_each, open_databases, tenant_role};
-use crate::engines::postgresql::follower::{self, MARKER, PUBLICATION, SLOT};
+use crate::engines::postgresql::connection::{Client, hide_verifiers, kept, name, quoted};
+use crate::engines::postgresql::databases::{in_each, open_databases, tenant_role};
+use crate::engines::postgresql::follower;
 use crate::engines::postgresql::sequences::{self, Standing};
-use crate::engines::postgresql::{APPLY_ACCOUNT, LOOK_EVERY, REPLICATION_ACCOUNT, seed, write_config};
 use crate::engines::postgresql::{
-    late, layout, major, own, pg_hba, ready, rights, roles, settings, still, waits,
+    APPLY_ACCOUNT, KEEPER, LOOK_EVERY, MARKER, PUBLICATION, REPLICATION_ACCOUNT, SLOT, seed, write_config,
 };
+use crate::engines::postgresql::{late, layout, major, own, pg_hba, rights, roles, settings, still, waits};
 use crate::engines::{Behind, Error, Following, Position, Server};
 
 /// How long one statement may take that talks to the other side.
@@ -105,7 +105,7 @@ async fn appliers(to: &Client, databases: &[String]) -> Result<(), Error> {
     let owners = format!(
         "SELECT r.rolname FROM pg_roles r WHERE ({}) OR r.rolname ~ '^{}'",
         tenant_role("r.rolname"),
-        seed::KEEPER
+        KEEPER
     );
     for owner in to.column(doing, &owners).await? {
         sql.push_str(&format!("; GRANT {} TO {account}", name(&owner)));
@@ -483,7 +483,7 @@ pub async fn cut(candidate: &Server, source: Option<&Server>) -> Result<(), Erro
         }
         client.run_and_retry(doing, &format!("DROP OWNED BY {account}; DROP ROLE {account}")).await?;
     }
-    ready::end(candidate);
+    kept::end(candidate);
     pg_hba::settle(candidate, &client, pg_hba::wanted(candidate)).await
 }
 

@@ -15,8 +15,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::tenant::OWN_SCHEMA;
+use crate::engines::postgresql::PUBLICATION;
 use crate::engines::postgresql::connection::{Client, name, quoted};
-use crate::engines::postgresql::follower::PUBLICATION;
 use crate::engines::postgresql::{catalogue, own, roles};
 use crate::engines::{Error, object};
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engines::Error;
 use crate::engines::postgresql::connection::{Client, name, quoted};
-use crate::engines::postgresql::content::{TENANT_DATABASE, tenant_role};
+use crate::engines::postgresql::databases::{TENANT_DATABASE, tenant_role};
 
 /// Settings whose value is a list of names, each quoted where that is needed: it is given as a list.
 const LISTS: [&str; 6] = [

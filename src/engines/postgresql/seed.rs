@@ -22,9 +22,10 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::tenant::OWN_SCHEMA;
+use crate::engines::postgresql::KEEPER;
 use crate::engines::postgresql::config::TenantAccess;
 use crate::engines::postgresql::connection::{Client, name, quoted};
-use crate::engines::postgresql::content::open_databases;
+use crate::engines::postgresql::databases::open_databases;
 use crate::engines::postgresql::roles::RefusedSetting;
 use crate::engines::postgresql::{
     copy, failed, follower, in_place, inspector, layout, major, own, pg_hba, rights, roles, runtime,
@@ -35,9 +36,6 @@ use crate::runtimes::{Job, JobOutput, Layout};
 
 /// The functions by which anybody makes a large object: a right that everybody has, and a reader has not.
 const LARGE_OBJECTS: [&str; 3] = ["lo_creat(integer)", "lo_create(oid)", "lo_from_bytea(oid, bytea)"];
-
-/// How the name of a keeper begins.
-pub const KEEPER: &str = "coffer_keeper_";
 
 /// The role that owns a database's copy until it has its owner.
 pub fn keeper(database: &str) -> String {

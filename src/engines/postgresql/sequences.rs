@@ -15,9 +15,9 @@
 use tokio_postgres::types::ToSql;
 
 use crate::domain::tenant::OWN_SCHEMA;
+use crate::engines::postgresql::connection::kept::{self, Use};
 use crate::engines::postgresql::connection::{Client, name};
-use crate::engines::postgresql::content::in_each;
-use crate::engines::postgresql::ready::{self, Use};
+use crate::engines::postgresql::databases::in_each;
 use crate::engines::postgresql::{READ_ACCOUNT, inspector, major};
 use crate::engines::{Error, Server};
 
@@ -147,7 +147,7 @@ async fn readers(server: &Server, databases: &[String]) -> Result<Vec<Client>, E
 }
 
 fn give_back(server: &Server, databases: &[String], readers: Vec<Client>) {
-    ready::put(
+    kept::put(
         server,
         databases.iter().cloned().zip(readers).map(|(of, client)| (of, Use::Sequences, client)),
     );
@@ -160,7 +160,7 @@ async fn by_readers(
     found: &mut [&mut Vec<Found>],
 ) -> Result<(), Error> {
     let stood: Vec<Client> =
-        databases.iter().filter_map(|database| ready::take(server, database, Use::Sequences)).collect();
+        databases.iter().filter_map(|database| kept::take(server, database, Use::Sequences)).collect();
     if stood.len() == databases.len() {
         match by_rows(server, databases, &stood, found).await {
             Ok(()) => {

@@ -5,9 +5,9 @@
 use crate::domain::tenant::OWN_SCHEMA;
 use crate::engines::object;
 use crate::engines::postgresql::catalogue::{Kind, OF_RELATION, named, no_member, options};
-use crate::engines::postgresql::follower::{MARKER, PUBLICATION};
 use crate::engines::postgresql::still::NAME as STILL;
 use crate::engines::postgresql::{ACCOUNT, APPLY_ACCOUNT};
+use crate::engines::postgresql::{MARKER, PUBLICATION};
 
 /// What is asked of each database.
 pub fn questions() -> Vec<Kind> {

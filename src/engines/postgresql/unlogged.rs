@@ -12,7 +12,7 @@
 use std::path::Path;
 
 use crate::engines::postgresql::connection::Client;
-use crate::engines::postgresql::content::in_each;
+use crate::engines::postgresql::databases::in_each;
 use crate::engines::postgresql::run;
 use crate::engines::{Error, Server};
 use crate::runtimes::{Job, Layout};

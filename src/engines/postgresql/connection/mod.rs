@@ -4,6 +4,8 @@
 //! search path with functions of its own, another role, strings that end elsewhere. So what our statements mean is
 //! said when we connect ([`OPTIONS`]), which a database's settings do not override.
 
+pub mod kept;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
 
-use crate::engines::postgresql::ready::{self, Use};
+use crate::engines::postgresql::connection::kept::Use;
 use crate::engines::postgresql::{ACCOUNT, layout, major};
 use crate::engines::{Error, Server};
 use crate::runtimes::Stream;
@@ -84,12 +86,12 @@ impl Client {
         Self::connect_to(server, OWN_DATABASE).await
     }
 
-    /// Connects to another of its databases, by a session that stands [`ready`] if there is one.
+    /// Connects to another of its databases, by a session that is [`kept`] if there is one.
     ///
     /// # Errors
     /// As [`Client::connect`].
     pub async fn connect_to(server: &Server, database: &str) -> Result<Self, Error> {
-        match ready::take(server, database, Use::Anything) {
+        match kept::take(server, database, Use::Anything) {
             Some(client) => Ok(client),
             None => Self::connect_anew(server, database).await,
         }
