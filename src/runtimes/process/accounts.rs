@@ -244,7 +244,7 @@ fn living(user: u32) -> Result<Vec<i32>, Error> {
         let pid = entry.ok().and_then(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
         if let Some(pid) = pid
             && users(pid).is_some_and(|users| users.contains(&user))
-            && super::servers::lives(pid)
+            && super::processes::lives(pid)
         {
             found.push(pid);
         }

@@ -403,7 +403,7 @@ mod tests {
         }
         let child: i32 = std::fs::read_to_string(at("child")).unwrap().trim().parse().unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
-        while super::super::servers::lives(child) {
+        while super::super::processes::lives(child) {
             assert!(Instant::now() < deadline, "it lives on");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

@@ -10,7 +10,7 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::domain::ids::GenerationId;
 use crate::runtimes::Error;
-use crate::runtimes::process::servers::{is_of, lives, runs_as};
+use crate::runtimes::process::processes::{is_of, lives, runs_as};
 use crate::runtimes::process::volumes::Volumes;
 
 /// How long they may take to go.

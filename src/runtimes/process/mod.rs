@@ -34,6 +34,7 @@ mod leftovers;
 mod logs;
 mod memory;
 mod mirror;
+mod processes;
 mod records;
 mod servers;
 mod shim;

@@ -20,7 +20,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::GenerationId;
-use crate::runtimes::process::servers::Process;
+use crate::runtimes::process::processes::Process;
 use crate::runtimes::process::volumes::Volumes;
 use crate::runtimes::{Error, Exit};
 

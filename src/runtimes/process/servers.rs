@@ -29,19 +29,16 @@ use std::time::Duration;
 
 use rustix::io::FdFlags;
 use rustix::process::{Pid, PidfdFlags, Signal};
-use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::domain::ids::GenerationId;
+use crate::runtimes::process::processes::{MARK, Process, Stat, boot_id, is_of, namespace, runs_as};
 use crate::runtimes::process::shim::{Answer, Request, SMALL_HEAP};
 use crate::runtimes::process::turns::Turn;
 use crate::runtimes::process::volumes::{Lock, Volumes};
-use crate::runtimes::process::{accounts, blocking, leftovers};
+use crate::runtimes::process::{blocking, leftovers};
 use crate::runtimes::{Error, Exit, Layout};
-
-/// The name in a server's environment that says whose it is.
-pub const MARK: &str = "COFFER_GENERATION";
 
 /// How long a killed process may take to go: its memory and open files are given back first.
 const KILL_PATIENCE: Duration = Duration::from_secs(30);
@@ -57,91 +54,6 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often a program of the engines' is looked at again that has no environment: it gets it within its exec.
 const LOOKS: u32 = 100;
-
-/// A process, for certain.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Process {
-    pid: i32,
-    /// Field 22 of `/proc/<pid>/stat`: clock ticks since the boot.
-    start_time: u64,
-    boot_id: String,
-    /// The PID namespace in which it has that number; records of older builds do not tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    namespace: Option<String>,
-}
-
-/// What `/proc/<pid>/stat` says.
-struct Stat {
-    state: char,
-    parent: i32,
-    session: i32,
-    start_time: u64,
-}
-
-impl Stat {
-    fn of(pid: i32) -> Option<Self> {
-        Self::parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-    }
-
-    /// The program's name stands in parentheses and may hold anything: fields count from the last one.
-    fn parse(line: &str) -> Option<Self> {
-        let (_, rest) = line.rsplit_once(") ")?;
-        let mut fields = rest.split(' ');
-        let state = fields.next()?.chars().next()?;
-        let parent = fields.next()?.parse().ok()?;
-        let session = fields.nth(1)?.parse().ok()?;
-        let start_time = fields.nth(15)?.parse().ok()?;
-        Some(Self { state, parent, session, start_time })
-    }
-
-    /// A zombie has ended; only its parent has not looked yet.
-    fn lives(&self) -> bool {
-        !matches!(self.state, 'Z' | 'X' | 'x')
-    }
-}
-
-fn boot_id() -> Result<String, Error> {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map(|text| text.trim().to_owned())
-        .map_err(Error::io("read the boot's id"))
-}
-
-/// Our PID namespace, as the kernel names it.
-fn namespace() -> Option<String> {
-    Some(std::fs::read_link("/proc/self/ns/pid").ok()?.to_string_lossy().into_owned())
-}
-
-impl Process {
-    /// Whether its number is one of our own PID namespace.
-    fn is_of_ours(&self) -> bool {
-        self.namespace.is_none() || self.namespace == namespace()
-    }
-
-    /// The process that now has this number.
-    pub fn of(pid: i32) -> std::io::Result<Self> {
-        let stat = Stat::of(pid).ok_or(std::io::ErrorKind::NotFound)?;
-        let boot_id = boot_id().map_err(std::io::Error::other)?;
-        Ok(Self { pid, start_time: stat.start_time, boot_id, namespace: namespace() })
-    }
-
-    /// This one.
-    pub fn own() -> std::io::Result<Self> {
-        Self::of(rustix::process::getpid().as_raw_nonzero().get())
-    }
-
-    pub fn pid(&self) -> i32 {
-        self.pid
-    }
-
-    fn is_there(&self) -> bool {
-        Stat::of(self.pid).is_some_and(|stat| stat.lives() && stat.start_time == self.start_time)
-    }
-}
-
-/// Whether the process is there and has not ended.
-pub fn lives(pid: i32) -> bool {
-    Stat::of(pid).is_some_and(|stat| stat.lives())
-}
 
 /// The generation's server, if its process is there. Only one of its data's owner's is believed: any account of the
 /// host can start what looks like another's.
@@ -177,17 +89,6 @@ fn refuse_elsewhere(volumes: &Volumes, generation: GenerationId) -> Result<(), E
         true => Err(Error::RunsElsewhere { generation }),
         false => Ok(()),
     }
-}
-
-/// Whether the process runs as that account and as no other.
-pub fn runs_as(pid: i32, owner: u32) -> bool {
-    accounts::users(pid).is_some_and(|users| users.iter().all(|user| *user == owner))
-}
-
-/// Whether the process runs a program of the engines', also one that was replaced meanwhile.
-pub fn is_of(pid: i32, engines: &[PathBuf]) -> bool {
-    std::fs::read_link(format!("/proc/{pid}/exe"))
-        .is_ok_and(|program| engines.iter().any(|folder| program.starts_with(folder)))
 }
 
 /// A process's environment. In the middle of its exec, when it has let go of the lock, it has none for a moment.

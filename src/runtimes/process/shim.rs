@@ -55,8 +55,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::GenerationId;
 use crate::runtimes::process::logs;
+use crate::runtimes::process::processes::{MARK, Process};
 use crate::runtimes::process::records::Start;
-use crate::runtimes::process::servers::{MARK, Process};
 
 /// A variable, and its value, by which the allocator takes no huge pages for the little that a shim has: 4 MB less.
 pub const SMALL_HEAP: (&str, &str) = ("MIMALLOC_ARENA_EAGER_COMMIT", "0");
