@@ -321,6 +321,9 @@ pub async fn stop(
     match found.await? {
         Some((_lock, process)) => {
             end(&process, generation, patience, force).await?;
+            // What a server leaves that was killed may look like it: a child that it had only just forked.
+            let left = Arc::clone(volumes);
+            blocking(move || leftovers::end(&left, generation)).await?;
             shim_left(volumes, generation).await?;
             // Made again before every start; a state folder that is thrown away leaves nothing in the run folder.
             let volumes = Arc::clone(volumes);
