@@ -1,6 +1,5 @@
 //! A candidate that is fed by its source while that serves: the steps that the strategies replica and twin share.
-//! What a death does to each is told with the strategies: [`replica_upgrade`](crate::workflow::replica_upgrade),
-//! [`upgrade`](crate::workflow::upgrade).
+//! What a death does to each is told at the head of the kinds that have them: [`kinds`](crate::workflow::kinds).
 
 use std::time::{Duration, Instant};
 

@@ -8,11 +8,11 @@
 //! | rebuild | run again: the new server's folder is emptied and made anew, from the primary's content; no tenant reaches it |
 //! | verify | run again: it waits and compares |
 //! | renew | run again: it asks, and stops the standby's old server; its record has the new one take the place, with the version that it answered, whole or not at all |
-//! | quiet, hold, fence, drain, cut | as in [`upgrade`](crate::workflow::upgrade) |
+//! | quiet, hold, fence, drain, cut | as in [`upgrade`](super::upgrade) |
 //! | cut-over | run again: it asks; its record has the members change roles and leads the group's address, whole or not at all. **This is the one-way point** |
-//! | admit, reopen | as in [`upgrade`](crate::workflow::upgrade) |
+//! | admit, reopen | as in [`upgrade`](super::upgrade) |
 //! | rejoin | run again: it waits, compares and asks, and what earlier upgrades kept goes; its record has the new server take the old primary's place, or begins the second change of roles |
-//! | undo, abandon: reinstate, reopen | as in [`upgrade`](crate::workflow::upgrade) |
+//! | undo, abandon: reinstate, reopen | as in [`upgrade`](super::upgrade) |
 //! | restore | run again: the standby's old server is started and follows; its record gives it its place back |
 //! | drop server | run again: idempotent; a no-op when there is nothing |
 
