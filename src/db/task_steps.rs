@@ -55,7 +55,8 @@ pub fn limits(conn: &mut Conn, task: TaskId) -> Result<(i64, Duration), Error> {
         #[diesel(sql_type = BigInt)]
         held_ms: i64,
     }
-    // A hold that led back was let go by a later step, so that the last one begins anew: its first try counts.
+    // A task of several hops has a hold in each. The hold that counts is the one after the last moment of quiet; tries of the
+    // step `hold` are one hold, so that its first try counts.
     let row: Row = diesel::sql_query(
         "select coalesce(t.bytes, 0)::bigint as bytes, \
          coalesce(extract(epoch from clock_timestamp() - (select min(h.started_at) from task_steps h \

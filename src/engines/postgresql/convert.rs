@@ -142,7 +142,7 @@ async fn look_well(server: &Server, password: String, databases: &[String]) -> R
     Ok(())
 }
 
-/// Takes the account off, also where the server is started anew in this moment: not one that another look has made since.
+/// Drops the look's account, and retries while the server restarts. An account that another look has made since stays.
 async fn take_off(server: &Server, ours: Option<&str>) {
     for attempt in 1..=TAKE_OFF_TRIES {
         match inspector::drop_numbered(server, ours).await {

@@ -144,7 +144,7 @@ pub async fn number(server: &Server) -> Result<Option<String>, Error> {
     Client::connect(server).await?.value("look for the account that looks", &sql).await
 }
 
-/// Takes off the account that compares, if it is still the one with this number: another look may have made it anew.
+/// Drops the account that compares if it still has this number: an account that another look made since has another one.
 ///
 /// # Errors
 /// The server's.

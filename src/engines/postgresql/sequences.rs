@@ -5,8 +5,9 @@
 //! of ours. So that row is read by an account that can do nothing else ([`inspector`]), which asks the row for the number that
 //! we mean. What was read is a number and a truth before it goes anywhere, and is set by number.
 //!
-//! To make that account is a write, and a source's position moves with every write. So it is made before a hold, and stays
-//! with its sessions: a drain that made it anew each time would see the fenced server go on, and would never end.
+//! Making that account is a write, and every write moves the position by which a drain sees whether tenants still write. So the
+//! account is made before the hold, and its sessions stay for every retry of the drain. A drain that made the account itself
+//! would see the fenced server go on, and would never end.
 //!
 //! # If we die here
 //! Setting is done again. The account goes with the next use, or with the upgrade: who takes the follower off, takes it
@@ -137,7 +138,7 @@ pub async fn stand_ready(server: &Server, databases: &[String]) -> Result<(), Er
     Ok(())
 }
 
-/// Makes the account anew, and a session of it in each of these databases.
+/// Replaces the account by a new one, and opens a session of it in each of these databases.
 async fn readers(server: &Server, databases: &[String]) -> Result<Vec<Client>, Error> {
     let password = inspector::make_as(server, READ_ACCOUNT, "").await?;
     in_each(databases, async |database| {

@@ -73,6 +73,39 @@ pub const PLAIN: Spec = Spec {
     next_hop: None,
 };
 
+/// The way back of an upgrade of the same instance: the old server serves again first, what was made of the candidate goes
+/// afterwards.
+pub const BACK: &[StepSpec] = &[
+    Step::Reinstate.takes(1_500).within(120),
+    Step::Reopen.takes(50).within(60),
+    Step::DropServer.takes(1_000).within(900),
+    Step::Release.takes(300).within(300),
+];
+
+/// Two members of a group change roles: up to the one-way point.
+pub const CHANGE: &[StepSpec] = &[
+    Step::Quiet.takes(2_200).within(3_600),
+    Step::Hold.takes(50).within(30),
+    Step::Fence.takes(100).within(60),
+    Step::Drain.takes(100).within(60),
+    Step::Cut.takes(50).within(90),
+    Step::Cutover.takes(50).within(90),
+];
+
+/// What follows the one-way point of a change of roles.
+pub const CHANGED: &[StepSpec] = &[
+    Step::Admit.takes(100).within(60),
+    Step::Reopen.takes(50).within(60),
+    Step::Rejoin.takes(700).within(3_600),
+];
+
+/// The way back of a change of roles.
+pub const UNCHANGED: &[StepSpec] = &[
+    Step::Reinstate.takes(1_500).within(120),
+    Step::Reopen.takes(50).within(60),
+    Step::Restore.takes(1_500).within(900),
+];
+
 impl Spec {
     /// The steps of a phase, in order; empty when the kind has no such phase.
     pub const fn sequence(&self, phase: Phase) -> &'static [StepSpec] {

@@ -1,6 +1,6 @@
 //! Upgrades the same instance by converting a copy of its stopped server's files.
 
-use crate::domain::task::kinds::spec::{PLAIN, Spec};
+use crate::domain::task::kinds::spec::{BACK, PLAIN, Spec};
 use crate::domain::task::{Step, TaskKind};
 
 /// The kind.
@@ -18,18 +18,8 @@ pub const SPEC: Spec = Spec {
         Step::Convert.takes(1_200).within(900),
         Step::Cutover.takes(50).within(300),
     ],
-    abandon: &[
-        Step::Reinstate.takes(1_500).within(120),
-        Step::Reopen.takes(50).within(60),
-        Step::DropServer.takes(1_000).within(900),
-        Step::Release.takes(300).within(300),
-    ],
-    undo: &[
-        Step::Reinstate.takes(1_500).within(120),
-        Step::Reopen.takes(50).within(60),
-        Step::DropServer.takes(1_000).within(900),
-        Step::Release.takes(300).within(300),
-    ],
+    abandon: BACK,
+    undo: BACK,
     finish: &[
         Step::Admit.takes(450).within(60),
         Step::Reopen.takes(50).within(60),

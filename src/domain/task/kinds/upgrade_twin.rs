@@ -1,6 +1,6 @@
 //! Upgrades the same instance by a candidate that replication feeds.
 
-use crate::domain::task::kinds::spec::{PLAIN, Spec};
+use crate::domain::task::kinds::spec::{BACK, PLAIN, Spec};
 use crate::domain::task::{Step, TaskKind};
 
 /// The kind.
@@ -22,18 +22,8 @@ pub const SPEC: Spec = Spec {
         Step::Cut.takes(50).within(90),
         Step::Cutover.takes(50).within(90),
     ],
-    abandon: &[
-        Step::Reinstate.takes(1_500).within(120),
-        Step::Reopen.takes(50).within(60),
-        Step::DropServer.takes(1_000).within(900),
-        Step::Release.takes(300).within(300),
-    ],
-    undo: &[
-        Step::Reinstate.takes(1_500).within(120),
-        Step::Reopen.takes(50).within(60),
-        Step::DropServer.takes(1_000).within(900),
-        Step::Release.takes(300).within(300),
-    ],
+    abandon: BACK,
+    undo: BACK,
     finish: &[
         Step::Admit.takes(100).within(60),
         Step::Reopen.takes(50).within(60),
