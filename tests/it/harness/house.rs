@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use coffer::cli::demo::client::Client;
+use coffer::domain::ids::GenerationId;
 use coffer::testing::PAUSES;
 
 use super::points::Points;
@@ -319,8 +320,15 @@ pub fn own_run_folder() -> PathBuf {
 /// Ends every process that names `folder`, and removes the socket folders of the state folder in it.
 pub fn end_all(folder: &Path, state: &Path, run: &Path) {
     let deadline = Instant::now() + Duration::from_secs(10);
+    let generations = std::fs::read_dir(state.join("generations")).into_iter().flatten().flatten();
+    let generations: Vec<String> =
+        generations.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     loop {
-        let left = processes::of(folder);
+        let mut left = processes::of(folder);
+        // A session of PostgreSQL names no folder, and one that is stopped does not end with its server.
+        for generation in generations.iter().filter(|name| name.parse::<GenerationId>().is_ok()) {
+            left.extend(processes::of_generation(generation));
+        }
         if left.is_empty() || Instant::now() > deadline {
             break;
         }
