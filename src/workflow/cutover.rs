@@ -137,15 +137,21 @@ pub(super) async fn fence(ctx: &StepContext, cutover: Cutover) -> Result<StepOut
 pub(super) async fn drain(ctx: &StepContext, cutover: Cutover) -> Result<StepOutcome, StepError> {
     let (engine, source) = ctx.reach(cutover.old).await?;
     let (_, candidate) = ctx.reach(cutover.new).await?;
+    // Where definitions do not follow, the new one has those already that it will have.
+    let definitions_follow = engine.replicates_definitions();
     // Nobody writes to the old server any more: it is asked again once the new one has the rest.
     let following = async {
         let position = engine.position(&source).await?;
         let reached = planted(Defect::DrainSkipped) || engine.reached(&candidate, &position, DRAIN).await?;
-        let last = engine.position(&source).await?;
-        Ok((position, reached, last))
+        let has_all = async {
+            match reached && definitions_follow {
+                true => engine.inventory(&candidate).await.map(Some),
+                false => Ok(None),
+            }
+        };
+        let (last, has_all) = tokio::try_join!(engine.position(&source), has_all)?;
+        Ok((position, reached, last, has_all))
     };
-    // Where definitions do not follow, the new one has those already that it will have.
-    let definitions_follow = engine.replicates_definitions();
     let described = async {
         match definitions_follow {
             true => Ok((engine.inventory(&source).await?, None)),
@@ -159,7 +165,8 @@ pub(super) async fn drain(ctx: &StepContext, cutover: Cutover) -> Result<StepOut
     };
     // What does not follow is carried meanwhile: it stands still like the rest.
     let carried = engine.carry_the_rest(&source, &candidate);
-    let ((position, reached, last), (theirs, ours), ()) = tokio::try_join!(following, described, carried)?;
+    let ((position, reached, last, has_all), (theirs, ours), ()) =
+        tokio::try_join!(following, described, carried)?;
     if last != position && !planted(Defect::FenceSkipped) {
         return Err(StepError::Retry(format!(
             "the fenced server went on from {:?} to {:?}",
@@ -177,7 +184,7 @@ pub(super) async fn drain(ctx: &StepContext, cutover: Cutover) -> Result<StepOut
             operator: format!("the candidate has not reached {:?} within {} s", position.0, DRAIN.as_secs()),
         });
     }
-    let ours = match ours {
+    let ours = match ours.or(has_all) {
         Some(ours) => ours,
         None => engine.inventory(&candidate).await?,
     };
