@@ -3,7 +3,7 @@
 //!
 //! | variable | does |
 //! |---|---|
-//! | `COFFER_TEST_PAUSES` | a folder: a worker that comes to a point waits while a file of the point's name lies there, and says so by a file `<point>.reached` beside it, which holds its pid. The points are `<kind>.<phase>.<step>.before` and `.after`, of the record of each step, and `.begun.<instance>` within it: it is recorded as begun, has its lease renewed, and has not acted; and of a look at an instance's server `look.before.<instance>` and `look.after.<instance>`: before the engine is asked, and when it has answered and that is not recorded |
+//! | `COFFER_TEST_PAUSES` | a folder: a worker that comes to a point waits while a file of the point's name lies there, and says so by a file `<point>.reached` beside it, which holds its pid. The points are `<kind>.<phase>.<step>.before` and `.after`, of the record of each step, and `.begun.<instance>` within it: it is recorded as begun, has its lease renewed, and has not acted; and of a look at an instance's server `look.before.<instance>` and `look.after.<instance>`: before the engine is asked, and when it has answered and that is not recorded; of an operation `operation.<kind>.begun` and `operation.<kind>.done`: recorded as possible and not done, and done and not recorded |
 //! | `COFFER_TEST_DEFECT` | a word of [`Defect`] |
 
 use std::path::PathBuf;

@@ -16,7 +16,7 @@ use crate::cli::lock::{Lock, Tried};
 use crate::cli::state::Folders;
 use crate::db::hosts::Offer;
 use crate::db::notices::Notices;
-use crate::db::{Db, accounts, catalogue, hosts, tasks};
+use crate::db::{self, Conn, Db, accounts, catalogue, hosts, tasks};
 use crate::domain::datastore::RuntimeKind;
 use crate::domain::ids::HostId;
 use crate::engines::mariadb::MariaDb;
@@ -26,7 +26,7 @@ use crate::runtimes::Runtime;
 use crate::runtimes::process::ProcessRuntime;
 use crate::seal::Sealer;
 use crate::simulated;
-use crate::workflow::{Drivers, WorkerContext, answers, automatic, supervisor, worker};
+use crate::workflow::{Drivers, WorkerContext, answers, automatic, operations, supervisor, worker};
 
 /// Workers of one host that may serve at a time.
 const SLOTS: usize = 64;
@@ -220,11 +220,16 @@ impl Host {
         let worker = Arc::new(worker);
         let owner = format!("{}/{number}", self.id);
         let (host, gone) = (self.id.clone(), owner.clone());
-        db.transact(move |conn| tasks::release_leases(conn, &host, &gone)).await?;
+        let release = move |conn: &mut Conn| -> Result<_, db::Error> {
+            tasks::release_leases(conn, &host, &gone)?;
+            db::operations::release(conn, &gone)
+        };
+        db.transact(release).await?;
         let net = self.instance_net.to_string();
         let parts = vec![
-            tokio::spawn(worker::run(Arc::clone(&worker), owner, stop.clone())),
+            tokio::spawn(worker::run(Arc::clone(&worker), owner.clone(), stop.clone())),
             tokio::spawn(answers::run(Arc::clone(&worker), stop.clone())),
+            tokio::spawn(operations::run(Arc::clone(&worker), owner, stop.clone())),
             tokio::spawn(supervisor::run(Arc::clone(&worker), net, stop.clone())),
             tokio::spawn(automatic::run(Arc::clone(&worker), stop.clone())),
             tokio::spawn(free_slots(
@@ -318,7 +323,11 @@ async fn free_slots(db: Db, host: HostId, state: PathBuf, own: usize, mut stop: 
             // Held until the leases are ended: a worker that starts now takes another slot.
             if let Ok(Tried::Held(_slot)) = Lock::try_hold(&path) {
                 let (host, gone) = (host.clone(), format!("{host}/{number}"));
-                let ended = db.transact(move |conn| tasks::release_leases(conn, &host, &gone)).await;
+                let release = move |conn: &mut Conn| -> Result<_, db::Error> {
+                    let ended = tasks::release_leases(conn, &host, &gone)?;
+                    db::operations::release(conn, &gone).map(|()| ended)
+                };
+                let ended = db.transact(release).await;
                 if matches!(ended, Ok(count) if count > 0) {
                     tracing::info!(slot = number, "a worker of this host is gone, its tasks go on");
                 }

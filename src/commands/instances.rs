@@ -11,7 +11,9 @@ use crate::commands::{Commands, Error, accounts, idempotency};
 use crate::db::acceptances::{self, Begin};
 use crate::db::catalogue_cache::Catalogue;
 use crate::db::idempotency::HashedKey;
-use crate::db::{self, Conn, events, generations, hosts, instances, policies, quotas, tasks, windows};
+use crate::db::{
+    self, Conn, events, generations, hosts, instances, operations, policies, quotas, tasks, windows,
+};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::{Datastore, DatastoreVersion, RuntimeKind};
 use crate::domain::flavor::Flavor;
@@ -324,6 +326,7 @@ pub(super) fn accept_deletion(
     };
     instance.state = instance.state.after(InstanceEvent::DeleteAccepted).map_err(|_| not_ready(&instance))?;
     instances::save(conn, &instance)?;
+    operations::end_of_gone(conn, id)?;
     note(conn, caller, &instance, Some(task), "delete_accepted")?;
     Ok(Some(task))
 }

@@ -8,6 +8,7 @@ pub mod idempotency;
 pub mod inspections;
 pub mod instances;
 pub mod maintenance;
+pub mod operations;
 pub mod paths;
 pub mod policies;
 pub mod questions;

@@ -20,6 +20,7 @@ pub mod instances;
 pub mod looks;
 pub mod maintenance;
 pub mod notices;
+pub mod operations;
 pub mod paths;
 pub mod pki;
 pub mod policies;

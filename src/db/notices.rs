@@ -17,12 +17,14 @@ pub enum Channel {
     Applied,
     /// A question was asked.
     Questions,
-    /// A question was answered.
+    /// A question was answered, or an operation is over.
     Answers,
+    /// An operation was accepted.
+    Operations,
 }
 
 impl Channel {
-    const ALL: [Self; 4] = [Self::Tasks, Self::Applied, Self::Questions, Self::Answers];
+    const ALL: [Self; 5] = [Self::Tasks, Self::Applied, Self::Questions, Self::Answers, Self::Operations];
 
     const fn name(self) -> &'static str {
         match self {
@@ -30,6 +32,7 @@ impl Channel {
             Self::Applied => "coffer_applied",
             Self::Questions => "coffer_questions",
             Self::Answers => "coffer_answers",
+            Self::Operations => "coffer_operations",
         }
     }
 }
@@ -37,7 +40,7 @@ impl Channel {
 /// One connection that listens for everybody in this process.
 #[derive(Clone, Default)]
 pub struct Notices {
-    wakes: Arc<[Notify; 4]>,
+    wakes: Arc<[Notify; 5]>,
 }
 
 impl Notices {

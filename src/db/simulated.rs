@@ -173,6 +173,24 @@ pub fn set_content(
         .map_err(Error::query("fill a simulated server"))
 }
 
+/// Changes the databases and users of the server; `false` when nothing of it is there.
+///
+/// # Errors
+/// The store's.
+pub fn change_content(
+    conn: &mut Conn,
+    id: GenerationId,
+    change: impl FnOnce(&mut Vec<NewDatabase>, &mut Vec<NewUser>),
+) -> Result<bool, Error> {
+    diesel::sql_query("select 1 from simulated_servers where generation_id = $1 for update")
+        .bind::<SqlUuid, _>(id.0)
+        .execute(conn)
+        .map_err(Error::query("lock a simulated server"))?;
+    let Some(Machine { mut databases, mut users, .. }) = find(conn, id)? else { return Ok(false) };
+    change(&mut databases, &mut users);
+    set_content(conn, id, &databases, &users).map(|()| true)
+}
+
 /// Copies what `source` holds into `candidate` and gives the position that the copy stands for.
 ///
 /// # Errors
@@ -232,6 +250,10 @@ pub fn apply(conn: &mut Conn, candidate: GenerationId) -> Result<i64, Error> {
          join simulated_writes w on w.generation_id = s.generation_id and w.position > c.applied \
          where c.generation_id = $1 and c.state = 'running' and s.state = 'running' \
          and w.at <= clock_timestamp() - c.lag_ms * interval '1 millisecond'",
+        // Definitions come over, too.
+        "update simulated_servers c set databases = s.databases, users = s.users from simulated_servers s \
+         where c.generation_id = $1 and s.generation_id = c.follows and c.state = 'running' and s.state = 'running' \
+         and (c.databases, c.users) is distinct from (s.databases, s.users)",
         "update simulated_servers c set applied = greatest(applied, (select coalesce(max(position), 0) \
          from simulated_writes where generation_id = c.generation_id)) where generation_id = $1 and follows is not null",
     ] {

@@ -63,11 +63,22 @@ uuid_id!(
     /// A question to an engine, answered by a worker.
     QuestionId
 );
+uuid_id!(
+    /// An operation at an instance's server, done by a worker.
+    OperationId
+);
 
 impl TaskId {
     /// What a task's sealed secrets are bound to.
     pub fn secrets_purpose(self) -> String {
         format!("task {self}")
+    }
+}
+
+impl OperationId {
+    /// What an operation's sealed payload is bound to.
+    pub fn payload_purpose(self) -> String {
+        format!("operation {self}")
     }
 }
 

@@ -17,6 +17,7 @@ pub mod ids;
 pub mod inspection;
 pub mod instance;
 pub mod matrix;
+pub mod operation;
 pub mod policy;
 pub mod postgresql;
 pub mod question;

@@ -20,6 +20,8 @@ pub enum Rule {
     InstanceDelete,
     /// Upgrade an instance, and every other instance action.
     InstanceAction,
+    /// Change the databases and users of an instance.
+    ContentChange,
     /// Read tasks and upgrades.
     TaskRead,
     /// Read the project's own limits and quotas.
@@ -30,7 +32,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule, in the table's order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::CatalogueRead,
         Self::InstanceRead,
         Self::InstanceCreate,
@@ -38,6 +40,7 @@ impl Rule {
         Self::InstanceDetach,
         Self::InstanceDelete,
         Self::InstanceAction,
+        Self::ContentChange,
         Self::TaskRead,
         Self::LimitsRead,
         Self::Manage,
@@ -62,6 +65,7 @@ impl Rule {
             Self::InstanceDetach => ("instance:detach", Level::Creator),
             Self::InstanceDelete => ("instance:delete", Level::Member),
             Self::InstanceAction => ("instance:upgrade", Level::Member),
+            Self::ContentChange => ("instance:extension", Level::Member),
             Self::TaskRead => ("task:show", Level::Reader),
             Self::LimitsRead => ("limits:index", Level::Reader),
             Self::Manage => ("mgmt", Level::Admin),

@@ -9,8 +9,11 @@ pub const LONGEST_NAME: usize = 63;
 /// Database names that a tenant cannot have.
 const RESERVED_DATABASES: [&str; 4] = ["postgres", "template0", "template1", OWN_SCHEMA];
 
+/// Has what was of users that were dropped, where their database has no other. Nobody can log in as it.
+pub const ORPHANS: &str = "orphaned_objects";
+
 /// User names that a tenant cannot have, besides those that begin with one of [`RESERVED_STARTS`].
-const RESERVED_USERS: [&str; 5] = ["postgres", "public", "none", "root", "os_admin"];
+const RESERVED_USERS: [&str; 6] = ["postgres", "public", "none", "root", "os_admin", ORPHANS];
 
 /// The beginnings of user names that are the server's, and ours.
 const RESERVED_STARTS: [&str; 2] = ["pg_", OWN_SCHEMA];

@@ -19,12 +19,14 @@ pub enum QuestionKind {
     Databases,
     /// The tenant's users; the answer is a list of [`User`](crate::domain::tenant::User).
     Users,
+    /// Whether the tenant has an account `root`; the answer is a truth value.
+    HasRoot,
 }
 
 impl QuestionKind {
     /// Every question.
-    pub const ALL: [Self; 5] =
-        [Self::ReplicaBlockers, Self::CaughtUp, Self::PreCheck, Self::Databases, Self::Users];
+    pub const ALL: [Self; 6] =
+        [Self::ReplicaBlockers, Self::CaughtUp, Self::PreCheck, Self::Databases, Self::Users, Self::HasRoot];
 
     /// The word in rows.
     pub const fn as_str(self) -> &'static str {
@@ -34,6 +36,7 @@ impl QuestionKind {
             Self::PreCheck => "pre_check",
             Self::Databases => "databases",
             Self::Users => "users",
+            Self::HasRoot => "has_root",
         }
     }
 
@@ -42,7 +45,9 @@ impl QuestionKind {
     pub const fn patience(self) -> Duration {
         match self {
             Self::PreCheck => Duration::from_secs(45),
-            Self::ReplicaBlockers | Self::CaughtUp | Self::Databases | Self::Users => Duration::from_secs(8),
+            Self::ReplicaBlockers | Self::CaughtUp | Self::Databases | Self::Users | Self::HasRoot => {
+                Duration::from_secs(8)
+            }
         }
     }
 
@@ -54,6 +59,7 @@ impl QuestionKind {
             Self::CaughtUp => "whether the new instance has caught up",
             Self::Databases => "its databases",
             Self::Users => "its users",
+            Self::HasRoot => "whether root is enabled",
         }
     }
 }

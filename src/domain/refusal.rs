@@ -5,6 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 use crate::domain::ids::{GroupId, InstanceId, TaskId};
+use crate::domain::operation::Refused;
 
 /// The kind of a refusal. The wire's status and fault name are one match in `api::error`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +84,17 @@ pub enum Refusal {
     },
     /// The instance's content stands in the way; the text names the object and what to do.
     Blocked(String),
+    /// The instance's server does not do an operation.
+    Operation(Refused),
+    /// The instance is read-only until it is detached: it follows another one.
+    Follows {
+        /// The instance.
+        id: InstanceId,
+        /// The one that it follows.
+        source: InstanceId,
+    },
+    /// Too many operations of the instance wait already.
+    TooManyOperations(InstanceId),
     /// No enabled row of the matrix leads from the instance's version to the target.
     NoPath {
         /// What runs, as `type version`.
@@ -161,6 +173,11 @@ impl Refusal {
                 Kind::BadRequest
             }
             Self::Forbidden { .. } | Self::HasReplicas | Self::NotYours(_) => Kind::Forbidden,
+            Self::Operation(Refused::Missing { .. } | Refused::NoRoot) => Kind::NotFound,
+            Self::Operation(
+                Refused::Exists { .. } | Refused::UnknownDatabase { .. } | Refused::Rejected { .. },
+            ) => Kind::BadRequest,
+            Self::TooManyOperations(_) => Kind::OverLimit,
             Self::NotFound { .. } => Kind::NotFound,
             Self::NoRoom(_) | Self::OverQuota { .. } => Kind::OverLimit,
             Self::NotReady { .. }
@@ -172,6 +189,7 @@ impl Refusal {
             | Self::KeepsRetired { .. }
             | Self::UpgradePlanned { .. }
             | Self::KeyOfAnother { .. }
+            | Self::Follows { .. }
             | Self::Blocked(_) => Kind::Unprocessable,
             Self::TooLate { .. } => Kind::Conflict,
             Self::NoUpgrades { .. } | Self::NoGroups { .. } => Kind::NotImplemented,
@@ -198,6 +216,16 @@ impl fmt::Display for Refusal {
                 f,
                 "Instance {id} is not currently available for an action to be performed (an upgrade of it is being \
                  made)."
+            ),
+            Self::Operation(refused) => write!(f, "{refused}"),
+            Self::Follows { id, source } => write!(
+                f,
+                "Instance {id} follows instance {source} and is read-only until it is detached: change instance {source}, \
+                 or detach this one first."
+            ),
+            Self::TooManyOperations(id) => write!(
+                f,
+                "Too many changes of the databases and users of instance {id} wait already: ask again later."
             ),
             Self::Replicating(id) => write!(
                 f,

@@ -7,6 +7,7 @@
 
 pub mod mariadb;
 pub mod object;
+pub mod operate;
 pub mod postgresql;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use crate::domain::ids::GenerationId;
 use crate::domain::question::{Blocker, Finding};
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::domain::upgrade::Strategy;
+pub use crate::engines::operate::Operate;
 use crate::runtimes::{self, Runtime};
 
 /// One generation's server, as a workflow step addresses it.
@@ -185,6 +187,27 @@ pub enum Error {
 }
 
 impl Error {
+    /// What a server says that does not take what it was asked to make, for what it is: names, character sets, collations,
+    /// accounts. No other try helps.
+    pub fn rejection(&self) -> Option<&str> {
+        const NUMBERS: [u16; 7] = [1102, 1115, 1253, 1273, 1396, 1470, 1059];
+        // The same of PostgreSQL: parameters, names, objects, encodings and locales.
+        const STATES: [&str; 7] = ["22023", "42602", "42622", "42704", "42809", "42939", "0A000"];
+        match self {
+            Self::Refused { code, message, .. } if NUMBERS.contains(code) => Some(message),
+            Self::State { state, message, .. } if STATES.contains(&&**state) => Some(message),
+            _ => None,
+        }
+    }
+
+    /// What a server says that answers and does not do what it was asked for.
+    pub fn refusal(&self) -> Option<&str> {
+        match self {
+            Self::Refused { message, .. } | Self::State { message, .. } => Some(message),
+            _ => None,
+        }
+    }
+
     /// Whether it is a matter of the moment: who did not answer, had no room or met another's lock may do so no more.
     pub fn is_of_the_moment(&self) -> bool {
         match self {
@@ -274,7 +297,7 @@ pub const TRIAL: Duration = Duration::from_secs(30);
 
 /// What every engine does. All methods are idempotent.
 #[async_trait]
-pub trait Engine: Send + Sync {
+pub trait Engine: Operate + Send + Sync {
     /// Which one it is.
     fn kind(&self) -> EngineKind;
 

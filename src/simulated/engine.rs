@@ -9,12 +9,14 @@ use crate::db::simulated::{self, Machine};
 use crate::db::{Conn, Db};
 use crate::domain::datastore::EngineKind;
 use crate::domain::ids::GenerationId;
+use crate::domain::operation::{Operation, Refused};
 use crate::domain::question::{Blocker, Finding};
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::domain::upgrade::Strategy;
 use crate::engines::{
-    Behind, Comparison, Engine, Error, Following, OnProgress, Position, RelayAddress, Server,
+    Behind, Comparison, Engine, Error, Following, OnProgress, Operate, Position, RelayAddress, Server,
 };
+use crate::simulated::content::{self, is_root};
 
 /// How often a wait looks again.
 const LOOK: Duration = Duration::from_millis(10);
@@ -54,6 +56,26 @@ impl SimulatedEngine {
 fn parse(position: &Position) -> Result<i64, Error> {
     let doing = "read a simulated position";
     position.0.parse().map_err(|_| Error::Unexpected { doing, answer: position.0.clone() })
+}
+
+#[async_trait]
+impl Operate for SimulatedEngine {
+    async fn has_root(&self, server: &Server) -> Result<bool, Error> {
+        Ok(self.running(server.generation).await?.users.iter().any(is_root))
+    }
+
+    async fn operate(&self, server: &Server, operation: &Operation) -> Result<Option<Refused>, Error> {
+        self.running(server.generation).await?;
+        let (id, operation) = (server.generation, operation.clone());
+        let changed = self
+            .ask(move |conn| {
+                simulated::change_content(conn, id, |databases, users| {
+                    content::change(databases, users, &operation)
+                })
+            })
+            .await?;
+        if changed { Ok(None) } else { Err(Error::NoAnswer("there is no simulated server".to_owned())) }
+    }
 }
 
 #[async_trait]
@@ -117,6 +139,7 @@ impl Engine for SimulatedEngine {
             .await?
             .users
             .into_iter()
+            .filter(|user| !is_root(user))
             .map(|user| User { name: user.name, host: user.host, databases: user.databases })
             .collect();
         found.sort_by(|a, b| (&a.name, &a.host).cmp(&(&b.name, &b.host)));

@@ -9,6 +9,7 @@
 //! (`lag_ms`), applied whenever somebody looks: so a step that does not wait, or waits for the wrong position, loses
 //! writes here as it would on a real pair.
 
+mod content;
 pub mod engine;
 pub mod runtime;
 

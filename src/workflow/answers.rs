@@ -317,6 +317,10 @@ async fn ask(worker: &WorkerContext, question: &Question) -> Result<serde_json::
             let users = engine.users(&server).await.map_err(|e| chain(&e))?;
             serde_json::to_value(users).map_err(|e| e.to_string())
         }
+        QuestionKind::HasRoot => {
+            let found = engine.has_root(&server).await.map_err(|e| chain(&e))?;
+            Ok(serde_json::Value::Bool(found))
+        }
         QuestionKind::CaughtUp => {
             let task = worker
                 .db

@@ -25,8 +25,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::timing::Timing;
 use crate::domain::upgrade::{UpgradePlan, Wishes, path_to};
 use crate::seal;
-use crate::workflow::worker::WORKER;
-use crate::workflow::{WorkerContext, chain};
+use crate::workflow::{WORKER, WorkerContext, chain};
 
 /// How often windows are looked at.
 const EVERY: Duration = Duration::from_secs(3);

@@ -18,6 +18,7 @@ mod hops;
 mod kinds;
 mod lag;
 mod looks;
+pub mod operations;
 mod servers;
 pub mod simulation;
 pub mod step;
@@ -40,6 +41,9 @@ use crate::seal::{self, Sealer};
 
 /// How long an upgrade waits for tenants' sessions that are in its way, unless the operator says otherwise.
 pub const QUIET: Duration = Duration::from_secs(600);
+
+/// The actor of what nobody asked for this moment.
+const WORKER: &str = "worker";
 
 /// What workers of one host share.
 pub struct WorkerContext {

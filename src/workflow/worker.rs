@@ -19,10 +19,7 @@ use crate::telemetry::metrics;
 use crate::testing::{self, Defect, planted};
 use crate::workflow::decision::{Decision, Tried, advance, decide};
 use crate::workflow::step::{StepContext, StepError, StepOutcome};
-use crate::workflow::{WorkerContext, chain, kinds, simulation};
-
-/// The actor of what nobody asked for this moment.
-pub(super) const WORKER: &str = "worker";
+use crate::workflow::{WORKER, WorkerContext, chain, kinds, operations, simulation};
 
 /// The pause before a store that was away is asked again.
 const AWAY: Duration = Duration::from_millis(100);
@@ -339,6 +336,7 @@ async fn act(ctx: &StepContext, phase: Phase, step: Step) -> Result<StepOutcome,
     })
     .await;
     simulation::rehearse(ctx, step).await?;
+    operations::until_none_is_done(ctx, phase, step).await?;
     kinds::act(ctx, phase, step).await
 }
 

@@ -120,6 +120,9 @@ impl From<Refusal> for VendorError {
         let message = refusal.to_string();
         let (status, code) = match refusal {
             Refusal::NotFound { .. } => return Self::no_instance(),
+            Refusal::Operation(_) => (400, "InvalidParameter"),
+            Refusal::TooManyOperations(_) => (403, "QuotaExceeded"),
+            Refusal::Follows { .. } => (403, "UnsupportedReadOrBakReadState"),
             Refusal::Forbidden { .. } | Refusal::NotYours(_) | Refusal::HasReplicas => (403, "Forbidden.RAM"),
             Refusal::KeyOfAnother { .. } => (400, "IdempotentParameterMismatch"),
             Refusal::UpgradePlanned { .. } => (400, "InvalidOrderTask.NotSupport"),

@@ -60,7 +60,7 @@ enum Part {
 
 /// Whether a grant on `pattern` is one on `database`: `%` stands for any characters, `_` for one, and a backslash
 /// takes the next character as it is.
-fn meant(pattern: &str, database: &str) -> bool {
+pub fn meant(pattern: &str, database: &str) -> bool {
     let mut parts = Vec::new();
     let mut chars = pattern.chars();
     while let Some(c) = chars.next() {

@@ -34,6 +34,7 @@ mod in_place;
 mod inventory;
 mod leftovers;
 mod listing;
+mod operations;
 mod rehearsal;
 mod replication;
 mod routines;
@@ -46,11 +47,13 @@ use async_trait::async_trait;
 use secrecy::ExposeSecret as _;
 
 use crate::domain::datastore::EngineKind;
+use crate::domain::operation::{Operation, Refused};
 use crate::domain::question::{Blocker, Finding};
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::domain::upgrade::Strategy;
 use crate::engines::{
-    Behind, Comparison, Engine, Error, Following, OnProgress, Position, RelayAddress, Server, Settings, Sums,
+    Behind, Comparison, Engine, Error, Following, OnProgress, Operate, Position, RelayAddress, Server,
+    Settings, Sums,
 };
 use crate::runtimes::{self, Job, Layout, Observed};
 
@@ -236,6 +239,26 @@ async fn write_config(server: &Server, layout: &Layout) -> Result<(), Error> {
         written.map_err(runtime("write the server's configuration"))?;
     }
     Ok(())
+}
+
+/// How long a statement of an operation may take: a large database is dropped, or a lock is waited for.
+const OPERATION_PATIENCE: Duration = Duration::from_secs(90);
+
+#[async_trait]
+impl Operate for MariaDb {
+    async fn has_root(&self, server: &Server) -> Result<bool, Error> {
+        let mut client = Client::connect(server).await?;
+        let found = operations::has_root(&mut client).await?;
+        client.close().await;
+        Ok(found)
+    }
+
+    async fn operate(&self, server: &Server, operation: &Operation) -> Result<Option<Refused>, Error> {
+        let mut client = Client::connect(server).await?.patient(OPERATION_PATIENCE);
+        let refused = operations::operate(&mut client, operation).await?;
+        client.close().await;
+        Ok(refused)
+    }
 }
 
 #[async_trait]

@@ -42,6 +42,7 @@ mod inspector;
 mod inventory;
 mod late;
 mod listing;
+mod operations;
 mod own;
 mod pg_hba;
 mod ready;
@@ -65,11 +66,12 @@ use async_trait::async_trait;
 use secrecy::ExposeSecret as _;
 
 use crate::domain::datastore::EngineKind;
+use crate::domain::operation::{Operation, Refused};
 use crate::domain::question::{Blocker, Finding};
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::domain::upgrade::Strategy;
 use crate::engines::{
-    Behind, Comparison, Engine, Error, Following, OnProgress, Position, RelayAddress, Server, Sums,
+    Behind, Comparison, Engine, Error, Following, OnProgress, Operate, Position, RelayAddress, Server, Sums,
 };
 use crate::runtimes::{self, Job, Layout, Observed};
 
@@ -294,6 +296,21 @@ async fn ask_to_end(server: &Server, mode: &str) {
             Ok(output) => tracing::debug!(status = output.status, "a server was not asked to end"),
             Err(error) => tracing::debug!(error = %error, "a server could not be asked to end"),
         }
+    }
+}
+
+/// How long a statement of an operation may take: a large database is dropped, or a lock is waited for.
+const OPERATION_PATIENCE: Duration = Duration::from_secs(90);
+
+#[async_trait]
+impl Operate for Postgresql {
+    async fn has_root(&self, server: &Server) -> Result<bool, Error> {
+        operations::has_root(&Client::connect(server).await?).await
+    }
+
+    async fn operate(&self, server: &Server, operation: &Operation) -> Result<Option<Refused>, Error> {
+        let client = Client::connect(server).await?.patient(OPERATION_PATIENCE);
+        operations::operate(server, &client, operation).await
     }
 }
 

@@ -89,16 +89,7 @@ pub fn commit(
 
 /// Whether the server will never take what it was asked to make: then no try helps, and the tenant learns why.
 fn wrong_name(error: engines::Error) -> StepError {
-    // Names, character sets, collations and accounts that the server refuses for what they are.
-    const WRONG: [u16; 7] = [1102, 1115, 1253, 1273, 1396, 1470, 1059];
-    // The same of PostgreSQL: parameters, names, objects, encodings and locales.
-    const WRONG_STATES: [&str; 7] = ["22023", "42602", "42622", "42704", "42809", "42939", "0A000"];
-    let said = match &error {
-        engines::Error::Refused { code, message, .. } if WRONG.contains(code) => Some(message),
-        engines::Error::State { state, message, .. } if WRONG_STATES.contains(&&**state) => Some(message),
-        _other => None,
-    };
-    match said {
+    match error.rejection() {
         Some(message) => StepError::RollBack {
             tenant: format!("A database or user cannot be made as asked for: {message}."),
             operator: chain(&error),

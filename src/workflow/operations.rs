@@ -1,0 +1,318 @@
+//! Doing what was accepted as an operation, at the server that serves.
+//!
+//! # Operations and tasks
+//! An operation claims nothing, so a task may have the instance at the same time. Some of its steps bear no operation beside
+//! them ([`may_run`]). Nobody locks the other out: a worker takes an operation, in its row, and then reads where the task is; a
+//! task's step begins, in its row, and then waits until no operation is being done. Whoever is second sees the first.
+//!
+//! # If we die here
+//! | before, in or after | what the next worker does |
+//! |---|---|
+//! | the record that it is possible | looks again whether it is: nothing was done |
+//! | the statements at the server | does them again: each leaves alone what is so already |
+//! | the record of its end | the same |
+//!
+//! A worker that is frozen past its lease may still send a statement that another worker has sent as well. At the server that
+//! serves, it changes nothing then; at one that was left by a cut-over meanwhile, nobody sees what it does.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::{self, JoinSet};
+
+use crate::db::notices::Channel;
+use crate::db::operations::{self, LEASE, Taken, Waiting};
+use crate::db::{self, events, instances, tasks};
+use crate::domain::ids::InstanceId;
+use crate::domain::instance::Instance;
+use crate::domain::operation::{Operation, Refused, impossible, may_run};
+use crate::domain::task::{Phase, Progress, Step, Task};
+use crate::engines::{self, Engine, Server};
+use crate::testing;
+use crate::workflow::step::{StepContext, StepError};
+use crate::workflow::{WORKER, WorkerContext, chain, for_tenants};
+
+/// Operations that one worker does at a time, each of another instance.
+const AT_ONCE: usize = 16;
+
+/// How long one try may take. Its statements have less.
+const TRY: Duration = Duration::from_secs(120);
+
+/// How long a step waits for an operation that is being done, before it is tried again.
+const STEP_PATIENCE: Duration = Duration::from_secs(150);
+
+/// Tries after which what a server says is its last word.
+const TRIES: i32 = 3;
+
+/// The pause after the first try, and the longest one.
+const PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Does what is accepted for instances of this host, until `stop` becomes true.
+pub async fn run(worker: Arc<WorkerContext>, owner: String, mut stop: watch::Receiver<bool>) {
+    let mut doing = JoinSet::new();
+    let mut at: HashMap<task::Id, InstanceId> = HashMap::new();
+    while !*stop.borrow() {
+        while let Some(done) = doing.try_join_next_with_id() {
+            at.remove(&number(&done));
+        }
+        let ours: Vec<InstanceId> = at.values().copied().collect();
+        match due(&worker, ours).await {
+            Ok(found) => {
+                for waiting in found.into_iter().take(AT_ONCE.saturating_sub(at.len())) {
+                    let (worker, owner) = (Arc::clone(&worker), owner.clone());
+                    let begun = doing.spawn(async move { try_to_do(&worker, waiting, owner).await });
+                    at.insert(begun.id(), waiting.instance);
+                }
+            }
+            Err(error) => tracing::debug!(error = %chain(&error), "no operations could be read"),
+        }
+        tokio::select! {
+            () = worker.notices.wait(Channel::Operations, Duration::from_secs(1)) => {}
+            Some(done) = doing.join_next_with_id(), if !doing.is_empty() => {
+                at.remove(&number(&done));
+            }
+            _ = stop.changed() => {}
+        }
+    }
+    doing.shutdown().await;
+}
+
+/// The number of a task that has ended, however it has.
+fn number(done: &Result<(task::Id, ()), task::JoinError>) -> task::Id {
+    match done {
+        Ok((id, ())) => *id,
+        Err(error) => error.id(),
+    }
+}
+
+/// What is due at an instance whose task, where it has one, bears it now.
+async fn due(worker: &WorkerContext, ours: Vec<InstanceId>) -> Result<Vec<Waiting>, db::Error> {
+    let host = worker.host.clone();
+    let (waiting, at) = worker
+        .db
+        .run(move |conn| {
+            let waiting = operations::due(conn, &host, &ours)?;
+            let mut at = HashMap::new();
+            for each in &waiting {
+                let live = tasks::live_of(conn, &[each.instance])?.into_iter().next();
+                at.insert(each.instance, (instances::find(conn, each.instance)?, live));
+            }
+            Ok::<_, db::Error>((waiting, at))
+        })
+        .await?;
+    let bears = |waiting: &Waiting| match at.get(&waiting.instance) {
+        Some((Some(instance), live)) => {
+            may_run(progress(live.as_ref()), worker.carries_definitions(instance))
+        }
+        _ => false,
+    };
+    Ok(waiting.into_iter().filter(bears).collect())
+}
+
+fn progress(task: Option<&Task>) -> Option<(crate::domain::task::TaskKind, Progress)> {
+    task.map(|task| (task.kind(), task.progress))
+}
+
+impl WorkerContext {
+    /// Whether what the instance's server is told to define reaches a server that follows it.
+    fn carries_definitions(&self, instance: &Instance) -> bool {
+        let version = instance.shown_version();
+        let drivers = self.drivers.get(&version.runtime);
+        let engine = drivers.and_then(|it| it.engines.iter().find(|engine| engine.kind() == version.engine));
+        engine.is_some_and(|engine| engine.replicates_definitions())
+    }
+}
+
+/// Why a try came to nothing.
+enum Trouble {
+    /// The task's step bears no operation now.
+    NotNow,
+    /// The server, or the store.
+    Failed(String, Option<String>),
+    /// Another worker has it.
+    Lost,
+}
+
+impl From<db::Error> for Trouble {
+    fn from(error: db::Error) -> Self {
+        match error {
+            db::Error::LeaseLost => Self::Lost,
+            other => Self::Failed(chain(&other), None),
+        }
+    }
+}
+
+impl From<engines::Error> for Trouble {
+    fn from(error: engines::Error) -> Self {
+        let lasting = error.refusal().filter(|_| !error.is_of_the_moment()).map(for_tenants);
+        Self::Failed(chain(&error), lasting)
+    }
+}
+
+/// Takes an operation and tries to do it.
+async fn try_to_do(worker: &WorkerContext, waiting: Waiting, owner: String) {
+    let taken = match worker.db.transact(move |conn| operations::take(conn, waiting, &owner)).await {
+        Ok(Some(taken)) => taken,
+        Ok(None) => return,
+        Err(error) => {
+            let error: db::Error = error;
+            tracing::debug!(error = %chain(&error), "an operation could not be taken");
+            return;
+        }
+    };
+    let tried = tokio::select! {
+        biased;
+        end = keep(worker, &taken) => Err(end),
+        tried = tokio::time::timeout(TRY, attempt(worker, &taken)) => {
+            tried.unwrap_or_else(|_| Err(Trouble::Failed("the server took too long".to_owned(), None)))
+        }
+    };
+    let ended = match tried {
+        Ok(refused) => end(worker, &taken, refused).await,
+        Err(Trouble::Lost) => return,
+        Err(Trouble::NotNow) => {
+            let taken = taken.clone();
+            worker.db.run(move |conn| operations::put_back(conn, &taken)).await
+        }
+        Err(Trouble::Failed(trouble, Some(message))) if taken.attempt >= TRIES => {
+            tracing::warn!(operation.id = %taken.id, instance.id = %taken.instance, trouble, "a server refused an operation");
+            end(worker, &taken, Some(Refused::Rejected { message })).await
+        }
+        Err(Trouble::Failed(trouble, _)) => {
+            let pause = PAUSE
+                .saturating_mul(
+                    2_u32.saturating_pow(u32::try_from(taken.attempt - 1).unwrap_or_default().min(10)),
+                )
+                .min(LONGEST_PAUSE);
+            tracing::info!(operation.id = %taken.id, instance.id = %taken.instance, trouble, "an operation will be tried again");
+            let taken = taken.clone();
+            worker.db.run(move |conn| operations::retry(conn, &taken, &trouble, pause)).await
+        }
+    };
+    match ended {
+        Ok(()) | Err(db::Error::LeaseLost) => {}
+        // The lease runs out, and it is done again.
+        Err(error) => tracing::warn!(error = %chain(&error), "what became of an operation was not recorded"),
+    }
+}
+
+/// Renews the lease of an operation until it is lost.
+async fn keep(worker: &WorkerContext, taken: &Taken) -> Trouble {
+    let mut renewed = tokio::time::Instant::now();
+    loop {
+        tokio::time::sleep(LEASE / 5).await;
+        let (ours, asked) = (taken.clone(), tokio::time::Instant::now());
+        let renewal = worker.db.run(move |conn| operations::renew(conn, &ours));
+        match tokio::time::timeout_at(renewed + LEASE - LEASE / 5, renewal).await {
+            Ok(Ok(())) => renewed = asked,
+            Ok(Err(db::Error::LeaseLost)) | Err(_) => return Trouble::Lost,
+            Ok(Err(_)) => {}
+        }
+    }
+}
+
+/// One try: gives the reason where it cannot be done.
+async fn attempt(worker: &WorkerContext, taken: &Taken) -> Result<Option<Refused>, Trouble> {
+    let id = taken.instance;
+    let (instance, live) = worker
+        .db
+        .run(move |conn| {
+            Ok::<_, db::Error>((instances::find(conn, id)?, tasks::live_of(conn, &[id])?.into_iter().next()))
+        })
+        .await?;
+    let instance = instance.ok_or(Trouble::Lost)?;
+    // The row says by now that it is being done: a step that begins from here on waits for it.
+    if !may_run(progress(live.as_ref()), worker.carries_definitions(&instance)) {
+        return Err(Trouble::NotNow);
+    }
+    let unreadable = |what: String| Trouble::Failed(what, None);
+    let plain = worker
+        .sealer
+        .unseal(&taken.id.payload_purpose(), &taken.payload)
+        .map_err(|error| unreadable(chain(&error)))?;
+    let operation: Operation = serde_json::from_str(secrecy::ExposeSecret::expose_secret(&plain))
+        .map_err(|_| unreadable("what was asked for cannot be read".to_owned()))?;
+    let running = instance.running.as_ref().ok_or_else(|| unreadable("no server serves".to_owned()))?;
+    let (engine, server) =
+        worker.reach(running.generation).await.map_err(|error| unreadable(chain(&error)))?;
+    if !taken.has_begun {
+        if let Some(refused) = look(&*engine, &server, &operation).await? {
+            return Ok(Some(refused));
+        }
+        let taken = taken.clone();
+        worker.db.run(move |conn| operations::begin(conn, &taken)).await?;
+    }
+    let point = |when: &str| format!("operation.{}.{when}", operation.word());
+    testing::pause(|| point("begun")).await;
+    let refused = match engine.operate(&server, &operation).await {
+        Ok(refused) => refused,
+        // No other try helps.
+        Err(error) => match error.rejection() {
+            Some(message) => Some(Refused::Rejected { message: for_tenants(message) }),
+            None => return Err(error.into()),
+        },
+    };
+    testing::pause(|| point("done")).await;
+    Ok(refused)
+}
+
+/// Whether the server can do it.
+async fn look(
+    engine: &dyn Engine,
+    server: &Server,
+    operation: &Operation,
+) -> Result<Option<Refused>, engines::Error> {
+    let databases =
+        engine.databases(server).await?.into_iter().map(|database| database.name).collect::<Vec<_>>();
+    let users = engine.users(server).await?;
+    let has_root = engine.has_root(server).await?;
+    Ok(impossible(operation, &databases, &users, has_root))
+}
+
+/// Records the end of an operation. Who asked for it may have left: a refusal is an event, too.
+async fn end(worker: &WorkerContext, taken: &Taken, refused: Option<Refused>) -> Result<(), db::Error> {
+    let taken = taken.clone();
+    worker
+        .db
+        .transact(move |conn| {
+            operations::end(conn, &taken, refused.as_ref())?;
+            let Some(refused) = &refused else { return Ok(()) };
+            let Some(instance) = instances::find(conn, taken.instance)? else { return Ok(()) };
+            events::record(
+                conn,
+                &events::Event {
+                    project: &instance.project,
+                    instance: Some(instance.id),
+                    task: None,
+                    actor: WORKER,
+                    what: "operation_refused",
+                    data: serde_json::json!({"operation": taken.id.to_string(), "reason": refused.to_string()}),
+                },
+            )
+        })
+        .await
+}
+
+/// Before a step that bears no operation beside it: waits until none is being done.
+///
+/// # Errors
+/// [`StepError::Retry`] when one goes on for longer than its tries may take; the store's.
+pub(super) async fn until_none_is_done(ctx: &StepContext, phase: Phase, step: Step) -> Result<(), StepError> {
+    let subject = ctx.task.plan.subject();
+    let at = Some((ctx.task.kind(), Progress::At(phase, step)));
+    // What an engine carries is looked at by who does operations; to wait for one too often costs a moment.
+    if may_run(at, false) {
+        return Ok(());
+    }
+    let deadline = tokio::time::Instant::now() + STEP_PATIENCE;
+    while ctx.worker.db.run(move |conn| operations::is_being_done(conn, subject)).await? {
+        if tokio::time::Instant::now() >= deadline {
+            return Err(StepError::Retry("an operation at the server goes on".to_owned()));
+        }
+        ctx.worker.notices.wait(Channel::Answers, Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
