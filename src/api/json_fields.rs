@@ -34,6 +34,11 @@ impl<'a> Field<'a> {
             .ok_or_else(|| Refusal::invalid(key, "is a required property"))
     }
 
+    /// A whole body.
+    pub fn of(body: &'a Value) -> Self {
+        Self { path: "body".to_owned(), value: body }
+    }
+
     /// A refusal of this value.
     pub fn refuse(&self, expected: &str) -> Refusal {
         Refusal::invalid(&self.path, expected)

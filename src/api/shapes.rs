@@ -87,6 +87,81 @@ struct NamedDatabase {
     name: String,
 }
 
+/// Databases to make.
+#[derive(Serialize, ToSchema)]
+pub struct DatabasesRequest {
+    #[schema(min_items = 1)]
+    databases: Vec<CreateDatabase>,
+}
+
+/// Users to make; the databases that they have rights on are there.
+#[derive(Serialize, ToSchema)]
+pub struct UsersRequest {
+    #[schema(min_items = 1)]
+    users: Vec<CreateUser>,
+}
+
+/// A user to make.
+#[derive(Serialize, ToSchema)]
+pub struct UserRequest {
+    users: CreateUser,
+}
+
+/// Passwords to change.
+#[derive(Serialize, ToSchema)]
+pub struct PasswordsRequest {
+    #[schema(min_items = 1)]
+    users: Vec<ChangePassword>,
+}
+
+/// A user, and its password from then on.
+#[derive(Serialize, ToSchema)]
+struct ChangePassword {
+    name: String,
+    #[schema(required = false)]
+    host: Option<String>,
+    #[schema(min_length = 1, max_length = 255)]
+    password: String,
+}
+
+/// What to change of a user.
+#[derive(Serialize, ToSchema)]
+pub struct UserChangeRequest {
+    user: ChangeUser,
+}
+
+/// At least one of them.
+#[derive(Serialize, ToSchema)]
+struct ChangeUser {
+    #[schema(required = false)]
+    name: Option<String>,
+    #[schema(required = false)]
+    host: Option<String>,
+    #[schema(required = false, min_length = 1, max_length = 255)]
+    password: Option<String>,
+}
+
+/// Databases to give a user every right on.
+#[derive(Serialize, ToSchema)]
+pub struct GrantRequest {
+    #[schema(min_items = 1)]
+    databases: Vec<NamedDatabase>,
+}
+
+/// The password that root shall have; without, the service makes one.
+#[derive(Serialize, ToSchema)]
+pub struct RootRequest {
+    #[schema(required = false, min_length = 1, max_length = 255)]
+    password: Option<String>,
+}
+
+/// Whether root is enabled.
+#[derive(Serialize, ToSchema)]
+pub struct RootEnabled {
+    #[serde(rename = "rootEnabled")]
+    root_enabled: bool,
+}
+
 /// The body of an update: at most one key besides the name.
 #[derive(Serialize, ToSchema)]
 pub struct UpdateRequest {

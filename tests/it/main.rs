@@ -47,6 +47,7 @@ mod mariadb_copy;
 mod mariadb_follow;
 mod matrix;
 mod namespaces;
+mod operations;
 mod planted;
 mod postgres_servers;
 mod postgresql;

@@ -14,7 +14,7 @@ use coffer::commands::Commands;
 use coffer::db::acceptances::Begin;
 use coffer::db::hosts::Offer;
 use coffer::db::notices::Notices;
-use coffer::db::{self, Db, acceptances, catalogue, catalogue_cache, hosts, looks, questions};
+use coffer::db::{self, Db, acceptances, catalogue, catalogue_cache, hosts, looks, operations, questions};
 use coffer::domain::caller::{Caller, Level};
 use coffer::domain::datastore::{DatastoreVersion, EngineKind, RuntimeKind};
 use coffer::domain::ids::{FlavorId, GenerationId, HostId, InstanceId, ProjectId, TaskId};
@@ -322,7 +322,7 @@ async fn register(db: &Db, host: &HostId) {
     done.unwrap();
 }
 
-/// Answers the questions of the host's instances as a worker would.
+/// Answers the questions of the host's instances, and ends their operations, as a worker would.
 async fn answer(db: Db, host: HostId, blockers: Value, stops: watch::Receiver<bool>) {
     while !*stops.borrow() {
         let (about, blockers) = (host.clone(), blockers.clone());
@@ -332,6 +332,7 @@ async fn answer(db: Db, host: HostId, blockers: Value, stops: watch::Receiver<bo
                     let answer = match question.kind.as_str() {
                         "caught_up" => json!(true),
                         "replica_blockers" => blockers.clone(),
+                        "has_root" => json!(false),
                         _ => json!([]),
                     };
                     questions::answer(conn, question.id, &Ok(answer))?;
@@ -339,6 +340,11 @@ async fn answer(db: Db, host: HostId, blockers: Value, stops: watch::Receiver<bo
                 if let Some((look, question)) = looks::take(conn, &about, 1)? {
                     questions::answer(conn, question.id, &Ok(json!([])))?;
                     looks::end(conn, &look)?;
+                }
+                for waiting in operations::due(conn, &about, &[])? {
+                    if let Some(taken) = operations::take(conn, waiting, "nobody")? {
+                        operations::end(conn, &taken, None)?;
+                    }
                 }
                 Ok(())
             })

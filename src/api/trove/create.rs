@@ -8,31 +8,11 @@ use serde_json::{Map, Value};
 
 use crate::api::error::Fault;
 use crate::api::json_fields::Field;
+use crate::api::trove::content::{databases, users};
 use crate::commands::instances::CreateInstance;
 use crate::domain::datastore::EngineKind;
 use crate::domain::ids::FlavorId;
-use crate::domain::postgresql;
 use crate::domain::refusal::Refusal;
-use crate::domain::tenant::{
-    NewDatabase, NewUser, Verifier, is_host, is_reserved_database, is_reserved_user,
-};
-
-/// The longest name of a database.
-const LONGEST_DATABASE: usize = 64;
-
-/// The longest name of a user: Trove's, which a PostgreSQL server's own takes the place of.
-const LONGEST_USER: usize = 16;
-
-/// The longest password.
-const LONGEST_PASSWORD: usize = 255;
-
-/// The character sets that a database can have.
-const CHARACTER_SETS: [&str; 41] = [
-    "armscii8", "ascii", "big5", "binary", "cp1250", "cp1251", "cp1256", "cp1257", "cp850", "cp852", "cp866",
-    "cp932", "dec8", "eucjpms", "euckr", "gb2312", "gbk", "geostd8", "greek", "hebrew", "hp8", "keybcs2",
-    "koi8r", "koi8u", "latin1", "latin2", "latin5", "latin7", "macce", "macroman", "sjis", "swe7", "tis620",
-    "ucs2", "ujis", "utf16", "utf16le", "utf32", "utf8", "utf8mb3", "utf8mb4",
-];
 
 /// A parsed body.
 #[derive(Clone, Debug)]
@@ -148,7 +128,7 @@ pub fn parse(body: &Map<String, Value>, engine: EngineKind) -> Result<Creation, 
         None => Vec::new(),
     };
     let users = match instance.optional("users")? {
-        Some(field) => users(&field, &databases, engine)?,
+        Some(field) => users(&field, Some(&databases), engine)?,
         None => Vec::new(),
     };
     Ok(Creation {
@@ -223,189 +203,13 @@ pub fn access(field: &Field<'_>) -> Result<(), Fault> {
     }
 }
 
-/// A name that can stand in SQL inside quotes and in a client's command line.
-fn identifier<'a>(field: &Field<'a>, longest: usize) -> Result<&'a str, Refusal> {
-    let name = field.words(longest)?;
-    let odd = |c: char| c.is_control() || "'\"`;,/\\".contains(c) || u32::from(c) > 0xFFFF;
-    if name.trim() != name || name.contains(odd) {
-        return Err(field.refuse(
-            "must neither begin nor end with a space, nor hold a control character, one beyond U+FFFF, or one of ' \" ` ; , / \\",
-        ));
-    }
-    Ok(name)
-}
-
-fn databases(field: &Field<'_>, engine: EngineKind) -> Result<Vec<NewDatabase>, Refusal> {
-    let mut all: Vec<NewDatabase> = Vec::new();
-    for element in field.array()? {
-        let field = element.required("name")?;
-        let name = identifier(&field, LONGEST_DATABASE)?;
-        check_database(&field, name, engine)?;
-        if all.iter().any(|other| other.name == name) {
-            return Err(field.refuse("must not be there twice"));
-        }
-        let (character_set, collate) = match engine {
-            EngineKind::MariaDb | EngineKind::Mysql => character_set(&element)?,
-            EngineKind::Postgresql => encoding(&element)?,
-        };
-        all.push(NewDatabase { name: name.to_owned(), character_set, collate });
-    }
-    Ok(all)
-}
-
-fn check_database(field: &Field<'_>, name: &str, engine: EngineKind) -> Result<(), Refusal> {
-    let wrong = match engine {
-        EngineKind::Postgresql => postgresql::wrong_database(name),
-        EngineKind::MariaDb | EngineKind::Mysql if is_reserved_database(name) => Some("is reserved"),
-        // The server's mark for names in the file system's own encoding.
-        EngineKind::MariaDb | EngineKind::Mysql if name.to_ascii_lowercase().starts_with("#mysql50#") => {
-            Some("must not begin with #mysql50#")
-        }
-        EngineKind::MariaDb | EngineKind::Mysql => None,
-    };
-    wrong.map_or(Ok(()), |wrong| Err(field.refuse(wrong)))
-}
-
-/// A word of a database, in lower case, with its field.
-fn word<'a>(element: &Field<'a>, key: &str) -> Result<Option<(String, Field<'a>)>, Refusal> {
-    element.optional(key)?.map(|field| Ok((field.words(64)?.to_ascii_lowercase(), field))).transpose()
-}
-
-/// A database's character set and collation in a server of MySQL's family.
-fn character_set(element: &Field<'_>) -> Result<(Option<String>, Option<String>), Refusal> {
-    let character_set = match word(element, "character_set")? {
-        Some((set, _)) if CHARACTER_SETS.contains(&set.as_str()) => Some(set),
-        Some((_, field)) => return Err(field.refuse("must be a character set of the server")),
-        None => None,
-    };
-    let collate = match word(element, "collate")? {
-        Some((name, field)) if !fits(&name, character_set.as_deref()) => {
-            return Err(field.refuse("must be a collation of the character set"));
-        }
-        Some((name, _)) => Some(name),
-        None => None,
-    };
-    Ok((character_set, collate))
-}
-
-/// A database's encoding and collation in a PostgreSQL server.
-fn encoding(element: &Field<'_>) -> Result<(Option<String>, Option<String>), Refusal> {
-    let encoding = match word(element, "character_set")? {
-        Some((set, _)) if postgresql::is_character_set(&set) => Some("UTF8".to_owned()),
-        Some((_, field)) => return Err(field.refuse("must be UTF8, the one encoding of these servers")),
-        None => None,
-    };
-    let collate = match word(element, "collate")? {
-        Some((name, field)) => match postgresql::collation(&name) {
-            Some(name) => Some(name.to_owned()),
-            None => {
-                return Err(field.refuse(
-                    "must be C.UTF-8, C or POSIX; for the order of a language, give a column an ICU collation",
-                ));
-            }
-        },
-        None => None,
-    };
-    Ok((encoding, collate))
-}
-
-/// Whether a collation can be one of the character set, of any when none is given.
-fn fits(collation: &str, character_set: Option<&str>) -> bool {
-    if !collation.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-        return false;
-    }
-    // Newer servers have collations that every Unicode character set shares.
-    if collation.starts_with("uca1400_") {
-        return character_set.is_none_or(|set| set.starts_with("utf") || set == "ucs2");
-    }
-    let own = |set: &str| {
-        collation == set
-            || collation.strip_prefix(set).is_some_and(|rest| rest.starts_with('_'))
-            || (set == "utf8" && collation.starts_with("utf8mb3_"))
-            || (set == "utf8mb3" && collation.starts_with("utf8_"))
-    };
-    match character_set {
-        Some(set) => own(set),
-        None => CHARACTER_SETS.iter().any(|set| own(set)),
-    }
-}
-
-fn users(field: &Field<'_>, databases: &[NewDatabase], engine: EngineKind) -> Result<Vec<NewUser>, Refusal> {
-    let mut all: Vec<NewUser> = Vec::new();
-    for element in field.array()? {
-        let field = element.required("name")?;
-        let name = match engine {
-            EngineKind::MariaDb | EngineKind::Mysql => identifier(&field, LONGEST_USER)?,
-            EngineKind::Postgresql => identifier(&field, postgresql::LONGEST_NAME)?,
-        };
-        let wrong = match engine {
-            EngineKind::Postgresql => postgresql::wrong_user(name),
-            EngineKind::MariaDb | EngineKind::Mysql => is_reserved_user(name).then_some("is reserved"),
-        };
-        if let Some(wrong) = wrong {
-            return Err(field.refuse(wrong));
-        }
-        let host = match element.optional("host")? {
-            Some(host) if engine == EngineKind::Postgresql && host.text()? != "%" => {
-                return Err(host.refuse("must be %: a user of PostgreSQL is the same from everywhere"));
-            }
-            Some(host) if !is_host(host.text()?) => {
-                return Err(host.refuse(
-                    "must be %, an IPv4 address, one with % in place of parts, as 10.0.%, or a network with its mask, as \
-                     10.1.0.0/255.255.0.0",
-                ));
-            }
-            Some(host) => host.text()?.to_owned(),
-            None => "%".to_owned(),
-        };
-        if all.iter().any(|other| other.name == name && other.host == host) {
-            return Err(field.refuse("must not be there twice with the same host"));
-        }
-        let password = element.required("password")?;
-        let text = password.text()?;
-        if text.is_empty() || text.chars().count() > LONGEST_PASSWORD {
-            return Err(password.refuse(&format!("must have 1 to {LONGEST_PASSWORD} characters")));
-        }
-        let verifier = verifier(&password, engine)?;
-        let mut granted: Vec<String> = Vec::new();
-        let list = element.optional("databases")?.map(|list| list.array()).transpose()?;
-        for database in list.unwrap_or_default() {
-            let field = database.required("name")?;
-            let name = field.words(LONGEST_DATABASE)?;
-            if !databases.iter().any(|known| known.name == name) {
-                return Err(field.refuse("must be one of instance['databases']"));
-            }
-            if granted.iter().any(|known| known == name) {
-                return Err(field.refuse("must not be there twice"));
-            }
-            granted.push(name.to_owned());
-        }
-        all.push(NewUser { name: name.to_owned(), host, verifier, databases: granted });
-    }
-    Ok(all)
-}
-
-/// What a server of `engine` keeps of the password.
-fn verifier(password: &Field<'_>, engine: EngineKind) -> Result<Verifier, Refusal> {
-    let text = password.text()?;
-    match engine {
-        EngineKind::MariaDb | EngineKind::Mysql => Ok(Verifier::native(text)),
-        EngineKind::Postgresql => {
-            if text.contains('\0') {
-                return Err(password.refuse("must not hold a null character"));
-            }
-            let scram = postgres_protocol::password::scram_sha_256(text.as_bytes());
-            Verifier::scram(scram).ok_or_else(|| password.refuse("cannot be made a verifier of"))
-        }
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+    use crate::domain::tenant::Verifier;
 
     fn with(key: &str, value: Value) -> Value {
         let mut body = json!({"instance": {"name": "orders", "flavorRef": 2, "volume": {"size": 1}}});

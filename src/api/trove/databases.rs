@@ -1,17 +1,26 @@
 //! The databases of an instance (api-ref: `databases-users.md`), and how lists of names are cut into pages.
+//!
+//! What changes them is an operation: it is accepted with 202, and its end is waited for a while.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::api::error::Fault;
+use crate::api::json_fields::Field;
 use crate::api::links::Link;
-use crate::api::request::{Call, json as answer};
+use crate::api::request::{Call, accepted, json as answer};
+use crate::api::trove::content;
 use crate::api::trove::instances::load;
+use crate::db;
 use crate::domain::caller::Caller;
+use crate::domain::datastore::EngineKind;
+use crate::domain::operation::Operation;
+use crate::domain::policy::{Rule, allow};
 use crate::domain::question::QuestionKind;
+use crate::domain::refusal::Refusal;
 use crate::domain::replica_upgrade::serving;
 use crate::domain::tenant::Database;
 
@@ -36,6 +45,77 @@ pub async fn list(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     let (page, next) = page(named, marker, limit);
     let views = page.into_iter().map(|database| DatabaseView { name: database.name }).collect::<Vec<_>>();
     listed("databases", json!(views), next.map(|marker| call.next_page(&marker)))
+}
+
+/// Has an operation done that a body asks for. `how` takes the body apart by the rules of an engine.
+///
+/// # Errors
+/// In this order: 400 for what no engine takes, 403 by role, 404, 400 for what the instance's engine does not take, 422, 413,
+/// and what the server refuses.
+pub async fn operate<F>(call: &Call, caller: &Caller, body: Map<String, Value>, how: F) -> Result<(), Fault>
+where
+    F: Fn(&Map<String, Value>, EngineKind) -> Result<Operation, Refusal> + Send + 'static,
+{
+    // Making PostgreSQL's verifiers takes a while.
+    let parsed = tokio::task::spawn_blocking(move || {
+        let parse = |engine| how(&body, engine);
+        (parse(EngineKind::MariaDb), parse(EngineKind::Postgresql))
+    });
+    let (mariadb, postgresql) =
+        parsed.await.map_err(|_| Fault::from(db::Error::Broken("a body could not be parsed".to_owned())))?;
+    if let (Err(refusal), Err(_)) = (&mariadb, &postgresql) {
+        return Err(refusal.clone().into());
+    }
+    allow(caller, Rule::ContentChange)?;
+    let instance = load(call, caller, call.instance_id()?).await?;
+    let operation = match instance.shown_version().engine {
+        EngineKind::MariaDb | EngineKind::Mysql => mariadb?,
+        EngineKind::Postgresql => postgresql?,
+    };
+    Ok(call.state.commands.operate(caller, instance.id, &operation).await?)
+}
+
+/// `POST /instances/{id}/databases`: 202.
+///
+/// # Errors
+/// 400 naming the field, and for one that is there already; 403 by role; 404; 413 when too many changes wait; 422 for an
+/// instance that serves nobody.
+pub async fn create(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    let body = call.json()?;
+    let how = |body: &Map<String, Value>, engine| {
+        let field = Field::root(body, "databases")?;
+        let databases = content::databases(&field, engine)?;
+        if databases.is_empty() {
+            return Err(field.refuse("must have at least one element"));
+        }
+        Ok(Operation::CreateDatabases { databases })
+    };
+    operate(&call, &caller, body, how).await?;
+    Ok(accepted())
+}
+
+/// `GET /instances/{id}/databases/{name}`: 501, as Trove.
+///
+/// # Errors
+/// Always.
+pub async fn show(_call: Call, _caller: Caller) -> Result<HttpResponse, Fault> {
+    Err(Fault::NotImplemented(
+        "A database alone is not shown: GET /instances/{id}/databases lists them.".to_owned(),
+    ))
+}
+
+/// `DELETE /instances/{id}/databases/{name}`: 202.
+///
+/// # Errors
+/// 400 for one that is the service's or the server's; 403 by role; 404, also for the database; 413; 422.
+pub async fn delete(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    let name = call.param(1).to_owned();
+    let how = move |_: &Map<String, Value>, engine| {
+        content::changeable_database(&name, engine)?;
+        Ok(Operation::DropDatabase { name: name.clone() })
+    };
+    operate(&call, &caller, Map::new(), how).await?;
+    Ok(accepted())
 }
 
 /// The page after `marker` of things that have names: ordered by name, byte by byte, whatever order they came in.

@@ -272,6 +272,14 @@ pub async fn clusters(_call: Call, _caller: Caller) -> Result<HttpResponse, Faul
     answer(StatusCode::OK, &json!({"clusters": Value::Array(Vec::new())}))
 }
 
+/// `GET /clusters/{id}`: clients look an instance's name up here when they have not found it elsewhere.
+///
+/// # Errors
+/// 404, always.
+pub async fn cluster(call: Call, _caller: Caller) -> Result<HttpResponse, Fault> {
+    Err(Fault::not_found(call.param(0)))
+}
+
 /// `POST /clusters`.
 ///
 /// # Errors

@@ -2,9 +2,12 @@
 //! gophercloud speak.
 
 pub mod catalogue;
+pub mod content;
 pub mod create;
 pub mod databases;
 pub mod instances;
+pub mod missing;
+pub mod root;
 pub mod update;
 pub mod users;
 pub mod versions;
@@ -12,9 +15,13 @@ pub mod views;
 
 use crate::api::doc::{Doc, Gives, sample, shape};
 use crate::api::request::Route;
-use crate::api::shapes::{ApiVersion, Cluster, CreateRequest, LimitPart, UpdateRequest};
+use crate::api::shapes::{
+    ApiVersion, Cluster, CreateRequest, DatabasesRequest, GrantRequest, LimitPart, PasswordsRequest,
+    RootEnabled, RootRequest, UpdateRequest, UserChangeRequest, UserRequest, UsersRequest,
+};
 use crate::api::trove::catalogue::{DatastoreView, FlavorView, VersionView};
 use crate::api::trove::databases::DatabaseView;
+use crate::api::trove::root::RootView;
 use crate::api::trove::users::UserView;
 use crate::api::trove::views::InstanceView;
 use crate::domain::policy::Rule;
@@ -118,6 +125,33 @@ pub const ROUTES: &[Route] = &[
         |call, caller| Box::pin(databases::list(call, caller)),
     ),
     Route::project(
+        "POST",
+        "/v1.0/{project}/instances/{id}/databases",
+        Rule::ContentChange,
+        Doc::new("createDatabases", "Make databases", "databases-users.md")
+            .takes::<DatabasesRequest>(sample!("databases-create-request"))
+            .gives(202, Gives::Nothing)
+            .refuses(&[422]),
+        |call, caller| Box::pin(databases::create(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/instances/{id}/databases/{name}",
+        Rule::InstanceRead,
+        Doc::new("showDatabase", "A database alone is not shown", "databases-users.md")
+            .gives(501, Gives::Fault),
+        |call, caller| Box::pin(databases::show(call, caller)),
+    ),
+    Route::project(
+        "DELETE",
+        "/v1.0/{project}/instances/{id}/databases/{name}",
+        Rule::ContentChange,
+        Doc::new("deleteDatabase", "Drop a database", "databases-users.md")
+            .gives(202, Gives::Nothing)
+            .refuses(&[422]),
+        |call, caller| Box::pin(databases::delete(call, caller)),
+    ),
+    Route::project(
         "GET",
         "/v1.0/{project}/instances/{id}/users",
         Rule::InstanceRead,
@@ -125,6 +159,120 @@ pub const ROUTES: &[Route] = &[
             .gives(200, Gives::Page("users", shape::<UserView>))
             .refuses(&[422]),
         |call, caller| Box::pin(users::list(call, caller)),
+    ),
+    Route::project(
+        "POST",
+        "/v1.0/{project}/instances/{id}/users",
+        Rule::ContentChange,
+        Doc::new("createUsers", "Make users", "databases-users.md")
+            .takes::<UsersRequest>(sample!("users-create-request"))
+            .gives(202, Gives::Nothing)
+            .refuses(&[422]),
+        |call, caller| Box::pin(users::create(call, caller)),
+    ),
+    Route::project(
+        "PUT",
+        "/v1.0/{project}/instances/{id}/users",
+        Rule::ContentChange,
+        Doc::new("changePasswords", "Give users other passwords", "databases-users.md")
+            .takes::<PasswordsRequest>(sample!("users-passwords-request"))
+            .gives(202, Gives::Nothing)
+            .refuses(&[422]),
+        |call, caller| Box::pin(users::change_passwords(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/instances/{id}/users/{user}",
+        Rule::InstanceRead,
+        Doc::new("showUser", "A user", "databases-users.md")
+            .gives(200, Gives::One("user", shape::<UserView>))
+            .refuses(&[422]),
+        |call, caller| Box::pin(users::show(call, caller)),
+    ),
+    Route::project(
+        "POST",
+        "/v1.0/{project}/instances/{id}/users/{user}",
+        Rule::ContentChange,
+        Doc::new("createUser", "Make a user, as openstacksdk asks for it", "databases-users.md")
+            .takes::<UserRequest>(sample!("user-create-request"))
+            .gives(202, Gives::Nothing)
+            .refuses(&[422]),
+        |call, caller| Box::pin(users::create_one(call, caller)),
+    ),
+    Route::project(
+        "PUT",
+        "/v1.0/{project}/instances/{id}/users/{user}",
+        Rule::ContentChange,
+        Doc::new("updateUser", "Give a user another name, host or password", "databases-users.md")
+            .takes::<UserChangeRequest>(sample!("user-update-request"))
+            .gives(202, Gives::Nothing)
+            .refuses(&[422]),
+        |call, caller| Box::pin(users::change(call, caller)),
+    ),
+    Route::project(
+        "DELETE",
+        "/v1.0/{project}/instances/{id}/users/{user}",
+        Rule::ContentChange,
+        Doc::new("deleteUser", "Drop a user", "databases-users.md")
+            .gives(202, Gives::Nothing)
+            .refuses(&[422]),
+        |call, caller| Box::pin(users::delete(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/instances/{id}/users/{user}/databases",
+        Rule::InstanceRead,
+        Doc::new("listGrants", "The databases that a user has rights on", "databases-users.md")
+            .gives(200, Gives::Many("databases", shape::<DatabaseView>))
+            .refuses(&[422]),
+        |call, caller| Box::pin(users::databases(call, caller)),
+    ),
+    Route::project(
+        "PUT",
+        "/v1.0/{project}/instances/{id}/users/{user}/databases",
+        Rule::ContentChange,
+        Doc::new("grantDatabases", "Give a user every right on databases", "databases-users.md")
+            .takes::<GrantRequest>(sample!("user-grant-request"))
+            .gives(202, Gives::Nothing)
+            .refuses(&[422]),
+        |call, caller| Box::pin(users::grant(call, caller)),
+    ),
+    Route::project(
+        "DELETE",
+        "/v1.0/{project}/instances/{id}/users/{user}/databases/{name}",
+        Rule::ContentChange,
+        Doc::new("revokeDatabase", "Take a user's rights on a database away", "databases-users.md")
+            .gives(202, Gives::Nothing)
+            .refuses(&[422]),
+        |call, caller| Box::pin(users::revoke(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/instances/{id}/root",
+        Rule::InstanceRead,
+        Doc::new("showRoot", "Whether root is enabled", "databases-users.md")
+            .gives(200, Gives::Whole(shape::<RootEnabled>))
+            .refuses(&[422]),
+        |call, caller| Box::pin(root::show(call, caller)),
+    ),
+    Route::project(
+        "POST",
+        "/v1.0/{project}/instances/{id}/root",
+        Rule::ContentChange,
+        Doc::new("enableRoot", "Enable root, or give it another password", "databases-users.md")
+            .takes::<RootRequest>(sample!("root-request"))
+            .gives(200, Gives::One("user", shape::<RootView>))
+            .refuses(&[422]),
+        |call, caller| Box::pin(root::enable(call, caller)),
+    ),
+    Route::project(
+        "DELETE",
+        "/v1.0/{project}/instances/{id}/root",
+        Rule::ContentChange,
+        Doc::new("disableRoot", "Disable root", "databases-users.md")
+            .gives(204, Gives::Nothing)
+            .refuses(&[422]),
+        |call, caller| Box::pin(root::disable(call, caller)),
     ),
     Route::project(
         "GET",
@@ -206,6 +354,13 @@ pub const ROUTES: &[Route] = &[
         Doc::new("listClusters", "Clusters; there are none", "instances.md")
             .gives(200, Gives::Many("clusters", shape::<Cluster>)),
         |call, caller| Box::pin(instances::clusters(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/clusters/{id}",
+        Rule::InstanceRead,
+        Doc::new("showCluster", "A cluster; there are none", "instances.md").gives(404, Gives::Fault),
+        |call, caller| Box::pin(instances::cluster(call, caller)),
     ),
     Route::project(
         "POST",
