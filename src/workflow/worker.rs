@@ -185,19 +185,16 @@ async fn run_step(
     step: Step,
 ) -> Result<Option<Task>, db::Error> {
     let began = tokio::time::Instant::now();
-    let (record, bytes, held) = {
+    let record = {
         let (task, lease) = (task.clone(), worker.lease);
         worker
             .db
             .transact(move |conn| {
                 tasks::guard_place(conn, &task, lease)?;
-                let record = task_steps::begin(conn, &task, phase, step)?;
-                let (bytes, held) = task_steps::limits(conn, task.id)?;
-                Ok::<_, db::Error>((record, bytes, held))
+                task_steps::begin(conn, &task, phase, step)
             })
             .await?
     };
-    let deadline = deadline(worker, task.kind(), (phase, step), bytes, held);
     let span = tracing::info_span!("step", step = step.as_str(), phase = phase.as_str());
     let attempt = task.attempts + 1;
     let ctx = StepContext { worker: Arc::clone(worker), task: task.clone(), attempt, record };
@@ -211,7 +208,7 @@ async fn run_step(
                 outcome.unwrap_or_else(|_| Err(StepError::RetryBriefly("the step panicked".to_owned())))
             }
             // Dropped, the step's programs are killed with all that they started.
-            () = tokio::time::sleep(deadline) => Err(StepError::TimedOut(deadline)),
+            deadline = out_of_time(worker, task, (phase, step), began) => Err(StepError::TimedOut(deadline)),
         }
     }
     .instrument(span.clone())
@@ -301,6 +298,27 @@ async fn run_step(
         "the step's record was refused"
     );
     record_step(worker, record, (phase, step), decision, next).await
+}
+
+/// Waits until a try of a step has taken as long as it may, and gives that time. Where the data and the hold cannot be asked
+/// for, it is asked again: the step does not wait for that.
+async fn out_of_time(
+    worker: &WorkerContext,
+    task: &Task,
+    place: (Phase, Step),
+    began: tokio::time::Instant,
+) -> Duration {
+    let id = task.id;
+    let (bytes, held) = loop {
+        let asked: Result<_, db::Error> = worker.db.run(move |conn| task_steps::limits(conn, id)).await;
+        match asked {
+            Ok(limits) => break limits,
+            Err(_) => tokio::time::sleep(AWAY).await,
+        }
+    };
+    let deadline = deadline(worker, task.kind(), place, bytes, held);
+    tokio::time::sleep_until(began + deadline).await;
+    deadline
 }
 
 /// How long this try of a step may take. What is not within a hold may also wait for sessions of the tenant's.
