@@ -119,6 +119,8 @@ fn publish(census: &Census) {
         gauge!("coffer_instances", "state" => state.as_str()).set(count.map_or(0, |(_, n)| *n) as f64);
     }
     gauge!("coffer_tasks_oldest_due_seconds").set(census.oldest_due);
+    gauge!("coffer_operations").set(census.operations.0 as f64);
+    gauge!("coffer_operations_oldest_seconds").set(census.operations.1);
     gauge!("coffer_hosts", "state" => "heard").set(census.hosts.0 as f64);
     gauge!("coffer_hosts", "state" => "silent").set(census.hosts.1 as f64);
 }

@@ -12,6 +12,8 @@ pub struct Census {
     pub tasks: Vec<(String, String, i64)>,
     /// Seconds that the oldest task that could run has waited.
     pub oldest_due: f64,
+    /// Operations that are not over, and the seconds that the oldest of them has waited.
+    pub operations: (i64, f64),
     /// Instances that are not deleted: state, how many.
     pub instances: Vec<(String, i64)>,
     /// Hosts a worker of which was heard of within 30 s, and the others.
@@ -32,6 +34,10 @@ struct Counted {
 struct Ages {
     #[diesel(sql_type = Double)]
     oldest_due: f64,
+    #[diesel(sql_type = BigInt)]
+    operations: i64,
+    #[diesel(sql_type = Double)]
+    oldest_operation: f64,
     #[diesel(sql_type = BigInt)]
     heard: i64,
     #[diesel(sql_type = BigInt)]
@@ -56,6 +62,9 @@ pub fn take(conn: &mut Conn) -> Result<Census, Error> {
         "select coalesce((select extract(epoch from now() - min(greatest(not_before, created_at))) from tasks \
          where state in ('scheduled', 'running') and not_before <= now() \
          and (lease_until is null or lease_until < now())), 0)::float8 as oldest_due, \
+         (select count(*) from operations where outcome is null) as operations, \
+         coalesce((select extract(epoch from now() - min(asked_at)) from operations where outcome is null), 0)::float8 \
+         as oldest_operation, \
          (select count(*) from hosts where seen_at > now() - interval '30 seconds') as heard, \
          (select count(*) from hosts where seen_at <= now() - interval '30 seconds') as silent",
     )
@@ -64,6 +73,7 @@ pub fn take(conn: &mut Conn) -> Result<Census, Error> {
     Ok(Census {
         tasks: tasks.into_iter().map(|row| (row.kind, row.state, row.n)).collect(),
         oldest_due: ages.oldest_due,
+        operations: (ages.operations, ages.oldest_operation),
         instances: instances.into_iter().map(|row| (row.state, row.n)).collect(),
         hosts: (ages.heard, ages.silent),
     })

@@ -24,6 +24,8 @@ pub const ALL: &[(&str, Kind, &str)] = &[
     ("coffer_http_request_seconds", Kind::Histogram, "time until the answer, by route and method"),
     ("coffer_tasks", Kind::Gauge, "tasks that have not ended, by kind and state"),
     ("coffer_tasks_oldest_due_seconds", Kind::Gauge, "how long the oldest task that could run has waited"),
+    ("coffer_operations", Kind::Gauge, "operations that were accepted and are not over"),
+    ("coffer_operations_oldest_seconds", Kind::Gauge, "how long the oldest of them has waited"),
     ("coffer_instances", Kind::Gauge, "instances, by state"),
     ("coffer_hosts", Kind::Gauge, "hosts, by whether a worker of theirs was heard of within 30 s"),
     ("coffer_store_up", Kind::Gauge, "1 when the store answered the last scrape"),
@@ -32,6 +34,7 @@ pub const ALL: &[(&str, Kind, &str)] = &[
     ("coffer_task_steps_total", Kind::Counter, "tries of steps, by kind, step and outcome"),
     ("coffer_task_step_seconds", Kind::Histogram, "how long tries of steps took, by kind and step"),
     ("coffer_tasks_ended_total", Kind::Counter, "tasks that ended here, by kind and state"),
+    ("coffer_operations_ended_total", Kind::Counter, "operations that ended here, by kind and outcome"),
     ("coffer_leases_lost_total", Kind::Counter, "leases that were another's when this worker looked"),
     ("coffer_servers", Kind::Gauge, "database servers of this host, by engine and state"),
     (
@@ -152,6 +155,11 @@ pub fn step(kind: &'static str, step: &'static str, outcome: &'static str, took:
 /// A task ended, or waits for an operator.
 pub fn task_ended(kind: &'static str, state: &'static str) {
     counter!("coffer_tasks_ended_total", "kind" => kind, "state" => state).increment(1);
+}
+
+/// An operation ended.
+pub fn operation_ended(kind: &'static str, outcome: &'static str) {
+    counter!("coffer_operations_ended_total", "kind" => kind, "outcome" => outcome).increment(1);
 }
 
 /// A lease was another's.

@@ -30,6 +30,7 @@ use crate::domain::instance::Instance;
 use crate::domain::operation::{Operation, Refused, impossible, may_run};
 use crate::domain::task::{Phase, Progress, Step, Task};
 use crate::engines::{self, Engine, Server};
+use crate::telemetry::metrics;
 use crate::testing;
 use crate::workflow::step::{StepContext, StepError};
 use crate::workflow::{WORKER, WorkerContext, chain, for_tenants};
@@ -171,7 +172,14 @@ async fn try_to_do(worker: &WorkerContext, waiting: Waiting, owner: String) {
         }
     };
     let ended = match tried {
-        Ok(refused) => end(worker, &taken, refused).await,
+        Ok((kind, refused)) => {
+            let outcome = if refused.is_some() { "refused" } else { "done" };
+            let ended = end(worker, &taken, refused).await;
+            if ended.is_ok() {
+                metrics::operation_ended(kind, outcome);
+            }
+            ended
+        }
         Err(Trouble::Lost) => return,
         Err(Trouble::NotNow) => {
             let taken = taken.clone();
@@ -214,8 +222,8 @@ async fn keep(worker: &WorkerContext, taken: &Taken) -> Trouble {
     }
 }
 
-/// One try: gives the reason where it cannot be done.
-async fn attempt(worker: &WorkerContext, taken: &Taken) -> Result<Option<Refused>, Trouble> {
+/// One try: gives what it was about, and the reason where it cannot be done.
+async fn attempt(worker: &WorkerContext, taken: &Taken) -> Result<(&'static str, Option<Refused>), Trouble> {
     let id = taken.instance;
     let (instance, live) = worker
         .db
@@ -240,7 +248,7 @@ async fn attempt(worker: &WorkerContext, taken: &Taken) -> Result<Option<Refused
         worker.reach(running.generation).await.map_err(|error| unreadable(chain(&error)))?;
     if !taken.has_begun {
         if let Some(refused) = look(&*engine, &server, &operation).await? {
-            return Ok(Some(refused));
+            return Ok((operation.word(), Some(refused)));
         }
         let taken = taken.clone();
         worker.db.run(move |conn| operations::begin(conn, &taken)).await?;
@@ -256,7 +264,7 @@ async fn attempt(worker: &WorkerContext, taken: &Taken) -> Result<Option<Refused
         },
     };
     testing::pause(|| point("done")).await;
-    Ok(refused)
+    Ok((operation.word(), refused))
 }
 
 /// Whether the server can do it.
@@ -303,8 +311,10 @@ async fn end(worker: &WorkerContext, taken: &Taken, refused: Option<Refused>) ->
 pub(super) async fn until_none_is_done(ctx: &StepContext, phase: Phase, step: Step) -> Result<(), StepError> {
     let subject = ctx.task.plan.subject();
     let at = Some((ctx.task.kind(), Progress::At(phase, step)));
-    // What an engine carries is looked at by who does operations; to wait for one too often costs a moment.
-    if may_run(at, false) {
+    // What an engine carries is looked at by who does operations; to wait for one too often costs a moment. Not within a
+    // hold: none has begun since it did.
+    let is_within_a_hold = ctx.task.kind().holds(phase, step) && step != Step::Hold;
+    if may_run(at, false) || is_within_a_hold {
         return Ok(());
     }
     let deadline = tokio::time::Instant::now() + STEP_PATIENCE;
