@@ -13,14 +13,14 @@ use crate::api::doc::{Doc, Gives, sample, shape};
 use crate::api::error::Fault;
 use crate::api::json_fields::Field;
 use crate::api::links::{Base, Link, zoned};
-use crate::api::request::{Call, Route, json as answer};
+use crate::api::request::{Call, Route, accepted, json as answer};
 use crate::api::shapes::ActionRequest;
 use crate::api::trove::instances::load;
 use crate::api::trove::views::{AvailableUpgrades, available_upgrades};
 use crate::commands;
 use crate::commands::replica_upgrades::ReplicaUpgradeRequest;
 use crate::domain::caller::{Caller, Level};
-use crate::domain::ids::InstanceId;
+use crate::domain::ids::{FlavorId, InstanceId};
 use crate::domain::instance::Instance;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::refusal::Refusal;
@@ -30,7 +30,7 @@ pub const ROUTES: &[Route] = &[Route::project(
     "POST",
     "/v1.0/{project}/instances/{id}/action",
     Rule::InstanceAction,
-    Doc::new("act", "Upgrade an instance by way of a new one", "upgrade-action.md")
+    Doc::new("act", "Restart or resize an instance, or upgrade it by way of a new one", "upgrade-action.md")
         .takes::<ActionRequest>(sample!("upgrade-action-request"))
         .gives(202, Gives::One("instance", shape::<AcceptedView>))
         .refuses(&[422, 501]),
@@ -42,6 +42,12 @@ pub const ROUTES: &[Route] = &[Route::project(
 pub enum Action {
     /// Upgrade by way of a replica.
     Upgrade(ReplicaUpgradeRequest),
+    /// Restart the server.
+    Restart,
+    /// Give it another flavor.
+    ResizeFlavor(FlavorId),
+    /// Give it a volume of so many GB.
+    ResizeVolume(i32),
     /// An action of the contracts that is not done here yet, and the least level that it asks for.
     NotYet(&'static str, Level),
 }
@@ -50,23 +56,7 @@ pub enum Action {
 type Check = fn(&Field<'_>) -> Result<(), Refusal>;
 
 /// The actions of the contracts that come later: key, least level, check of the value.
-const LATER: [(&str, Level, Check); 7] = [
-    (
-        "restart",
-        Level::Member,
-        |field| {
-            if field.value().is_null() { Ok(()) } else { field.object().map(drop) }
-        },
-    ),
-    ("resize", Level::Member, |field| {
-        match (field.optional("flavorRef")?, field.optional("volume")?) {
-            (Some(flavor), None) => flavor.flavor().map(drop),
-            // openstacksdk sends the number itself.
-            (None, Some(volume)) if volume.value().is_object() => volume.required("size")?.size().map(drop),
-            (None, Some(volume)) => volume.size().map(drop),
-            (Some(_), Some(_)) | (None, None) => Err(field.refuse("must have one of flavorRef and volume")),
-        }
-    }),
+const LATER: [(&str, Level, Check); 5] = [
     ("promote_to_replica_source", Level::Member, |_| Ok(())),
     ("eject_replica_source", Level::Member, |_| Ok(())),
     ("reset_status", Level::Admin, |_| Ok(())),
@@ -92,6 +82,26 @@ pub fn parse(body: &Map<String, Value>) -> Result<Action, Fault> {
             datastore_version: field.required("datastore_version")?.words(255)?.to_owned(),
             idempotency_key: None,
         }));
+    }
+    if key == "restart" {
+        // openstacksdk sends null.
+        if !field.value().is_null() {
+            field.object()?;
+        }
+        return Ok(Action::Restart);
+    }
+    if key == "resize" {
+        return Ok(match (field.optional("flavorRef")?, field.optional("volume")?) {
+            (Some(flavor), None) => Action::ResizeFlavor(FlavorId(flavor.flavor()?)),
+            // openstacksdk sends the number itself.
+            (None, Some(volume)) if volume.value().is_object() => {
+                Action::ResizeVolume(volume.required("size")?.size()?)
+            }
+            (None, Some(volume)) => Action::ResizeVolume(volume.size()?),
+            (Some(_), Some(_)) | (None, None) => {
+                return Err(field.refuse("must have one of flavorRef and volume").into());
+            }
+        });
     }
     match LATER.iter().find(|(name, _, _)| name == key) {
         Some((name, level, check)) => {
@@ -120,26 +130,45 @@ async fn action(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     match parse(&body)? {
         Action::Upgrade(mut request) => {
             request.idempotency_key = call.idempotency_key("coffer.action", None, &Value::Object(body))?;
-            let accepted = call.state.commands.upgrade_by_replica(&caller, id, &request).await;
-            let new = accepted.map_err(|e| match e {
+            let new = call.state.commands.upgrade_by_replica(&caller, id, &request).await;
+            let new = new.map_err(|e| match e {
                 commands::Error::Refused(Refusal::NotFound { .. }) => Fault::not_found(raw),
                 other => other.into(),
             })?;
             let view = AcceptedView::new(&new, &call.base, caller.project.as_str(), &call.state.zone);
             answer(StatusCode::ACCEPTED, &json!({"instance": view}))
         }
+        Action::Restart => {
+            let id = there(&caller, raw, id)?;
+            call.state.commands.restart_instance(&caller, id).await?;
+            Ok(accepted())
+        }
+        Action::ResizeFlavor(flavor) => {
+            let id = there(&caller, raw, id)?;
+            call.state.commands.resize_flavor(&caller, id, flavor).await?;
+            Ok(accepted())
+        }
+        Action::ResizeVolume(gb) => {
+            let id = there(&caller, raw, id)?;
+            call.state.commands.resize_volume(&caller, id, gb).await?;
+            Ok(accepted())
+        }
         Action::NotYet(name, least) => {
             allow(&caller, Rule::InstanceAction)?;
             if caller.level < Some(least) {
                 return Err(Refusal::Forbidden { rule: "instance:reset_status" }.into());
             }
-            if id.0.is_nil() {
-                return Err(Fault::not_found(raw));
-            }
+            let id = there(&caller, raw, id)?;
             load(&call, &caller, id).await?;
             Err(Fault::not_yet(&format!("The action {name}")))
         }
     }
+}
+
+/// The instance's id, for who may act on it; what is no id is no instance's.
+fn there(caller: &Caller, raw: String, id: InstanceId) -> Result<InstanceId, Fault> {
+    allow(caller, Rule::InstanceAction)?;
+    if id.0.is_nil() { Err(Fault::not_found(raw)) } else { Ok(id) }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -251,7 +280,9 @@ mod tests {
 
     fn status(body: &Value) -> u16 {
         match parse(body.as_object().unwrap()) {
-            Ok(Action::Upgrade(_)) => 202,
+            Ok(Action::Upgrade(_) | Action::Restart | Action::ResizeFlavor(_) | Action::ResizeVolume(_)) => {
+                202
+            }
             Ok(Action::NotYet(_, _)) => 501,
             Err(fault) => fault.row().0.as_u16(),
         }
@@ -277,12 +308,12 @@ mod tests {
             ),
             (json!({"Upgrade": good}), 400),
             (json!({"reboot": {}}), 400),
-            (json!({"restart": {}}), 501),
-            (json!({"restart": null}), 501),
+            (json!({"restart": {}}), 202),
+            (json!({"restart": null}), 202),
             (json!({"restart": 1}), 400),
-            (json!({"resize": {"flavorRef": 3}}), 501),
-            (json!({"resize": {"volume": {"size": 3}}}), 501),
-            (json!({"resize": {"volume": 3}}), 501),
+            (json!({"resize": {"flavorRef": 3}}), 202),
+            (json!({"resize": {"volume": {"size": 3}}}), 202),
+            (json!({"resize": {"volume": 3}}), 202),
             (json!({"resize": {"volume": {"size": 0}}}), 400),
             (json!({"resize": {}}), 400),
             (json!({"resize": {"flavorRef": 1, "volume": 2}}), 400),

@@ -226,7 +226,32 @@ struct HaMember {
 /// The body of an action: exactly one key.
 #[derive(Serialize, ToSchema)]
 pub struct ActionRequest {
-    upgrade: UpgradeAction,
+    #[schema(required = false)]
+    upgrade: Option<UpgradeAction>,
+    #[schema(required = false)]
+    restart: Option<RestartAction>,
+    #[schema(required = false)]
+    resize: Option<ResizeAction>,
+}
+
+/// One of the two.
+#[derive(Serialize, ToSchema)]
+struct ResizeAction {
+    #[serde(rename = "flavorRef")]
+    #[schema(required = false)]
+    flavor_ref: Option<NumberOrText>,
+    #[schema(required = false)]
+    volume: Option<CreateVolume>,
+}
+
+/// Nothing but that it shall be.
+#[derive(Serialize, ToSchema)]
+struct RestartAction {}
+
+/// The body of an administrator's action: exactly one key.
+#[derive(Serialize, ToSchema)]
+pub struct ManagedActionRequest {
+    reboot: RestartAction,
 }
 
 /// One of the instance's available upgrades, by names or ids.

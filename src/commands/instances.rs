@@ -504,7 +504,7 @@ fn withdraw_planned(conn: &mut Conn, caller: &Caller, instance: &Instance) -> Re
 }
 
 /// Inserts a task; a claim that is another's is the refusal of a busy instance.
-fn insert_task(conn: &mut Conn, new: &tasks::New<'_>) -> Result<(), Error> {
+pub(super) fn insert_task(conn: &mut Conn, new: &tasks::New<'_>) -> Result<(), Error> {
     if tasks::insert(conn, new)? {
         return Ok(());
     }

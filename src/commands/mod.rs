@@ -14,6 +14,8 @@ pub mod policies;
 pub mod questions;
 pub mod quotas;
 pub mod replica_upgrades;
+pub mod resizes;
+pub mod restarts;
 pub mod simulations;
 pub mod tasks;
 pub mod upgrades;

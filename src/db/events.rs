@@ -1,5 +1,6 @@
 //! Events: what happened, who asked, for audit and for watching a task.
 
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 
 use crate::db::schema::events;
@@ -39,4 +40,23 @@ pub fn record(conn: &mut Conn, event: &Event<'_>) -> Result<(), Error> {
         .execute(conn)
         .map(|_| ())
         .map_err(Error::query("record an event"))
+}
+
+/// When something happened to an instance first, and who asked for it.
+///
+/// # Errors
+/// The store's.
+pub fn first(
+    conn: &mut Conn,
+    instance: InstanceId,
+    what: &str,
+) -> Result<Option<(DateTime<Utc>, String)>, Error> {
+    events::table
+        .filter(events::instance_id.eq(instance.0))
+        .filter(events::what.eq(what))
+        .order(events::at)
+        .select((events::at, events::actor))
+        .first(conn)
+        .optional()
+        .map_err(Error::query("read when something happened first"))
 }

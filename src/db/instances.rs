@@ -225,6 +225,75 @@ pub fn find_to_upgrade(conn: &mut Conn, id: InstanceId) -> Result<Option<ToUpgra
     Ok(Some(ToUpgrade { instance: instance(row, &catalogue)?, catalogue, busy, planned, rehearsed, limited }))
 }
 
+statement! {
+    /// A page of every project's instances, or of one's.
+    PageOfAll { deleted: bool, project: Option<String>, limit: i64, offset: i64 } -> (Columns, (Nullable<Timestamptz>, Nullable<Text>));
+    { SELECT } { ALL } { FROM } { "where (i.deleted_at is not null) = " } [deleted as Bool]
+    { " and i.project_id = coalesce(" } [project as Nullable<Text>] { ", i.project_id) order by i.id limit " }
+    [limit as BigInt] { " offset " } [offset as BigInt]
+}
+
+statement! {
+    /// One instance, also where it is deleted.
+    FindOfAll { id: Uuid } -> (Columns, (Nullable<Timestamptz>, Nullable<Text>));
+    { SELECT } { ALL } { FROM } { "where i.id = " } [id as SqlUuid]
+}
+
+/// What is selected besides of an instance that an operator looks at.
+const ALL: &str = ", i.deleted_at, (select t.kind || ': ' || coalesce(t.step, t.state) from tasks t \
+    join task_instances c on c.task_id = t.id and c.live where c.instance_id = i.id limit 1)";
+
+/// An instance as an operator looks at it.
+pub struct Found {
+    /// The instance.
+    pub instance: Instance,
+    /// The catalogue that it is seen against.
+    pub catalogue: Arc<Catalogue>,
+    /// When it was deleted.
+    pub deleted_at: Option<DateTime<Utc>>,
+    /// The task that has it, and its step.
+    pub task: Option<String>,
+}
+
+/// A row, and what is selected besides.
+type RowOfAll = (Row, (Option<DateTime<Utc>>, Option<String>));
+
+fn found(conn: &mut Conn, rows: Vec<RowOfAll>) -> Result<Vec<Found>, Error> {
+    rows.into_iter()
+        .map(|(row, (deleted_at, task))| {
+            let catalogue = catalogue_cache::at(conn, row.catalogue)?;
+            Ok(Found { instance: instance(row, &catalogue)?, catalogue, deleted_at, task })
+        })
+        .collect()
+}
+
+/// A page of every project's instances, or of one's, in the order of their ids: those that are there, or those that are
+/// deleted.
+///
+/// # Errors
+/// The store's.
+pub fn page_of_all(
+    conn: &mut Conn,
+    project: Option<&ProjectId>,
+    deleted: bool,
+    offset: i64,
+    limit: i64,
+) -> Result<Vec<Found>, Error> {
+    let project = project.map(|project| project.as_str().to_owned());
+    let page = PageOfAll { deleted, project, limit, offset };
+    let rows = page.load(conn).map_err(Error::query("list every project's instances"))?;
+    found(conn, rows)
+}
+
+/// The instance, also where it is deleted.
+///
+/// # Errors
+/// The store's.
+pub fn find_of_all(conn: &mut Conn, id: InstanceId) -> Result<Option<Found>, Error> {
+    let rows = FindOfAll { id: id.0 }.load(conn).map_err(Error::query("read any instance"))?;
+    Ok(found(conn, rows)?.pop())
+}
+
 /// The texts of the statements that show an instance, list a page, and read an instance to upgrade, with `$1` and so on
 /// for their values.
 pub fn texts() -> [String; 3] {
@@ -289,6 +358,8 @@ pub fn save(conn: &mut Conn, instance: &Instance) -> Result<(), Error> {
         (
             instances::name.eq(&instance.name),
             instances::state.eq(instance.state.as_str()),
+            instances::flavor_id.eq(&instance.flavor.id.0),
+            instances::volume_gb.eq(instance.volume_gb),
             instances::running_version_id.eq(instance.running.as_ref().map(|r| r.version.id.0)),
             instances::running_version_number.eq(instance.running.as_ref().map(|r| r.number.clone())),
             instances::serving_generation_id.eq(instance.running.as_ref().map(|r| r.generation.0)),

@@ -20,6 +20,10 @@ pub enum InstanceState {
     VerifyUpgrade,
     /// It is being upgraded as the same instance: it serves, but for a short hold.
     Upgrading,
+    /// Its server is being restarted, and its clients wait.
+    Restarting,
+    /// Its server is being restarted with another flavor, and its clients wait.
+    Resizing,
     /// The new side of an upgrade, on its way to a life of its own.
     Detaching,
     /// It is being deleted.
@@ -41,6 +45,12 @@ pub enum InstanceEvent {
     ReplicaUpgradeAccepted,
     /// An upgrade of the same instance was accepted.
     UpgradeAccepted,
+    /// A restart was accepted.
+    RestartAccepted,
+    /// Another flavor was accepted.
+    ResizeAccepted,
+    /// The restart, or the resize, is over, however it ended.
+    Restarted,
     /// The upgrade's new side has caught up.
     CaughtUp,
     /// The customer asked to detach it.
@@ -67,12 +77,14 @@ pub struct IllegalInstanceEvent {
 
 impl InstanceState {
     /// Every state, in the order of a life.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Building,
         Self::Active,
         Self::FeedingUpgrade,
         Self::VerifyUpgrade,
         Self::Upgrading,
+        Self::Restarting,
+        Self::Resizing,
         Self::Detaching,
         Self::Deleting,
         Self::Error,
@@ -90,6 +102,9 @@ impl InstanceState {
             (Self::Building | Self::VerifyUpgrade, E::BuildFailed) => Self::Error,
             (Self::Active, E::ReplicaUpgradeAccepted) => Self::FeedingUpgrade,
             (Self::Active, E::UpgradeAccepted) => Self::Upgrading,
+            (Self::Active, E::RestartAccepted) => Self::Restarting,
+            (Self::Active, E::ResizeAccepted) => Self::Resizing,
+            (Self::Restarting | Self::Resizing, E::Restarted) => Self::Active,
             (Self::Building | Self::FeedingUpgrade, E::CaughtUp) => Self::VerifyUpgrade,
             (Self::VerifyUpgrade, E::DetachAccepted) => Self::Detaching,
             (Self::Detaching, E::Detached) => Self::Active,
@@ -111,6 +126,8 @@ impl InstanceState {
             Self::FeedingUpgrade => "feeding_upgrade",
             Self::VerifyUpgrade => "verify_upgrade",
             Self::Upgrading => "upgrading",
+            Self::Restarting => "restarting",
+            Self::Resizing => "resizing",
             Self::Detaching => "detaching",
             Self::Deleting => "deleting",
             Self::Error => "error",
@@ -125,6 +142,8 @@ impl InstanceState {
             Self::Active | Self::FeedingUpgrade => "ACTIVE",
             Self::VerifyUpgrade => "VERIFY_UPGRADE",
             Self::Upgrading => "UPGRADE",
+            Self::Restarting => "REBOOT",
+            Self::Resizing => "RESIZE",
             Self::Detaching => "DETACH",
             Self::Deleting | Self::Deleted => "SHUTDOWN",
             Self::Error => "ERROR",

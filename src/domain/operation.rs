@@ -301,7 +301,9 @@ pub fn accepts_operations(instance: &Instance) -> Result<(), Refusal> {
             InstanceState::Active
             | InstanceState::FeedingUpgrade
             | InstanceState::VerifyUpgrade
-            | InstanceState::Upgrading,
+            | InstanceState::Upgrading
+            | InstanceState::Restarting
+            | InstanceState::Resizing,
             _,
         ) if serves => Ok(()),
         _ => Err(Refusal::NotReady { id: instance.id, status: instance.state.trove_status() }),

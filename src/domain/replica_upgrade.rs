@@ -90,6 +90,8 @@ pub fn serving(instance: &Instance) -> Result<(), Refusal> {
         | InstanceState::Detaching => instance.running.is_some(),
         // What is asked of it may be asked of the server that is being left.
         InstanceState::Upgrading
+        | InstanceState::Restarting
+        | InstanceState::Resizing
         | InstanceState::Building
         | InstanceState::Deleting
         | InstanceState::Error

@@ -85,6 +85,7 @@ fn good(route: &Route) -> Option<Value> {
         ("POST", "/instances/{id}/upgrades") => json!({"upgrade": {"datastore_version": "5.7",
             "datastore_type": "mysql", "strategy": "in_place", "dry_run": true, "keep_hours": 1,
             "keep_retired": false, "drop_retired": true}}),
+        ("POST", "/mgmt/instances/{id}/action") => json!({"reboot": {}}),
         ("POST", "/instances/{id}/databases") => json!({"databases": [{"name": "d1"}]}),
         ("POST", "/instances/{id}/users") => json!({"users": [{"name": "u1", "password": "p"}]}),
         ("PUT", "/instances/{id}/users") => json!({"users": [{"name": "u1", "password": "p"}]}),

@@ -91,7 +91,15 @@ const BACK: [(Line, Strategy, Step, bool); 6] = [
     ((TaskKind::UpgradeTwin, Phase::Abandon), Strategy::Twin, Step::Drain, true),
 ];
 
-const LIVES: [InstanceLife; 14] = [
+/// The lines of a restart and of a resize, and whether each is made to go back.
+const RESTARTS: [(Line, bool); 4] = [
+    ((TaskKind::Restart, Phase::Forward), false),
+    ((TaskKind::Restart, Phase::Undo), true),
+    ((TaskKind::Resize, Phase::Forward), false),
+    ((TaskKind::Resize, Phase::Undo), true),
+];
+
+const LIVES: [InstanceLife; 18] = [
     InstanceLife {
         name: "kept",
         walks: &[(CREATED, true), (UPGRADED, true), (DETACHED, true), (DELETED, true)],
@@ -111,6 +119,10 @@ const LIVES: [InstanceLife; 14] = [
     InstanceLife { name: "back", walks: &[(CREATED, false), (BACK[3].0, true)] },
     InstanceLife { name: "back", walks: &[(CREATED, false), (BACK[4].0, true)] },
     InstanceLife { name: "back", walks: &[(CREATED, false), (BACK[5].0, true)] },
+    InstanceLife { name: "restarted", walks: &[(CREATED, false), (RESTARTS[0].0, true)] },
+    InstanceLife { name: "restarted", walks: &[(CREATED, false), (RESTARTS[1].0, true)] },
+    InstanceLife { name: "restarted", walks: &[(CREATED, false), (RESTARTS[2].0, true)] },
+    InstanceLife { name: "restarted", walks: &[(CREATED, false), (RESTARTS[3].0, true)] },
     InstanceLife { name: "paired", walks: &pairs::LINES },
 ];
 
@@ -381,6 +393,38 @@ impl Lived<'_> {
         self.still_one(world, writing, versions(self.real).0).await;
     }
 
+    /// The same instance, restarted, or with another flavor; where that fails, with the flavor that it had.
+    async fn restarted(&mut self, line: Line, fails: bool) {
+        let world = self.create(false).await;
+        let writing = world.write(self.roles, &self.api).await;
+        let id = world.id.clone();
+        let before = self.api.show(&id).await.unwrap()["flavor"]["id"].clone();
+        if fails {
+            self.let_be(&id, Step::Admit, "fail").await;
+        }
+        self.prepare(line);
+        let is_resize = line.0 == TaskKind::Resize;
+        let action = match is_resize {
+            true => serde_json::json!({"resize": {"flavorRef": 3}}),
+            false => serde_json::json!({"restart": {}}),
+        };
+        wait_for("it is accepted", Duration::from_secs(60), async || {
+            let (status, answer) = self.api.post(&format!("/instances/{id}/action"), &action).await.ok()?;
+            assert!(status == 202 || status == 503, "{status}: {answer}");
+            (status == 202).then_some(())
+        })
+        .await;
+        self.walk(line, &id, &id).await;
+        status(&self.api, &id, "ACTIVE", Duration::from_secs(240)).await;
+        let seen =
+            wait_for("it is shown", Duration::from_secs(30), async || self.api.show(&id).await.ok()).await;
+        assert_eq!(seen.get("fault").is_some(), fails, "{seen}");
+        assert_ne!(before, "3");
+        let flavor = if is_resize && !fails { &serde_json::json!("3") } else { &before };
+        assert_eq!(&seen["flavor"]["id"], flavor, "{seen}");
+        self.still_one(world, writing, versions(self.real).0).await;
+    }
+
     /// The instance serves `version`, one server of it takes writes, and everything is there.
     async fn still_one(
         &mut self,
@@ -546,6 +590,11 @@ async fn live(roles: &mut Roles, real: bool, victim: Victim, cells: &BTreeSet<St
                     BACK.into_iter().find(|(line, ..)| is_walked(line)).unwrap();
                 lived.back(line, strategy, step, cancelled).await;
             }
+            "restarted" => {
+                let is_walked = |line: &Line| life.walks.contains(&(*line, true));
+                let (line, fails) = RESTARTS.into_iter().find(|(line, _)| is_walked(line)).unwrap();
+                lived.restarted(line, fails).await;
+            }
             "paired" => lived.paired().await,
             _unmade => lived.unmade().await,
         }
@@ -642,8 +691,12 @@ async fn sample(victims: &[Victim]) {
     let mut roles = Roles::start("process").await;
     let mut run = 0;
     let lines = [EXAMINED, CONVERTED, CONVERTED_ON, FED, FED_ON];
-    let switched: Vec<String> =
-        lines.into_iter().chain(BACK.map(|(line, ..)| line)).flat_map(points).collect();
+    let switched: Vec<String> = lines
+        .into_iter()
+        .chain(BACK.map(|(line, ..)| line))
+        .chain(RESTARTS.map(|(line, _)| line))
+        .flat_map(points)
+        .collect();
     for (number, victim) in victims.iter().copied().enumerate() {
         let mut cells = BTreeSet::new();
         while cells.len() < 2 {

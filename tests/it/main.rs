@@ -62,6 +62,7 @@ mod previous_build;
 mod proof;
 mod renames;
 mod replica_upgrade;
+mod restart;
 mod retired;
 mod roles;
 mod schemathesis;

@@ -27,7 +27,11 @@ async fn ask(api: &Client, method: &str, path: &str, body: Value, code: u16) -> 
 }
 
 /// Logs in to MariaDB as a user.
-async fn mariadb(address: &str, user: &str, password: &str) -> Result<mysql_async::Conn, mysql_async::Error> {
+pub async fn mariadb(
+    address: &str,
+    user: &str,
+    password: &str,
+) -> Result<mysql_async::Conn, mysql_async::Error> {
     let opts =
         mysql_async::OptsBuilder::default().ip_or_hostname(address).user(Some(user)).pass(Some(password));
     mysql_async::Conn::new(opts).await
@@ -678,4 +682,61 @@ async fn operations_at_a_source_come_over_to_what_follows_it() {
     let mut late = mariadb(&address, "late", "l").await.unwrap();
     late.query_drop("CREATE TABLE shop.by_late (id INT)").await.unwrap();
     dev.leave_nothing(&api, &[&shop.id, &new]).await;
+}
+
+/// The unmodified OpenStack client; its effect is looked at in the server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_unmodified_client_changes_databases_and_users() {
+    use secrecy::ExposeSecret as _;
+    let api = Client::login(&crate::harness::bed().state, "coffer").await.unwrap();
+    let run = |args: &[&str]| {
+        let args: Vec<&str> = ["database"].iter().chain(args).copied().collect();
+        crate::client::openstack("coffer", &args).unwrap_or_else(|error| panic!("{args:?}: {error}"))
+    };
+    let fails = |args: &[&str], with: &str| {
+        let args: Vec<&str> = ["database"].iter().chain(args).copied().collect();
+        let error = crate::client::openstack("coffer", &args).unwrap_err();
+        assert!(error.contains(with), "{args:?}: {error}");
+    };
+    let shop = open_shop(&api, "changed-by-client", "10.11").await;
+    let name = "changed-by-client";
+    run(&["db", "create", name, "ledger", "--character_set", "utf8mb4"]);
+    fails(&["db", "create", name, "ledger"], "already exists");
+    run(&["user", "create", name, "ann", "secret", "--databases", "ledger"]);
+    let mut ann = mariadb(&shop.address, "ann", "secret").await.unwrap();
+    ann.query_drop("CREATE TABLE ledger.t (id INT)").await.unwrap();
+    assert_eq!(refused(&mut ann, "CREATE TABLE shop.t (id INT)").await, 1142);
+    run(&["user", "grant", "access", name, "ann", "shop"]);
+    ann.query_drop("CREATE TABLE shop.by_ann (id INT)").await.unwrap();
+    let access = run(&["user", "show", "access", name, "ann", "-f", "json"]);
+    assert_eq!(access, json!([{"Name": "ledger"}, {"Name": "shop"}]));
+    run(&["user", "revoke", "access", name, "ann", "ledger"]);
+    let mut ann = mariadb(&shop.address, "ann", "secret").await.unwrap();
+    assert_eq!(refused(&mut ann, "SELECT * FROM ledger.t").await, 1142);
+    run(&["user", "update", "attributes", name, "ann", "--new_name", "eve", "--new_password", "other"]);
+    mariadb(&shop.address, "eve", "other").await.unwrap();
+    let shown = run(&["user", "show", name, "eve", "-f", "json"]);
+    assert_eq!((&shown["name"], &shown["host"]), (&json!("eve"), &json!("%")), "{shown}");
+    fails(&["user", "show", name, "ann"], "cannot be found");
+    run(&["user", "create", name, "b.o@d", "pw", "--host", "127.0.%"]);
+    mariadb(&shop.address, "b.o@d", "pw").await.unwrap();
+    run(&["user", "delete", name, "b.o@d", "--host", "127.0.%"]);
+    assert!(mariadb(&shop.address, "b.o@d", "pw").await.is_err());
+    run(&["user", "delete", name, "eve"]);
+    assert!(mariadb(&shop.address, "eve", "other").await.is_err());
+    let enabled = run(&["root", "enable", name, "-f", "json"]);
+    assert_eq!(enabled["name"], "root", "{enabled}");
+    let mut root = mariadb(&shop.address, "root", enabled["password"].as_str().unwrap()).await.unwrap();
+    root.query_drop("CREATE DATABASE by_root").await.unwrap();
+    let shown = run(&["root", "show", name, "-f", "json"]);
+    assert!(shown.to_string().to_lowercase().contains("true"), "{shown}");
+    run(&["root", "disable", name]);
+    assert!(root.query_drop("SELECT 1").await.is_err());
+    run(&["db", "delete", name, "ledger"]);
+    let listed = run(&["db", "list", name, "-f", "json"]);
+    assert_eq!(listed, json!([{"Name": "by_root"}, {"Name": "shop"}]));
+    let mut app = mariadb(&shop.address, "app", shop.password.expose_secret()).await.unwrap();
+    let databases: Vec<String> = app.query("SHOW DATABASES").await.unwrap();
+    assert!(!databases.contains(&"ledger".to_owned()), "{databases:?}");
+    crate::harness::delete(&api, &[&shop.id]).await;
 }

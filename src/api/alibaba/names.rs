@@ -52,6 +52,8 @@ pub const fn status(it: &Instance, is_minor: bool) -> &'static str {
         InstanceState::Upgrading | InstanceState::VerifyUpgrade | InstanceState::Detaching => {
             "EngineVersionUpgrading"
         }
+        InstanceState::Restarting => "Rebooting",
+        InstanceState::Resizing => "DBInstanceClassChanging",
         InstanceState::Deleting | InstanceState::Deleted => "Deleting",
         InstanceState::Error => "Released",
     }

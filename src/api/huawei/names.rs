@@ -60,6 +60,8 @@ pub const fn status(it: &Instance, upgrade: Option<&Task>) -> &'static str {
         (InstanceState::Building, _) => "BUILD",
         (InstanceState::Active | InstanceState::FeedingUpgrade, _) => "ACTIVE",
         (InstanceState::Error, _) => "FAILED",
+        (InstanceState::Restarting, _) => "REBOOTING",
+        (InstanceState::Resizing, _) => "MODIFYING",
         (InstanceState::Upgrading, Some(task)) if is_switching(task) => "SWITCHOVER",
         (
             InstanceState::Upgrading

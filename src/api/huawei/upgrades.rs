@@ -32,6 +32,8 @@ pub fn ready(it: &Instance) -> Result<(), VendorError> {
         | InstanceState::VerifyUpgrade
         | InstanceState::Detaching
         | InstanceState::Upgrading
+        | InstanceState::Restarting
+        | InstanceState::Resizing
         | InstanceState::Deleting
         | InstanceState::Deleted
         | InstanceState::Error => Err(not_ready(it).into()),

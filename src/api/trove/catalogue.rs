@@ -57,6 +57,53 @@ struct OperatorPart {
     repl_strategy: Option<String>,
 }
 
+/// A datastore version, as those see it who manage versions.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ManagedVersionView {
+    id: String,
+    name: String,
+    version: String,
+    datastore_id: String,
+    datastore_name: String,
+    datastore_manager: String,
+    image: Option<String>,
+    image_tags: Vec<String>,
+    packages: Vec<String>,
+    active: bool,
+    registry_ext: Option<String>,
+    repl_strategy: Option<String>,
+    default: bool,
+}
+
+impl ManagedVersionView {
+    fn new(version: &DatastoreVersion, datastore: &Datastore) -> Self {
+        Self {
+            id: version.id.to_string(),
+            name: version.name.clone(),
+            version: version.number.clone(),
+            datastore_id: datastore.id.to_string(),
+            datastore_name: datastore.name.clone(),
+            datastore_manager: datastore.name.clone(),
+            image: None,
+            image_tags: Vec::new(),
+            packages: Vec::new(),
+            active: version.active,
+            registry_ext: None,
+            repl_strategy: None,
+            default: datastore.default_version == Some(version.id),
+        }
+    }
+}
+
+/// A type of volumes.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct VolumeTypeView {
+    id: String,
+    name: String,
+    is_public: bool,
+    description: Option<String>,
+}
+
 /// A flavor.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FlavorView {
@@ -228,6 +275,44 @@ pub async fn version_by_id(call: Call, caller: Caller) -> Result<HttpResponse, F
 pub async fn flavors_of_version(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     read_version(&call, &caller).await?;
     flavors(call, caller).await
+}
+
+/// `GET /datastores/{id or name}/versions/{id or name}/volume-types`: there are none, for volumes have no types here.
+///
+/// # Errors
+/// 404; the store's.
+pub async fn volume_types(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    read_version(&call, &caller).await?;
+    answer(StatusCode::OK, &json!({"volume_types": Vec::<VolumeTypeView>::new()}))
+}
+
+/// `GET /mgmt/datastore-versions`: every datastore's, also those that are not active.
+///
+/// # Errors
+/// 403 by role; the store's.
+pub async fn managed_versions(call: Call, _caller: Caller) -> Result<HttpResponse, Fault> {
+    let all = read_datastores(&call).await?;
+    let views: Vec<_> = all
+        .iter()
+        .flat_map(|store| store.versions.iter().map(|version| ManagedVersionView::new(version, store)))
+        .collect();
+    answer(StatusCode::OK, &json!({"versions": views}))
+}
+
+/// `GET /mgmt/datastore-versions/{id}`.
+///
+/// # Errors
+/// 403 by role; 404; the store's.
+pub async fn managed_version(call: Call, _caller: Caller) -> Result<HttpResponse, Fault> {
+    let wanted = call.param(0);
+    let all = read_datastores(&call).await?;
+    let view = all
+        .iter()
+        .flat_map(|store| store.versions.iter().map(move |version| (store, version)))
+        .find(|(_, version)| version.id.to_string().eq_ignore_ascii_case(wanted))
+        .map(|(store, version)| ManagedVersionView::new(version, store))
+        .ok_or_else(|| Fault::not_found(wanted))?;
+    answer(StatusCode::OK, &json!({"version": view}))
 }
 
 async fn read_flavors(call: &Call) -> Result<Vec<Flavor>, Fault> {

@@ -6,6 +6,7 @@ pub mod content;
 pub mod create;
 pub mod databases;
 pub mod instances;
+pub mod mgmt_instances;
 pub mod missing;
 pub mod root;
 pub mod update;
@@ -16,11 +17,14 @@ pub mod views;
 use crate::api::doc::{Doc, Gives, sample, shape};
 use crate::api::request::Route;
 use crate::api::shapes::{
-    ApiVersion, Cluster, CreateRequest, DatabasesRequest, GrantRequest, LimitPart, PasswordsRequest,
-    RootEnabled, RootRequest, UpdateRequest, UserChangeRequest, UserRequest, UsersRequest,
+    ApiVersion, Cluster, CreateRequest, DatabasesRequest, GrantRequest, LimitPart, ManagedActionRequest,
+    PasswordsRequest, RootEnabled, RootRequest, UpdateRequest, UserChangeRequest, UserRequest, UsersRequest,
 };
-use crate::api::trove::catalogue::{DatastoreView, FlavorView, VersionView};
+use crate::api::trove::catalogue::{
+    DatastoreView, FlavorView, ManagedVersionView, VersionView, VolumeTypeView,
+};
 use crate::api::trove::databases::DatabaseView;
+use crate::api::trove::mgmt_instances::{ManagedView, RootHistory};
 use crate::api::trove::root::RootView;
 use crate::api::trove::users::UserView;
 use crate::api::trove::views::InstanceView;
@@ -368,5 +372,67 @@ pub const ROUTES: &[Route] = &[
         Rule::InstanceCreate,
         Doc::new("createCluster", "Clusters are not made", "instances.md").gives(501, Gives::Fault),
         |call, caller| Box::pin(instances::create_cluster(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/mgmt/instances",
+        Rule::Manage,
+        Doc::new("mgmtListInstances", "Every project's instances", "mgmt.md")
+            .gives(200, Gives::Page("instances", shape::<ManagedView>)),
+        |call, caller| Box::pin(mgmt_instances::list(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/mgmt/instances/{id}",
+        Rule::Manage,
+        Doc::new("mgmtShowInstance", "An instance of any project", "mgmt.md")
+            .gives(200, Gives::One("instance", shape::<ManagedView>)),
+        |call, caller| Box::pin(mgmt_instances::show(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/mgmt/instances/{id}/root",
+        Rule::Manage,
+        Doc::new("mgmtShowRoot", "When root was enabled first, and by whom", "mgmt.md")
+            .gives(200, Gives::One("root_history", shape::<RootHistory>)),
+        |call, caller| Box::pin(mgmt_instances::root(call, caller)),
+    ),
+    Route::project(
+        "POST",
+        "/v1.0/{project}/mgmt/instances/{id}/action",
+        Rule::Manage,
+        Doc::new("mgmtActOnInstance", "Restart an instance of any project", "mgmt.md")
+            .takes::<ManagedActionRequest>(sample!("mgmt-reboot-request"))
+            .gives(202, Gives::Nothing)
+            .refuses(&[422, 501]),
+        |call, caller| Box::pin(mgmt_instances::act(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/datastores/{datastore}/versions/{version}/volume-types",
+        Rule::CatalogueRead,
+        Doc::new(
+            "listVolumeTypes",
+            "The types of volumes that a version can have; there are none",
+            "flavors.md",
+        )
+        .gives(200, Gives::Many("volume_types", shape::<VolumeTypeView>)),
+        |call, caller| Box::pin(catalogue::volume_types(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/mgmt/datastore-versions",
+        Rule::Manage,
+        Doc::new("mgmtListVersions", "Every datastore's versions", "mgmt.md")
+            .gives(200, Gives::Many("versions", shape::<ManagedVersionView>)),
+        |call, caller| Box::pin(catalogue::managed_versions(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/mgmt/datastore-versions/{id}",
+        Rule::Manage,
+        Doc::new("mgmtShowVersion", "A datastore version", "mgmt.md")
+            .gives(200, Gives::One("version", shape::<ManagedVersionView>)),
+        |call, caller| Box::pin(catalogue::managed_version(call, caller)),
     ),
 ];

@@ -225,6 +225,8 @@ const fn serves(state: InstanceState) -> bool {
         | InstanceState::FeedingUpgrade
         | InstanceState::VerifyUpgrade
         | InstanceState::Upgrading
+        | InstanceState::Restarting
+        | InstanceState::Resizing
         | InstanceState::Detaching => true,
         InstanceState::Building | InstanceState::Deleting | InstanceState::Error | InstanceState::Deleted => {
             false
@@ -243,6 +245,8 @@ pub fn operating_status(instance: &Instance, now: DateTime<Utc>) -> &'static str
     match instance.state {
         InstanceState::Building
         | InstanceState::Upgrading
+        | InstanceState::Restarting
+        | InstanceState::Resizing
         | InstanceState::Detaching
         | InstanceState::Deleting
         | InstanceState::Error

@@ -27,7 +27,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::datastore::UnknownWord;
-use crate::domain::ids::{GenerationId, InstanceId, ProjectId, TaskId};
+use crate::domain::ids::{FlavorId, GenerationId, InstanceId, ProjectId, TaskId};
 pub use crate::domain::task::kinds::{Plan, TaskKind};
 pub use crate::domain::task::progress::{IllegalTaskEvent, Progress, TaskEvent, TaskState};
 pub use crate::domain::task::steps::{Phase, Step};
@@ -75,6 +75,32 @@ pub struct DeletePlan {
     pub instance: InstanceId,
     /// Every generation that holds something on its host.
     pub generations: Vec<GenerationId>,
+}
+
+/// What a restart does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartPlan {
+    /// The plan's form.
+    pub form: u32,
+    /// The instance.
+    pub instance: InstanceId,
+    /// The server that serves it.
+    pub generation: GenerationId,
+}
+
+/// What a change of the flavor does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResizePlan {
+    /// The plan's form.
+    pub form: u32,
+    /// The instance.
+    pub instance: InstanceId,
+    /// The server that serves it.
+    pub generation: GenerationId,
+    /// The flavor that it has.
+    pub from: FlavorId,
+    /// The flavor that it shall have.
+    pub to: FlavorId,
 }
 
 /// A task as a worker holds it.

@@ -10,6 +10,8 @@ mod create_group;
 mod delete;
 mod delete_group;
 mod replica_upgrade;
+mod resize;
+mod restart;
 mod rolling;
 mod upgrade;
 
@@ -27,6 +29,8 @@ pub async fn act(ctx: &StepContext, phase: Phase, step: Step) -> Result<StepOutc
         Plan::Delete(plan) => delete::act(ctx, plan, step).await,
         Plan::ReplicaUpgrade(plan) => replica_upgrade::act(ctx, plan, phase, step).await,
         Plan::Upgrade(plan) => upgrade::act(ctx, plan, phase, step).await,
+        Plan::Restart(plan) => restart::act(ctx, plan, step).await,
+        Plan::Resize(plan) => resize::act(ctx, plan, step).await,
         Plan::MakeGroup(plan) => create_group::act(ctx, plan, step).await,
         Plan::UnmakeGroup(plan) => delete_group::act(ctx, plan, step).await,
         Plan::Rolling(plan) => rolling::upgrade(ctx, plan, phase, step).await,
@@ -53,6 +57,8 @@ pub fn commit(
         Plan::Delete(plan) => delete::commit(conn, &plan, step),
         Plan::ReplicaUpgrade(plan) => replica_upgrade::commit(conn, task, &plan, phase, step, done),
         Plan::Upgrade(plan) => upgrade::commit(conn, task, &plan, phase, step, done),
+        Plan::Restart(plan) => restart::commit(conn, task, &plan, phase, step),
+        Plan::Resize(plan) => resize::commit(conn, task, &plan, phase, step),
         Plan::MakeGroup(plan) => create_group::commit(conn, task, &plan, step, done),
         Plan::UnmakeGroup(plan) => delete_group::commit(conn, &plan, step),
         Plan::Rolling(plan) => rolling::commit_upgrade(conn, task, &plan, phase, step, done),

@@ -14,6 +14,8 @@ mod delete;
 mod delete_group;
 mod failover;
 mod replica_upgrade;
+mod resize;
+mod restart;
 mod switchback;
 mod upgrade_auto;
 mod upgrade_in_place;
@@ -28,7 +30,7 @@ use crate::domain::ids::{GenerationId, GroupId, InstanceId, VersionId};
 use crate::domain::replica_upgrade::ReplicaUpgradePlan;
 use crate::domain::rolling::{FailoverPlan, MakePlan, RollingPlan, UnmakePlan};
 use crate::domain::task::kinds::spec::{Spec, StepSpec};
-use crate::domain::task::{CreatePlan, DeletePlan, Phase, Step, TaskState};
+use crate::domain::task::{CreatePlan, DeletePlan, Phase, ResizePlan, RestartPlan, Step, TaskState};
 use crate::domain::upgrade::{Strategy, UpgradePlan};
 
 /// What a step of a hold has at least: a worker that was away for longer than a hold may last goes on, and does not begin a
@@ -60,11 +62,15 @@ pub enum TaskKind {
     Switchback,
     /// Has the members of a group change roles.
     Failover,
+    /// Restarts an instance's server.
+    Restart,
+    /// Gives an instance another flavor.
+    Resize,
 }
 
 impl TaskKind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Create,
         Self::Delete,
         Self::ReplicaUpgrade,
@@ -76,6 +82,8 @@ impl TaskKind {
         Self::UpgradeRolling,
         Self::Switchback,
         Self::Failover,
+        Self::Restart,
+        Self::Resize,
     ];
 
     /// What it is.
@@ -92,6 +100,8 @@ impl TaskKind {
             Self::UpgradeRolling => &upgrade_rolling::SPEC,
             Self::Switchback => &switchback::SPEC,
             Self::Failover => &failover::SPEC,
+            Self::Restart => &restart::SPEC,
+            Self::Resize => &resize::SPEC,
         }
     }
 
@@ -150,7 +160,7 @@ impl TaskKind {
     pub fn holds(self, phase: Phase, step: Step) -> bool {
         let steps = self.spec().sequence(phase);
         let at = |which: Step| steps.iter().position(|it| it.step == which);
-        let (Some(now), true) = (at(step), self.cuts_over()) else { return false };
+        let Some(now) = at(step) else { return false };
         match phase {
             Phase::Forward => at(Step::Hold).is_some_and(|hold| hold <= now),
             Phase::Undo | Phase::Abandon | Phase::Finish => {
@@ -224,6 +234,10 @@ pub enum Plan {
     Rolling(RollingPlan),
     /// Have the members of a group change roles.
     Failover(FailoverPlan),
+    /// Restart an instance's server.
+    Restart(RestartPlan),
+    /// Give an instance another flavor.
+    Resize(ResizePlan),
 }
 
 /// From where to where an upgrade leads, over however many hops.
@@ -253,6 +267,8 @@ impl Plan {
             Self::Delete(plan) => plan.instance,
             Self::ReplicaUpgrade(plan) => plan.source,
             Self::Upgrade(plan) => plan.instance,
+            Self::Restart(plan) => plan.instance,
+            Self::Resize(plan) => plan.instance,
             Self::MakeGroup(plan) => plan.primary.0,
             Self::UnmakeGroup(plan) => match plan.members.first() {
                 Some((member, _)) => *member,
@@ -269,7 +285,12 @@ impl Plan {
     /// The group that it is about.
     pub const fn group(&self) -> Option<GroupId> {
         match self {
-            Self::Create(_) | Self::Delete(_) | Self::ReplicaUpgrade(_) | Self::Upgrade(_) => None,
+            Self::Create(_)
+            | Self::Delete(_)
+            | Self::ReplicaUpgrade(_)
+            | Self::Upgrade(_)
+            | Self::Restart(_)
+            | Self::Resize(_) => None,
             Self::MakeGroup(plan) => Some(plan.group),
             Self::UnmakeGroup(plan) => Some(plan.group),
             Self::Rolling(plan) => Some(plan.group),
@@ -296,6 +317,8 @@ impl Plan {
                 Some(Strategy::InPlace) => TaskKind::UpgradeInPlace,
                 Some(Strategy::Twin) => TaskKind::UpgradeTwin,
             },
+            Self::Restart(_) => TaskKind::Restart,
+            Self::Resize(_) => TaskKind::Resize,
             Self::MakeGroup(_) => TaskKind::CreateGroup,
             Self::UnmakeGroup(_) => TaskKind::DeleteGroup,
             Self::Rolling(_) => TaskKind::UpgradeRolling,
@@ -316,6 +339,8 @@ impl Plan {
             | Self::MakeGroup(_)
             | Self::UnmakeGroup(_)
             | Self::Rolling(_)
+            | Self::Restart(_)
+            | Self::Resize(_)
             | Self::Failover(_) => None,
         }
     }
@@ -334,14 +359,24 @@ impl Plan {
             }),
             Self::Rolling(plan) => Some(Upgraded::of_group(plan)),
             Self::Failover(plan) => plan.of.as_deref().map(Upgraded::of_group),
-            Self::Create(_) | Self::Delete(_) | Self::MakeGroup(_) | Self::UnmakeGroup(_) => None,
+            Self::Create(_)
+            | Self::Delete(_)
+            | Self::Restart(_)
+            | Self::Resize(_)
+            | Self::MakeGroup(_)
+            | Self::UnmakeGroup(_) => None,
         }
     }
 
     /// An upgrade's strategy; `auto` until it is decided.
     pub fn strategy(&self) -> Option<&'static str> {
         match self {
-            Self::Create(_) | Self::Delete(_) | Self::MakeGroup(_) | Self::UnmakeGroup(_) => None,
+            Self::Create(_)
+            | Self::Delete(_)
+            | Self::Restart(_)
+            | Self::Resize(_)
+            | Self::MakeGroup(_)
+            | Self::UnmakeGroup(_) => None,
             Self::Rolling(_) => Some("rolling"),
             Self::Failover(plan) => plan.of.as_ref().map(|_| "rolling"),
             Self::ReplicaUpgrade(_) => Some("replica"),
@@ -359,6 +394,8 @@ impl Plan {
             | Self::MakeGroup(_)
             | Self::UnmakeGroup(_)
             | Self::Rolling(_)
+            | Self::Restart(_)
+            | Self::Resize(_)
             | Self::Failover(_) => None,
         }
     }
@@ -372,6 +409,8 @@ impl Plan {
             | Self::Delete(_)
             | Self::ReplicaUpgrade(_)
             | Self::Upgrade(_)
+            | Self::Restart(_)
+            | Self::Resize(_)
             | Self::MakeGroup(_)
             | Self::UnmakeGroup(_) => false,
         }
@@ -391,6 +430,8 @@ impl Plan {
                 let old = matches!(step, Step::Examine | Step::Quiet | Step::Hold | Step::Fence | Step::Stop);
                 (vec![plan.instance], Some(if old { plan.old } else { plan.new }))
             }
+            Self::Restart(plan) => (vec![plan.instance], Some(plan.generation)),
+            Self::Resize(plan) => (vec![plan.instance], Some(plan.generation)),
             Self::MakeGroup(plan) => (vec![plan.primary.0, plan.standby.0], Some(plan.primary.1)),
             Self::UnmakeGroup(plan) => {
                 let members = plan.members.iter().map(|(member, _)| *member).collect();
