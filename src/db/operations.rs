@@ -36,6 +36,10 @@ pub struct Taken {
     pub id: OperationId,
     /// The instance.
     pub instance: InstanceId,
+    /// The word of what is asked for.
+    pub kind: String,
+    /// Why the last try did nothing.
+    pub trouble: Option<String>,
     /// What is asked for, sealed.
     pub payload: String,
     /// The number of the worker's lease.
@@ -52,7 +56,7 @@ struct Count {
     count: i64,
 }
 
-/// Accepts an operation; what is long over is forgotten.
+/// Accepts an operation, and forgets those that were over a week ago.
 ///
 /// # Errors
 /// The store's.
@@ -121,6 +125,7 @@ pub fn outcome(conn: &mut Conn, id: OperationId) -> Result<Option<Outcome>, Erro
 }
 
 /// The next operation of each instance of `host` that is due and that nobody does; not of those at which `ours` are being done.
+/// Any 100 of them, so that those that cannot be done now keep no others waiting.
 ///
 /// # Errors
 /// The store's.
@@ -138,7 +143,7 @@ pub fn due(conn: &mut Conn, host: &HostId, ours: &[InstanceId]) -> Result<Vec<Wa
              from operations where outcome is null order by instance_id, number) o \
          join instances i on i.id = o.instance_id \
          where i.host_id = $1 and i.id <> all ($2) and o.not_before <= now() \
-         and (o.taken_until is null or o.taken_until <= now()) order by o.not_before limit 100",
+         and (o.taken_until is null or o.taken_until <= now()) order by random() limit 100",
     )
     .bind::<Text, _>(&host.0)
     .bind::<Array<SqlUuid>, _>(ours)
@@ -155,6 +160,10 @@ pub fn due(conn: &mut Conn, host: &HostId, ours: &[InstanceId]) -> Result<Vec<Wa
 pub fn take(conn: &mut Conn, waiting: Waiting, owner: &str) -> Result<Option<Taken>, Error> {
     #[derive(QueryableByName)]
     struct Row {
+        #[diesel(sql_type = Text)]
+        kind: String,
+        #[diesel(sql_type = Nullable<Text>)]
+        trouble: Option<String>,
         #[diesel(sql_type = Nullable<Text>)]
         payload: Option<String>,
         #[diesel(sql_type = BigInt)]
@@ -169,7 +178,7 @@ pub fn take(conn: &mut Conn, waiting: Waiting, owner: &str) -> Result<Option<Tak
          attempts = attempts + 1 where id = $1 and outcome is null and (taken_until is null or taken_until <= now()) \
          and not exists (select from operations e where e.instance_id = o.instance_id and e.number < o.number \
          and e.outcome is null) \
-         returning payload, lease, attempts, begun_at is not null as has_begun",
+         returning kind, trouble, payload, lease, attempts, begun_at is not null as has_begun",
     )
     .bind::<SqlUuid, _>(waiting.id.0)
     .bind::<Double, _>(LEASE.as_secs_f64())
@@ -183,6 +192,8 @@ pub fn take(conn: &mut Conn, waiting: Waiting, owner: &str) -> Result<Option<Tak
     Ok(Some(Taken {
         id: waiting.id,
         instance: waiting.instance,
+        kind: row.kind,
+        trouble: row.trouble,
         payload,
         lease: row.lease,
         attempt: row.attempts,
@@ -249,7 +260,7 @@ pub fn retry(conn: &mut Conn, taken: &Taken, trouble: &str, pause: Duration) -> 
     )
     .bind::<SqlUuid, _>(taken.id.0)
     .bind::<BigInt, _>(taken.lease)
-    .bind::<Text, _>(trouble)
+    .bind::<Text, _>(trouble.replace('\0', "\u{fffd}"))
     .bind::<Double, _>(pause.as_secs_f64())
     .execute(conn)
     .map_err(Error::query("let an operation go"))?;
@@ -262,9 +273,16 @@ pub fn retry(conn: &mut Conn, taken: &Taken, trouble: &str, pause: Duration) -> 
 /// [`Error::LeaseLost`]; the store's.
 pub fn end(conn: &mut Conn, taken: &Taken, refused: Option<&Refused>) -> Result<(), Error> {
     let word = if refused.is_some() { End::Refused } else { End::Done };
+    // The store takes no U+0000, and what cannot be recorded would be done again for ever.
     let refusal = refused
-        .map(serde_json::to_value)
+        .map(serde_json::to_string)
         .transpose()
+        .and_then(|text| {
+            let parse = |text: String| {
+                serde_json::from_str::<serde_json::Value>(&text.replace("\\u0000", "\u{fffd}"))
+            };
+            text.map(parse).transpose()
+        })
         .map_err(|e| Error::Broken(format!("refusal of operation {}: {e}", taken.id)))?;
     let changed = diesel::sql_query(
         "update operations set outcome = $3, refusal = $4, payload = null, taken_until = null, over_at = now() \

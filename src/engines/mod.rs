@@ -208,6 +208,21 @@ impl Error {
         }
     }
 
+    /// Whether what a server says may pass: it is of the moment, or the server lacks memory or room.
+    pub fn may_pass(&self) -> bool {
+        self.is_of_the_moment()
+            || match self {
+                Self::Refused { code, .. } => matches!(code, 1021 | 1037 | 1041 | 1114 | 1135),
+                Self::State { state, message, .. } => {
+                    let meets_another = || {
+                        ["tuple concurrently", "cache lookup failed"].iter().any(|it| message.contains(it))
+                    };
+                    state.starts_with("53") || state == "55006" || (state == "XX000" && meets_another())
+                }
+                _ => false,
+            }
+    }
+
     /// Whether it is a matter of the moment: who did not answer, had no room or met another's lock may do so no more.
     pub fn is_of_the_moment(&self) -> bool {
         match self {

@@ -158,7 +158,7 @@ pub fn task_ended(kind: &'static str, state: &'static str) {
 }
 
 /// An operation ended.
-pub fn operation_ended(kind: &'static str, outcome: &'static str) {
+pub fn operation_ended(kind: String, outcome: &'static str) {
     counter!("coffer_operations_ended_total", "kind" => kind, "outcome" => outcome).increment(1);
 }
 

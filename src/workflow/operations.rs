@@ -13,7 +13,8 @@
 //! | the record of its end | the same |
 //!
 //! A worker that is frozen past its lease may still send a statement that another worker has sent as well. At the server that
-//! serves, it changes nothing then; at one that was left by a cut-over meanwhile, nobody sees what it does.
+//! serves, it changes nothing then, unless the next operation has changed the same thing since; at one that was left by a
+//! cut-over meanwhile, nobody sees what it does. A statement that is given up on may go on in its server.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use crate::db::operations::{self, LEASE, Taken, Waiting};
 use crate::db::{self, events, instances, tasks};
 use crate::domain::ids::InstanceId;
 use crate::domain::instance::Instance;
-use crate::domain::operation::{Operation, Refused, impossible, may_run};
+use crate::domain::operation::{End, Operation, Refused, impossible, may_run};
 use crate::domain::task::{Phase, Progress, Step, Task};
 use crate::engines::{self, Engine, Server};
 use crate::telemetry::metrics;
@@ -148,7 +149,7 @@ impl From<db::Error> for Trouble {
 
 impl From<engines::Error> for Trouble {
     fn from(error: engines::Error) -> Self {
-        let lasting = error.refusal().filter(|_| !error.is_of_the_moment()).map(for_tenants);
+        let lasting = error.refusal().filter(|_| !error.may_pass()).map(for_tenants);
         Self::Failed(chain(&error), lasting)
     }
 }
@@ -172,20 +173,16 @@ async fn try_to_do(worker: &WorkerContext, waiting: Waiting, owner: String) {
         }
     };
     let ended = match tried {
-        Ok((kind, refused)) => {
-            let outcome = if refused.is_some() { "refused" } else { "done" };
-            let ended = end(worker, &taken, refused).await;
-            if ended.is_ok() {
-                metrics::operation_ended(kind, outcome);
-            }
-            ended
-        }
+        Ok(refused) => end(worker, &taken, refused).await,
         Err(Trouble::Lost) => return,
         Err(Trouble::NotNow) => {
             let taken = taken.clone();
             worker.db.run(move |conn| operations::put_back(conn, &taken)).await
         }
-        Err(Trouble::Failed(trouble, Some(message))) if taken.attempt >= TRIES => {
+        // It said the same before.
+        Err(Trouble::Failed(trouble, Some(message)))
+            if taken.attempt >= TRIES && taken.trouble.as_ref() == Some(&trouble) =>
+        {
             tracing::warn!(operation.id = %taken.id, instance.id = %taken.instance, trouble, "a server refused an operation");
             end(worker, &taken, Some(Refused::Rejected { message })).await
         }
@@ -222,8 +219,8 @@ async fn keep(worker: &WorkerContext, taken: &Taken) -> Trouble {
     }
 }
 
-/// One try: gives what it was about, and the reason where it cannot be done.
-async fn attempt(worker: &WorkerContext, taken: &Taken) -> Result<(&'static str, Option<Refused>), Trouble> {
+/// One try: gives the reason where it cannot be done.
+async fn attempt(worker: &WorkerContext, taken: &Taken) -> Result<Option<Refused>, Trouble> {
     let id = taken.instance;
     let (instance, live) = worker
         .db
@@ -248,7 +245,7 @@ async fn attempt(worker: &WorkerContext, taken: &Taken) -> Result<(&'static str,
         worker.reach(running.generation).await.map_err(|error| unreadable(chain(&error)))?;
     if !taken.has_begun {
         if let Some(refused) = look(&*engine, &server, &operation).await? {
-            return Ok((operation.word(), Some(refused)));
+            return Ok(Some(refused));
         }
         let taken = taken.clone();
         worker.db.run(move |conn| operations::begin(conn, &taken)).await?;
@@ -264,7 +261,7 @@ async fn attempt(worker: &WorkerContext, taken: &Taken) -> Result<(&'static str,
         },
     };
     testing::pause(|| point("done")).await;
-    Ok((operation.word(), refused))
+    Ok(refused)
 }
 
 /// Whether the server can do it.
@@ -282,13 +279,14 @@ async fn look(
 
 /// Records the end of an operation. Who asked for it may have left: a refusal is an event, too.
 async fn end(worker: &WorkerContext, taken: &Taken, refused: Option<Refused>) -> Result<(), db::Error> {
-    let taken = taken.clone();
+    let outcome = if refused.is_some() { End::Refused } else { End::Done };
+    let ours = taken.clone();
     worker
         .db
         .transact(move |conn| {
-            operations::end(conn, &taken, refused.as_ref())?;
+            operations::end(conn, &ours, refused.as_ref())?;
             let Some(refused) = &refused else { return Ok(()) };
-            let Some(instance) = instances::find(conn, taken.instance)? else { return Ok(()) };
+            let Some(instance) = instances::find(conn, ours.instance)? else { return Ok(()) };
             events::record(
                 conn,
                 &events::Event {
@@ -297,11 +295,13 @@ async fn end(worker: &WorkerContext, taken: &Taken, refused: Option<Refused>) ->
                     task: None,
                     actor: WORKER,
                     what: "operation_refused",
-                    data: serde_json::json!({"operation": taken.id.to_string(), "reason": refused.to_string()}),
+                    data: serde_json::json!({"operation": ours.id.to_string(), "reason": refused.to_string()}),
                 },
             )
         })
-        .await
+        .await?;
+    metrics::operation_ended(taken.kind.clone(), outcome.as_str());
+    Ok(())
 }
 
 /// Before a step that bears no operation beside it: waits until none is being done.
@@ -313,7 +313,8 @@ pub(super) async fn until_none_is_done(ctx: &StepContext, phase: Phase, step: St
     let at = Some((ctx.task.kind(), Progress::At(phase, step)));
     // What an engine carries is looked at by who does operations; to wait for one too often costs a moment. Not within a
     // hold: none has begun since it did.
-    let is_within_a_hold = ctx.task.kind().holds(phase, step) && step != Step::Hold;
+    let is_within_a_hold =
+        phase == Phase::Forward && ctx.task.kind().holds(phase, step) && step != Step::Hold;
     if may_run(at, false) || is_within_a_hold {
         return Ok(());
     }

@@ -171,6 +171,46 @@ async fn mariadb_does_what_is_asked_for() {
     let listed = ask(&api, "GET", &at("databases"), NOTHING, 200).await;
     assert_eq!(listed, json!({"databases": [{"name": "a_b.c"}, {"name": "shop"}]}));
 
+    // A session that has a lock in a database does not keep it, and the next one of its name is nobody's.
+    ask(&api, "POST", &at("databases"), json!({"databases": [{"name": "held"}]}), 202).await;
+    let users = json!({"users": [{"name": "holder", "password": "h", "databases": [{"name": "held"}]}]});
+    ask(&api, "POST", &at("users"), users, 202).await;
+    let mut holder = mariadb(&address, "holder", "h").await.unwrap();
+    holder
+        .query_drop("CREATE TABLE held.t (id INT) ENGINE=InnoDB; BEGIN; SELECT * FROM held.t")
+        .await
+        .unwrap();
+    ask(&api, "DELETE", &at("databases/held"), NOTHING, 202).await;
+    let listed = ask(&api, "GET", &at("databases"), NOTHING, 200).await;
+    assert!(!listed.to_string().contains("held"), "{listed}");
+    ask(&api, "POST", &at("databases"), json!({"databases": [{"name": "held"}]}), 202).await;
+    let mut holder = mariadb(&address, "holder", "h").await.unwrap();
+    assert_eq!(refused(&mut holder, "CREATE TABLE held.t (id INT)").await, 1142);
+    // Rights end for the session that has them, and with the name that it came by.
+    ask(&api, "PUT", &at("users/holder/databases"), json!({"databases": [{"name": "held"}]}), 202).await;
+    let mut holder = mariadb(&address, "holder", "h").await.unwrap();
+    holder.query_drop("USE held").await.unwrap();
+    ask(&api, "DELETE", &at("users/holder/databases/held"), NOTHING, 202).await;
+    assert!(holder.query_drop("CREATE TABLE t (id INT)").await.is_err(), "it still can");
+    let mut holder = mariadb(&address, "holder", "h").await.unwrap();
+    ask(&api, "PUT", &at("users/holder"), json!({"user": {"name": "renamed"}}), 202).await;
+    assert!(holder.query_drop("SELECT 1").await.is_err(), "the session goes on");
+    ask(&api, "DELETE", &at("users/renamed"), NOTHING, 202).await;
+    // Refused whole.
+    let new = json!({"databases": [{"name": "part1"}, {"name": "part2", "collate": "utf8mb4_nonsense"}]});
+    ask(&api, "POST", &at("databases"), new, 400).await;
+    ask(
+        &api,
+        "POST",
+        &at("databases"),
+        json!({"databases": [{"name": format!("a_{}", "x".repeat(62))}]}),
+        400,
+    )
+    .await;
+    ask(&api, "DELETE", &at("databases/held"), NOTHING, 202).await;
+    let listed = ask(&api, "GET", &at("databases"), NOTHING, 200).await;
+    assert_eq!(listed, json!({"databases": [{"name": "a_b.c"}, {"name": "shop"}]}));
+
     // Who may not change anything.
     let reader = dev.login("coffer-reader").await;
     ask(&reader, "POST", &at("users"), json!({"users": [{"name": "r", "password": "p"}]}), 403).await;
@@ -235,6 +275,8 @@ async fn mariadb_root(api: &Client, base: &str, address: &str) {
         "GRANT ALL ON `m%`.* TO app@'%'",
         "GRANT SELECT ON shop.* TO app@'%'",
         "GRANT PROXY ON coffer@localhost TO root@'%'",
+        "SELECT * FROM performance_schema.threads",
+        "SELECT * FROM performance_schema.events_statements_current",
         "SET GLOBAL read_only = 0",
         "SET GLOBAL general_log = 1",
         "SET GLOBAL event_scheduler = 1",
@@ -393,11 +435,13 @@ async fn postgresql_does_what_is_asked_for() {
         .batch_execute("ALTER TABLE t ADD COLUMN w text; INSERT INTO t VALUES (1, 'his'); DROP SCHEMA s")
         .await
         .unwrap();
-    assert_eq!(rows(&robert, "SELECT trap()").await, ["Robert"]);
+    // Code that a dropped user left does not run with the rights of somebody who can log in.
+    assert_eq!(rows(&robert, "SELECT trap()").await, ["orphaned_objects"]);
     ask(&api, "POST", &at("users"), json!({"users": [{"name": "orphaned_objects", "password": "p"}]}), 400)
         .await;
 
     postgresql_root(&api, &base, &address).await;
+    postgresql_attacks(&api, &base, &address).await;
 
     // A session does not keep a database, a template neither.
     robert.batch_execute("ALTER DATABASE \"my books\" IS_TEMPLATE true").await.unwrap();
@@ -410,6 +454,48 @@ async fn postgresql_does_what_is_asked_for() {
     }
     ask(&api, "DELETE", &at("databases/postgres"), NOTHING, 400).await;
     dev.leave_nothing(&api, &[&id]).await;
+}
+
+/// A tenant's session holds no operation up, and a dropped user leaves nothing that works with another's rights.
+async fn postgresql_attacks(api: &Client, base: &str, address: &str) {
+    let at = |rest: &str| format!("{base}/{rest}");
+    let users = json!({"users": [
+        {"name": "evil", "password": "e", "databases": [{"name": "shop"}]},
+        {"name": "good", "password": "g", "databases": [{"name": "shop"}]}]});
+    ask(api, "POST", &at("users"), users, 202).await;
+    let evil = login(address, "evil", &secret("e"), "shop").await.unwrap();
+    for sql in [
+        "CREATE FUNCTION run(text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN EXECUTE $1; END'",
+        "CREATE TABLE kept (id int)",
+        "GRANT SELECT ON kept TO good WITH GRANT OPTION",
+    ] {
+        evil.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    let good = login(address, "good", &secret("g"), "shop").await.unwrap();
+    // A right that another hands on, a lock that is held by what is prepared, and a session that never ends.
+    good.batch_execute("GRANT SELECT ON kept TO evil").await.unwrap();
+    evil.batch_execute("BEGIN; LOCK TABLE kept; PREPARE TRANSACTION 'evil'").await.unwrap();
+    let blocks = login(address, "good", &secret("g"), "shop").await.unwrap();
+    blocks.batch_execute("BEGIN; CREATE TABLE mine (id int); GRANT SELECT ON mine TO evil").await.unwrap();
+    ask(api, "DELETE", &at("users/evil"), NOTHING, 202).await;
+    wait_for("the user is gone", Duration::from_secs(60), async || {
+        let (code, _) = api.read(&at("users/evil")).await.unwrap();
+        let there = rows(&good, "SELECT 1::text FROM pg_roles WHERE rolname = 'evil'").await;
+        (code == 404 && there.is_empty()).then_some(())
+    })
+    .await;
+    let good = login(address, "good", &secret("g"), "shop").await.unwrap();
+    let stolen = good.batch_execute("SELECT run('ALTER ROLE \"Robert\" PASSWORD ''stolen''')").await;
+    assert_eq!(state(&stolen.unwrap_err()), "42501");
+    good.batch_execute("INSERT INTO kept VALUES (1); DROP FUNCTION run(text); DROP TABLE kept")
+        .await
+        .unwrap();
+    ask(api, "DELETE", &at("users/good"), NOTHING, 202).await;
+    // What holds U+0000 is no name, and keeps nothing waiting.
+    for path in ["users/%00", "databases/%00", "users/app/databases/%00"] {
+        ask(api, "DELETE", &at(path), NOTHING, 400).await;
+    }
+    ask(api, "PUT", &at("users/%00"), json!({"user": {"password": "x"}}), 400).await;
 }
 
 async fn postgresql_root(api: &Client, base: &str, address: &str) {

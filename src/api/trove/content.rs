@@ -18,6 +18,9 @@ const LONGEST_DATABASE: usize = 64;
 /// The longest name of a user: Trove's, which a PostgreSQL server's own takes the place of.
 const LONGEST_USER: usize = 16;
 
+/// The most elements of one list: making the verifiers of many users takes a while.
+const MOST: usize = 100;
+
 /// The longest password.
 const LONGEST_PASSWORD: usize = 255;
 
@@ -41,13 +44,22 @@ fn identifier<'a>(field: &Field<'a>, longest: usize) -> Result<&'a str, Refusal>
     Ok(name)
 }
 
+/// The elements of a list that is not too long.
+///
+/// # Errors
+/// 400 naming the field.
+pub fn few<'a>(list: &Field<'a>) -> Result<Vec<Field<'a>>, Refusal> {
+    let all = list.array()?;
+    if all.len() > MOST { Err(list.refuse(&format!("must have {MOST} elements at most"))) } else { Ok(all) }
+}
+
 /// A list of databases to make.
 ///
 /// # Errors
 /// 400 naming the field.
 pub fn databases(field: &Field<'_>, engine: EngineKind) -> Result<Vec<NewDatabase>, Refusal> {
     let mut all: Vec<NewDatabase> = Vec::new();
-    for element in field.array()? {
+    for element in few(field)? {
         let field = element.required("name")?;
         let name = identifier(&field, LONGEST_DATABASE)?;
         check_database(&field, name, engine)?;
@@ -70,6 +82,13 @@ fn check_database(field: &Field<'_>, name: &str, engine: EngineKind) -> Result<(
         // The server's mark for names in the file system's own encoding.
         EngineKind::MariaDb | EngineKind::Mysql if name.to_ascii_lowercase().starts_with("#mysql50#") => {
             Some("must not begin with #mysql50#")
+        }
+        // A grant names a database by a pattern of at most 64 characters, in which these are escaped.
+        EngineKind::MariaDb | EngineKind::Mysql
+            if name.chars().count() + name.chars().filter(|c| "_%\\".contains(*c)).count()
+                > LONGEST_DATABASE =>
+        {
+            Some("must have 64 characters at most, where _ and % count twice")
         }
         EngineKind::MariaDb | EngineKind::Mysql => None,
     };
@@ -150,7 +169,7 @@ pub fn users(
     engine: EngineKind,
 ) -> Result<Vec<NewUser>, Refusal> {
     let mut all: Vec<NewUser> = Vec::new();
-    for element in field.array()? {
+    for element in few(field)? {
         let (field, account) = account(&element, engine)?;
         if all.iter().any(|other| Account::from(other) == account) {
             return Err(field.refuse("must not be there twice with the same host"));
@@ -182,7 +201,7 @@ pub fn users(
 /// 400 naming the field.
 pub fn named_databases<'a>(list: &Field<'a>) -> Result<Vec<(String, Field<'a>)>, Refusal> {
     let mut all: Vec<(String, Field<'a>)> = Vec::new();
-    for database in list.array()? {
+    for database in few(list)? {
         let field = database.required("name")?;
         let name = field.words(LONGEST_DATABASE)?.to_owned();
         if all.iter().any(|(known, _)| *known == name) {
@@ -264,6 +283,9 @@ pub fn account_in_path(segment: &str) -> Account {
 /// # Errors
 /// 400 naming it.
 pub fn changeable(account: &Account, engine: EngineKind) -> Result<(), Refusal> {
+    if account.name.contains(char::is_control) || account.host.contains(char::is_control) {
+        return Err(Refusal::invalid("user", "must not hold a control character"));
+    }
     match wrong_user(&account.name, engine) {
         Some(_) => Err(Refusal::invalid("user", "is reserved: the service, or the server, needs it")),
         None => Ok(()),
@@ -275,6 +297,9 @@ pub fn changeable(account: &Account, engine: EngineKind) -> Result<(), Refusal> 
 /// # Errors
 /// 400 naming it.
 pub fn changeable_database(name: &str, engine: EngineKind) -> Result<(), Refusal> {
+    if name.contains(char::is_control) {
+        return Err(Refusal::invalid("database", "must not hold a control character"));
+    }
     let reserved = match engine {
         EngineKind::Postgresql => postgresql::is_reserved_database(name),
         EngineKind::MariaDb | EngineKind::Mysql => is_reserved_database(name),

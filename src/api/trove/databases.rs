@@ -83,7 +83,10 @@ where
 pub async fn create(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     let body = call.json()?;
     let how = |body: &Map<String, Value>, engine| {
-        let field = Field::root(body, "databases")?;
+        // openstacksdk asks for one, as an object.
+        let one = body.get("database").filter(|_| !body.contains_key("databases"));
+        let list = one.map(|one| Map::from_iter([("databases".to_owned(), json!([one]))]));
+        let field = Field::root(list.as_ref().unwrap_or(body), "databases")?;
         let databases = content::databases(&field, engine)?;
         if databases.is_empty() {
             return Err(field.refuse("must have at least one element"));

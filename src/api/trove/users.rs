@@ -98,7 +98,7 @@ pub async fn change_passwords(call: Call, caller: Caller) -> Result<HttpResponse
     let how = |body: &Map<String, Value>, engine| {
         let field = Field::root(body, "users")?;
         let mut users = Vec::new();
-        for element in field.array()? {
+        for element in content::few(&field)? {
             let (_, account) = content::account(&element, engine)?;
             users.push((account, content::password(&element.required("password")?, engine)?));
         }

@@ -28,6 +28,19 @@ pub fn pattern(database: &str) -> String {
     if whole.chars().count() <= LONGEST_PATTERN { whole } else { without_percent }
 }
 
+/// Whether a pattern means one database alone: each of its wildcards is escaped.
+pub fn is_exact(pattern: &str) -> bool {
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '_' | '%' => return false,
+            '\\' => drop(chars.next()),
+            _ => {}
+        }
+    }
+    true
+}
+
 /// The tenant's databases by name.
 pub async fn databases(client: &mut Client) -> Result<Vec<String>, Error> {
     let condition = tenant_schema("SCHEMA_NAME");
@@ -143,6 +156,7 @@ mod tests {
     fn a_pattern_means_one_database() {
         assert_eq!(pattern(r"a_b%c\"), r"a\_b\%c\\");
         assert_eq!(pattern(&"_".repeat(40)), "_".repeat(40));
+        assert!(is_exact(&pattern(r"a_b%c\")) && is_exact("shop") && !is_exact("a_b") && !is_exact("%"));
     }
 
     #[test]

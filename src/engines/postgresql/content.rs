@@ -26,6 +26,7 @@ pub async fn create(
         make_database(client, database).await?;
         // Before it is anybody's.
         own::ensure(&Client::connect_to(server, &database.name).await?).await?;
+        open(client, &database.name).await?;
         let of_it: Vec<&str> = users
             .iter()
             .filter(|user| user.databases.contains(&database.name))
@@ -46,6 +47,17 @@ async fn make_user(client: &Client, user: &NewUser) -> Result<(), Error> {
     client.run("make a user", &create).await
 }
 
+/// Lets a new database's users in, which were kept out until it was closed to everybody else.
+async fn open(client: &Client, database: &str) -> Result<(), Error> {
+    let is_shut =
+        format!("SELECT 1 FROM pg_database WHERE datname = {} AND datconnlimit = 0", quoted(database));
+    if client.is_there("look whether a database is shut", &is_shut).await? {
+        let open = format!("ALTER DATABASE {} CONNECTION LIMIT -1", name(database));
+        client.run_and_retry("open a database", &open).await?;
+    }
+    Ok(())
+}
+
 async fn make_database(client: &Client, database: &NewDatabase) -> Result<(), Error> {
     let there = format!("SELECT 1 FROM pg_database WHERE datname = {}", quoted(&database.name));
     if !client.is_there("look for a database", &there).await? {
@@ -62,7 +74,9 @@ async fn make_database(client: &Client, database: &NewDatabase) -> Result<(), Er
 }
 
 fn create_database(database: &NewDatabase) -> String {
-    let mut create = format!("CREATE DATABASE {} TEMPLATE template0", name(&database.name));
+    // Nobody but us comes in before it is closed to those who have no right on it.
+    let mut create =
+        format!("CREATE DATABASE {} TEMPLATE template0 CONNECTION LIMIT 0", name(&database.name));
     if let Some(encoding) = &database.character_set {
         create.push_str(&format!(" ENCODING {}", quoted(encoding)));
     }
@@ -152,7 +166,7 @@ mod tests {
         };
         assert_eq!(
             create_database(&database),
-            "CREATE DATABASE \"a\"\"b\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C'"
+            "CREATE DATABASE \"a\"\"b\" TEMPLATE template0 CONNECTION LIMIT 0 ENCODING 'UTF8' LC_COLLATE 'C'"
         );
     }
 

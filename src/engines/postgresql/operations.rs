@@ -1,21 +1,27 @@
 //! What a customer has us do with databases and users.
 //!
 //! A user that has rights on a database may do everything in it, also with what its other users have made or will make. The
-//! first user of a database owns it. When a user is dropped, its objects become those of the database's owner; where it was the
-//! only user, [`ORPHANS`] has them, which nobody can log in as, until the database is given to somebody. Never are they ours:
-//! a function that runs with its owner's rights would be a superuser's.
+//! first user of a database owns it.
+//!
+//! # What a dropped user owned
+//! Code that a user left runs with its owner's rights: a function that says so, a view, the expression of an index. So what a
+//! user owned never becomes what somebody owns who can log in, who would do whatever that code says; nor is it ever ours, and a
+//! superuser's. [`ORPHANS`] has it, as whom nobody can log in. The users of a database in which it has something are members of
+//! it, so that they may change and drop that, too.
 //!
 //! Rights are given on the tenant's own objects only. A schema also holds those of extensions, which are ours, and some of
 //! which are kept from everybody with reason.
 //!
 //! # Root
-//! `root` has rights on every database, and is a member of every user. It makes no roles and no databases: before 16, who may
+//! `root` has rights on every database, and is a member of every user. It owns no database. It makes no roles and no databases: before 16, who may
 //! make roles may become one that reads and writes the server's files.
+
+use std::time::Duration;
 
 use crate::domain::operation::{Operation, Refused};
 use crate::domain::postgresql::ORPHANS;
 use crate::domain::tenant::{OWN_SCHEMA, Verifier};
-use crate::engines::postgresql::connection::{Client, name, quoted};
+use crate::engines::postgresql::connection::{Client, OWN_DATABASE, name, quoted};
 use crate::engines::postgresql::content::{self, TENANT};
 use crate::engines::postgresql::databases::{self, TENANT_DATABASE, tenant_role};
 use crate::engines::postgresql::{ACCOUNT, major, own};
@@ -30,8 +36,9 @@ const AT_ONCE: usize = 200;
 /// What the server says of an object that is gone meanwhile.
 const GONE: [&str; 4] = ["42P01", "3F000", "42883", "42704"];
 
-/// How often it is looked whether a user's sessions have ended.
+/// How often it is looked whether a user's sessions have ended, and the pause between two looks.
 const LOOKS: usize = 50;
+const LOOK: Duration = Duration::from_millis(500);
 
 /// The kinds of objects whose rights are given beforehand.
 const KINDS: [&str; 5] = ["TABLES", "SEQUENCES", "ROUTINES", "TYPES", "SCHEMAS"];
@@ -42,12 +49,65 @@ pub async fn has_root(client: &Client) -> Result<bool, Error> {
     client.is_there("look for root", &sql).await
 }
 
-/// Does an operation; what is done already is left alone.
+/// By what the sessions of operations are known to each other.
+const MARK: &str = "coffer operation";
+
+/// How long an operation waits for a tenant's session that has locked what it changes, before that session is ended. Less than
+/// a lock is waited for.
+const BLOCKED: Duration = Duration::from_secs(3);
+
+/// Does an operation; what is done already is left alone. A tenant's session that keeps it waiting is ended: it could do so for
+/// ever, and every operation after this one would wait as well.
 pub async fn operate(
     server: &Server,
     client: &Client,
     operation: &Operation,
 ) -> Result<Option<Refused>, Error> {
+    mark(client).await?;
+    let watch = Client::connect_anew(server, OWN_DATABASE).await?;
+    tokio::select! {
+        done = work(server, client, operation) => done,
+        ended = unblock(&watch) => Err(ended),
+    }
+}
+
+async fn mark(client: &Client) -> Result<(), Error> {
+    client.run("begin an operation", &format!("SET application_name = '{MARK}'")).await
+}
+
+/// A session of an operation in a database.
+async fn inside(server: &Server, database: &str) -> Result<Client, Error> {
+    let inside = Client::connect_anew(server, database).await?;
+    mark(&inside).await?;
+    Ok(inside)
+}
+
+/// Ends tenants' sessions that keep operations waiting, for as long as it is waited for; returns when that cannot be done.
+async fn unblock(watch: &Client) -> Error {
+    let sql = format!(
+        "SELECT pg_terminate_backend(b.pid) FROM pg_stat_activity a CROSS JOIN LATERAL unnest(pg_blocking_pids(a.pid)) AS w (pid) \
+         JOIN pg_stat_activity b ON b.pid = w.pid WHERE a.application_name = '{MARK}' AND a.usesysid = 10 \
+         AND a.wait_event_type = 'Lock' AND a.query_start < clock_timestamp() - interval '{} seconds' AND {}",
+        BLOCKED.as_secs(),
+        tenant_role("b.usename")
+    );
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if let Err(error) = watch.rows("end sessions that are in the way", &sql).await {
+            return error;
+        }
+    }
+}
+
+async fn work(server: &Server, client: &Client, operation: &Operation) -> Result<Option<Refused>, Error> {
+    if let Some(database) = closed(client, operation).await? {
+        return Ok(Some(Refused::Rejected {
+            message: format!(
+                "database {database} takes no connections: have its owner open it (ALTER DATABASE … ALLOW_CONNECTIONS true) \
+                 or drop it first"
+            ),
+        }));
+    }
     match operation {
         Operation::CreateDatabases { databases } => {
             let has_root = has_root(client).await?;
@@ -56,17 +116,16 @@ pub async fn operate(
                 grant(server, client, &database.name, ROOT).await?;
             }
         }
-        Operation::DropDatabase { name } => drop_database(client, name).await?,
+        Operation::DropDatabase { name } => drop_database(server, client, name).await?,
         Operation::CreateUsers { users } => {
             let has_root = has_root(client).await?;
+            // Before anything is made: the request is refused whole.
             for user in users {
-                let taken = format!(
-                    "SELECT 1 FROM pg_roles WHERE rolname = {} AND NOT rolcanlogin",
-                    quoted(&user.name)
-                );
-                if client.is_there("look for a role", &taken).await? {
+                if is_no_user(client, &user.name).await? {
                     return Ok(Some(Refused::Exists { what: format!("Role {}", user.name) }));
                 }
+            }
+            for user in users {
                 content::create(server, client, &[], std::slice::from_ref(user)).await?;
                 change_password(client, &user.name, &user.verifier).await?;
                 for database in &user.databases {
@@ -107,9 +166,49 @@ pub async fn operate(
     Ok(None)
 }
 
+/// A database that an operation has to go into and that takes no connections, if there is one.
+async fn closed(client: &Client, operation: &Operation) -> Result<Option<String>, Error> {
+    let doing = "look for databases that take no connections";
+    let of_user = |user: &str| {
+        format!(
+            "SELECT d.datname FROM pg_database d JOIN pg_roles r ON r.rolname = {} WHERE NOT d.datallowconn \
+             AND d.{TENANT_DATABASE} AND (d.datdba = r.oid OR EXISTS (SELECT FROM pg_shdepend s WHERE s.dbid = d.oid \
+             AND s.refclassid = 'pg_authid'::regclass AND s.refobjid = r.oid)) ORDER BY 1 LIMIT 1",
+            quoted(user)
+        )
+    };
+    let named = match operation {
+        Operation::CreateUsers { users } => users.iter().flat_map(|user| user.databases.clone()).collect(),
+        Operation::Grant { databases, .. } => databases.clone(),
+        Operation::Revoke { database, .. } => vec![database.clone()],
+        Operation::DropUser { account } => return client.value(doing, &of_user(&account.name)).await,
+        Operation::DisableRoot => return client.value(doing, &of_user(ROOT)).await,
+        Operation::CreateDatabases { .. }
+        | Operation::DropDatabase { .. }
+        | Operation::ChangePasswords { .. }
+        | Operation::AlterUser { .. }
+        | Operation::EnableRoot { .. } => Vec::new(),
+    };
+    if named.is_empty() {
+        return Ok(None);
+    }
+    let names: Vec<String> = named.iter().map(|name| quoted(name)).collect();
+    let sql = format!(
+        "SELECT datname FROM pg_database WHERE NOT datallowconn AND datname IN ({}) ORDER BY 1 LIMIT 1",
+        names.join(", ")
+    );
+    client.value(doing, &sql).await
+}
+
 async fn is_there(client: &Client, user: &str) -> Result<bool, Error> {
     let sql = format!("SELECT 1 FROM pg_roles WHERE rolname = {}", quoted(user));
     client.is_there("look for a user", &sql).await
+}
+
+/// Whether there is a role of that name that nobody can log in as.
+async fn is_no_user(client: &Client, user: &str) -> Result<bool, Error> {
+    let sql = format!("SELECT 1 FROM pg_roles WHERE rolname = {} AND NOT rolcanlogin", quoted(user));
+    client.is_there("look for a role", &sql).await
 }
 
 async fn change_password(client: &Client, user: &str, verifier: &Verifier) -> Result<(), Error> {
@@ -117,8 +216,25 @@ async fn change_password(client: &Client, user: &str, verifier: &Verifier) -> Re
     client.run_and_retry("change a user's password", &sql).await
 }
 
-async fn drop_database(client: &Client, database: &str) -> Result<(), Error> {
+/// Rolls back what is prepared and waits for a COMMIT that may never come.
+async fn end_prepared(server: &Server, client: &Client, whose: &str) -> Result<(), Error> {
+    let doing = "end prepared transactions";
+    let sql = format!("SELECT gid, database FROM pg_prepared_xacts WHERE {whose}");
+    for row in client.rows(doing, &sql).await? {
+        let [Some(gid), Some(database)] = row.as_slice() else { continue };
+        let end = format!("ROLLBACK PREPARED {}", quoted(gid));
+        match inside(server, database).await?.run(doing, &end).await {
+            // It was ended since.
+            Err(Error::State { state, .. }) if state == "42704" => {}
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+async fn drop_database(server: &Server, client: &Client, database: &str) -> Result<(), Error> {
     let doing = "drop a database";
+    end_prepared(server, client, &format!("database = {}", quoted(database))).await?;
     let is_template =
         format!("SELECT 1 FROM pg_database WHERE datname = {} AND datistemplate", quoted(database));
     if client.is_there(doing, &is_template).await? {
@@ -127,15 +243,21 @@ async fn drop_database(client: &Client, database: &str) -> Result<(), Error> {
     client.run(doing, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", name(database))).await
 }
 
-/// Those who can log in and come to a database, `root` last.
+/// Those who can log in and have every right on a database: its owner, and whom it was granted to by name.
 async fn users_of(client: &Client, database: &str) -> Result<Vec<String>, Error> {
     let sql = format!(
         "SELECT r.rolname FROM pg_roles r CROSS JOIN pg_database d WHERE r.rolcanlogin AND {} AND d.datname = {} \
-         AND has_database_privilege(r.oid, d.oid, 'CONNECT') ORDER BY r.rolname = '{ROOT}', r.rolname",
+         AND (d.datdba = r.oid OR EXISTS (SELECT FROM aclexplode(d.datacl) x WHERE x.grantee = r.oid \
+         AND x.privilege_type = 'CREATE')) ORDER BY r.rolname",
         tenant_role("r.rolname"),
         quoted(database)
     );
     client.column("list a database's users", &sql).await
+}
+
+/// Who owns a database next: another user that has every right on it, `root` never; ours, where there is none.
+fn heir(users: &[String]) -> &str {
+    users.iter().find(|user| *user != ROOT).map_or(ACCOUNT, String::as_str)
 }
 
 /// Whose a database is; `None` is ours.
@@ -161,7 +283,8 @@ async fn objects(inside: &Client) -> Result<Vec<String>, Error> {
          UNION ALL SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || format('%I.%I', n.nspname, c.relname) \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relowner <> 10 AND {own} \
-         UNION ALL SELECT 'ROUTINE ' || p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
+         UNION ALL SELECT format('ROUTINE %I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) \
+         FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
          WHERE p.proowner <> 10 AND {own}"
     );
     inside.column("list a database's objects", &sql).await
@@ -205,27 +328,27 @@ fn shared_from_now_on(user: &str, others: &[String], verb: (&str, &str)) -> Vec<
     statements
 }
 
-/// Gives a user every right on a database; one that is nobody's becomes its own.
+/// Gives a user every right on a database; one that is nobody's becomes its own, unless it is `root`.
 async fn grant(server: &Server, client: &Client, database: &str, user: &str) -> Result<(), Error> {
     let doing = "grant a user a database";
-    let inside = Client::connect_to(server, database).await?;
+    let inside = inside(server, database).await?;
     let owner = match owner_of(client, database).await? {
         Some(owner) => owner,
+        None if user == ROOT => ACCOUNT.to_owned(),
         None => {
             let own = format!("ALTER DATABASE {} OWNER TO {}", name(database), name(user));
             client.run_and_retry(doing, &own).await?;
-            if is_there(client, ORPHANS).await? {
-                // It owns no database: this is about what is in this one.
-                let theirs = format!("REASSIGN OWNED BY {} TO {}", name(ORPHANS), name(user));
-                inside.run_and_retry(doing, &theirs).await?;
-            }
             user.to_owned()
         }
     };
+    if is_there(client, ORPHANS).await? && owns_something(&inside, ORPHANS).await? {
+        let member = format!("GRANT {} TO {}", name(ORPHANS), name(user));
+        client.run_and_retry(doing, &member).await?;
+    }
     if major(&server.version) < 15 {
         // There `public` is the server's own, and open to everybody.
         let ours = "SELECT 1 FROM pg_namespace WHERE nspname = 'public' AND nspowner = 10";
-        if inside.is_there(doing, ours).await? {
+        if owner != ACCOUNT && inside.is_there(doing, ours).await? {
             let sql = format!(
                 "ALTER SCHEMA public OWNER TO {}; REVOKE CREATE ON SCHEMA public FROM PUBLIC",
                 name(&owner)
@@ -258,19 +381,21 @@ async fn revoke(
     let others: Vec<String> =
         users_of(client, database).await?.into_iter().filter(|other| other != user).collect();
     if owner_of(client, database).await?.as_deref() == Some(user) {
-        let heir = others.first().map_or(ACCOUNT, String::as_str);
-        let pass_on = format!("ALTER DATABASE {} OWNER TO {}", name(database), name(heir));
+        let pass_on = format!("ALTER DATABASE {} OWNER TO {}", name(database), name(heir(&others)));
         client.run_and_retry(doing, &pass_on).await?;
     }
-    client
-        .run_and_retry(doing, &format!("REVOKE ALL ON DATABASE {} FROM {}", name(database), name(user)))
-        .await?;
+    let inside = inside(server, database).await?;
+    take_from_others(&inside, Some(database), user).await?;
+    let revoke = format!("REVOKE ALL ON DATABASE {} FROM {} CASCADE", name(database), name(user));
+    client.run_and_retry(doing, &revoke).await?;
     end_sessions(client, user, Some(database)).await?;
-    let inside = Client::connect_to(server, database).await?;
     let mut statements = shared_from_now_on(user, &others, ("REVOKE", "FROM"));
     let from = name(user);
     statements.extend(
-        objects(&inside).await?.into_iter().map(|object| format!("REVOKE ALL ON {object} FROM {from}")),
+        objects(&inside)
+            .await?
+            .into_iter()
+            .map(|object| format!("REVOKE ALL ON {object} FROM {from} CASCADE")),
     );
     on_each(&inside, doing, &statements).await?;
     let still =
@@ -281,6 +406,54 @@ async fn revoke(
             "user {user} comes to database {database} by a right of PUBLIC or of a role that it is a member of; revoke that by SQL"
         ),
     }))
+}
+
+/// Takes away what others than the owners of things have handed on to a user: their grants are theirs to take back, so each is
+/// taken back as who gave it. Nothing of a tenant's runs at that.
+async fn take_from_others(inside: &Client, database: Option<&str>, user: &str) -> Result<(), Error> {
+    let doing = "take handed-on rights away";
+    let own = own_schemas();
+    let of_database = database.map(|database| {
+        format!(
+            "SELECT 'DATABASE ' || quote_ident(d.datname) AS object, d.datdba AS owner, d.datacl AS acl FROM pg_database d \
+             WHERE d.datname = {} UNION ALL ",
+            quoted(database)
+        )
+    });
+    let sql = format!(
+        "SELECT DISTINCT o.object, g.rolname FROM ({}\
+         SELECT 'SCHEMA ' || quote_ident(n.nspname) AS object, n.nspowner AS owner, n.nspacl AS acl FROM pg_namespace n WHERE {own} \
+         UNION ALL SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || format('%I.%I', n.nspname, c.relname), \
+         c.relowner, c.relacl FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {own} \
+         UNION ALL SELECT format('ROUTINE %I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)), \
+         p.proowner, p.proacl FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE {own}) o \
+         CROSS JOIN LATERAL aclexplode(o.acl) x JOIN pg_roles r ON r.oid = x.grantee JOIN pg_roles g ON g.oid = x.grantor \
+         WHERE r.rolname = {} AND x.grantor <> o.owner",
+        of_database.unwrap_or_default(),
+        quoted(user)
+    );
+    let mut statements = Vec::new();
+    for row in inside.rows(doing, &sql).await? {
+        let [Some(object), Some(grantor)] = row.as_slice() else { continue };
+        statements.push(format!(
+            "SET LOCAL ROLE {}; REVOKE ALL ON {object} FROM {} CASCADE; SET LOCAL ROLE NONE",
+            name(grantor),
+            name(user)
+        ));
+    }
+    on_each(inside, doing, &statements).await
+}
+
+/// Whether a role owns something in a database.
+async fn owns_something(inside: &Client, role: &str) -> Result<bool, Error> {
+    let sql = format!(
+        "SELECT 1 FROM pg_shdepend s JOIN pg_roles r ON s.refclassid = 'pg_authid'::regclass AND s.refobjid = r.oid \
+         WHERE r.rolname = {} AND s.deptype = 'o' AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+         LIMIT 1",
+        quoted(role)
+    );
+    inside.is_there("look what a role owns", &sql).await
 }
 
 /// Ends the sessions of a user, in one database or in all, and waits a while until they are gone.
@@ -295,7 +468,7 @@ async fn end_sessions(client: &Client, user: &str, database: Option<&str>) -> Re
         if client.rows(doing, &sql).await?.is_empty() {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(())
 }
@@ -313,11 +486,11 @@ async fn drop_user(server: &Server, client: &Client, user: &str) -> Result<(), E
     for database in client.column(doing, &owned).await? {
         // It cannot log in any more, so it is not among them.
         let users = users_of(client, &database).await?;
-        let heir = users.first().map_or(ACCOUNT, String::as_str);
-        let pass_on = format!("ALTER DATABASE {} OWNER TO {}", name(&database), name(heir));
+        let pass_on = format!("ALTER DATABASE {} OWNER TO {}", name(&database), name(heir(&users)));
         client.run_and_retry(doing, &pass_on).await?;
     }
     end_sessions(client, user, None).await?;
+    end_prepared(server, client, &format!("owner = {}", quoted(user))).await?;
     let open = databases::open_databases(client).await?;
     let named = format!(
         "SELECT d.datname, bool_or(s.deptype = 'o') FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid \
@@ -330,18 +503,21 @@ async fn drop_user(server: &Server, client: &Client, user: &str) -> Result<(), E
             continue;
         }
         let mut sql = String::new();
+        let inside = inside(server, database).await?;
         if owns == "t" {
-            let heir = match owner_of(client, database).await? {
-                Some(owner) => owner,
-                None => orphans(client).await?,
-            };
-            sql = format!("REASSIGN OWNED BY {} TO {}; ", name(user), name(&heir));
+            let orphans = orphans(client).await?;
+            sql = format!("REASSIGN OWNED BY {} TO {}; ", name(user), name(&orphans));
+            for other in users_of(client, database).await? {
+                let member = format!("GRANT {} TO {}", name(&orphans), name(&other));
+                client.run_and_retry(doing, &member).await?;
+            }
         }
         // What it owned is another's by then: this takes away what it was granted.
-        sql.push_str(&format!("DROP OWNED BY {}", name(user)));
-        Client::connect_to(server, database).await?.run_and_retry(doing, &sql).await?;
+        sql.push_str(&format!("DROP OWNED BY {} CASCADE", name(user)));
+        take_from_others(&inside, Some(database), user).await?;
+        inside.run_and_retry(doing, &sql).await?;
     }
-    let sql = format!("DROP OWNED BY {user}; DROP ROLE {user}", user = name(user));
+    let sql = format!("DROP OWNED BY {user} CASCADE; DROP ROLE {user}", user = name(user));
     let dropped = client.run_and_retry(doing, &sql).await;
     if dropped.as_ref().is_err_and(|error| error.refusal().is_some()) {
         // Something of it lies in a database that nobody comes to: it stays a user, and is listed.
@@ -379,7 +555,7 @@ async fn enable_root(server: &Server, client: &Client, verifier: &Verifier) -> R
     client.run_and_retry(doing, &format!("GRANT pg_signal_backend TO {ROOT}")).await?;
     for database in databases::open_databases(client).await? {
         // Before it is root's.
-        own::ensure(&Client::connect_to(server, &database).await?).await?;
+        own::ensure(&inside(server, &database).await?).await?;
         grant(server, client, &database, ROOT).await?;
     }
     Ok(())
