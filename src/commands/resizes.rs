@@ -66,13 +66,12 @@ fn accept_flavor(
     let mut instance = free(conn, caller, id)?;
     let catalogue = catalogue_cache::now(conn)?;
     let wanted = catalogue.flavor(flavor).ok_or_else(|| Refusal::NotFound { what: flavor.to_string() })?;
-    if wanted.id == instance.flavor.id {
-        return Err(
-            Refusal::invalid("resize['flavorRef']", "must be another flavor than the instance has").into()
-        );
-    }
     let running = instance.running.clone().ok_or_else(|| not_ready(&instance))?;
     instance.state = instance.state.after(InstanceEvent::ResizeAccepted).map_err(|_| not_ready(&instance))?;
+    if wanted.id == instance.flavor.id {
+        let expected = "must be another flavor than the instance has";
+        return Err(Refusal::invalid("resize['flavorRef']", expected).into());
+    }
     let more = i64::from(wanted.ram_mb) - i64::from(instance.flavor.ram_mb);
     if more > 0 {
         reserve(conn, &instance.project, quota, &Usage { instances: 0, volumes_gb: 0, ram_mb: more })?;
@@ -103,6 +102,9 @@ fn accept_flavor(
 
 fn grow_volume(conn: &mut Conn, caller: &Caller, id: InstanceId, gb: i32, quota: Quota) -> Result<(), Error> {
     let mut instance = free(conn, caller, id)?;
+    if instance.state != InstanceState::Active || tasks::is_claimed(conn, id)? {
+        return Err(not_ready(&instance).into());
+    }
     if gb <= instance.volume_gb {
         let expected = format!("must be more than the {} GB that the volume has", instance.volume_gb);
         return Err(Refusal::invalid("resize['volume']['size']", expected).into());
@@ -112,9 +114,6 @@ fn grow_volume(conn: &mut Conn, caller: &Caller, id: InstanceId, gb: i32, quota:
             "Volume 'size' cannot exceed maximum of {MAX_VOLUME_GB} GB, {gb} cannot be accepted."
         ))
         .into());
-    }
-    if instance.state != InstanceState::Active || tasks::is_claimed(conn, id)? {
-        return Err(not_ready(&instance).into());
     }
     let more = i64::from(gb) - i64::from(instance.volume_gb);
     reserve(conn, &instance.project, quota, &Usage { instances: 0, volumes_gb: more, ram_mb: 0 })?;

@@ -72,6 +72,8 @@ pub fn set(conn: &mut Conn, project: &ProjectId, resource: Resource, most: Optio
 
 /// What the project has now.
 ///
+/// An instance that is being resized takes the larger of both flavors.
+///
 /// # Errors
 /// The store's.
 pub fn used(conn: &mut Conn, project: &ProjectId) -> Result<Usage, Error> {
@@ -86,8 +88,11 @@ pub fn used(conn: &mut Conn, project: &ProjectId) -> Result<Usage, Error> {
     }
     let row = diesel::sql_query(
         "select count(*) as instances, coalesce(sum(i.volume_gb), 0)::bigint as volumes_gb, \
-         coalesce(sum(f.ram_mb), 0)::bigint as ram_mb \
-         from instances i join flavors f on f.id = i.flavor_id where i.project_id = $1 and i.deleted_at is null",
+         coalesce(sum(greatest(f.ram_mb, r.ram_mb)), 0)::bigint as ram_mb \
+         from instances i join flavors f on f.id = i.flavor_id \
+         left join lateral (select max(o.ram_mb) as ram_mb from task_instances c join tasks t on t.id = c.task_id \
+             join flavors o on o.id in (t.plan ->> 'from', t.plan ->> 'to') \
+             where c.instance_id = i.id and c.live and t.kind = 'resize') r on true where i.project_id = $1 and i.deleted_at is null",
     )
     .bind::<Text, _>(project.as_str())
     .get_result::<Row>(conn)

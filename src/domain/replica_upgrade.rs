@@ -87,15 +87,13 @@ pub fn serving(instance: &Instance) -> Result<(), Refusal> {
         InstanceState::Active
         | InstanceState::FeedingUpgrade
         | InstanceState::VerifyUpgrade
-        | InstanceState::Detaching => instance.running.is_some(),
-        // What is asked of it may be asked of the server that is being left.
-        InstanceState::Upgrading
+        | InstanceState::Upgrading
         | InstanceState::Restarting
         | InstanceState::Resizing
-        | InstanceState::Building
-        | InstanceState::Deleting
-        | InstanceState::Error
-        | InstanceState::Deleted => false,
+        | InstanceState::Detaching => instance.running.is_some(),
+        InstanceState::Building | InstanceState::Deleting | InstanceState::Error | InstanceState::Deleted => {
+            false
+        }
     };
     if serves { Ok(()) } else { Err(not_ready(instance)) }
 }

@@ -129,8 +129,12 @@ async fn look(worker: &WorkerContext, generation: &Generation, mut memory: Memor
             },
             Err(_) => {
                 memory.tidied = false;
-                metrics::server_restarted(generation.version.engine.as_str());
-                revive(worker, id).await
+                match revive(worker, id).await {
+                    Ok(Some(version)) => Ok(version),
+                    // A task has stopped it since: that is no trouble.
+                    Ok(None) => return memory,
+                    Err(trouble) => Err(trouble),
+                }
             }
         },
         Err(error) => Err(chain(&error)),
@@ -274,21 +278,22 @@ async fn grown(
     Ok(())
 }
 
-/// Starts the server again, if it shall still run once it is our turn.
-async fn revive(worker: &WorkerContext, id: GenerationId) -> Result<String, String> {
+/// Starts the server again, if it shall still run once it is our turn; `None` where it shall not.
+async fn revive(worker: &WorkerContext, id: GenerationId) -> Result<Option<String>, String> {
     let _turn = worker.turn(id).await;
     let current = worker
         .db
         .run(move |conn| generations::find(conn, id))
         .await
         .map_err(|e| chain(&e))?
-        .filter(|generation| generation.wanted_running)
-        .ok_or_else(|| "it shall not run any more".to_owned())?;
+        .filter(|generation| generation.wanted_running);
+    let Some(current) = current else { return Ok(None) };
     let current = worker.certified(current).await.map_err(|e| chain(&e))?;
     let (engine, server) = worker.server(&current).map_err(|e| chain(&e))?;
     tracing::info!(generation.id = %id, "starting a server that does not answer");
+    metrics::server_restarted(current.version.engine.as_str());
     engine.start(&server).await.map_err(|e| chain(&e))?;
-    engine.probe(&server, false).await.map_err(|e| chain(&e))
+    engine.probe(&server, false).await.map(Some).map_err(|e| chain(&e))
 }
 
 /// Takes off a source what a follower left there that ended while the source was away; `false` while a task has the

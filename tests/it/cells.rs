@@ -99,6 +99,9 @@ const RESTARTS: [(Line, bool); 4] = [
     ((TaskKind::Resize, Phase::Undo), true),
 ];
 
+const RESTARTED_ON: Line = (TaskKind::Restart, Phase::Finish);
+const RESIZED_ON: Line = (TaskKind::Resize, Phase::Finish);
+
 const LIVES: [InstanceLife; 18] = [
     InstanceLife {
         name: "kept",
@@ -119,9 +122,12 @@ const LIVES: [InstanceLife; 18] = [
     InstanceLife { name: "back", walks: &[(CREATED, false), (BACK[3].0, true)] },
     InstanceLife { name: "back", walks: &[(CREATED, false), (BACK[4].0, true)] },
     InstanceLife { name: "back", walks: &[(CREATED, false), (BACK[5].0, true)] },
-    InstanceLife { name: "restarted", walks: &[(CREATED, false), (RESTARTS[0].0, true)] },
+    InstanceLife {
+        name: "restarted",
+        walks: &[(CREATED, false), (RESTARTS[0].0, true), (RESTARTED_ON, true)],
+    },
     InstanceLife { name: "restarted", walks: &[(CREATED, false), (RESTARTS[1].0, true)] },
-    InstanceLife { name: "restarted", walks: &[(CREATED, false), (RESTARTS[2].0, true)] },
+    InstanceLife { name: "restarted", walks: &[(CREATED, false), (RESTARTS[2].0, true), (RESIZED_ON, true)] },
     InstanceLife { name: "restarted", walks: &[(CREATED, false), (RESTARTS[3].0, true)] },
     InstanceLife { name: "paired", walks: &pairs::LINES },
 ];
@@ -402,7 +408,11 @@ impl Lived<'_> {
         if fails {
             self.let_be(&id, Step::Admit, "fail").await;
         }
+        let finish = (line.0, Phase::Finish);
         self.prepare(line);
+        if !fails {
+            self.prepare(finish);
+        }
         let is_resize = line.0 == TaskKind::Resize;
         let action = match is_resize {
             true => serde_json::json!({"resize": {"flavorRef": 3}}),
@@ -415,6 +425,9 @@ impl Lived<'_> {
         })
         .await;
         self.walk(line, &id, &id).await;
+        if !fails {
+            self.walk(finish, &id, &id).await;
+        }
         status(&self.api, &id, "ACTIVE", Duration::from_secs(240)).await;
         let seen =
             wait_for("it is shown", Duration::from_secs(30), async || self.api.show(&id).await.ok()).await;
@@ -695,6 +708,7 @@ async fn sample(victims: &[Victim]) {
         .into_iter()
         .chain(BACK.map(|(line, ..)| line))
         .chain(RESTARTS.map(|(line, _)| line))
+        .chain([RESTARTED_ON, RESIZED_ON])
         .flat_map(points)
         .collect();
     for (number, victim) in victims.iter().copied().enumerate() {

@@ -136,7 +136,9 @@ impl Progress {
                 Ok(match (steps.get(at + 1), phase.ends_in(kind)) {
                     (Some(next), _) => Self::At(phase, *next),
                     (None, TaskState::Verifying) => Self::Verifying,
-                    (None, _) if phase == Phase::Forward && kind.cuts_over() => begin(Phase::Finish)?,
+                    (None, _) if phase == Phase::Forward && !kind.spec().finish.is_empty() => {
+                        begin(Phase::Finish)?
+                    }
                     (None, end) => Self::Ended(end),
                 })
             }

@@ -4,10 +4,10 @@
 //! |---|---|
 //! | hold, admit, reopen | as in [`restart`](super::restart) |
 //! | stop | the same; its record gives the instance the new flavor, whole or not at all, and a server is started with what the row says |
-//! | undo: reinstate | run again: the old flavor first, then the server is stopped and started; each is a no-op when it is so |
+//! | undo: reinstate | run again: a server that was not stopped is left alone; else the old flavor first, then it is stopped and started. After some tries clients are let go, and the supervisor goes on starting it |
 //! | undo: reopen | run again: the hold is a row and is there or not |
 
-use crate::db::{self, Conn, catalogue_cache, instances};
+use crate::db::{self, Conn, catalogue_cache, generations, instances};
 use crate::domain::ids::{FlavorId, InstanceId};
 use crate::domain::instance::InstanceEvent;
 use crate::domain::task::{Phase, ResizePlan, Step, Task};
@@ -30,13 +30,37 @@ pub async fn act(ctx: &StepContext, plan: &ResizePlan, step: Step) -> Result<Ste
         Step::Stop => restart::stop(ctx, plan.generation).await,
         Step::Admit => open_to_writes(ctx, plan.generation, false).await,
         Step::Reopen => cutover::reopen(ctx, at(plan)).await,
-        Step::Reinstate => {
-            let (instance, flavor) = (plan.instance, plan.from.clone());
-            ctx.write(move |conn| give(conn, instance, &flavor)).await?;
-            restart::stop(ctx, plan.generation).await?;
-            open_to_writes(ctx, plan.generation, true).await
-        }
+        Step::Reinstate => reinstate(ctx, plan).await,
         other => Err(foreign(other)),
+    }
+}
+
+/// Tries after which the way back leaves the server to the supervisor: clients are let go, and it is started whenever it can
+/// be.
+const TRIES: i32 = 5;
+
+/// Has the server run with the old flavor. One that was not stopped is left alone.
+async fn reinstate(ctx: &StepContext, plan: &ResizePlan) -> Result<StepOutcome, StepError> {
+    let (id, generation) = (plan.instance, plan.generation);
+    let (instance, server) = ctx
+        .worker
+        .db
+        .run(move |conn| {
+            Ok::<_, db::Error>((instances::find(conn, id)?, generations::find(conn, generation)?))
+        })
+        .await?;
+    let has_old_flavor = instance.is_some_and(|instance| instance.flavor.id == plan.from);
+    let shall_run = server.is_some_and(|server| server.wanted_running);
+    if !(has_old_flavor && shall_run) {
+        let flavor = plan.from.clone();
+        ctx.write(move |conn| give(conn, id, &flavor)).await?;
+        restart::stop(ctx, generation).await?;
+    }
+    match open_to_writes(ctx, generation, has_old_flavor && shall_run && ctx.attempt > 1).await {
+        Err(error) if ctx.attempt >= TRIES => {
+            Ok(StepOutcome::with_detail(format!("left to the supervisor: {error}")))
+        }
+        done => done,
     }
 }
 
@@ -64,7 +88,7 @@ pub fn commit(
 ) -> Result<(), db::Error> {
     match (phase, step) {
         (Phase::Forward, Step::Stop) => give(conn, plan.instance, &plan.to),
-        (Phase::Forward, Step::Reopen) => {
+        (Phase::Finish, Step::Reopen) => {
             happen(conn, plan.instance, InstanceEvent::Restarted, |instance| instance.fault = None)
         }
         (Phase::Undo, Step::Reopen) => {

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | hold | run again: the hold is a row and is there or not; the endpoint acknowledges it when it is on its disk |
 //! | stop | run again: the supervisor does not want the server from its beginning on; a no-op when none runs |
-//! | admit | run again: wanted first, then the server; a no-op when it runs and answers |
+//! | admit | run again: wanted first, then the server; a no-op when it runs and answers. **Its record is the one-way point**: there is no way back from a server that serves |
 //! | reopen | run again: the hold is a row and is there or not |
 //! | undo: reopen | the same: from its record on the supervisor wants the server, and starts it whenever it can be started |
 
@@ -62,7 +62,7 @@ pub fn commit(
     step: Step,
 ) -> Result<(), db::Error> {
     match (phase, step) {
-        (Phase::Forward, Step::Reopen) => {
+        (Phase::Finish, Step::Reopen) => {
             happen(conn, plan.instance, InstanceEvent::Restarted, |instance| instance.fault = None)
         }
         (Phase::Undo, Step::Reopen) => {

@@ -8,11 +8,13 @@ pub const SPEC: Spec = Spec {
     word: "resize",
     title: "resize",
     forward: &[
-        Step::Hold.takes(50).within(30),
+        // It waits for an operation that is being done.
+        Step::Hold.takes(50).within(200),
         Step::Stop.takes(1_500).within(300),
+        // The one-way point: the server answers, with the new flavor.
         Step::Admit.takes(1_500).within(600),
-        Step::Reopen.takes(50).within(60),
     ],
+    finish: &[Step::Reopen.takes(50).within(60)],
     undo: &[Step::Reinstate.takes(3_000).within(600), Step::Reopen.takes(50).within(60)],
     hold: 1_200,
     ..PLAIN

@@ -8,11 +8,13 @@ pub const SPEC: Spec = Spec {
     word: "restart",
     title: "restart",
     forward: &[
-        Step::Hold.takes(50).within(30),
+        // It waits for an operation that is being done.
+        Step::Hold.takes(50).within(200),
         Step::Stop.takes(1_500).within(300),
+        // The one-way point: the server answers.
         Step::Admit.takes(1_500).within(600),
-        Step::Reopen.takes(50).within(60),
     ],
+    finish: &[Step::Reopen.takes(50).within(60)],
     // As with an upgrade, an operator's hand is not needed to let clients go.
     undo: &[Step::Reopen.takes(50).within(60)],
     hold: 1_200,
