@@ -48,6 +48,11 @@ pub enum Action {
     ResizeFlavor(FlavorId),
     /// Give it a volume of so many GB.
     ResizeVolume(i32),
+    /// End what keeps it busy, as its owner or as an administrator.
+    ResetStatus {
+        /// Whether its owner may ask for it: who wants to delete it.
+        by_owner: bool,
+    },
     /// An action of the contracts that is not done here yet, and the least level that it asks for.
     NotYet(&'static str, Level),
 }
@@ -56,10 +61,9 @@ pub enum Action {
 type Check = fn(&Field<'_>) -> Result<(), Refusal>;
 
 /// The actions of the contracts that come later: key, least level, check of the value.
-const LATER: [(&str, Level, Check); 5] = [
+const LATER: [(&str, Level, Check); 4] = [
     ("promote_to_replica_source", Level::Member, |_| Ok(())),
     ("eject_replica_source", Level::Member, |_| Ok(())),
-    ("reset_status", Level::Admin, |_| Ok(())),
     ("save_logs", Level::Member, |field| field.object().map(drop)),
     ("convert_to_ha", Level::Member, |field| field.object().map(drop)),
 ];
@@ -102,6 +106,11 @@ pub fn parse(body: &Map<String, Value>) -> Result<Action, Fault> {
                 return Err(field.refuse("must have one of flavorRef and volume").into());
             }
         });
+    }
+    if key == "reset_status" {
+        // Trove takes any value.
+        let by_owner = field.value().get("force_delete").is_some();
+        return Ok(Action::ResetStatus { by_owner });
     }
     match LATER.iter().find(|(name, _, _)| name == key) {
         Some((name, level, check)) => {
@@ -153,10 +162,16 @@ async fn action(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
             call.state.commands.resize_volume(&caller, id, gb).await?;
             Ok(accepted())
         }
+        Action::ResetStatus { by_owner } => {
+            allow(&caller, if by_owner { Rule::InstanceAction } else { Rule::Manage })?;
+            let id = there(&caller, raw, id)?;
+            call.state.commands.reset_status(&caller, id, by_owner).await?;
+            Ok(accepted())
+        }
         Action::NotYet(name, least) => {
             allow(&caller, Rule::InstanceAction)?;
             if caller.level < Some(least) {
-                return Err(Refusal::Forbidden { rule: "instance:reset_status" }.into());
+                return Err(Refusal::Forbidden { rule: name }.into());
             }
             let id = there(&caller, raw, id)?;
             load(&call, &caller, id).await?;
@@ -280,10 +295,8 @@ mod tests {
 
     fn status(body: &Value) -> u16 {
         match parse(body.as_object().unwrap()) {
-            Ok(Action::Upgrade(_) | Action::Restart | Action::ResizeFlavor(_) | Action::ResizeVolume(_)) => {
-                202
-            }
             Ok(Action::NotYet(_, _)) => 501,
+            Ok(_) => 202,
             Err(fault) => fault.row().0.as_u16(),
         }
     }
@@ -319,7 +332,7 @@ mod tests {
             (json!({"resize": {"flavorRef": 1, "volume": 2}}), 400),
             (json!({"promote_to_replica_source": {}}), 501),
             (json!({"eject_replica_source": {}}), 501),
-            (json!({"reset_status": {}}), 501),
+            (json!({"reset_status": {}}), 202),
             (json!({"save_logs": {"allow_ha": true}}), 501),
             (json!({"convert_to_ha": {"name": "x"}}), 501),
         ] {

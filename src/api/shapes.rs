@@ -232,6 +232,15 @@ pub struct ActionRequest {
     restart: Option<RestartAction>,
     #[schema(required = false)]
     resize: Option<ResizeAction>,
+    #[schema(required = false)]
+    reset_status: Option<ResetAction>,
+}
+
+/// With `force_delete`, of any value, for whoever may delete the instance.
+#[derive(Serialize, ToSchema)]
+struct ResetAction {
+    #[schema(required = false)]
+    force_delete: Option<bool>,
 }
 
 /// One of the two.

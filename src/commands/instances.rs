@@ -12,7 +12,8 @@ use crate::db::acceptances::{self, Begin};
 use crate::db::catalogue_cache::Catalogue;
 use crate::db::idempotency::HashedKey;
 use crate::db::{
-    self, Conn, events, generations, hosts, instances, operations, policies, quotas, tasks, windows,
+    self, Conn, endpoints, events, generations, hosts, instances, operations, policies, quotas, tasks,
+    windows,
 };
 use crate::domain::caller::Caller;
 use crate::domain::datastore::{Datastore, DatastoreVersion, RuntimeKind};
@@ -49,6 +50,8 @@ pub struct CreateInstance {
     pub databases: Vec<NewDatabase>,
     /// The users to make.
     pub users: Vec<NewUser>,
+    /// The networks from which clients may come; none lets everybody in.
+    pub allowed_cidrs: Vec<String>,
     /// The key under which it is made once.
     pub idempotency_key: Option<IdempotencyKey>,
 }
@@ -173,6 +176,34 @@ impl Commands {
             tracing::info!(task.id = %task, instance.id = %id, "creation accepted");
         }
         Ok(accepted)
+    }
+
+    /// Limits the networks from which clients may come to an instance, at once, whatever it is doing; open connections from
+    /// elsewhere are ended. None lets everybody in.
+    ///
+    /// # Errors
+    /// A refusal: 404, 403 by role, 422 for a member of a group; the store's.
+    pub async fn limit_access(
+        &self,
+        caller: &Caller,
+        id: InstanceId,
+        allowed_cidrs: Vec<String>,
+        rename: Option<String>,
+    ) -> Result<(), Error> {
+        let caller = caller.clone();
+        self.db
+            .transact(move |conn| {
+                let mut instance = visible(instances::lock(conn, id)?, &caller, id)?;
+                allow(&caller, Rule::InstanceUpdate)?;
+                instance.alone()?;
+                endpoints::limit(conn, id, &allowed_cidrs)?;
+                if let Some(name) = &rename {
+                    name.clone_into(&mut instance.name);
+                }
+                instances::save(conn, &instance)?;
+                note(conn, &caller, &instance, None, "access_limited")
+            })
+            .await
     }
 
     /// Renames an instance, at once, whatever it is doing.
@@ -361,6 +392,7 @@ impl Creation {
             let decided = self.decide(conn)?;
             if decided.limited
                 || self.key.is_some()
+                || !self.request.allowed_cidrs.is_empty()
                 || self.quota != Quota::NONE
                 || decided.version.runtime == RuntimeKind::Process
             {
@@ -383,7 +415,11 @@ impl Creation {
         let decided = self.decide(conn)?;
         let more = Usage::of_instance(self.request.volume_gb, decided.flavor.ram_mb);
         reserve(conn, &self.caller.project, self.quota, &more)?;
-        let instance = self.write(conn, &decided, tried)?;
+        let mut instance = self.write(conn, &decided, tried)?;
+        if !self.request.allowed_cidrs.is_empty() {
+            endpoints::limit(conn, self.id, &self.request.allowed_cidrs)?;
+            instance.allowed_cidrs.clone_from(&self.request.allowed_cidrs);
+        }
         accounts::give(conn, &decided.host, self.id, &decided.version)?;
         Ok(instance)
     }

@@ -14,6 +14,7 @@ pub mod policies;
 pub mod questions;
 pub mod quotas;
 pub mod replica_upgrades;
+pub mod resets;
 pub mod resizes;
 pub mod restarts;
 pub mod simulations;

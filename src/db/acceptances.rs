@@ -100,10 +100,12 @@ statement! {
     { ", " } [flavor as Text] { ", " } [volume_gb as Integer] { ", " } [version as SqlUuid] { ", " }
     [host as Text] { ", " } [source as Nullable<SqlUuid>]
     { "::uuid from origin, place returning id, created_at, updated_at), \
-       led as (insert into endpoints (instance_id, host_id, address, port, connections, listens, protocol) \
+       led as (insert into endpoints (instance_id, host_id, address, port, connections, listens, protocol, allowed_cidrs) \
        select made.id, " } [host as Text] { ", place.address, " } [port as Integer] { ", " }
     [connections as Integer] { ", " } [listens as Bool] { ", " } [protocol as Text]
-    { " from made, place), \
+    // An upgrade's new side lets in whom its source lets in.
+    { ", coalesce((select of.allowed_cidrs from endpoints of where of.instance_id = " } [source as Nullable<SqlUuid>]
+    { "::uuid), '{}') from made, place), \
        served as (insert into generations (id, instance_id, host_id, role, version_id, service_secret, \
        read_only, events, wanted) select " }
     [generation as SqlUuid] { ", made.id, " } [host as Text] { ", " } [candidate as Text] { ", " }
@@ -211,6 +213,7 @@ impl Begin<'_> {
             seen: Seen { answered_at: None, trouble: None, used_bytes: None },
             host: self.host.clone(),
             address: Some(address),
+            allowed_cidrs: Vec::new(),
             replica_of: source,
             replicas: Vec::new(),
             member: None,

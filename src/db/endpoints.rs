@@ -21,6 +21,19 @@ pub fn lead(conn: &mut Conn, instance: InstanceId, generation: Option<Generation
         .map_err(Error::query("lead the endpoint"))
 }
 
+/// Limits the networks from which the instance's address lets clients in; none lets everybody in. A new epoch unless it is so
+/// already.
+///
+/// # Errors
+/// The store's.
+pub fn limit(conn: &mut Conn, instance: InstanceId, cidrs: &[String]) -> Result<(), Error> {
+    diesel::update(endpoints::table.find(instance.0).filter(endpoints::allowed_cidrs.ne(cidrs)))
+        .set((endpoints::allowed_cidrs.eq(cidrs), endpoints::epoch.eq(endpoints::epoch + 1)))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("limit who comes to an instance"))
+}
+
 /// How long a connection that comes during a hold waits at most before it is told to come again.
 const HOLD_WAIT_MS: i32 = 5_000;
 

@@ -43,6 +43,7 @@ type Columns = (
     SqlUuid,
     Nullable<SqlUuid>,
     Nullable<Text>,
+    Nullable<Array<Text>>,
 );
 
 #[derive(Queryable)]
@@ -73,6 +74,7 @@ struct Row {
     catalogue: Uuid,
     group_id: Option<Uuid>,
     zone: Option<String>,
+    allowed_cidrs: Option<Vec<String>>,
 }
 
 const SELECT: &str = "\
@@ -80,7 +82,7 @@ const SELECT: &str = "\
     i.running_version_number, i.serving_generation_id, i.host_id, e.address, i.replica_of, \
     array(select r.id from instances r where r.replica_of = i.id and r.deleted_at is null order by r.id), \
     i.fault_message, i.fault_details, i.fault_at, g.answered_at, g.trouble, g.used_bytes, i.revision, i.created_at, \
-    i.updated_at, (select revision from catalogue), i.group_id, i.zone";
+    i.updated_at, (select revision from catalogue), i.group_id, i.zone, e.allowed_cidrs";
 
 const FROM: &str = " from instances i left join endpoints e on e.instance_id = i.id \
     left join generations g on g.id = i.serving_generation_id ";
@@ -141,6 +143,7 @@ fn instance(row: Row, catalogue: &Catalogue) -> Result<Instance, Error> {
         seen: Seen { answered_at: row.answered_at, trouble: row.trouble, used_bytes: row.used_bytes },
         host: HostId(row.host_id),
         address: row.address,
+        allowed_cidrs: row.allowed_cidrs.unwrap_or_default(),
         replica_of: row.replica_of.map(InstanceId),
         replicas: row.replicas.into_iter().map(InstanceId).collect(),
         member: row.group_id.zip(row.zone).map(|(id, zone)| Member { group: GroupId(id), zone }),
@@ -229,7 +232,7 @@ statement! {
     /// A page of every project's instances, or of one's.
     PageOfAll { deleted: bool, project: Option<String>, limit: i64, offset: i64 } -> (Columns, (Nullable<Timestamptz>, Nullable<Text>));
     { SELECT } { ALL } { FROM } { "where (i.deleted_at is not null) = " } [deleted as Bool]
-    { " and i.project_id = coalesce(" } [project as Nullable<Text>] { ", i.project_id) order by i.id limit " }
+    { " and i.project_id = coalesce(" } [project as Nullable<Text>] { ", i.project_id) order by i.updated_at desc, i.id limit " }
     [limit as BigInt] { " offset " } [offset as BigInt]
 }
 
@@ -267,7 +270,7 @@ fn found(conn: &mut Conn, rows: Vec<RowOfAll>) -> Result<Vec<Found>, Error> {
         .collect()
 }
 
-/// A page of every project's instances, or of one's, in the order of their ids: those that are there, or those that are
+/// A page of every project's instances, or of one's, what was changed last first: those that are there, or those that are
 /// deleted.
 ///
 /// # Errors

@@ -3,10 +3,11 @@
 //! It has a connection of its own (tokio-postgres), not the pool: one connection that LISTENs and asks, for a process
 //! that must go on when the store is away. It LISTENs before it looks, so that nothing is missed between.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -67,6 +68,9 @@ pub struct Route {
     /// What is spoken there.
     #[serde(default)]
     pub protocol: Protocol,
+    /// The networks from which clients may come; none lets everybody in.
+    #[serde(default)]
+    pub allowed: Vec<Ipv4Net>,
 }
 
 /// A hold: new connections wait.
@@ -164,7 +168,7 @@ impl Routing {
         let by_host: &[&(dyn ToSql + Sync)] = &[&host.0];
         let routes = self.client.query(
             "select e.instance_id::text, e.address, e.port, case when e.listens then e.generation_id end::text, \
-             e.epoch, e.applied_epoch, e.connections, h.wait_ms, h.cut, e.protocol \
+             e.epoch, e.applied_epoch, e.connections, h.wait_ms, h.cut, e.protocol, e.allowed_cidrs \
              from endpoints e left join holds h on h.instance_id = e.instance_id \
              where e.host_id = $1 order by e.instance_id",
             by_host,
@@ -237,6 +241,7 @@ fn route(row: &Row) -> Result<Route, Error> {
             (_, _) => None,
         },
         protocol: protocol(row, 9)?,
+        allowed: get::<Vec<String>>(row, 10)?.iter().map(|text| network(text)).collect::<Result<_, _>>()?,
     })
 }
 
@@ -249,6 +254,12 @@ fn relay(row: &Row) -> Result<Relay, Error> {
         listening: get(row, 4)?,
         protocol: protocol(row, 5)?,
     })
+}
+
+/// A network, or one address.
+fn network(text: &str) -> Result<Ipv4Net, Error> {
+    let one = || text.parse::<Ipv4Addr>().map(Ipv4Net::from);
+    text.parse().or_else(|_| one()).map_err(|_| Error::Broken(format!("network {text:?}")))
 }
 
 fn protocol(row: &Row, column: usize) -> Result<Protocol, Error> {

@@ -253,6 +253,8 @@ pub struct Instance {
     pub host: HostId,
     /// Its address, without the port.
     pub address: Option<String>,
+    /// The networks from which its address lets clients in; none lets everybody in.
+    pub allowed_cidrs: Vec<String>,
     /// The instance that it replicates from.
     pub replica_of: Option<InstanceId>,
     /// The instances that replicate from it.
@@ -296,11 +298,14 @@ impl Instance {
 mod tests {
     use super::*;
 
-    const EVENTS: [InstanceEvent; 10] = [
+    const EVENTS: [InstanceEvent; 13] = [
         InstanceEvent::Built,
         InstanceEvent::BuildFailed,
         InstanceEvent::ReplicaUpgradeAccepted,
         InstanceEvent::UpgradeAccepted,
+        InstanceEvent::RestartAccepted,
+        InstanceEvent::ResizeAccepted,
+        InstanceEvent::Restarted,
         InstanceEvent::CaughtUp,
         InstanceEvent::DetachAccepted,
         InstanceEvent::Detached,
@@ -328,6 +333,8 @@ mod tests {
              Building DeleteAccepted Deleting\n\
              Active ReplicaUpgradeAccepted FeedingUpgrade\n\
              Active UpgradeAccepted Upgrading\n\
+             Active RestartAccepted Restarting\n\
+             Active ResizeAccepted Resizing\n\
              Active DeleteAccepted Deleting\n\
              FeedingUpgrade CaughtUp VerifyUpgrade\n\
              FeedingUpgrade UpgradeEnded Active\n\
@@ -336,6 +343,8 @@ mod tests {
              VerifyUpgrade UpgradeEnded Active\n\
              VerifyUpgrade DeleteAccepted Deleting\n\
              Upgrading UpgradeEnded Active\n\
+             Restarting Restarted Active\n\
+             Resizing Restarted Active\n\
              Detaching Detached Active\n\
              Deleting Deleted Deleted\n\
              Error DeleteAccepted Deleting\n"

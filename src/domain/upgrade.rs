@@ -505,6 +505,7 @@ mod tests {
             seen: Seen { answered_at: None, trouble: None, used_bytes: None },
             host: HostId("h".into()),
             address: None,
+            allowed_cidrs: Vec::new(),
             replica_of: None,
             replicas: Vec::new(),
             member: None,

@@ -7,9 +7,11 @@
 //! it would go on talking to one that serves no more.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
 use rustix::net::sockopt;
 use tokio::io::{
     AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional_with_sizes,
@@ -48,11 +50,24 @@ pub(super) enum Presents {
     Itself,
 }
 
-/// Where an address leads, and whether it is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where an address leads, whether it is held, and whom it lets in.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Leads {
     pub(super) to: GenerationId,
     pub(super) hold: Option<Hold>,
+    /// The networks from which clients may come; none lets everybody in.
+    pub(super) allowed: Arc<[Ipv4Net]>,
+}
+
+impl Leads {
+    fn lets_in(&self, client: IpAddr) -> bool {
+        let is_in = |address: Ipv4Addr| self.allowed.iter().any(|network| network.contains(&address));
+        self.allowed.is_empty()
+            || match client.to_canonical() {
+                IpAddr::V4(address) => is_in(address),
+                IpAddr::V6(_) => false,
+            }
+    }
 }
 
 /// The connections that have passed the gate.
@@ -121,7 +136,7 @@ async fn guide(mut client: TcpStream, from: SocketAddr, way: &Way, visit: &mut V
     if let Err(error) = prepare(&client) {
         tracing::debug!(error = %error, "a connection without its options");
     }
-    let (_pass, generation) = match admit(way, &client).await {
+    let (_pass, generation) = match admit(way, &client, from.ip()).await {
         Admission::Passed(pass, generation) => (pass, generation),
         Admission::NotNow => {
             tracing::debug!(client = %from, "a connection was told to come again");
@@ -132,12 +147,20 @@ async fn guide(mut client: TcpStream, from: SocketAddr, way: &Way, visit: &mut V
             }
             return;
         }
+        Admission::NotAllowed => {
+            tracing::debug!(client = %from, "a connection came from elsewhere than its address allows");
+            metrics::endpoint_refused("not_allowed");
+            if client.write_all(&greeting::not_allowed(way.protocol)).await.is_ok() {
+                linger(client).await;
+            }
+            return;
+        }
         Admission::Gone => return,
     };
     tokio::select! {
         () = talk(client, from, way, generation, visit) => {}
         // What it would say now would go to a server that serves no more.
-        () = severed(way.leads_to.clone(), generation) => {
+        () = severed(way.leads_to.clone(), generation, from.ip()) => {
             tracing::debug!(client = %from, generation.id = %generation, "a connection was cut");
         }
     }
@@ -149,18 +172,23 @@ enum Admission {
     Passed(Pass, GenerationId),
     /// It has waited for as long as a connection may.
     NotNow,
+    /// It comes from where nobody is let in.
+    NotAllowed,
     /// Its client, or the listener, is gone.
     Gone,
 }
 
 /// Waits while the address is held.
-async fn admit(way: &Way, client: &TcpStream) -> Admission {
+async fn admit(way: &Way, client: &TcpStream, from: IpAddr) -> Admission {
     let mut leads = way.leads_to.clone();
     let mut until: Option<Instant> = None;
     loop {
         // Counted first, then looked: whoever holds the address and then looks whom it has let through misses none.
         let pass = way.passed.enter();
-        let now = *leads.borrow_and_update();
+        let now = leads.borrow_and_update().clone();
+        if !now.lets_in(from) {
+            return Admission::NotAllowed;
+        }
         let Some(hold) = now.hold else { return Admission::Passed(pass, now.to) };
         drop(pass);
         let until = *until.get_or_insert_with(|| Instant::now() + Duration::from_millis(hold.wait_ms.into()));
@@ -173,8 +201,9 @@ async fn admit(way: &Way, client: &TcpStream) -> Admission {
 }
 
 /// Returns when a connection to `generation` must end.
-async fn severed(mut leads: watch::Receiver<Leads>, generation: GenerationId) {
-    let over = |now: &Leads| now.to != generation || now.hold.is_some_and(|hold| hold.cut);
+async fn severed(mut leads: watch::Receiver<Leads>, generation: GenerationId, from: IpAddr) {
+    let over =
+        |now: &Leads| now.to != generation || now.hold.is_some_and(|hold| hold.cut) || !now.lets_in(from);
     if leads.wait_for(over).await.is_err() {
         // The listener is closing, and ends its connections itself.
         std::future::pending().await

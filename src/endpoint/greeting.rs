@@ -46,23 +46,40 @@ pub(super) fn not_now(protocol: Protocol) -> Vec<u8> {
     }
 }
 
+/// What a server says to a client that comes from where nobody is let in.
+pub(super) fn not_allowed(protocol: Protocol) -> Vec<u8> {
+    match protocol {
+        // Without the client's address, which it knows.
+        Protocol::Mysql => mysql_error(1130, b"Host is not allowed to connect to this server"),
+        Protocol::Postgresql => {
+            postgresql_error(b"28000", b"this address is not allowed to connect to the database")
+        }
+    }
+}
+
 /// PostgreSQL's, as it says it of its own start. A client that asked for TLS first takes it for a refusal, too, though it
 /// does not tell the text, which anybody could have sent.
 fn not_now_of_postgresql() -> Vec<u8> {
-    let fields = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0";
-    let length = u32::try_from(4 + fields.len()).unwrap_or(u32::MAX);
-    [&b"E"[..], &length.to_be_bytes(), fields].concat()
+    postgresql_error(b"57P03", b"the database system is starting up")
 }
 
-/// MySQL's, in place of its greeting when it is going down, as a packet: error 1053, without a state, since nothing was
-/// agreed with the client yet.
+fn postgresql_error(state: &[u8], text: &[u8]) -> Vec<u8> {
+    let fields = [&b"SFATAL\0VFATAL\0C"[..], state, b"\0M", text, b"\0\0"].concat();
+    let length = u32::try_from(4 + fields.len()).unwrap_or(u32::MAX);
+    [&b"E"[..], &length.to_be_bytes(), &fields].concat()
+}
+
+/// MySQL's, in place of its greeting when it is going down.
 fn not_now_of_mysql() -> Vec<u8> {
-    const CODE: u16 = 1053;
-    const TEXT: &[u8] = b"Server shutdown in progress";
-    let length = u8::try_from(3 + TEXT.len()).unwrap_or(u8::MAX);
+    mysql_error(1053, b"Server shutdown in progress")
+}
+
+/// An error of MySQL's as a packet, in place of the greeting: without a state, since nothing was agreed with the client yet.
+fn mysql_error(code: u16, text: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(3 + text.len()).unwrap_or(u8::MAX);
     let mut packet = vec![length, 0, 0, 0, 0xff];
-    packet.extend_from_slice(&CODE.to_le_bytes());
-    packet.extend_from_slice(TEXT);
+    packet.extend_from_slice(&code.to_le_bytes());
+    packet.extend_from_slice(text);
     packet
 }
 

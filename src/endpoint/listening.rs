@@ -90,8 +90,13 @@ impl Listening {
     /// Leads connections there, or holds them. Those that are open end when they are cut or led elsewhere; `false` when
     /// they are cut and have not all ended yet.
     pub(super) async fn lead(&self, leads: Leads) -> bool {
-        self.leads.send_if_modified(|now| std::mem::replace(now, leads) != leads);
-        if !leads.hold.is_some_and(|hold| hold.cut) {
+        let cut = leads.hold.is_some_and(|hold| hold.cut);
+        self.leads.send_if_modified(|now| {
+            let is_other = *now != leads;
+            *now = leads;
+            is_other
+        });
+        if !cut {
             return true;
         }
         tokio::time::timeout(CUT_WITHIN, self.passed.none_is_left()).await.is_ok()

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::forward::{Leads, Presents};
 use super::listening::{Limits, Listening};
@@ -56,7 +57,7 @@ impl RoutingTable {
         for route in &wanted.routes {
             if let Some(to) = route.generation {
                 let connections = usize::try_from(route.connections).unwrap_or(most).min(most);
-                let leads = Leads { to, hold: route.hold };
+                let leads = Leads { to, hold: route.hold, allowed: route.allowed.as_slice().into() };
                 ways.insert(
                     Key::Instance(route.instance),
                     (route.address, leads, connections, route.protocol),
@@ -64,7 +65,7 @@ impl RoutingTable {
             }
         }
         for relay in &wanted.relays {
-            let leads = Leads { to: relay.generation, hold: None };
+            let leads = Leads { to: relay.generation, hold: None, allowed: Arc::default() };
             ways.insert(
                 Key::Relay(relay.task),
                 (relay.address, leads, RELAY_CONNECTIONS.min(most), relay.protocol),

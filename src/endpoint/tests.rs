@@ -516,6 +516,7 @@ async fn the_last_state_is_kept_whole_and_is_its_hosts_own() {
             connections: 100,
             hold: None,
             protocol: Protocol::Postgresql,
+            allowed: Vec::new(),
         }],
         relays: vec![Relay {
             task: TaskId(Uuid::now_v7()),

@@ -196,8 +196,10 @@ const RESTARTED: &[Ask] = &[
     ask(MEMBER, "POST", "/instances/{instance}/action", Some("instance-resize-volume-request"), 202, None),
     ask(MEMBER, "POST", "/instances/{instance}/action", Some("instance-resize-request"), 202, None),
 ];
-const RESIZED: &[Ask] =
-    &[ask(ADMIN, "POST", "/mgmt/instances/{instance}/action", Some("mgmt-reboot-request"), 202, None)];
+const RESIZED: &[Ask] = &[
+    ask(ADMIN, "POST", "/instances/{instance}/action", Some("instance-reset-request"), 202, None),
+    ask(ADMIN, "POST", "/mgmt/instances/{instance}/action", Some("mgmt-reboot-request"), 202, None),
+];
 const REBOOTED: &[Ask] = &[
     ask(
         MEMBER,
@@ -566,7 +568,9 @@ async fn wait_until(story: &Story, as_whom: &Ask, path: &str, status: &str) {
             return Some(());
         }
         let well = body["instance"]["operating_status"] == "HEALTHY";
-        (body["instance"]["status"] == status && well).then_some(())
+        // Its size is measured a moment after it answers.
+        let measured = body["instance"]["volume"].get("used").is_some();
+        (body["instance"]["status"] == status && well && measured).then_some(())
     })
     .await;
 }

@@ -321,3 +321,32 @@ async fn admins_see_every_projects_instances() {
     assert_eq!((code, &gone["instance"]["deleted"]), (200, &json!(true)), "{gone}");
     assert_eq!(admin.read(&format!("/mgmt/instances/{}", shop.id)).await.unwrap().0, 404);
 }
+
+/// What keeps an instance busy is ended where it can be, and its fault is forgotten; the client's forced deletion works.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_is_reset() {
+    let dev = House::start().await;
+    let (api, admin) = (dev.login("coffer").await, dev.login("coffer-admin").await);
+    let shop = open_shop(&api, "reset", "10.11").await;
+    let path = format!("/instances/{}/action", shop.id);
+    assert_eq!(api.post(&path, &json!({"reset_status": {}})).await.unwrap().0, 403);
+    // An upgrade that waits before its one-way point.
+    dev.points.arm("upgrade_twin.forward.place.before");
+    let body = json!({"upgrade": {"datastore_version": "11.8", "strategy": "twin"}});
+    assert_eq!(api.post(&format!("/instances/{}/upgrades", shop.id), &body).await.unwrap().0, 202);
+    dev.points.reached("upgrade_twin.forward.place.before").await;
+    assert!(api.delete(&shop.id).await.is_err(), "it is busy");
+    assert_eq!(admin.post(&path, &json!({"reset_status": {}})).await.unwrap().0, 202);
+    dev.points.disarm("upgrade_twin.forward.place.before");
+    status(&api, &shop.id, "ACTIVE", Duration::from_secs(60)).await;
+    assert_eq!(api.show(&shop.id).await.unwrap()["datastore"]["version"], "10.11");
+    // A restart is past it from the beginning.
+    dev.points.arm("restart.forward.hold.before");
+    assert_eq!(restart(&api, &shop.id).await.0, 202);
+    dev.points.reached("restart.forward.hold.before").await;
+    assert_eq!(api.post(&path, &json!({"reset_status": {"force_delete": true}})).await.unwrap().0, 422);
+    dev.points.disarm("restart.forward.hold.before");
+    status(&api, &shop.id, "ACTIVE", Duration::from_secs(60)).await;
+    assert_eq!(api.post(&path, &json!({"reset_status": {"force_delete": true}})).await.unwrap().0, 202);
+    dev.leave_nothing(&api, &[&shop.id]).await;
+}

@@ -14,6 +14,9 @@ use crate::domain::datastore::EngineKind;
 use crate::domain::ids::FlavorId;
 use crate::domain::refusal::Refusal;
 
+/// The most networks from which clients may come.
+const MOST_CIDRS: usize = 100;
+
 /// A parsed body.
 #[derive(Clone, Debug)]
 pub struct Creation {
@@ -32,7 +35,7 @@ const CHECKS: [(&str, Check); 11] = [
     ("region_name", |field| Ok(field.words(255).map(drop)?)),
     ("nics", |field| Ok(nics(field)?)),
     ("locality", |field| Ok(locality(field)?)),
-    ("access", access),
+    ("access", |field| Ok(access(field).map(drop)?)),
     ("replica_count", |field| match field.value().as_u64() {
         Some(1) => Ok(()),
         Some(2 | 3) => Err(field.refuse("can only be more than 1 together with replica_of").into()),
@@ -131,6 +134,10 @@ pub fn parse(body: &Map<String, Value>, engine: EngineKind) -> Result<Creation, 
         Some(field) => users(&field, Some(&databases), engine)?,
         None => Vec::new(),
     };
+    let allowed_cidrs = match instance.optional("access")? {
+        Some(field) => access(&field)?.unwrap_or_default(),
+        None => Vec::new(),
+    };
     Ok(Creation {
         request: CreateInstance {
             name,
@@ -140,6 +147,7 @@ pub fn parse(body: &Map<String, Value>, engine: EngineKind) -> Result<Creation, 
             version,
             databases,
             users,
+            allowed_cidrs,
             idempotency_key: None,
         },
         version_number,
@@ -174,33 +182,31 @@ fn locality(field: &Field<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// Checks `access`, on a creation and on an update. A list of allowed addresses is refused: a limit that is taken
-/// and not held would be worse than none.
+/// The networks of `access`, on a creation and on an update; `is_public` is checked and has no effect. `None` where it does not
+/// say any.
 ///
 /// # Errors
-/// 400 naming the field; 501 for a list.
-pub fn access(field: &Field<'_>) -> Result<(), Fault> {
+/// 400 naming the field.
+pub fn access(field: &Field<'_>) -> Result<Option<Vec<String>>, Refusal> {
     field.optional("is_public")?.map(|public| public.boolean()).transpose()?;
-    let Some(list) = field.optional("allowed_cidrs")? else { return Ok(()) };
+    let Some(list) = field.optional("allowed_cidrs")? else { return Ok(None) };
     let cidrs = list.array()?;
-    let mut seen = Vec::new();
+    if cidrs.len() > MOST_CIDRS {
+        return Err(list.refuse(&format!("must have {MOST_CIDRS} elements at most")));
+    }
+    let mut all: Vec<String> = Vec::new();
     for cidr in &cidrs {
         let text = cidr.text()?;
         let is_cidr = text.parse::<ipnet::Ipv4Net>().is_ok() || text.parse::<std::net::Ipv4Addr>().is_ok();
         if !is_cidr {
-            return Err(cidr.refuse("must be an IPv4 network, as 10.0.0.0/8").into());
+            return Err(cidr.refuse("must be an IPv4 network, as 10.0.0.0/8"));
         }
-        if seen.contains(&text) {
-            return Err(cidr.refuse("must not be there twice").into());
+        if all.iter().any(|known| known == text) {
+            return Err(cidr.refuse("must not be there twice"));
         }
-        seen.push(text);
+        all.push(text.to_owned());
     }
-    match cidrs.is_empty() {
-        true => Ok(()),
-        false => {
-            Err(Fault::not_yet("Limiting the addresses of clients (instance['access']['allowed_cidrs'])"))
-        }
-    }
+    Ok(Some(all))
 }
 
 #[cfg(test)]
@@ -310,7 +316,7 @@ pub(crate) mod tests {
             ("locality", json!("near"), 400),
             ("access", json!({"is_public": "no"}), 400),
             ("access", json!({"is_public": true, "allowed_cidrs": []}), 200),
-            ("access", json!({"allowed_cidrs": ["10.0.0.0/8"]}), 501),
+            ("access", json!({"allowed_cidrs": ["10.0.0.0/8"]}), 200),
             ("access", json!({"allowed_cidrs": ["10.0.0.0/33"]}), 400),
             ("access", json!({"allowed_cidrs": ["10.0.0.0/8", "10.0.0.0/8"]}), 400),
             ("replica_count", json!(1), 200),

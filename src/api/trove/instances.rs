@@ -245,8 +245,11 @@ pub async fn update(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
         Some(Change::AttachConfiguration) => {
             return Err(Fault::not_yet("Attaching a configuration group (instance['configuration'])"));
         }
-        Some(Change::Access) => {
-            return Err(Fault::not_yet("Limiting the addresses of clients (instance['access'])"));
+        // What it does not say stays.
+        Some(Change::Access(None)) => {}
+        Some(Change::Access(Some(cidrs))) => {
+            call.state.commands.limit_access(&caller, id, cidrs, name).await?;
+            return Ok(accepted());
         }
     }
     if let Some(name) = name {

@@ -85,7 +85,7 @@ fn truth(call: &Call, key: &str) -> Result<Option<bool>, Refusal> {
     }
 }
 
-/// `GET /mgmt/instances`: every project's, in the order of their ids. `marker` is how many come before the page.
+/// `GET /mgmt/instances`: every project's, what was changed last first. `marker` is how many come before the page.
 ///
 /// # Errors
 /// 400 for the query; 403 by role.

@@ -19,8 +19,8 @@ pub enum Change {
     AttachConfiguration,
     /// `configuration` without one, or an empty object.
     DetachConfiguration,
-    /// `access`.
-    Access,
+    /// `access`: the networks from which clients may come; `None` where it does not say any.
+    Access(Option<Vec<String>>),
 }
 
 /// A parsed update.
@@ -68,11 +68,7 @@ pub fn parse(body: &Map<String, Value>, by_put: bool) -> Result<Update, Fault> {
     if keys.contains_key("access") {
         let field = instance.required("access")?;
         field.closed(&["is_public", "allowed_cidrs"])?;
-        match access(&field) {
-            // The whole of it is refused later, after the instance was looked for.
-            Ok(()) | Err(Fault::NotImplemented(_)) => changes.push(Change::Access),
-            Err(fault) => return Err(fault),
-        }
+        changes.push(Change::Access(access(&field)?));
     }
     if changes.len() > 1 {
         return Err(
@@ -123,9 +119,12 @@ mod tests {
             (json!({"datastore_version": null}), same(None)),
             (json!({"datastore_version": 10.11}), same(None)),
             (json!({"datastore_version": "1".repeat(256)}), same(None)),
-            (json!({"access": {"is_public": true}}), [change(C::Access), None]),
+            (json!({"access": {"is_public": true}}), [change(C::Access(None)), None]),
             (json!({"access": {"other": true}}), same(None)),
-            (json!({"access": {"allowed_cidrs": ["10.0.0.0/8"]}}), [change(C::Access), None]),
+            (
+                json!({"access": {"allowed_cidrs": ["10.0.0.0/8"]}}),
+                [change(C::Access(Some(vec!["10.0.0.0/8".to_owned()]))), None],
+            ),
             (json!({"name": "n1"}), same(Some(Update { name: Some("n1".into()), change: None }))),
             (json!({"name": ""}), same(None)),
             (json!({"name": null}), same(None)),

@@ -71,6 +71,8 @@ struct AddressPart {
 struct AccessPart {
     #[serde(skip_serializing_if = "Option::is_none")]
     is_public: Option<bool>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    allowed_cidrs: Vec<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -174,7 +176,10 @@ impl InstanceView {
                 version_number: None,
             },
             region: REGION,
-            access: AccessPart { is_public: address.map(|_| false) },
+            access: AccessPart {
+                is_public: address.map(|_| false),
+                allowed_cidrs: instance.allowed_cidrs.clone(),
+            },
             tenant_id: admin.then(|| instance.project.as_str().to_owned()),
             ip: address.map(str::to_owned).into_iter().collect(),
             addresses: address
@@ -351,6 +356,7 @@ pub(crate) mod tests {
             seen: Seen { answered_at: Some(now()), trouble: None, used_bytes: Some(161_061_274) },
             host: HostId("h".into()),
             address: Some("127.64.0.1".into()),
+            allowed_cidrs: Vec::new(),
             replica_of: None,
             replicas: Vec::new(),
             member: None,

@@ -201,6 +201,7 @@ impl Floor {
             "128".to_owned(),
             "false".to_owned(),
             quoted("mysql"),
+            source.to_owned(),
             generation,
             host.clone(),
             quoted("candidate"),
