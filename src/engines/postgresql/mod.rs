@@ -309,7 +309,8 @@ impl Operate for Postgresql {
     }
 
     async fn operate(&self, server: &Server, operation: &Operation) -> Result<Option<Refused>, Error> {
-        let client = Client::connect_anew(server, connection::OWN_DATABASE).await?.patient(OPERATION_PATIENCE);
+        let client =
+            Client::connect_anew(server, connection::OWN_DATABASE).await?.patient(OPERATION_PATIENCE);
         operations::operate(server, &client, operation).await
     }
 }
