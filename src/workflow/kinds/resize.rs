@@ -2,7 +2,7 @@
 //!
 //! | step | if we die before, in or after it |
 //! |---|---|
-//! | hold, admit, reopen | as in [`restart`](super::restart) |
+//! | hold, admit, reopen | as in [`restart`] |
 //! | stop | the same; its record gives the instance the new flavor, whole or not at all, and a server is started with what the row says |
 //! | undo: reinstate | run again: a server that was not stopped is left alone; else the old flavor first, then it is stopped and started. After some tries clients are let go, and the supervisor goes on starting it |
 //! | undo: reopen | run again: the hold is a row and is there or not |
