@@ -152,7 +152,7 @@ pub const ROUTES: &[Route] = &[
         Rule::ContentChange,
         Doc::new("deleteDatabase", "Drop a database", "databases-users.md")
             .gives(202, Gives::Nothing)
-            .refuses(&[422]),
+            .refuses(&[400, 422]),
         |call, caller| Box::pin(databases::delete(call, caller)),
     ),
     Route::project(
@@ -219,7 +219,7 @@ pub const ROUTES: &[Route] = &[
         Rule::ContentChange,
         Doc::new("deleteUser", "Drop a user", "databases-users.md")
             .gives(202, Gives::Nothing)
-            .refuses(&[422]),
+            .refuses(&[400, 422]),
         |call, caller| Box::pin(users::delete(call, caller)),
     ),
     Route::project(
@@ -247,7 +247,7 @@ pub const ROUTES: &[Route] = &[
         Rule::ContentChange,
         Doc::new("revokeDatabase", "Take a user's rights on a database away", "databases-users.md")
             .gives(202, Gives::Nothing)
-            .refuses(&[422]),
+            .refuses(&[400, 422]),
         |call, caller| Box::pin(users::revoke(call, caller)),
     ),
     Route::project(
