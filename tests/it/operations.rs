@@ -347,6 +347,9 @@ async fn postgresql_does_what_is_asked_for() {
         "INSERT INTO inner_room.t (w) VALUES ('before')",
         "CREATE FUNCTION inner_room.f(numeric(3,1), text[]) RETURNS int LANGUAGE sql AS 'SELECT 1'",
         "REVOKE ALL ON FUNCTION inner_room.f(numeric, text[]) FROM PUBLIC",
+        "CREATE AGGREGATE inner_room.gather(ORDER BY int) (SFUNC = array_append, STYPE = int[], INITCOND = '{}')",
+        "CREATE FUNCTION inner_room.many(VARIADIC parts text[]) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE PROCEDURE inner_room.p(IN a int, INOUT b int) LANGUAGE sql AS 'SELECT 1'",
         "CREATE TABLE \"odd \"\"name\" (id int)",
     ] {
         app.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));

@@ -283,7 +283,8 @@ async fn objects(inside: &Client) -> Result<Vec<String>, Error> {
          UNION ALL SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || format('%I.%I', n.nspname, c.relname) \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relowner <> 10 AND {own} \
-         UNION ALL SELECT format('ROUTINE %I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) \
+         UNION ALL SELECT format('ROUTINE %I.%I(%s)', n.nspname, p.proname, array_to_string(ARRAY(SELECT format_type(t.oid, NULL) \
+         FROM unnest(p.proargtypes) WITH ORDINALITY AS t (oid, at) ORDER BY t.at), ', ')) \
          FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
          WHERE p.proowner <> 10 AND {own}"
     );
@@ -426,7 +427,8 @@ async fn take_from_others(inside: &Client, database: Option<&str>, user: &str) -
          UNION ALL SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || format('%I.%I', n.nspname, c.relname), \
          c.relowner, c.relacl FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {own} \
-         UNION ALL SELECT format('ROUTINE %I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)), \
+         UNION ALL SELECT format('ROUTINE %I.%I(%s)', n.nspname, p.proname, array_to_string(ARRAY(SELECT format_type(t.oid, NULL) \
+         FROM unnest(p.proargtypes) WITH ORDINALITY AS t (oid, at) ORDER BY t.at), ', ')), \
          p.proowner, p.proacl FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE {own}) o \
          CROSS JOIN LATERAL aclexplode(o.acl) x JOIN pg_roles r ON r.oid = x.grantee JOIN pg_roles g ON g.oid = x.grantor \
          WHERE r.rolname = {} AND x.grantor <> o.owner",
@@ -456,7 +458,7 @@ async fn owns_something(inside: &Client, role: &str) -> Result<bool, Error> {
     inside.is_there("look what a role owns", &sql).await
 }
 
-/// Ends the sessions of a user, in one database or in all, and waits a while until they are gone.
+/// Ends the sessions of a user, in one database or in all, and waits until they are gone; an error after 5 s.
 async fn end_sessions(client: &Client, user: &str, database: Option<&str>) -> Result<(), Error> {
     let doing = "end a user's sessions";
     let there = database.map(|database| format!(" AND datname = {}", quoted(database))).unwrap_or_default();
@@ -466,11 +468,12 @@ async fn end_sessions(client: &Client, user: &str, database: Option<&str>) -> Re
     );
     for _ in 0..LOOKS {
         if client.rows(doing, &sql).await?.is_empty() {
-            break;
+            return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    Ok(())
+    // What it went on to make would be dropped with its rights.
+    Err(Error::NoAnswer(format!("{doing}: they have not ended")))
 }
 
 async fn drop_user(server: &Server, client: &Client, user: &str) -> Result<(), Error> {
@@ -519,7 +522,7 @@ async fn drop_user(server: &Server, client: &Client, user: &str) -> Result<(), E
     }
     let sql = format!("DROP OWNED BY {user} CASCADE; DROP ROLE {user}", user = name(user));
     let dropped = client.run_and_retry(doing, &sql).await;
-    if dropped.as_ref().is_err_and(|error| error.refusal().is_some()) {
+    if dropped.as_ref().is_err_and(|error| error.refusal().is_some() && !error.may_pass()) {
         // Something of it lies in a database that nobody comes to: it stays a user, and is listed.
         client.run_and_retry(doing, &format!("ALTER ROLE {} LOGIN", name(user))).await?;
     }
