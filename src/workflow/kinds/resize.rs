@@ -51,13 +51,20 @@ async fn reinstate(ctx: &StepContext, plan: &ResizePlan) -> Result<StepOutcome, 
         .await?;
     let has_old_flavor = instance.is_some_and(|instance| instance.flavor.id == plan.from);
     let shall_run = server.is_some_and(|server| server.wanted_running);
-    if !(has_old_flavor && shall_run) {
-        let flavor = plan.from.clone();
-        ctx.write(move |conn| give(conn, id, &flavor)).await?;
-        restart::stop(ctx, generation).await?;
-    }
-    match open_to_writes(ctx, generation, has_old_flavor && shall_run && ctx.attempt > 1).await {
+    let runs_already = has_old_flavor && shall_run;
+    let started = async {
+        if !runs_already {
+            let flavor = plan.from.clone();
+            ctx.write(move |conn| give(conn, id, &flavor)).await?;
+            restart::stop(ctx, generation).await?;
+        }
+        open_to_writes(ctx, generation, runs_already && ctx.attempt > 1).await
+    };
+    match started.await {
+        Err(StepError::LeaseLost) => Err(StepError::LeaseLost),
         Err(error) if ctx.attempt >= TRIES => {
+            let flavor = plan.from.clone();
+            ctx.write(move |conn| give(conn, id, &flavor)).await?;
             Ok(StepOutcome::with_detail(format!("left to the supervisor: {error}")))
         }
         done => done,
@@ -92,6 +99,7 @@ pub fn commit(
             happen(conn, plan.instance, InstanceEvent::Restarted, |instance| instance.fault = None)
         }
         (Phase::Undo, Step::Reopen) => {
+            generations::set_wanted(conn, plan.generation, true)?;
             let fault = fault_of(task, "resize");
             happen(conn, plan.instance, InstanceEvent::Restarted, |instance| instance.fault = Some(fault))
         }
