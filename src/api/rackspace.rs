@@ -180,7 +180,10 @@ async fn action(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     }
 }
 
-/// The instance's id, for who may act on it; what is no id is no instance's.
+/// Refuses a caller who may not act on instances, and then a path without an instance's id.
+///
+/// # Errors
+/// 403 by role; 404.
 fn there(caller: &Caller, raw: String, id: InstanceId) -> Result<InstanceId, Fault> {
     allow(caller, Rule::InstanceAction)?;
     if id.0.is_nil() { Err(Fault::not_found(raw)) } else { Ok(id) }

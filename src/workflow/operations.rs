@@ -295,7 +295,7 @@ async fn end(worker: &WorkerContext, taken: &Taken, refused: Option<Refused>) ->
                     task: None,
                     actor: WORKER,
                     what: "operation_refused",
-                    data: serde_json::json!({"operation": ours.id.to_string(), "reason": refused.to_string()}),
+                    data: serde_json::json!({"operation": ours.id.to_string(), "reason": refused.to_string().replace('\0', "\u{fffd}")}),
                 },
             )
         })
