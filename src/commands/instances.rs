@@ -339,19 +339,7 @@ pub(super) fn accept_deletion(
                 instance: id,
                 generations: held.iter().map(|generation| generation.id).collect(),
             });
-            insert_task(
-                conn,
-                &tasks::New {
-                    id: delete,
-                    project: &instance.project,
-                    host: &instance.host,
-                    plan: &plan,
-                    secrets: None,
-                    claims: &[(id, tasks::Claim::Subject)],
-                    timing: Timing::Now,
-                    starts: None,
-                },
-            )?;
+            begin_task(conn, &instance, delete, &plan)?;
             delete
         }
     };
@@ -539,8 +527,28 @@ fn withdraw_planned(conn: &mut Conn, caller: &Caller, instance: &Instance) -> Re
     note(conn, caller, instance, Some(planned), "upgrade_withdrawn")
 }
 
+/// Inserts a task that begins now, about one instance.
+///
+/// # Errors
+/// A refusal: 422 for a busy instance; the store's.
+pub(super) fn begin_task(conn: &mut Conn, instance: &Instance, id: TaskId, plan: &Plan) -> Result<(), Error> {
+    insert_task(
+        conn,
+        &tasks::New {
+            id,
+            project: &instance.project,
+            host: &instance.host,
+            plan,
+            secrets: None,
+            claims: &[(instance.id, tasks::Claim::Subject)],
+            timing: Timing::Now,
+            starts: None,
+        },
+    )
+}
+
 /// Inserts a task; a claim that is another's is the refusal of a busy instance.
-pub(super) fn insert_task(conn: &mut Conn, new: &tasks::New<'_>) -> Result<(), Error> {
+fn insert_task(conn: &mut Conn, new: &tasks::New<'_>) -> Result<(), Error> {
     if tasks::insert(conn, new)? {
         return Ok(());
     }

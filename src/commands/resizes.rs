@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::commands::instances::{MAX_VOLUME_GB, insert_task, note, visible};
+use crate::commands::instances::{MAX_VOLUME_GB, begin_task, note, visible};
 use crate::commands::quotas::reserve;
 use crate::commands::{Commands, Error};
 use crate::db::{self, Conn, catalogue_cache, instances, tasks};
@@ -14,7 +14,6 @@ use crate::domain::quota::{Quota, Usage};
 use crate::domain::refusal::Refusal;
 use crate::domain::replica_upgrade::not_ready;
 use crate::domain::task::{Plan, ResizePlan};
-use crate::domain::timing::Timing;
 
 impl Commands {
     /// Accepts that an instance gets another flavor.
@@ -83,19 +82,7 @@ fn accept_flavor(
         from: instance.flavor.id.clone(),
         to: wanted.id.clone(),
     });
-    insert_task(
-        conn,
-        &tasks::New {
-            id: task,
-            project: &instance.project,
-            host: &instance.host,
-            plan: &plan,
-            secrets: None,
-            claims: &[(id, tasks::Claim::Subject)],
-            timing: Timing::Now,
-            starts: None,
-        },
-    )?;
+    begin_task(conn, &instance, task, &plan)?;
     instances::save(conn, &instance)?;
     note(conn, caller, &instance, Some(task), "resize_accepted")
 }

@@ -2,16 +2,15 @@
 
 use uuid::Uuid;
 
-use crate::commands::instances::{insert_task, note, visible};
+use crate::commands::instances::{begin_task, note, visible};
 use crate::commands::{Commands, Error};
-use crate::db::{self, Conn, instances, tasks};
+use crate::db::{self, Conn, instances};
 use crate::domain::caller::Caller;
 use crate::domain::ids::{InstanceId, TaskId};
 use crate::domain::instance::InstanceEvent;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::replica_upgrade::not_ready;
 use crate::domain::task::{Plan, RestartPlan};
-use crate::domain::timing::Timing;
 
 impl Commands {
     /// Accepts a restart of an instance.
@@ -36,19 +35,7 @@ fn accept(conn: &mut Conn, caller: &Caller, id: InstanceId, task: TaskId) -> Res
     instance.state =
         instance.state.after(InstanceEvent::RestartAccepted).map_err(|_| not_ready(&instance))?;
     let plan = Plan::Restart(RestartPlan { form: 1, instance: id, generation: running.generation });
-    insert_task(
-        conn,
-        &tasks::New {
-            id: task,
-            project: &instance.project,
-            host: &instance.host,
-            plan: &plan,
-            secrets: None,
-            claims: &[(id, tasks::Claim::Subject)],
-            timing: Timing::Now,
-            starts: None,
-        },
-    )?;
+    begin_task(conn, &instance, task, &plan)?;
     instances::save(conn, &instance)?;
     note(conn, caller, &instance, Some(task), "restart_accepted")
 }
