@@ -34,6 +34,18 @@ pub fn limit(conn: &mut Conn, instance: InstanceId, cidrs: &[String]) -> Result<
         .map_err(Error::query("limit who comes to an instance"))
 }
 
+/// Has the endpoint let so many connections through at once; those that are open stay. A new epoch unless it is so already.
+///
+/// # Errors
+/// The store's.
+pub fn set_connections(conn: &mut Conn, instance: InstanceId, connections: i32) -> Result<(), Error> {
+    diesel::update(endpoints::table.find(instance.0).filter(endpoints::connections.ne(connections)))
+        .set((endpoints::connections.eq(connections), endpoints::epoch.eq(endpoints::epoch + 1)))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("say how many connections an instance takes"))
+}
+
 /// How long a connection that comes during a hold waits at most before it is told to come again.
 const HOLD_WAIT_MS: i32 = 5_000;
 

@@ -42,6 +42,7 @@ pub(super) struct Listening {
     address: SocketAddr,
     leads: watch::Sender<Leads>,
     passed: Passed,
+    room: Room,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -69,6 +70,7 @@ impl Listening {
         let (leads, leads_to) = watch::channel(leads);
         let passed = Passed::default();
         let (stop, stopped) = watch::channel(false);
+        let room = Room::new(limits.connections);
         let way = Way {
             leads_to,
             passed: passed.clone(),
@@ -77,10 +79,10 @@ impl Listening {
             protocol,
             wait_for_server: limits.wait_for_server,
             wait_for_client: limits.wait_for_client,
-            room: Room::new(limits.connections),
+            room: room.clone(),
         };
-        let task = tokio::spawn(accept(listener, address, way, limits.connections, stopped));
-        Ok(Self { address, leads, passed, stop, task })
+        let task = tokio::spawn(accept(listener, address, way, stopped));
+        Ok(Self { address, leads, passed, room, stop, task })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -102,6 +104,11 @@ impl Listening {
         tokio::time::timeout(CUT_WITHIN, self.passed.none_is_left()).await.is_ok()
     }
 
+    /// Lets so many connections through at once from now on. Those that are open stay.
+    pub(super) fn resize(&self, connections: usize) {
+        self.room.resize(connections);
+    }
+
     /// Stops listening and closes the connections; returns when both is so.
     pub(super) async fn close(mut self) {
         self.stop.send_replace(true);
@@ -110,19 +117,14 @@ impl Listening {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    address: SocketAddr,
-    way: Way,
-    most: usize,
-    mut stopped: watch::Receiver<bool>,
-) {
+async fn accept(listener: TcpListener, address: SocketAddr, way: Way, mut stopped: watch::Receiver<bool>) {
     let mut stopped_in_pause = stopped.clone();
     let mut open = JoinSet::new();
     let mut pause = FIRST_PAUSE;
     let mut trouble = Told::default();
     let mut full = Told::default();
     loop {
+        let most = way.room.most();
         if way.room.is_full() && full.is_due() {
             metrics::endpoint_full();
             tracing::warn!(address = %address, connections = most, "full, further connections wait");

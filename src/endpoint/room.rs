@@ -19,6 +19,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -45,9 +46,7 @@ pub(super) struct Room(Arc<Inner>);
 
 struct Inner {
     /// The places.
-    most: usize,
-    /// Those that silent clients of one address may have.
-    silent: usize,
+    most: AtomicUsize,
     state: Mutex<State>,
     /// Somebody waits, and nobody did before.
     waits: Notify,
@@ -120,8 +119,25 @@ impl Over {
 
 impl Room {
     pub(super) fn new(most: usize) -> Self {
-        let silent = (most / 4).max(LEAST).min(most);
-        Self(Arc::new(Inner { most, silent, state: Mutex::default(), waits: Notify::new() }))
+        Self(Arc::new(Inner { most: AtomicUsize::new(most), state: Mutex::default(), waits: Notify::new() }))
+    }
+
+    /// Gives it so many places from now on. Who has one keeps it.
+    pub(super) fn resize(&self, most: usize) {
+        if self.0.most.swap(most, Ordering::Relaxed) != most {
+            self.settle();
+        }
+    }
+
+    /// The places.
+    pub(super) fn most(&self) -> usize {
+        self.0.most.load(Ordering::Relaxed)
+    }
+
+    /// The places that silent clients of one address may have.
+    fn silent(&self) -> usize {
+        let most = self.most();
+        (most / 4).max(LEAST).min(most)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -132,9 +148,9 @@ impl Room {
     pub(super) fn enter(&self, from: IpAddr) -> (Visit, Over) {
         let (end, over) = oneshot::channel();
         let mut state = self.state();
-        if state.address(from).guests >= self.0.most {
+        if state.address(from).guests >= self.most() {
             state.close_oldest(from);
-        } else if state.guests.len() >= self.0.most + SPARE
+        } else if state.guests.len() >= self.most() + SPARE
             && let Some(crowded) = state.most_guests()
         {
             state.close_oldest(crowded);
@@ -149,7 +165,7 @@ impl Room {
     /// Whether somebody waits while every place is taken.
     pub(super) fn is_full(&self) -> bool {
         let state = self.state();
-        state.waiting > 0 && state.taken >= self.0.most
+        state.waiting > 0 && state.taken >= self.most()
     }
 
     /// Ready when somebody begins to wait.
@@ -166,7 +182,7 @@ impl Room {
     pub(super) fn settle(&self) {
         let mut state = self.state();
         if state.waiting > 0 {
-            state.settle(self.0.most, self.0.silent, Instant::now());
+            state.settle(self.most(), self.silent(), Instant::now());
         }
     }
 }
@@ -175,7 +191,7 @@ impl Visit {
     /// Ready when it has a place.
     pub(super) async fn seat(&mut self) {
         let seated = {
-            let (most, silent) = (self.room.0.most, self.room.0.silent);
+            let (most, silent) = (self.room.most(), self.room.silent());
             let mut state = self.room.state();
             if state.waiting == 0 && state.has_place(most, silent, self.number) {
                 state.sit(self.number, self.heard);

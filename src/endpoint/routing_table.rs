@@ -94,6 +94,7 @@ impl RoutingTable {
         for (key, (address, leads, connections, protocol)) in ways {
             match self.listening.get(&key) {
                 Some(now) => {
+                    now.resize(connections);
                     if !now.lead(leads).await {
                         tracing::warn!(address = %address, "connections that are cut have not all ended");
                         unfinished.insert(key);
