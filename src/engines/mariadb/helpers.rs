@@ -14,11 +14,12 @@
 //! The account stays until the next use of any, which takes off those that nobody is logged in with, or until the
 //! follower is forgotten or cut off. It can only be used from its own host, with a password that nobody knows any more.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::domain::ids::GenerationId;
 use crate::domain::tenant::Verifier;
 use crate::engines::mariadb::connection::{Client, Row, name, quoted};
 use crate::engines::mariadb::content::{self, pattern};
@@ -149,6 +150,50 @@ async fn shown(server: &Server, client: &mut Client, helper: &Helper) -> Result<
     let end = format!("SET SESSION max_statement_time={SHOW_SECONDS}");
     shown.run("limit what a statement may take", &end).await?;
     Ok(shown)
+}
+
+/// An open connection of [`show`], and the databases that it can read.
+struct Kept {
+    databases: Vec<String>,
+    shown: Client,
+}
+
+fn kept() -> MutexGuard<'static, HashMap<GenerationId, Kept>> {
+    static KEPT: LazyLock<Mutex<HashMap<GenerationId, Kept>>> = LazyLock::new(Mutex::default);
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Opens ahead what [`show_at_once`] gives: to make the account and log in takes time that clients would wait for.
+pub async fn keep(server: &Server, client: &mut Client) -> Result<(), Error> {
+    if kept().contains_key(&server.generation) {
+        return Ok(());
+    }
+    let databases = content::databases(client).await?;
+    let shown = show(server, client).await?;
+    kept().insert(server.generation, Kept { databases, shown });
+    Ok(())
+}
+
+/// Connects as [`show`] does, or gives what was opened ahead where it still stands. Ended by [`hide`].
+pub async fn show_at_once(server: &Server, client: &mut Client) -> Result<Client, Error> {
+    let ahead = kept().remove(&server.generation);
+    let Some(Kept { databases, mut shown }) = ahead else { return show(server, client).await };
+    let stands = content::databases(client).await? == databases
+        && shown.run("see whether a connection stands", "SELECT 1").await.is_ok();
+    if stands {
+        return Ok(shown);
+    }
+    hide(client, shown).await?;
+    show(server, client).await
+}
+
+/// Ends what was opened ahead and not used.
+pub async fn let_go(generation: GenerationId, client: &mut Client) -> Result<(), Error> {
+    let ahead = kept().remove(&generation);
+    match ahead {
+        Some(Kept { shown, .. }) => hide(client, shown).await,
+        None => Ok(()),
+    }
 }
 
 /// Ends a look, and takes its account off.

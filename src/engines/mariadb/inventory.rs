@@ -168,7 +168,7 @@ const DEFAULT: &str = "default";
 /// Where each sequence stands is told unless the server goes on `serving`.
 pub async fn read(server: &Server, client: &mut Client, serving: bool) -> Result<Vec<String>, Error> {
     client.set_patience(PATIENCE);
-    let mut shown = helpers::show(server, client).await?.patient(PATIENCE);
+    let mut shown = helpers::show_at_once(server, client).await?.patient(PATIENCE);
     let opened = opened(&mut shown, serving).await;
     let gone = helpers::hide(client, shown).await;
     let mut lines = opened?;

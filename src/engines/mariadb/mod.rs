@@ -516,7 +516,15 @@ impl Engine for MariaDb {
 
     async fn forget_follower(&self, source: &Server) -> Result<(), Error> {
         let mut client = Client::connect(source).await?;
+        helpers::let_go(source.generation, &mut client).await?;
         replication::forget(&mut client).await?;
+        client.close().await;
+        Ok(())
+    }
+
+    async fn stand_ready(&self, server: &Server) -> Result<(), Error> {
+        let mut client = Client::connect(server).await?;
+        helpers::keep(server, &mut client).await?;
         client.close().await;
         Ok(())
     }
