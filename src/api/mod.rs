@@ -108,7 +108,11 @@ impl ApiState {
 
 /// Every route of every dialect, in the order in which they are looked at.
 pub fn routes() -> impl Iterator<Item = &'static Route> {
-    let dialects = trove::ROUTES.iter().chain(trove::missing::ROUTES).chain(rackspace::ROUTES);
+    let dialects = trove::ROUTES
+        .iter()
+        .chain(trove::configurations::ROUTES)
+        .chain(trove::missing::ROUTES)
+        .chain(rackspace::ROUTES);
     dialects
         .chain(ha::ROUTES)
         .chain(upgrades::ROUTES)

@@ -18,6 +18,43 @@ pub enum NumberOrText {
     Text(String),
 }
 
+/// The body that makes a configuration group.
+#[derive(Serialize, ToSchema)]
+pub struct ConfigurationRequest {
+    configuration: NewConfigurationBody,
+}
+
+/// A configuration group to make; keys that are not here are ignored.
+#[derive(Serialize, ToSchema)]
+struct NewConfigurationBody {
+    #[schema(min_length = 1, max_length = 255)]
+    name: String,
+    #[schema(required = false, max_length = 1000)]
+    description: Option<String>,
+    #[schema(required = false)]
+    datastore: Option<CreateDatastore>,
+    /// Values, by the parameters' names.
+    values: BTreeMap<String, serde_json::Value>,
+}
+
+/// The body that changes a configuration group.
+#[derive(Serialize, ToSchema)]
+pub struct ConfigurationChangeRequest {
+    configuration: ConfigurationChangeBody,
+}
+
+/// What to change of a configuration group.
+#[derive(Serialize, ToSchema)]
+struct ConfigurationChangeBody {
+    #[schema(required = false, min_length = 1, max_length = 255)]
+    name: Option<String>,
+    #[schema(required = false, max_length = 1000)]
+    description: Option<String>,
+    /// Values, by the parameters' names.
+    #[schema(required = false)]
+    values: Option<BTreeMap<String, serde_json::Value>>,
+}
+
 /// The body of a creation.
 #[derive(Serialize, ToSchema)]
 pub struct CreateRequest {

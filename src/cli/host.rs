@@ -26,7 +26,9 @@ use crate::runtimes::Runtime;
 use crate::runtimes::process::ProcessRuntime;
 use crate::seal::Sealer;
 use crate::simulated;
-use crate::workflow::{Drivers, WorkerContext, answers, automatic, operations, supervisor, worker};
+use crate::workflow::{
+    Drivers, WorkerContext, answers, automatic, operations, parameters, supervisor, worker,
+};
 
 /// Workers of one host that may serve at a time.
 const SLOTS: usize = 64;
@@ -222,14 +224,16 @@ impl Host {
         let (host, gone) = (self.id.clone(), owner.clone());
         let release = move |conn: &mut Conn| -> Result<_, db::Error> {
             tasks::release_leases(conn, &host, &gone)?;
-            db::operations::release(conn, &gone)
+            db::operations::release(conn, &gone)?;
+            db::parameters::release(conn, &gone)
         };
         db.transact(release).await?;
         let net = self.instance_net.to_string();
         let parts = vec![
             tokio::spawn(worker::run(Arc::clone(&worker), owner.clone(), stop.clone())),
             tokio::spawn(answers::run(Arc::clone(&worker), stop.clone())),
-            tokio::spawn(operations::run(Arc::clone(&worker), owner, stop.clone())),
+            tokio::spawn(operations::run(Arc::clone(&worker), owner.clone(), stop.clone())),
+            tokio::spawn(parameters::run(Arc::clone(&worker), owner, stop.clone())),
             tokio::spawn(supervisor::run(Arc::clone(&worker), net, stop.clone())),
             tokio::spawn(automatic::run(Arc::clone(&worker), stop.clone())),
             tokio::spawn(free_slots(
@@ -325,7 +329,8 @@ async fn free_slots(db: Db, host: HostId, state: PathBuf, own: usize, mut stop: 
                 let (host, gone) = (host.clone(), format!("{host}/{number}"));
                 let release = move |conn: &mut Conn| -> Result<_, db::Error> {
                     let ended = tasks::release_leases(conn, &host, &gone)?;
-                    db::operations::release(conn, &gone).map(|()| ended)
+                    db::operations::release(conn, &gone)?;
+                    db::parameters::release(conn, &gone).map(|()| ended)
                 };
                 let ended = db.transact(release).await;
                 if matches!(ended, Ok(count) if count > 0) {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use uuid::Uuid;
 
 use crate::commands::quotas::reserve;
-use crate::commands::{Commands, Error, accounts, idempotency};
+use crate::commands::{Commands, Error, accounts, configurations, idempotency};
 use crate::db::acceptances::{self, Begin};
 use crate::db::catalogue_cache::Catalogue;
 use crate::db::idempotency::HashedKey;
@@ -19,7 +19,7 @@ use crate::domain::caller::Caller;
 use crate::domain::datastore::{Datastore, DatastoreVersion, RuntimeKind};
 use crate::domain::flavor::Flavor;
 use crate::domain::idempotency::IdempotencyKey;
-use crate::domain::ids::{FlavorId, GenerationId, HostId, InstanceId, TaskId};
+use crate::domain::ids::{ConfigurationId, FlavorId, GenerationId, HostId, InstanceId, TaskId};
 use crate::domain::instance::{Instance, InstanceEvent, InstanceState};
 use crate::domain::policy::{Rule, allow};
 use crate::domain::question::{CaughtUp, QuestionKind};
@@ -52,6 +52,8 @@ pub struct CreateInstance {
     pub users: Vec<NewUser>,
     /// The networks from which clients may come; none lets everybody in.
     pub allowed_cidrs: Vec<String>,
+    /// The configuration group.
+    pub configuration: Option<ConfigurationId>,
     /// The key under which it is made once.
     pub idempotency_key: Option<IdempotencyKey>,
 }
@@ -381,6 +383,7 @@ impl Creation {
             if decided.limited
                 || self.key.is_some()
                 || !self.request.allowed_cidrs.is_empty()
+                || self.request.configuration.is_some()
                 || self.quota != Quota::NONE
                 || decided.version.runtime == RuntimeKind::Process
             {
@@ -407,6 +410,9 @@ impl Creation {
         if !self.request.allowed_cidrs.is_empty() {
             endpoints::limit(conn, self.id, &self.request.allowed_cidrs)?;
             instance.allowed_cidrs.clone_from(&self.request.allowed_cidrs);
+        }
+        if let Some(group) = self.request.configuration {
+            configurations::give(conn, &self.caller, &mut instance, group)?;
         }
         accounts::give(conn, &decided.host, self.id, &decided.version)?;
         Ok(instance)

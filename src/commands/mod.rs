@@ -3,6 +3,7 @@
 
 pub mod access_keys;
 pub mod accounts;
+pub mod configurations;
 pub mod groups;
 pub mod idempotency;
 pub mod inspections;

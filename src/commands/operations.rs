@@ -72,7 +72,7 @@ impl Commands {
     }
 
     /// Waits for what becomes of an operation that is accepted: an error only where its server has refused it.
-    async fn await_operation(&self, id: OperationId) -> Result<(), Error> {
+    pub(super) async fn await_operation(&self, id: OperationId) -> Result<(), Error> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let found: Result<_, db::Error> = self.db.run(move |conn| operations::outcome(conn, id)).await;

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use crate::commands::configurations::outgrows;
 use crate::commands::instances::{MAX_VOLUME_GB, begin_task, note, visible};
 use crate::commands::quotas::reserve;
 use crate::commands::{Commands, Error};
@@ -70,6 +71,9 @@ fn accept_flavor(
     if wanted.id == instance.flavor.id {
         let expected = "must be another flavor than the instance has";
         return Err(Refusal::invalid("resize['flavorRef']", expected).into());
+    }
+    if let Some(why) = outgrows(conn, &instance, wanted)? {
+        return Err(Refusal::invalid("resize['flavorRef']", format!("has no room: {why}")).into());
     }
     let more = i64::from(wanted.ram_mb) - i64::from(instance.flavor.ram_mb);
     if more > 0 {

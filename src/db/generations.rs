@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use crate::db::schema::generations;
@@ -53,6 +53,10 @@ struct Row {
     is_replica: bool,
     #[diesel(sql_type = Text)]
     wanted: String,
+    #[diesel(sql_type = Nullable<Jsonb>)]
+    parameters: Option<serde_json::Value>,
+    #[diesel(sql_type = Bool)]
+    needs_restart: bool,
     #[diesel(sql_type = Nullable<Text>)]
     account: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
@@ -71,12 +75,12 @@ const SELECT: &str = "\
     coalesce(i.defaults_of, i.running_version_number, s.defaults_of, s.running_version_number, v.version_number) \
     as defaults_of, g.server_id, g.service_secret, f.ram_mb, \
     g.read_only, g.events, i.replica_of is not null as is_replica, g.wanted, c.address, c.certificate, c.key_secret, a.certificate as authority, \
-    o.name as account \
+    o.name as account, k.content as parameters, g.needs_restart \
     from generations g join datastore_versions v on v.id = g.version_id join datastores d on d.id = v.datastore_id \
     join instances i on i.id = g.instance_id join flavors f on f.id = i.flavor_id \
     left join instances s on s.id = i.replica_of \
     left join certificates c on c.instance_id = i.id left join authorities a on a.id = c.authority_id \
-    left join accounts o on o.instance_id = i.id ";
+    left join accounts o on o.instance_id = i.id left join configurations k on k.id = i.configuration_id ";
 
 fn into_domain(row: Row) -> Result<Generation, Error> {
     Ok(Generation {
@@ -100,6 +104,9 @@ fn into_domain(row: Row) -> Result<Generation, Error> {
         service_secret: row.service_secret,
         account: row.account,
         memory_mb: u32::try_from(row.ram_mb).unwrap_or(512),
+        parameters: serde_json::from_value(row.parameters.unwrap_or_else(|| serde_json::json!({})))
+            .map_err(|_| Error::Broken(format!("parameters of generation {}", row.id)))?,
+        needs_restart: row.needs_restart,
         read_only: row.read_only,
         events: row.events,
         is_replica: row.is_replica,
@@ -417,6 +424,18 @@ pub fn record_answer(
     .execute(conn)
     .map(|_| ())
     .map_err(Error::query("record a server's answer"))
+}
+
+/// Records whether a value of its server's parameters waits for the server's next start.
+///
+/// # Errors
+/// The store's.
+pub fn set_needs_restart(conn: &mut Conn, id: GenerationId, needs_restart: bool) -> Result<(), Error> {
+    diesel::update(generations::table.find(id.0).filter(generations::needs_restart.ne(needs_restart)))
+        .set(generations::needs_restart.eq(needs_restart))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("record whether a server needs a restart"))
 }
 
 /// Records why the server did not answer.

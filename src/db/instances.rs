@@ -11,7 +11,9 @@ use crate::db::catalogue_cache::Catalogue;
 use crate::db::schema::instances;
 use crate::db::statement::{self, statement};
 use crate::db::{Conn, Error, catalogue_cache};
-use crate::domain::ids::{FlavorId, GenerationId, GroupId, HostId, InstanceId, ProjectId, TaskId, VersionId};
+use crate::domain::ids::{
+    ConfigurationId, FlavorId, GenerationId, GroupId, HostId, InstanceId, ProjectId, TaskId, VersionId,
+};
 use crate::domain::instance::{Fault, Instance, InstanceState, Member, Running, Seen};
 use crate::domain::simulation::ACCEPT;
 
@@ -44,6 +46,7 @@ type Columns = (
     Nullable<SqlUuid>,
     Nullable<Text>,
     Nullable<Array<Text>>,
+    (Nullable<SqlUuid>, Nullable<Text>, Nullable<Bool>),
 );
 
 #[derive(Queryable)]
@@ -75,6 +78,7 @@ struct Row {
     group_id: Option<Uuid>,
     zone: Option<String>,
     allowed_cidrs: Option<Vec<String>>,
+    configured: (Option<Uuid>, Option<String>, Option<bool>),
 }
 
 const SELECT: &str = "\
@@ -82,7 +86,8 @@ const SELECT: &str = "\
     i.running_version_number, i.serving_generation_id, i.host_id, e.address, i.replica_of, \
     array(select r.id from instances r where r.replica_of = i.id and r.deleted_at is null order by r.id), \
     i.fault_message, i.fault_details, i.fault_at, g.answered_at, g.trouble, g.used_bytes, i.revision, i.created_at, \
-    i.updated_at, (select revision from catalogue), i.group_id, i.zone, e.allowed_cidrs";
+    i.updated_at, (select revision from catalogue), i.group_id, i.zone, e.allowed_cidrs, \
+    i.configuration_id, (select k.name from configurations k where k.id = i.configuration_id), g.needs_restart";
 
 const FROM: &str = " from instances i left join endpoints e on e.instance_id = i.id \
     left join generations g on g.id = i.serving_generation_id ";
@@ -140,10 +145,16 @@ fn instance(row: Row, catalogue: &Catalogue) -> Result<Instance, Error> {
         volume_gb: row.volume_gb,
         wanted,
         running,
-        seen: Seen { answered_at: row.answered_at, trouble: row.trouble, used_bytes: row.used_bytes },
+        seen: Seen {
+            answered_at: row.answered_at,
+            trouble: row.trouble,
+            used_bytes: row.used_bytes,
+            needs_restart: row.configured.2.unwrap_or_default(),
+        },
         host: HostId(row.host_id),
         address: row.address,
         allowed_cidrs: row.allowed_cidrs.unwrap_or_default(),
+        configuration: row.configured.0.zip(row.configured.1).map(|(id, name)| (ConfigurationId(id), name)),
         replica_of: row.replica_of.map(InstanceId),
         replicas: row.replicas.into_iter().map(InstanceId).collect(),
         member: row.group_id.zip(row.zone).map(|(id, zone)| Member { group: GroupId(id), zone }),
@@ -348,6 +359,18 @@ pub fn page(
     Ok((page, Some(catalogue)))
 }
 
+/// Gives an instance that was made in this transaction its configuration group.
+///
+/// # Errors
+/// The store's.
+pub fn set_configuration(conn: &mut Conn, id: InstanceId, group: ConfigurationId) -> Result<(), Error> {
+    diesel::update(instances::table.find(id.0))
+        .set(instances::configuration_id.eq(group.0))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("give an instance its configuration"))
+}
+
 /// Writes what may change of an instance, guarded by the revision that was read.
 ///
 /// # Errors
@@ -367,6 +390,7 @@ pub fn save(conn: &mut Conn, instance: &Instance) -> Result<(), Error> {
             instances::running_version_number.eq(instance.running.as_ref().map(|r| r.number.clone())),
             instances::serving_generation_id.eq(instance.running.as_ref().map(|r| r.generation.0)),
             instances::replica_of.eq(instance.replica_of.map(|id| id.0)),
+            instances::configuration_id.eq(instance.configuration.as_ref().map(|(id, _)| id.0)),
         ),
         instances::fault_message.eq(instance.fault.as_ref().map(|f| f.message.clone())),
         instances::fault_details.eq(instance.fault.as_ref().and_then(|f| f.details.clone())),

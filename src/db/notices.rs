@@ -21,10 +21,13 @@ pub enum Channel {
     Answers,
     /// An operation was accepted.
     Operations,
+    /// Somebody asks what parameters a version has.
+    Parameters,
 }
 
 impl Channel {
-    const ALL: [Self; 5] = [Self::Tasks, Self::Applied, Self::Questions, Self::Answers, Self::Operations];
+    const ALL: [Self; 6] =
+        [Self::Tasks, Self::Applied, Self::Questions, Self::Answers, Self::Operations, Self::Parameters];
 
     const fn name(self) -> &'static str {
         match self {
@@ -33,6 +36,7 @@ impl Channel {
             Self::Questions => "coffer_questions",
             Self::Answers => "coffer_answers",
             Self::Operations => "coffer_operations",
+            Self::Parameters => "coffer_parameters",
         }
     }
 }
@@ -40,7 +44,7 @@ impl Channel {
 /// One connection that listens for everybody in this process.
 #[derive(Clone, Default)]
 pub struct Notices {
-    wakes: Arc<[Notify; 5]>,
+    wakes: Arc<[Notify; 6]>,
 }
 
 impl Notices {

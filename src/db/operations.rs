@@ -21,12 +21,14 @@ pub const LEASE: Duration = Duration::from_secs(15);
 const REMEMBERED: &str = "7 days";
 
 /// An operation that may be the next one of its instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// Its id.
     pub id: OperationId,
     /// The instance.
     pub instance: InstanceId,
+    /// The word of what is asked for.
+    pub kind: String,
 }
 
 /// An operation that a worker has taken.
@@ -136,10 +138,12 @@ pub fn due(conn: &mut Conn, host: &HostId, ours: &[InstanceId]) -> Result<Vec<Wa
         id: Uuid,
         #[diesel(sql_type = SqlUuid)]
         instance_id: Uuid,
+        #[diesel(sql_type = Text)]
+        kind: String,
     }
     let ours: Vec<Uuid> = ours.iter().map(|id| id.0).collect();
     let rows = diesel::sql_query(
-        "select o.id, o.instance_id from (select distinct on (instance_id) id, instance_id, not_before, taken_until \
+        "select o.id, o.instance_id, o.kind from (select distinct on (instance_id) id, instance_id, kind, not_before, taken_until \
              from operations where outcome is null order by instance_id, number) o \
          join instances i on i.id = o.instance_id \
          where i.host_id = $1 and i.id <> all ($2) and o.not_before <= now() \
@@ -149,7 +153,8 @@ pub fn due(conn: &mut Conn, host: &HostId, ours: &[InstanceId]) -> Result<Vec<Wa
     .bind::<Array<SqlUuid>, _>(ours)
     .load::<Row>(conn)
     .map_err(Error::query("look for operations"))?;
-    let waiting = |row: Row| Waiting { id: OperationId(row.id), instance: InstanceId(row.instance_id) };
+    let waiting =
+        |row: Row| Waiting { id: OperationId(row.id), instance: InstanceId(row.instance_id), kind: row.kind };
     Ok(rows.into_iter().map(waiting).collect())
 }
 
@@ -157,7 +162,7 @@ pub fn due(conn: &mut Conn, host: &HostId, ours: &[InstanceId]) -> Result<Vec<Wa
 ///
 /// # Errors
 /// The store's.
-pub fn take(conn: &mut Conn, waiting: Waiting, owner: &str) -> Result<Option<Taken>, Error> {
+pub fn take(conn: &mut Conn, waiting: &Waiting, owner: &str) -> Result<Option<Taken>, Error> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Text)]

@@ -36,7 +36,7 @@ diesel::table! {
         fault_message -> Nullable<Text>, fault_details -> Nullable<Text>, fault_at -> Nullable<Timestamptz>,
         revision -> BigInt, created_at -> Timestamptz, updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>, group_id -> Nullable<Uuid>, zone -> Nullable<Text>,
-        defaults_of -> Nullable<Text>,
+        defaults_of -> Nullable<Text>, configuration_id -> Nullable<Uuid>,
     }
 }
 diesel::table! {
@@ -53,6 +53,7 @@ diesel::table! {
         service_secret -> Text, read_only -> Bool, events -> Bool, wanted -> Text,
         answered_at -> Nullable<Timestamptz>, answered_version -> Nullable<Text>, trouble -> Nullable<Text>,
         used_bytes -> Nullable<BigInt>, created_at -> Timestamptz, keep_until -> Nullable<Timestamptz>,
+        needs_restart -> Bool,
     }
 }
 diesel::table! {
@@ -134,5 +135,18 @@ diesel::table! {
     certificates (instance_id) {
         instance_id -> Uuid, authority_id -> Uuid, address -> Text, certificate -> Text, key_secret -> Text,
         created_at -> Timestamptz,
+    }
+}
+diesel::table! {
+    parameter_lists (version_id) {
+        version_id -> Uuid, asked_at -> Timestamptz, taken_by -> Nullable<Text>, taken_until -> Nullable<Timestamptz>,
+        lease -> BigInt, scratch -> Nullable<Uuid>, host_id -> Nullable<Text>, not_before -> Timestamptz,
+        trouble -> Nullable<Text>, number -> Nullable<Text>, parameters -> Nullable<Jsonb>,
+    }
+}
+diesel::table! {
+    configurations (id) {
+        id -> Uuid, project_id -> Text, name -> Text, description -> Nullable<Text>, version_id -> Uuid,
+        content -> Jsonb, created_at -> Timestamptz, updated_at -> Timestamptz,
     }
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::db::{Conn, Error};
 use crate::domain::ids::GenerationId;
+use crate::domain::parameter::Values;
 use crate::domain::tenant::{NewDatabase, NewUser};
 
 /// A server, as it is now.
@@ -22,6 +23,8 @@ pub struct Machine {
     pub databases: Vec<NewDatabase>,
     /// The users in it.
     pub users: Vec<NewUser>,
+    /// The values of parameters that it runs with.
+    pub parameters: Values,
     /// Whose writes it applies.
     pub follows: Option<GenerationId>,
     /// The newest position that it has applied or written.
@@ -40,6 +43,8 @@ struct Row {
     databases: serde_json::Value,
     #[diesel(sql_type = Jsonb)]
     users: serde_json::Value,
+    #[diesel(sql_type = Jsonb)]
+    parameters: serde_json::Value,
     #[diesel(sql_type = Nullable<SqlUuid>)]
     follows: Option<Uuid>,
     #[diesel(sql_type = BigInt)]
@@ -56,7 +61,7 @@ fn broken(id: GenerationId) -> impl FnOnce(serde_json::Error) -> Error {
 /// The store's.
 pub fn find(conn: &mut Conn, id: GenerationId) -> Result<Option<Machine>, Error> {
     let row = diesel::sql_query(
-        "select s.state, s.version_number, s.read_only, s.databases, s.users, s.follows, \
+        "select s.state, s.version_number, s.read_only, s.databases, s.users, s.parameters, s.follows, \
          greatest(s.applied, (select coalesce(max(w.position), 0) from simulated_writes w \
          where w.generation_id = s.generation_id)) as position \
          from simulated_servers s where s.generation_id = $1",
@@ -72,6 +77,7 @@ pub fn find(conn: &mut Conn, id: GenerationId) -> Result<Option<Machine>, Error>
         read_only: row.read_only,
         databases: serde_json::from_value(row.databases).map_err(broken(id))?,
         users: serde_json::from_value(row.users).map_err(broken(id))?,
+        parameters: serde_json::from_value(row.parameters).map_err(broken(id))?,
         follows: row.follows.map(GenerationId),
         position: row.position,
     }))
@@ -99,20 +105,42 @@ pub fn make(conn: &mut Conn, id: GenerationId, version_number: &str) -> Result<(
     .map_err(Error::query("make a simulated server"))
 }
 
-/// Starts the server with these settings; `false` when nothing of it is there.
+/// Starts the server with these settings; one that runs keeps its parameters. `false` when nothing of it is there.
 ///
 /// # Errors
 /// The store's.
-pub fn start(conn: &mut Conn, id: GenerationId, read_only: bool, events: bool) -> Result<bool, Error> {
+pub fn start(
+    conn: &mut Conn,
+    id: GenerationId,
+    (read_only, events): (bool, bool),
+    parameters: &Values,
+) -> Result<bool, Error> {
+    let parameters = serde_json::to_value(parameters).map_err(broken(id))?;
     diesel::sql_query(
-        "update simulated_servers set state = 'running', read_only = $2, events = $3 where generation_id = $1",
+        "update simulated_servers set state = 'running', read_only = $2, events = $3, \
+         parameters = case when state = 'running' then parameters else $4 end where generation_id = $1",
     )
     .bind::<SqlUuid, _>(id.0)
     .bind::<Bool, _>(read_only)
     .bind::<Bool, _>(events)
+    .bind::<Jsonb, _>(parameters)
     .execute(conn)
     .map(|changed| changed > 0)
     .map_err(Error::query("start a simulated server"))
+}
+
+/// Has a server run with these values of parameters; `false` when nothing of it is there.
+///
+/// # Errors
+/// The store's.
+pub fn set_parameters(conn: &mut Conn, id: GenerationId, parameters: &Values) -> Result<bool, Error> {
+    let parameters = serde_json::to_value(parameters).map_err(broken(id))?;
+    diesel::sql_query("update simulated_servers set parameters = $2 where generation_id = $1")
+        .bind::<SqlUuid, _>(id.0)
+        .bind::<Jsonb, _>(parameters)
+        .execute(conn)
+        .map(|changed| changed > 0)
+        .map_err(Error::query("configure a simulated server"))
 }
 
 /// Stops the server. Happy when there is none.

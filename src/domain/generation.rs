@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use crate::domain::datastore::{DatastoreVersion, UnknownWord};
 use crate::domain::ids::{GenerationId, HostId, InstanceId};
+use crate::domain::parameter::Values;
 
 /// What a generation is to its instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,10 @@ pub struct Generation {
     pub account: Option<String>,
     /// Memory of the instance's flavor, in MB.
     pub memory_mb: u32,
+    /// The values of its instance's configuration group.
+    pub parameters: Values,
+    /// Whether one of them waits for its server's next start, as was seen last.
+    pub needs_restart: bool,
     /// Whether its configuration keeps tenants from writing.
     pub read_only: bool,
     /// Whether its configuration lets events run.

@@ -64,6 +64,10 @@ uuid_id!(
     QuestionId
 );
 uuid_id!(
+    /// A configuration group: values of parameters.
+    ConfigurationId
+);
+uuid_id!(
     /// An operation at an instance's server, done by a worker.
     OperationId
 );

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::datastore::{DatastoreVersion, UnknownWord};
 use crate::domain::flavor::Flavor;
-use crate::domain::ids::{GenerationId, GroupId, HostId, InstanceId, ProjectId};
+use crate::domain::ids::{ConfigurationId, GenerationId, GroupId, HostId, InstanceId, ProjectId};
 use crate::domain::refusal::Refusal;
 
 /// Where an instance is in its life. What a client sees is one match in each dialect's view.
@@ -217,6 +217,8 @@ pub struct Seen {
     pub trouble: Option<String>,
     /// Bytes that its data takes.
     pub used_bytes: Option<i64>,
+    /// Whether a value of its parameters waits for its next start.
+    pub needs_restart: bool,
 }
 
 /// That an instance is a member of a group.
@@ -255,6 +257,8 @@ pub struct Instance {
     pub address: Option<String>,
     /// The networks from which its address lets clients in; none lets everybody in.
     pub allowed_cidrs: Vec<String>,
+    /// The configuration group whose values its server has: its id and its name.
+    pub configuration: Option<(ConfigurationId, String)>,
     /// The instance that it replicates from.
     pub replica_of: Option<InstanceId>,
     /// The instances that replicate from it.

@@ -18,6 +18,7 @@ pub mod inspection;
 pub mod instance;
 pub mod matrix;
 pub mod operation;
+pub mod parameter;
 pub mod policy;
 pub mod postgresql;
 pub mod question;

@@ -99,7 +99,12 @@ pub enum Operation {
     },
     /// Drop `root`.
     DisableRoot,
+    /// Have the server take the values of its instance's configuration group, as they are when this is done.
+    Configure,
 }
+
+/// The word of [`Operation::Configure`].
+pub const CONFIGURE: &str = "configure";
 
 impl Operation {
     /// The word in rows and events.
@@ -115,6 +120,7 @@ impl Operation {
             Self::Revoke { .. } => "revoke",
             Self::EnableRoot { .. } => "enable_root",
             Self::DisableRoot => "disable_root",
+            Self::Configure => CONFIGURE,
         }
     }
 }
@@ -233,7 +239,7 @@ pub fn impossible(
             });
             (!has_right).then(|| no_database(database))
         }
-        Operation::EnableRoot { .. } => None,
+        Operation::EnableRoot { .. } | Operation::Configure => None,
         Operation::DisableRoot => (!has_root).then_some(Refused::NoRoot),
     }
 }
@@ -284,6 +290,16 @@ pub fn may_run(task: Option<(TaskKind, Progress)>, carried: bool) -> bool {
             | Step::DropServer
             | Step::Release => true,
         },
+    }
+}
+
+/// The same of [`Operation::Configure`]. What it changes is no content and is not replicated: it waits until a task that
+/// gives the instance another server, or restarts this one, is over. The new side of an upgrade by way of a replica is an instance
+/// of its own.
+pub fn may_configure(task: Option<(TaskKind, Progress)>, carried: bool) -> bool {
+    match task {
+        Some((kind, Progress::At(..) | Progress::NeedsOperator)) if kind != TaskKind::ReplicaUpgrade => false,
+        other => may_run(other, carried),
     }
 }
 
@@ -453,5 +469,9 @@ mod tests {
         assert!(may_run(Some((TaskKind::ReplicaUpgrade, Progress::Verifying)), false));
         assert!(!may_run(Some((TaskKind::UpgradeTwin, Progress::NeedsOperator)), true));
         assert!(may_run(None, false));
+        // Its values are the instance's, whichever server serves in the end.
+        let twin = Some((TaskKind::UpgradeTwin, Progress::At(Phase::Forward, Step::CatchUp)));
+        assert!(!may_configure(twin, true) && may_configure(None, false));
+        assert!(may_configure(Some((TaskKind::ReplicaUpgrade, Progress::Verifying)), false));
     }
 }

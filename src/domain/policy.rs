@@ -22,6 +22,10 @@ pub enum Rule {
     InstanceAction,
     /// Change the databases and users of an instance.
     ContentChange,
+    /// Read configuration groups.
+    ConfigurationRead,
+    /// Make, change and delete configuration groups.
+    ConfigurationChange,
     /// Read tasks and upgrades.
     TaskRead,
     /// Read the project's own limits and quotas.
@@ -32,7 +36,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule, in the table's order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::CatalogueRead,
         Self::InstanceRead,
         Self::InstanceCreate,
@@ -41,6 +45,8 @@ impl Rule {
         Self::InstanceDelete,
         Self::InstanceAction,
         Self::ContentChange,
+        Self::ConfigurationRead,
+        Self::ConfigurationChange,
         Self::TaskRead,
         Self::LimitsRead,
         Self::Manage,
@@ -66,6 +72,8 @@ impl Rule {
             Self::InstanceDelete => ("instance:delete", Level::Member),
             Self::InstanceAction => ("instance:upgrade", Level::Member),
             Self::ContentChange => ("instance:extension", Level::Member),
+            Self::ConfigurationRead => ("configuration:index", Level::Reader),
+            Self::ConfigurationChange => ("configuration:update", Level::Member),
             Self::TaskRead => ("task:show", Level::Reader),
             Self::LimitsRead => ("limits:index", Level::Reader),
             Self::Manage => ("mgmt", Level::Admin),

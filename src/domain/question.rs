@@ -21,12 +21,21 @@ pub enum QuestionKind {
     Users,
     /// Whether the tenant has an account `root`; the answer is a truth value.
     HasRoot,
+    /// What the server's configuration has of its parameters without a group; the answer is an object of values.
+    DefaultParameters,
 }
 
 impl QuestionKind {
     /// Every question.
-    pub const ALL: [Self; 6] =
-        [Self::ReplicaBlockers, Self::CaughtUp, Self::PreCheck, Self::Databases, Self::Users, Self::HasRoot];
+    pub const ALL: [Self; 7] = [
+        Self::ReplicaBlockers,
+        Self::CaughtUp,
+        Self::PreCheck,
+        Self::Databases,
+        Self::Users,
+        Self::HasRoot,
+        Self::DefaultParameters,
+    ];
 
     /// The word in rows.
     pub const fn as_str(self) -> &'static str {
@@ -37,6 +46,7 @@ impl QuestionKind {
             Self::Databases => "databases",
             Self::Users => "users",
             Self::HasRoot => "has_root",
+            Self::DefaultParameters => "default_parameters",
         }
     }
 
@@ -45,9 +55,12 @@ impl QuestionKind {
     pub const fn patience(self) -> Duration {
         match self {
             Self::PreCheck => Duration::from_secs(45),
-            Self::ReplicaBlockers | Self::CaughtUp | Self::Databases | Self::Users | Self::HasRoot => {
-                Duration::from_secs(8)
-            }
+            Self::ReplicaBlockers
+            | Self::CaughtUp
+            | Self::Databases
+            | Self::Users
+            | Self::HasRoot
+            | Self::DefaultParameters => Duration::from_secs(8),
         }
     }
 
@@ -60,6 +73,7 @@ impl QuestionKind {
             Self::Databases => "its databases",
             Self::Users => "its users",
             Self::HasRoot => "whether root is enabled",
+            Self::DefaultParameters => "its default configuration",
         }
     }
 }

@@ -86,6 +86,8 @@ pub enum Refusal {
     Blocked(String),
     /// The instance's server does not do an operation.
     Operation(Refused),
+    /// A value of a configuration group, or the parameter itself, is none that the version's servers take.
+    Parameter(String),
     /// The instance is read-only until it is detached: it follows another one.
     Follows {
         /// The instance.
@@ -190,6 +192,7 @@ impl Refusal {
             | Self::UpgradePlanned { .. }
             | Self::KeyOfAnother { .. }
             | Self::Follows { .. }
+            | Self::Parameter(_)
             | Self::Blocked(_) => Kind::Unprocessable,
             Self::TooLate { .. } => Kind::Conflict,
             Self::NoUpgrades { .. } | Self::NoGroups { .. } => Kind::NotImplemented,
@@ -201,9 +204,11 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Invalid(text) | Self::Blocked(text) | Self::NoRoom(text) | Self::Unavailable(text) => {
-                f.write_str(text)
-            }
+            Self::Invalid(text)
+            | Self::Blocked(text)
+            | Self::Parameter(text)
+            | Self::NoRoom(text)
+            | Self::Unavailable(text) => f.write_str(text),
             Self::Forbidden { rule } => write!(f, "Policy doesn't allow {rule} to be performed."),
             Self::HasReplicas => f.write_str("Detach replicas before deleting replica source."),
             Self::NotFound { what } => write!(f, "Resource {what} cannot be found."),

@@ -5,6 +5,7 @@
 //! Add a variant to [`EngineKind`], implement [`Engine`] in a file of its own, and choose it by name in `cli`.
 //! Every method may be called twice, also after it was killed in the middle: it first looks at what is there.
 
+pub mod configure;
 pub mod mariadb;
 pub mod object;
 pub mod operate;
@@ -20,9 +21,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::datastore::EngineKind;
 use crate::domain::ids::GenerationId;
+use crate::domain::parameter::Values;
 use crate::domain::question::{Blocker, Finding};
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::domain::upgrade::Strategy;
+pub use crate::engines::configure::{Configure, Standing};
 pub use crate::engines::operate::Operate;
 use crate::runtimes::{self, Runtime};
 
@@ -74,6 +77,8 @@ pub struct Settings {
     /// The number of the version whose defaults the tenant's applications know. Where another version's are others, and
     /// an application would meet that, the configuration says what they were.
     pub defaults_of: String,
+    /// The values of its instance's configuration group.
+    pub parameters: Values,
 }
 
 /// Where a candidate reaches its source: the task's private relay.
@@ -312,7 +317,7 @@ pub const TRIAL: Duration = Duration::from_secs(30);
 
 /// What every engine does. All methods are idempotent.
 #[async_trait]
-pub trait Engine: Operate + Send + Sync {
+pub trait Engine: Operate + Configure + Send + Sync {
     /// Which one it is.
     fn kind(&self) -> EngineKind;
 

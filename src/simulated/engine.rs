@@ -1,8 +1,10 @@
 //! What a simulated server does when a step asks it to. Every answer is the row's, so any worker gives the same.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::db::simulated::{self, Machine};
@@ -10,13 +12,16 @@ use crate::db::{Conn, Db};
 use crate::domain::datastore::EngineKind;
 use crate::domain::ids::GenerationId;
 use crate::domain::operation::{Operation, Refused};
+use crate::domain::parameter::Parameter;
 use crate::domain::question::{Blocker, Finding};
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::domain::upgrade::Strategy;
 use crate::engines::{
-    Behind, Comparison, Engine, Error, Following, OnProgress, Operate, Position, RelayAddress, Server,
+    Behind, Comparison, Configure, Engine, Error, Following, OnProgress, Operate, Position, RelayAddress,
+    Server, Standing,
 };
 use crate::simulated::content::{self, is_root};
+use crate::simulated::parameters;
 
 /// How often a wait looks again.
 const LOOK: Duration = Duration::from_millis(10);
@@ -79,6 +84,30 @@ impl Operate for SimulatedEngine {
 }
 
 #[async_trait]
+impl Configure for SimulatedEngine {
+    async fn parameters(&self, _scratch: &Server) -> Result<Vec<Parameter>, Error> {
+        Ok(parameters::of(self.kind))
+    }
+
+    fn defaults(&self, server: &Server) -> BTreeMap<String, Value> {
+        parameters::defaults(&server.settings)
+    }
+
+    async fn configure(&self, server: &Server) -> Result<Option<Refused>, Error> {
+        let runs_with = self.running(server.generation).await?.parameters;
+        let (id, values) = (server.generation, server.settings.parameters.clone());
+        let values = parameters::while_it_runs(self.kind, runs_with, values);
+        self.ask(move |conn| simulated::set_parameters(conn, id, &values)).await?;
+        Ok(None)
+    }
+
+    async fn standing(&self, server: &Server) -> Result<Standing, Error> {
+        let runs_with = self.running(server.generation).await?.parameters;
+        Ok(parameters::standing(self.kind, &runs_with, &server.settings))
+    }
+}
+
+#[async_trait]
 impl Engine for SimulatedEngine {
     fn kind(&self) -> EngineKind {
         self.kind
@@ -91,8 +120,11 @@ impl Engine for SimulatedEngine {
 
     async fn start(&self, server: &Server) -> Result<(), Error> {
         let (id, settings) = (server.generation, server.settings.clone());
-        let started =
-            self.ask(move |conn| simulated::start(conn, id, settings.read_only, settings.events)).await?;
+        let started = self
+            .ask(move |conn| {
+                simulated::start(conn, id, (settings.read_only, settings.events), &settings.parameters)
+            })
+            .await?;
         if started { Ok(()) } else { Err(Error::NoAnswer("there is no simulated server".to_owned())) }
     }
 
@@ -271,7 +303,8 @@ impl Engine for SimulatedEngine {
         let (id, settings) = (candidate.generation, candidate.settings.clone());
         self.ask(move |conn| {
             simulated::follow(conn, id, None)?;
-            simulated::start(conn, id, settings.read_only, settings.events).map(|_| ())
+            simulated::start(conn, id, (settings.read_only, settings.events), &settings.parameters)
+                .map(|_| ())
         })
         .await
     }

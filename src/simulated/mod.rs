@@ -11,6 +11,7 @@
 
 mod content;
 pub mod engine;
+mod parameters;
 pub mod runtime;
 
 use std::sync::Arc;

@@ -27,7 +27,7 @@ use crate::domain::task::Plan;
 use crate::domain::upgrade::{self, Looked};
 use crate::engines::{Engine, Following, Server, TRIAL};
 use crate::testing;
-use crate::workflow::{WorkerContext, chain, feed, followers};
+use crate::workflow::{WorkerContext, chain, feed, followers, parameters};
 
 /// How often it is seen whether a worker that looked has died.
 const LAPSED_EVERY: Duration = Duration::from_secs(2);
@@ -243,9 +243,12 @@ async fn find(
     }
     let (engine, server, candidate) = sides(worker, look).await?;
     let mut looked: Looked = Vec::new();
+    let lost = parameters::findings(worker, id, &candidate.version).await?;
     for strategy in asked.strategies {
         let found = engine.pre_check_within(&server, &candidate, strategy, trial).await;
-        looked.push((strategy, found.map_err(|e| chain(&e))?));
+        let mut found = found.map_err(|e| chain(&e))?;
+        found.extend(lost.iter().cloned());
+        looked.push((strategy, found));
     }
     serde_json::to_value(looked).map_err(|e| e.to_string())
 }
@@ -320,6 +323,9 @@ async fn ask(worker: &WorkerContext, question: &Question) -> Result<serde_json::
         QuestionKind::HasRoot => {
             let found = engine.has_root(&server).await.map_err(|e| chain(&e))?;
             Ok(serde_json::Value::Bool(found))
+        }
+        QuestionKind::DefaultParameters => {
+            serde_json::to_value(engine.defaults(&server)).map_err(|e| e.to_string())
         }
         QuestionKind::CaughtUp => {
             let task = worker

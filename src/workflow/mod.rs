@@ -19,6 +19,7 @@ mod kinds;
 mod lag;
 mod looks;
 pub mod operations;
+pub mod parameters;
 mod servers;
 pub mod simulation;
 pub mod step;
@@ -149,6 +150,7 @@ impl WorkerContext {
                 readers: generation.read_only && generation.is_replica,
                 events: generation.events,
                 defaults_of: generation.defaults_of.clone(),
+                parameters: generation.parameters.clone(),
             },
             tls: self.tls(generation)?,
         };

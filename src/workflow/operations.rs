@@ -28,11 +28,12 @@ use crate::db::operations::{self, LEASE, Taken, Waiting};
 use crate::db::{self, events, instances, tasks};
 use crate::domain::ids::InstanceId;
 use crate::domain::instance::Instance;
-use crate::domain::operation::{End, Operation, Refused, impossible, may_run};
-use crate::domain::task::{Phase, Progress, Step, Task};
+use crate::domain::operation::{CONFIGURE, End, Operation, Refused, impossible, may_configure, may_run};
+use crate::domain::task::{Phase, Progress, Step, Task, TaskKind};
 use crate::engines::{self, Engine, Server};
 use crate::telemetry::metrics;
 use crate::testing;
+use crate::workflow::parameters;
 use crate::workflow::step::{StepContext, StepError};
 use crate::workflow::{WORKER, WorkerContext, chain, for_tenants};
 
@@ -65,8 +66,9 @@ pub async fn run(worker: Arc<WorkerContext>, owner: String, mut stop: watch::Rec
             Ok(found) => {
                 for waiting in found.into_iter().take(AT_ONCE.saturating_sub(at.len())) {
                     let (worker, owner) = (Arc::clone(&worker), owner.clone());
+                    let instance = waiting.instance;
                     let begun = doing.spawn(async move { try_to_do(&worker, waiting, owner).await });
-                    at.insert(begun.id(), waiting.instance);
+                    at.insert(begun.id(), instance);
                 }
             }
             Err(error) => tracing::debug!(error = %chain(&error), "no operations could be read"),
@@ -105,16 +107,21 @@ async fn due(worker: &WorkerContext, ours: Vec<InstanceId>) -> Result<Vec<Waitin
             Ok::<_, db::Error>((waiting, at))
         })
         .await?;
-    let bears = |waiting: &Waiting| match at.get(&waiting.instance) {
+    let is_borne = |waiting: &Waiting| match at.get(&waiting.instance) {
         Some((Some(instance), live)) => {
-            may_run(progress(live.as_ref()), worker.carries_definitions(instance))
+            bears(&waiting.kind, progress(live.as_ref()), worker.carries_definitions(instance))
         }
         _ => false,
     };
-    Ok(waiting.into_iter().filter(bears).collect())
+    Ok(waiting.into_iter().filter(is_borne).collect())
 }
 
-fn progress(task: Option<&Task>) -> Option<(crate::domain::task::TaskKind, Progress)> {
+/// Whether the instance's task bears an operation of this kind now.
+fn bears(kind: &str, task: Option<(TaskKind, Progress)>, carried: bool) -> bool {
+    if kind == CONFIGURE { may_configure(task, carried) } else { may_run(task, carried) }
+}
+
+fn progress(task: Option<&Task>) -> Option<(TaskKind, Progress)> {
     task.map(|task| (task.kind(), task.progress))
 }
 
@@ -156,7 +163,7 @@ impl From<engines::Error> for Trouble {
 
 /// Takes an operation and tries to do it.
 async fn try_to_do(worker: &WorkerContext, waiting: Waiting, owner: String) {
-    let taken = match worker.db.transact(move |conn| operations::take(conn, waiting, &owner)).await {
+    let taken = match worker.db.transact(move |conn| operations::take(conn, &waiting, &owner)).await {
         Ok(Some(taken)) => taken,
         Ok(None) => return,
         Err(error) => {
@@ -230,7 +237,7 @@ async fn attempt(worker: &WorkerContext, taken: &Taken) -> Result<Option<Refused
         .await?;
     let instance = instance.ok_or(Trouble::Lost)?;
     // The row says by now that it is being done: a step that begins from here on waits for it.
-    if !may_run(progress(live.as_ref()), worker.carries_definitions(&instance)) {
+    if !bears(&taken.kind, progress(live.as_ref()), worker.carries_definitions(&instance)) {
         return Err(Trouble::NotNow);
     }
     let unreadable = |what: String| Trouble::Failed(what, None);
@@ -244,7 +251,9 @@ async fn attempt(worker: &WorkerContext, taken: &Taken) -> Result<Option<Refused
     let (engine, server) =
         worker.reach(running.generation).await.map_err(|error| unreadable(chain(&error)))?;
     if !taken.has_begun {
-        if let Some(refused) = look(&*engine, &server, &operation).await? {
+        if operation != Operation::Configure
+            && let Some(refused) = look(&*engine, &server, &operation).await?
+        {
             return Ok(Some(refused));
         }
         let taken = taken.clone();
@@ -252,7 +261,11 @@ async fn attempt(worker: &WorkerContext, taken: &Taken) -> Result<Option<Refused
     }
     let point = |when: &str| format!("operation.{}.{when}", operation.word());
     testing::pause(|| point("begun")).await;
-    let refused = match engine.operate(&server, &operation).await {
+    let tried = match &operation {
+        Operation::Configure => configure(worker, id, &*engine, &server).await,
+        content => engine.operate(&server, content).await,
+    };
+    let refused = match tried {
         Ok(refused) => refused,
         // No other try helps.
         Err(error) => match error.rejection() {
@@ -261,6 +274,18 @@ async fn attempt(worker: &WorkerContext, taken: &Taken) -> Result<Option<Refused
         },
     };
     testing::pause(|| point("done")).await;
+    Ok(refused)
+}
+
+/// Has the server take the values of its instance's configuration group, and records how it stands to them.
+async fn configure(
+    worker: &WorkerContext,
+    id: InstanceId,
+    engine: &dyn Engine,
+    server: &Server,
+) -> Result<Option<Refused>, engines::Error> {
+    let refused = engine.configure(server).await?;
+    parameters::see(worker, id, engine, server).await?;
     Ok(refused)
 }
 

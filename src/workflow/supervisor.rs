@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::db::{generations, hosts, instances, looks, tasks};
+use crate::db::{generations, hosts, instances, looks, operations, tasks};
 use crate::domain::datastore::EngineKind;
 use crate::domain::generation::{Generation, Role};
 use crate::domain::ids::{GenerationId, InstanceId};
@@ -19,7 +19,7 @@ use crate::domain::replica_upgrade::ReplicaUpgradePlan;
 use crate::domain::task::Plan;
 use crate::engines::Following;
 use crate::telemetry::metrics;
-use crate::workflow::{WorkerContext, chain, expired, feed, followers, for_tenants};
+use crate::workflow::{WorkerContext, chain, expired, feed, followers, for_tenants, parameters};
 
 const EVERY: Duration = Duration::from_secs(2);
 
@@ -154,6 +154,11 @@ async fn look(worker: &WorkerContext, generation: &Generation, mut memory: Memor
                 }
                 memory.sized_at = Some(Instant::now());
             }
+            if generation.role == Role::Serving
+                && (!generation.parameters.is_empty() || generation.needs_restart)
+            {
+                see_parameters(worker, generation).await;
+            }
             memory.failures = 0;
             memory.again_at = Instant::now();
             record(worker.db.run(move |conn| generations::record_answer(conn, id, &version, used)).await);
@@ -169,6 +174,25 @@ async fn look(worker: &WorkerContext, generation: &Generation, mut memory: Memor
         }
     }
     memory
+}
+
+/// Sees how a server stands to its group's values: it may have been started since, or have been given others. Who has it take
+/// them sees it, too.
+async fn see_parameters(worker: &WorkerContext, generation: &Generation) {
+    let instance = generation.instance;
+    let is_changing = worker.db.run(move |conn| {
+        Ok::<_, crate::db::Error>(
+            operations::waiting_of(conn, instance)? > 0 || tasks::is_claimed(conn, instance)?,
+        )
+    });
+    if is_changing.await.unwrap_or(true) {
+        return;
+    }
+    if let Ok((engine, server)) = worker.reach(generation.id).await
+        && let Err(error) = parameters::see(worker, instance, &*engine, &server).await
+    {
+        tracing::debug!(generation.id = %generation.id, error = %chain(&error), "how a server stands to its parameters was not seen");
+    }
 }
 
 fn record(done: Result<(), crate::db::Error>) {

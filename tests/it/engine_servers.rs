@@ -58,6 +58,7 @@ impl House {
                 readers: false,
                 events: !read_only,
                 defaults_of: version.to_owned(),
+                parameters: std::collections::BTreeMap::new(),
             },
             tls: Some(tls()),
         }

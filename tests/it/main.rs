@@ -49,6 +49,7 @@ mod mariadb_follow;
 mod matrix;
 mod namespaces;
 mod operations;
+mod parameters;
 mod planted;
 mod postgres_servers;
 mod postgresql;

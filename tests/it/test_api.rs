@@ -342,7 +342,7 @@ async fn answer(db: Db, host: HostId, blockers: Value, stops: watch::Receiver<bo
                     looks::end(conn, &look)?;
                 }
                 for waiting in operations::due(conn, &about, &[])? {
-                    if let Some(taken) = operations::take(conn, waiting, "nobody")? {
+                    if let Some(taken) = operations::take(conn, &waiting, "nobody")? {
                         operations::end(conn, &taken, None)?;
                     }
                 }

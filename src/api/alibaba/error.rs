@@ -120,7 +120,7 @@ impl From<Refusal> for VendorError {
         let message = refusal.to_string();
         let (status, code) = match refusal {
             Refusal::NotFound { .. } => return Self::no_instance(),
-            Refusal::Operation(_) => (400, "InvalidParameter"),
+            Refusal::Operation(_) | Refusal::Parameter(_) => (400, "InvalidParameter"),
             Refusal::TooManyOperations(_) => (403, "QuotaExceeded"),
             Refusal::Follows { .. } => (403, "UnsupportedReadOrBakReadState"),
             Refusal::Forbidden { .. } | Refusal::NotYours(_) | Refusal::HasReplicas => (403, "Forbidden.RAM"),

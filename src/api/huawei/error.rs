@@ -131,7 +131,7 @@ impl From<Refusal> for VendorError {
         let message = refusal.to_string();
         match refusal {
             Refusal::NotFound { .. } => Self::no_instance(),
-            Refusal::Operation(_) => Self::new(400, "DBS.280001", message),
+            Refusal::Operation(_) | Refusal::Parameter(_) => Self::new(400, "DBS.280001", message),
             Refusal::TooManyOperations(_) => Self::new(409, "DBS.200316", message),
             Refusal::Follows { .. } => Self::new(400, "DBS.200037", message),
             Refusal::Forbidden { .. } | Refusal::NotYours(_) => Self::new(403, "DBS.200010", message),

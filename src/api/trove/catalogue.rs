@@ -196,7 +196,7 @@ async fn read_datastore(call: &Call) -> Result<Datastore, Fault> {
 }
 
 /// A version of that datastore by its id or its name; what is not active is there for admins only.
-async fn read_version(call: &Call, caller: &Caller) -> Result<DatastoreVersion, Fault> {
+pub(super) async fn read_version(call: &Call, caller: &Caller) -> Result<DatastoreVersion, Fault> {
     let wanted = call.param(1);
     read_datastore(call)
         .await?
@@ -255,16 +255,21 @@ pub async fn version(call: Call, caller: Caller) -> Result<HttpResponse, Fault> 
     answer(StatusCode::OK, &json!({"version": VersionView::new(&version, &call.base, &caller, true)}))
 }
 
+/// The version that the path's first part is the id of; what is not active is there for admins only.
+pub(super) async fn version_of_id(call: &Call, caller: &Caller) -> Result<DatastoreVersion, Fault> {
+    let missing = || Fault::not_found(call.param(0));
+    let id = call.param(0).parse().map_err(|_| missing())?;
+    let found: Result<_, db::Error> =
+        call.state.commands.db.run(move |conn| catalogue::version(conn, id)).await;
+    found?.filter(|v| v.active || caller.is_admin()).ok_or_else(missing)
+}
+
 /// `GET /datastores/versions/{id}`.
 ///
 /// # Errors
 /// 404; the store's.
 pub async fn version_by_id(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
-    let missing = || Fault::not_found(call.param(0));
-    let id = call.param(0).parse().map_err(|_| missing())?;
-    let found: Result<_, db::Error> =
-        call.state.commands.db.run(move |conn| catalogue::version(conn, id)).await;
-    let version = found?.filter(|v| v.active || caller.is_admin()).ok_or_else(missing)?;
+    let version = version_of_id(&call, &caller).await?;
     answer(StatusCode::OK, &json!({"version": VersionView::new(&version, &call.base, &caller, true)}))
 }
 

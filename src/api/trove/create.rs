@@ -11,7 +11,7 @@ use crate::api::json_fields::Field;
 use crate::api::trove::content::{databases, users};
 use crate::commands::instances::CreateInstance;
 use crate::domain::datastore::EngineKind;
-use crate::domain::ids::FlavorId;
+use crate::domain::ids::{ConfigurationId, FlavorId};
 use crate::domain::refusal::Refusal;
 
 /// The most networks from which clients may come.
@@ -53,10 +53,7 @@ const CHECKS: [(&str, Check); 11] = [
         field.required("backupRef")?.uuid()?;
         Err(Fault::not_yet("Restoring a backup (instance['restorePoint'])"))
     }),
-    ("configuration", |field| match field.text()? {
-        "" => Ok(()),
-        _group => Err(Fault::not_yet("Attaching a configuration group (instance['configuration'])")),
-    }),
+    ("configuration", |field| Ok(configuration(field).map(drop)?)),
     ("modules", |field| {
         for module in field.array()? {
             module.required("id")?.uuid()?;
@@ -67,6 +64,20 @@ const CHECKS: [(&str, Check); 11] = [
         }
     }),
 ];
+
+/// A configuration group: its id, or a URL that ends in it; an empty text is none. What is no id is no group's.
+///
+/// # Errors
+/// 400 naming the field; 404.
+pub fn configuration(field: &Field<'_>) -> Result<Option<ConfigurationId>, Refusal> {
+    let text = field.text()?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    field.words(255)?;
+    let id = text.rsplit('/').next().unwrap_or_default();
+    id.parse().map(Some).map_err(|_| Refusal::NotFound { what: text.to_owned() })
+}
 
 /// What a body with databases or users asks for as datastore and version, each by name or id; `None` for a body without
 /// content, which is the same for every engine, and for one that [`parse`] refuses before it comes to its content.
@@ -138,6 +149,10 @@ pub fn parse(body: &Map<String, Value>, engine: EngineKind) -> Result<Creation, 
         Some(field) => access(&field)?.unwrap_or_default(),
         None => Vec::new(),
     };
+    let configuration = match instance.optional("configuration")? {
+        Some(field) => configuration(&field)?,
+        None => None,
+    };
     Ok(Creation {
         request: CreateInstance {
             name,
@@ -148,6 +163,7 @@ pub fn parse(body: &Map<String, Value>, engine: EngineKind) -> Result<Creation, 
             databases,
             users,
             allowed_cidrs,
+            configuration,
             idempotency_key: None,
         },
         version_number,
@@ -328,7 +344,9 @@ pub(crate) mod tests {
             ("slave_of", json!(uuid), 501),
             ("restorePoint", json!({"backupRef": uuid}), 501),
             ("restorePoint", json!({}), 400),
-            ("configuration", json!(uuid), 501),
+            ("configuration", json!(uuid), 200),
+            ("configuration", json!(format!("http://h/v1.0/p/configurations/{uuid}")), 200),
+            ("configuration", json!("other"), 404),
             ("configuration", json!(""), 200),
             ("configuration", json!(7), 400),
             ("modules", json!([{"id": uuid}]), 501),

@@ -22,7 +22,7 @@ use crate::domain::build_upgrades::are_builds_of_one;
 use crate::domain::caller::Caller;
 use crate::domain::datastore::{Datastore, DatastoreVersion, EngineKind};
 use crate::domain::ids::InstanceId;
-use crate::domain::instance::{Instance, InstanceState};
+use crate::domain::instance::Instance;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::refusal::Refusal;
 use crate::domain::timing::Timing;
@@ -209,22 +209,20 @@ pub async fn update(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     let Update { name, change } = update::parse(&body, call.method == "PUT")?;
     let idempotency_key = call.idempotency_key("coffer.update", None, &Value::Object(body))?;
     let id = call.instance_id()?;
-    let instance = load(&call, &caller, id).await?;
+    load(&call, &caller, id).await?;
     if name.is_some() || change != Some(Change::Detach) {
         allow(&caller, Rule::InstanceUpdate)?;
     }
     match change {
         None => {}
-        Some(Change::DetachConfiguration | Change::AttachConfiguration)
-            if instance.state != InstanceState::Active =>
-        {
-            return Err(Refusal::invalid(
-                "instance['configuration']",
-                format!("cannot be changed while the instance is {}", instance.state.trove_status()),
-            )
-            .into());
+        Some(Change::DetachConfiguration) => {
+            call.state.commands.configure_instance(&caller, id, None, name).await?;
+            return Ok(accepted());
         }
-        Some(Change::DetachConfiguration) => {}
+        Some(Change::AttachConfiguration(group)) => {
+            call.state.commands.configure_instance(&caller, id, Some(group), name).await?;
+            return Ok(accepted());
+        }
         // One transaction for both: it is one request.
         Some(Change::Detach) => {
             call.state.commands.detach_instance(&caller, id, name).await?;
@@ -241,9 +239,6 @@ pub async fn update(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
             };
             call.state.commands.upgrade_instance(&caller, id, request).await?;
             return Ok(accepted());
-        }
-        Some(Change::AttachConfiguration) => {
-            return Err(Fault::not_yet("Attaching a configuration group (instance['configuration'])"));
         }
         // What it does not say stays.
         Some(Change::Access(None)) => {}

@@ -12,7 +12,7 @@ use crate::api::json_fields::Field;
 use crate::api::links::zoneless;
 use crate::api::request::{Call, Keyed, accepted, json as answer};
 use crate::api::trove::databases::listed;
-use crate::api::trove::views::{InstanceView, Viewer, operating_status};
+use crate::api::trove::views::{InstanceView, Viewer, operating_status, shown_status};
 use crate::db::instances::{self, Found};
 use crate::db::{self, events};
 use crate::domain::caller::Caller;
@@ -62,7 +62,7 @@ fn view(found: &Found, viewer: &Viewer<'_>) -> ManagedView {
         server: instance.running.as_ref().map(|running| ServerPart {
             id: running.generation.to_string(),
             name: instance.name.clone(),
-            status: instance.state.trove_status(),
+            status: shown_status(instance),
             tenant_id: instance.project.as_str().to_owned(),
             host: instance.host.0.clone(),
         }),

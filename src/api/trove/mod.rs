@@ -2,6 +2,7 @@
 //! gophercloud speak.
 
 pub mod catalogue;
+pub mod configurations;
 pub mod content;
 pub mod create;
 pub mod databases;

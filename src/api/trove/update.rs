@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 
 use crate::api::error::Fault;
 use crate::api::json_fields::Field;
-use crate::api::trove::create::access;
+use crate::api::trove::create::{access, configuration};
+use crate::domain::ids::ConfigurationId;
 use crate::domain::refusal::Refusal;
 
 /// What an update does besides renaming.
@@ -16,7 +17,7 @@ pub enum Change {
     /// `datastore_version`: a name or an id.
     Version(String),
     /// `configuration` with a group.
-    AttachConfiguration,
+    AttachConfiguration(ConfigurationId),
     /// `configuration` without one, or an empty object.
     DetachConfiguration,
     /// `access`: the networks from which clients may come; `None` where it does not say any.
@@ -58,11 +59,10 @@ pub fn parse(body: &Map<String, Value>, by_put: bool) -> Result<Update, Fault> {
     }
     if keys.contains_key("configuration") {
         changes.push(match instance.optional("configuration")? {
-            Some(group) if !group.text()?.is_empty() => {
-                group.words(255)?;
-                Change::AttachConfiguration
+            Some(group) => {
+                configuration(&group)?.map_or(Change::DetachConfiguration, Change::AttachConfiguration)
             }
-            Some(_) | None => Change::DetachConfiguration,
+            None => Change::DetachConfiguration,
         });
     }
     if keys.contains_key("access") {
@@ -103,7 +103,7 @@ mod tests {
             (json!({}), same(change(C::DetachConfiguration))),
             (json!({"configuration": null}), same(change(C::DetachConfiguration))),
             (json!({"configuration": ""}), same(change(C::DetachConfiguration))),
-            (json!({"configuration": uuid}), same(change(C::AttachConfiguration))),
+            (json!({"configuration": uuid}), same(change(C::AttachConfiguration(uuid.parse().unwrap())))),
             (json!({"configuration": 7}), same(None)),
             (json!({"replica_of": ""}), same(change(C::Detach))),
             (json!({"replica_of": null}), same(change(C::Detach))),

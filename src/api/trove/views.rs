@@ -82,6 +82,14 @@ struct FaultPart {
     details: Option<String>,
 }
 
+/// The configuration group whose values an instance's server has.
+#[derive(Debug, Serialize, ToSchema)]
+struct ConfigurationPart {
+    id: String,
+    name: String,
+    links: Vec<Link>,
+}
+
 /// What the service can upgrade an instance to by way of a replica.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AvailableUpgrades {
@@ -137,6 +145,8 @@ struct DetailPart {
     service_status_updated: String,
     available_upgrades: AvailableUpgrades,
     #[serde(skip_serializing_if = "Option::is_none")]
+    configuration: Option<ConfigurationPart>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<FaultPart>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     operator: Option<OperatorPart>,
@@ -163,7 +173,7 @@ impl InstanceView {
             links: viewer.links("instances", &id),
             id,
             name: instance.name.clone(),
-            status: instance.state.trove_status(),
+            status: shown_status(instance),
             operating_status: operating_status(instance, viewer.now),
             flavor: Reference {
                 id: instance.flavor.id.0.clone(),
@@ -207,6 +217,11 @@ impl InstanceView {
             updated: zoneless(instance.updated_at),
             service_status_updated: zoneless(instance.seen.answered_at.unwrap_or(instance.updated_at)),
             available_upgrades: available_upgrades(instance, paths),
+            configuration: instance.configuration.as_ref().map(|(id, name)| ConfigurationPart {
+                id: id.to_string(),
+                name: name.clone(),
+                links: viewer.links("configurations", &id.to_string()),
+            }),
             fault: instance.fault.as_ref().map(|fault| FaultPart {
                 message: fault.message.clone(),
                 created: zoneless(fault.at),
@@ -242,6 +257,14 @@ const fn serves(state: InstanceState) -> bool {
 /// The address, once there is a server behind it.
 fn reachable(instance: &Instance) -> Option<&str> {
     instance.address.as_deref().filter(|_| serves(instance.state) && instance.running.is_some())
+}
+
+/// Trove's status: a server that serves and waits for a restart says so.
+pub fn shown_status(instance: &Instance) -> &'static str {
+    match instance.state {
+        InstanceState::Active if instance.seen.needs_restart => "RESTART_REQUIRED",
+        state => state.trove_status(),
+    }
 }
 
 /// What the database itself is seen to do; empty while a task changes the instance (api-ref: `instances.md`,
@@ -353,10 +376,16 @@ pub(crate) mod tests {
                 number: "10.6.22".into(),
                 generation: GenerationId(Uuid::from_u128(5)),
             }),
-            seen: Seen { answered_at: Some(now()), trouble: None, used_bytes: Some(161_061_274) },
+            seen: Seen {
+                answered_at: Some(now()),
+                trouble: None,
+                used_bytes: Some(161_061_274),
+                needs_restart: false,
+            },
             host: HostId("h".into()),
             address: Some("127.64.0.1".into()),
             allowed_cidrs: Vec::new(),
+            configuration: None,
             replica_of: None,
             replicas: Vec::new(),
             member: None,
@@ -371,7 +400,7 @@ pub(crate) mod tests {
         Instance {
             state: InstanceState::Building,
             running: None,
-            seen: Seen { answered_at: None, trouble: None, used_bytes: None },
+            seen: Seen { answered_at: None, trouble: None, used_bytes: None, needs_restart: false },
             ..active()
         }
     }
@@ -517,7 +546,12 @@ pub(crate) mod tests {
         ] {
             let instance = Instance {
                 state,
-                seen: Seen { answered_at, trouble: trouble.map(str::to_owned), used_bytes: None },
+                seen: Seen {
+                    answered_at,
+                    trouble: trouble.map(str::to_owned),
+                    used_bytes: None,
+                    needs_restart: false,
+                },
                 updated_at: now() - TimeDelta::seconds(changed),
                 ..active()
             };

@@ -140,10 +140,10 @@ impl Client {
         self.ask(reqwest::Method::DELETE, path, None).await
     }
 
-    /// Patches, and expects 202.
+    /// Patches, and expects 202, or 200 where there is nothing to wait for.
     pub async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<()> {
         let (status, answer) = self.ask(reqwest::Method::PATCH, path, Some(body)).await?;
-        ensure!(status == 202, "PATCH {path} answered {status}: {answer}");
+        ensure!(matches!(status, 200 | 202), "PATCH {path} answered {status}: {answer}");
         Ok(())
     }
 

@@ -14,13 +14,14 @@ use std::path::Path;
 
 use crate::domain::flavor::client_connections;
 use crate::engines::Settings;
+use crate::engines::mariadb::parameters;
 use crate::runtimes::Layout;
 
 /// The size of the redo log, at bootstrap as later: a change would cost the next start.
 pub const LOG_FILE_SIZE: &str = "48M";
 
 /// Connections beyond the tenant's: the endpoint lets fewer through, so that we and a replica always get in.
-const OUR_CONNECTIONS: u32 = 16;
+pub const OUR_CONNECTIONS: u32 = 16;
 
 /// The longest statement or row, in MB.
 pub const PACKET_MB: u64 = 64;
@@ -186,12 +187,16 @@ pub fn text(settings: &Settings, version: &str, certified: bool, layout: &Layout
     let _ = writeln!(text, "event-scheduler={}", switch(settings.events));
     let _ = writeln!(text, "innodb-buffer-pool-size={}M", buffer_pool_mb(settings.memory_mb));
     let connections = client_connections(settings.memory_mb) + OUR_CONNECTIONS;
+    let chosen = settings.parameters.get("max_connections").and_then(serde_json::Value::as_u64);
+    let threads = chosen.and_then(|chosen| u32::try_from(chosen).ok()).unwrap_or(connections) + OWN_THREADS;
     let _ = writeln!(text, "max-connections={connections}");
     text.push_str(LOCKS_LISTED);
-    let _ = writeln!(text, "performance-schema-max-thread-instances={}", connections + OWN_THREADS);
+    let _ = writeln!(text, "performance-schema-max-thread-instances={threads}");
     for (name, value) in kept(&settings.defaults_of, version) {
         let _ = writeln!(text, "{}={value}", name.replace('_', "-"));
     }
+    // The last of several counts.
+    text.push_str(&parameters::lines(&settings.parameters));
     text
 }
 
@@ -228,6 +233,7 @@ mod tests {
             readers: false,
             events: false,
             defaults_of: "10.11.19".to_owned(),
+            parameters: crate::domain::parameter::Values::new(),
         };
         let plain = text(&settings, "10.11.19", false, &layout);
         assert!(!plain.contains("ssl-") && !plain.contains("snapshot-isolation"));

@@ -73,6 +73,10 @@ impl Client {
             .run(
                 "begin a session",
                 "SET SESSION sql_mode='', time_zone='+00:00', lock_wait_timeout=10, autocommit=1, \
+                 tx_isolation='REPEATABLE-READ', group_concat_max_len=1048576, div_precision_increment=4, \
+                 max_sort_length=1024, auto_increment_increment=1, auto_increment_offset=1, \
+                 idle_transaction_timeout=0, idle_readonly_transaction_timeout=0, idle_write_transaction_timeout=0, \
+                 net_read_timeout=30, net_write_timeout=60, \
                  NAMES utf8mb4 COLLATE utf8mb4_general_ci",
             )
             .await?;

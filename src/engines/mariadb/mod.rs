@@ -35,6 +35,7 @@ mod inventory;
 mod leftovers;
 mod listing;
 mod operations;
+mod parameters;
 mod rehearsal;
 mod replication;
 mod routines;
@@ -45,15 +46,17 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use secrecy::ExposeSecret as _;
+use serde_json::Value;
 
 use crate::domain::datastore::EngineKind;
 use crate::domain::operation::{Operation, Refused};
+use crate::domain::parameter::Parameter;
 use crate::domain::question::{Blocker, Finding};
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::domain::upgrade::Strategy;
 use crate::engines::{
-    Behind, Comparison, Engine, Error, Following, OnProgress, Operate, Position, RelayAddress, Server,
-    Settings, Sums,
+    Behind, Comparison, Configure, Engine, Error, Following, OnProgress, Operate, Position, RelayAddress,
+    Server, Settings, Standing, Sums,
 };
 use crate::runtimes::{self, Job, Layout, Observed};
 
@@ -258,6 +261,44 @@ impl Operate for MariaDb {
         let refused = operations::operate(&mut client, operation).await?;
         client.close().await;
         Ok(refused)
+    }
+}
+
+#[async_trait]
+impl Configure for MariaDb {
+    async fn parameters(&self, scratch: &Server) -> Result<Vec<Parameter>, Error> {
+        let asked = async {
+            self.create_data(scratch).await?;
+            self.start(scratch).await?;
+            let mut client = Client::connect(scratch).await?;
+            let found = parameters::ask(&mut client).await;
+            client.close().await;
+            found
+        }
+        .await;
+        let gone = self.drop_data(scratch).await;
+        let found = asked?;
+        gone.map(|()| found)
+    }
+
+    fn defaults(&self, server: &Server) -> BTreeMap<String, Value> {
+        layout(server).map(|layout| parameters::defaults(server, &layout)).unwrap_or_default()
+    }
+
+    async fn configure(&self, server: &Server) -> Result<Option<Refused>, Error> {
+        write_config(server, &layout(server)?).await?;
+        let mut client = Client::connect(server).await?;
+        let refused =
+            parameters::apply(&mut client, &server.settings.parameters, &self.defaults(server)).await?;
+        client.close().await;
+        Ok(refused)
+    }
+
+    async fn standing(&self, server: &Server) -> Result<Standing, Error> {
+        let mut client = Client::connect(server).await?;
+        let found = parameters::standing(&mut client, &server.settings.parameters).await?;
+        client.close().await;
+        Ok(found)
     }
 }
 

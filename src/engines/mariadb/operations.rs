@@ -103,6 +103,8 @@ pub async fn operate(client: &mut Client, operation: &Operation) -> Result<Optio
         Operation::Revoke { account, database } => return revoke(client, account, database).await,
         Operation::EnableRoot { verifier } => enable_root(client, verifier).await?,
         Operation::DisableRoot => drop_user(client, &root()).await?,
+        // It changes no content.
+        Operation::Configure => {}
     }
     Ok(None)
 }

@@ -19,12 +19,12 @@ use crate::domain::generation::private_address;
 use crate::engines::Server;
 use crate::engines::postgresql::{
     ACCOUNT, APPLY_ACCOUNT, COPY_ACCOUNT, DUMP_ACCOUNT, LOOK_ACCOUNT, READ_ACCOUNT, REPLICATION_ACCOUNT,
-    cluster,
+    cluster, parameters,
 };
 use crate::runtimes::Layout;
 
 /// Connections beyond the tenant's: the endpoint lets fewer through, so that we and a replica always get in.
-const OUR_CONNECTIONS: u32 = 24;
+pub const OUR_CONNECTIONS: u32 = 24;
 
 /// The files of the configuration: settings, who may come in, and as whom.
 pub const MAIN: &str = "postgresql.conf";
@@ -123,6 +123,8 @@ pub fn main(server: &Server, layout: &Layout) -> String {
     set("maintenance_work_mem", &least(memory / 16, 16));
     set("work_mem", &least(memory / 256, 2));
     text.push_str(ALWAYS);
+    // The last of several counts.
+    text.push_str(&parameters::lines(&server.settings.parameters));
     text
 }
 

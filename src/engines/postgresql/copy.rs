@@ -58,7 +58,14 @@ pub fn as_source(source: &Server, candidate: &Server) -> Result<Layout, Error> {
 pub fn standby(source: &Server, candidate: &Server) -> Server {
     Server {
         version: source.version.clone(),
-        settings: Settings { read_only: true, events: false, ..candidate.settings.clone() },
+        settings: Settings {
+            read_only: true,
+            events: false,
+            // A server that replays another one's changes has room for as many connections and locks.
+            parameters: source.settings.parameters.clone(),
+            memory_mb: source.settings.memory_mb.max(candidate.settings.memory_mb),
+            ..candidate.settings.clone()
+        },
         ..candidate.clone()
     }
 }

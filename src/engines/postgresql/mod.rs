@@ -44,6 +44,7 @@ mod late;
 mod listing;
 mod operations;
 mod own;
+mod parameters;
 mod pg_hba;
 mod ready;
 mod rehearsal;
@@ -59,19 +60,23 @@ mod tampering;
 mod unlogged;
 mod waits;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use secrecy::ExposeSecret as _;
+use serde_json::Value;
 
 use crate::domain::datastore::EngineKind;
 use crate::domain::operation::{Operation, Refused};
+use crate::domain::parameter::Parameter;
 use crate::domain::question::{Blocker, Finding};
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::domain::upgrade::Strategy;
 use crate::engines::{
-    Behind, Comparison, Engine, Error, Following, OnProgress, Operate, Position, RelayAddress, Server, Sums,
+    Behind, Comparison, Configure, Engine, Error, Following, OnProgress, Operate, Position, RelayAddress,
+    Server, Standing, Sums,
 };
 use crate::runtimes::{self, Job, Layout, Observed};
 
@@ -312,6 +317,34 @@ impl Operate for Postgresql {
         let client =
             Client::connect_anew(server, connection::OWN_DATABASE).await?.patient(OPERATION_PATIENCE);
         operations::operate(server, &client, operation).await
+    }
+}
+
+#[async_trait]
+impl Configure for Postgresql {
+    async fn parameters(&self, scratch: &Server) -> Result<Vec<Parameter>, Error> {
+        let asked = async {
+            self.create_data(scratch).await?;
+            self.start(scratch).await?;
+            parameters::ask(&Client::connect_anew(scratch, connection::OWN_DATABASE).await?).await
+        }
+        .await;
+        let gone = self.drop_data(scratch).await;
+        let found = asked?;
+        gone.map(|()| found)
+    }
+
+    fn defaults(&self, server: &Server) -> BTreeMap<String, Value> {
+        layout(server).map(|layout| parameters::defaults(server, &layout)).unwrap_or_default()
+    }
+
+    async fn configure(&self, server: &Server) -> Result<Option<Refused>, Error> {
+        write_config(server, &layout(server)?).await?;
+        parameters::read_again(&Client::connect_anew(server, connection::OWN_DATABASE).await?).await
+    }
+
+    async fn standing(&self, server: &Server) -> Result<Standing, Error> {
+        parameters::standing(&Client::connect(server).await?).await
     }
 }
 

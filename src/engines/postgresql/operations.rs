@@ -162,6 +162,8 @@ async fn work(server: &Server, client: &Client, operation: &Operation) -> Result
         }
         Operation::EnableRoot { verifier } => enable_root(server, client, verifier).await?,
         Operation::DisableRoot => drop_user(server, client, ROOT).await?,
+        // It changes no content.
+        Operation::Configure => {}
     }
     Ok(None)
 }
@@ -187,7 +189,8 @@ async fn closed(client: &Client, operation: &Operation) -> Result<Option<String>
         | Operation::DropDatabase { .. }
         | Operation::ChangePasswords { .. }
         | Operation::AlterUser { .. }
-        | Operation::EnableRoot { .. } => Vec::new(),
+        | Operation::EnableRoot { .. }
+        | Operation::Configure => Vec::new(),
     };
     if named.is_empty() {
         return Ok(None);

@@ -11,7 +11,7 @@ use crate::db::{self, Conn, catalogue_cache, generations, instances};
 use crate::domain::ids::{FlavorId, InstanceId};
 use crate::domain::instance::InstanceEvent;
 use crate::domain::task::{Phase, ResizePlan, Step, Task};
-use crate::workflow::cutover::{self, Cutover, open_to_writes};
+use crate::workflow::cutover::{self, Cutover};
 use crate::workflow::kinds::restart;
 use crate::workflow::servers::foreign;
 use crate::workflow::step::{StepContext, StepError, StepOutcome, fault_of, happen};
@@ -28,7 +28,7 @@ pub async fn act(ctx: &StepContext, plan: &ResizePlan, step: Step) -> Result<Ste
     match step {
         Step::Hold => cutover::hold(ctx, at(plan), true).await,
         Step::Stop => restart::stop(ctx, plan.generation).await,
-        Step::Admit => open_to_writes(ctx, plan.generation, false).await,
+        Step::Admit => restart::admit(ctx, plan.instance, plan.generation, false).await,
         Step::Reopen => cutover::reopen(ctx, at(plan)).await,
         Step::Reinstate => reinstate(ctx, plan).await,
         other => Err(foreign(other)),
@@ -58,7 +58,7 @@ async fn reinstate(ctx: &StepContext, plan: &ResizePlan) -> Result<StepOutcome, 
             ctx.write(move |conn| give(conn, id, &flavor)).await?;
             restart::stop(ctx, generation).await?;
         }
-        open_to_writes(ctx, generation, runs_already && ctx.attempt > 1).await
+        restart::admit(ctx, id, generation, runs_already && ctx.attempt > 1).await
     };
     match started.await {
         Err(StepError::LeaseLost) => Err(StepError::LeaseLost),

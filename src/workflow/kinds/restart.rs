@@ -10,10 +10,11 @@
 //! | undo: reopen | the same: from its record on the supervisor wants the server, and starts it whenever it can be started |
 
 use crate::db::{self, Conn, generations};
-use crate::domain::ids::GenerationId;
+use crate::domain::ids::{GenerationId, InstanceId};
 use crate::domain::instance::InstanceEvent;
 use crate::domain::task::{Phase, RestartPlan, Step, Task};
 use crate::workflow::cutover::{self, Cutover, open_to_writes};
+use crate::workflow::parameters;
 use crate::workflow::servers::{end_if_hung, foreign};
 use crate::workflow::step::{StepContext, StepError, StepOutcome, fault_of, happen};
 
@@ -29,10 +30,26 @@ pub async fn act(ctx: &StepContext, plan: &RestartPlan, step: Step) -> Result<St
     match step {
         Step::Hold => cutover::hold(ctx, at(plan), true).await,
         Step::Stop => stop(ctx, plan.generation).await,
-        Step::Admit => open_to_writes(ctx, plan.generation, false).await,
+        Step::Admit => admit(ctx, plan.instance, plan.generation, false).await,
         Step::Reopen => cutover::reopen(ctx, at(plan)).await,
         other => Err(foreign(other)),
     }
+}
+
+/// Starts the server, and has the endpoint let through what it takes by now.
+///
+/// # Errors
+/// Who acts next.
+pub(super) async fn admit(
+    ctx: &StepContext,
+    instance: InstanceId,
+    generation: GenerationId,
+    is_way_back: bool,
+) -> Result<StepOutcome, StepError> {
+    let done = open_to_writes(ctx, generation, is_way_back).await?;
+    let (engine, server) = ctx.reach(generation).await?;
+    parameters::see(&ctx.worker, instance, &*engine, &server).await?;
+    Ok(done)
 }
 
 /// Stops the server, and ends it where it hangs.

@@ -45,6 +45,7 @@ use crate::workflow::feed::{self, Feed};
 use crate::workflow::for_tenants;
 use crate::workflow::hops;
 use crate::workflow::looks::{TRIAL_OF_A_TASK, until_unlooked};
+use crate::workflow::parameters;
 use crate::workflow::servers::{drop_server, end_if_hung, foreign, kept_settings, place, probe, start};
 use crate::workflow::step::{StepContext, StepError, StepOutcome, fault_of, happen, serve};
 
@@ -236,6 +237,9 @@ async fn examine(ctx: &StepContext, plan: &UpgradePlan) -> Result<StepOutcome, S
         let found = engine.pre_check_within(&source, &candidate, *strategy, TRIAL_OF_A_TASK).await?;
         looked.push((*strategy, found));
     }
+    let lost = parameters::findings(&ctx.worker, plan.instance, &candidate.version).await;
+    let lost = lost.map_err(StepError::Retry)?;
+    looked.iter_mut().for_each(|(_, found)| found.extend(lost.iter().cloned()));
     let (strategy, why) = choose(&looked).map_err(|refusal| StepError::RollBack {
         tenant: refusal.to_string(),
         operator: refusal.to_string(),

@@ -1,0 +1,5 @@
+alter table simulated_servers drop column parameters;
+alter table generations drop column needs_restart;
+alter table instances drop column configuration_id;
+drop table configurations;
+drop table parameter_lists;
