@@ -7,9 +7,6 @@ create table parameter_lists (
     taken_by    text,
     taken_until timestamptz,
     lease       bigint not null default 0,
-    -- The server that is made only to be asked, as long as something of it may be there, and its host.
-    scratch     uuid,
-    host_id     text references hosts (id),
     -- A worker does not try again before this.
     not_before  timestamptz not null default now(),
     -- Why the last try came to nothing, for the operator.
@@ -18,6 +15,15 @@ create table parameter_lists (
     number      text,
     parameters  jsonb,
     constraint parameter_lists_are_whole check ((number is null) = (parameters is null))
+);
+
+-- Servers that are made only to be asked, as long as something of them may be on their host.
+create table scratches (
+    generation_id uuid primary key,
+    host_id       text not null references hosts (id),
+    version_id    uuid not null references datastore_versions (id) on delete cascade,
+    -- The worker that made it is at work until then.
+    taken_until   timestamptz not null
 );
 
 create trigger wake_workers after insert or update of asked_at on parameter_lists

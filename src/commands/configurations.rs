@@ -3,6 +3,7 @@
 //! A change of a group is an operation at each instance that has it, accepted in the same transaction: it is lost nowhere, and
 //! what the server takes in the end is what the group has then.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
@@ -17,16 +18,21 @@ use crate::db::{
 };
 use crate::domain::caller::Caller;
 use crate::domain::datastore::DatastoreVersion;
+use crate::domain::flavor::Flavor;
 use crate::domain::ids::{ConfigurationId, InstanceId, OperationId, VersionId};
 use crate::domain::instance::{Instance, InstanceState};
 use crate::domain::operation::{CONFIGURE, MOST_WAITING, Operation};
-use crate::domain::parameter::{Configuration, Parameter, Values, read, too_large};
+use crate::domain::parameter::{Configuration, Parameter, Values, lost, read, too_large};
 use crate::domain::policy::{Rule, allow};
 use crate::domain::refusal::Refusal;
+use crate::domain::task::Plan;
 use crate::seal::Sealer;
 
 /// How long a request waits until a server of a version has told its parameters: one is made for it the first time.
 const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Parameters, by their version.
+type Known = BTreeMap<VersionId, Vec<Parameter>>;
 
 /// How many instances can have one group.
 const MOST_INSTANCES: i64 = 1_000;
@@ -101,6 +107,45 @@ impl Commands {
         }
     }
 
+    /// The parameters of every version that a change of a group is judged by: the group's own, and those that servers of its
+    /// instances have, or are on their way to.
+    async fn known(&self, id: ConfigurationId, version: DatastoreVersion) -> Result<Known, Error> {
+        let found = self.db.run(move |conn| {
+            let mut found = Vec::new();
+            for attached in configurations::instances_of(conn, id, None, MOST_INSTANCES)? {
+                if let Some(instance) = instances::find(conn, attached.id)? {
+                    found.extend(bound_for(conn, &instance)?.0);
+                }
+            }
+            Ok::<_, Error>(found)
+        });
+        let mut known = Known::new();
+        for version in std::iter::once(version).chain(found.await?) {
+            if !known.contains_key(&version.id) {
+                known.insert(version.id, self.parameters(&version).await?);
+            }
+        }
+        Ok(known)
+    }
+
+    /// The parameters by which an instance's group is judged; none for an instance that has no group.
+    ///
+    /// # Errors
+    /// As [`Self::parameters`].
+    pub(super) async fn parameters_of_instance(&self, id: InstanceId) -> Result<Vec<Parameter>, Error> {
+        let found = self.db.run(move |conn| {
+            let group = instances::find(conn, id)?.and_then(|instance| instance.configuration);
+            match group {
+                Some((group, _)) => Ok::<_, Error>(configurations::find(conn, group)?),
+                None => Ok(None),
+            }
+        });
+        match found.await? {
+            Some(group) => self.parameters(&group.version).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// A group.
     ///
     /// # Errors
@@ -155,11 +200,11 @@ impl Commands {
         id: ConfigurationId,
         change: ConfigurationChange,
     ) -> Result<(), Error> {
-        let version = self.configuration(caller, id).await?.version;
         allow(caller, Rule::ConfigurationChange)?;
+        let version = self.configuration(caller, id).await?.version;
         let known = match &change.values {
-            Some(_) => self.parameters(&version).await?,
-            None => Vec::new(),
+            Some(_) => self.known(id, version.clone()).await?,
+            None => Known::new(),
         };
         let (caller, sealer) = (caller.clone(), self.sealer.clone());
         self.db
@@ -172,12 +217,13 @@ impl Commands {
                     group.description.clone_from(&change.description);
                 }
                 if let Some(sent) = &change.values {
-                    let mut values = read(&known, sent)?;
+                    let of_group = of(&known, &version)?;
+                    let mut values = read(of_group, sent)?;
                     if change.merge {
                         let mut all = group.values.clone();
                         all.append(&mut values);
                         // What depends on each other is judged as a whole.
-                        values = read(&known, &all.into_iter().collect())?;
+                        values = read(of_group, &all.into_iter().collect())?;
                     }
                     let before = std::mem::replace(&mut group.values, values);
                     configurations::save(conn, &group)?;
@@ -198,8 +244,8 @@ impl Commands {
         let caller = caller.clone();
         self.db
             .transact(move |conn| {
-                let group = owned(configurations::lock(conn, id)?, &caller, id)?;
                 allow(&caller, Rule::ConfigurationChange)?;
+                let group = owned(configurations::lock(conn, id)?, &caller, id)?;
                 if group.instance_count > 0 {
                     return Err(Refusal::Invalid(format!(
                         "Configuration {id} is attached to {} instances: detach it from them first.",
@@ -227,17 +273,28 @@ impl Commands {
         group: Option<ConfigurationId>,
         rename: Option<String>,
     ) -> Result<(), Error> {
+        let known = match group {
+            Some(group) => self.parameters(&self.configuration(caller, group).await?.version).await?,
+            None => Vec::new(),
+        };
         let (caller, sealer) = (caller.clone(), self.sealer.clone());
         let operation = self
             .db
             .transact(move |conn| {
-                let mut instance = visible(instances::lock(conn, id)?, &caller, id)?;
+                visible(instances::find(conn, id)?, &caller, id)?;
                 allow(&caller, Rule::InstanceUpdate)?;
+                // A group comes before its instances, here as where a change of it reaches them: else two would wait for each
+                // other.
+                let group = match group {
+                    Some(id) => Some(owned(configurations::lock(conn, id)?, &caller, id)?),
+                    None => None,
+                };
+                let mut instance = visible(instances::lock(conn, id)?, &caller, id)?;
                 instance.alone()?;
                 idle(conn, &instance)?;
                 let what = match group {
                     Some(group) => {
-                        attach(conn, &caller, &mut instance, group)?;
+                        attach(&mut instance, group, &known)?;
                         "configuration_attached"
                     }
                     None if instance.configuration.take().is_some() => "configuration_detached",
@@ -281,13 +338,9 @@ fn idle(conn: &mut Conn, instance: &Instance) -> Result<(), Error> {
     .into())
 }
 
-fn attach(
-    conn: &mut Conn,
-    caller: &Caller,
-    instance: &mut Instance,
-    id: ConfigurationId,
-) -> Result<(), Error> {
-    let group = owned(configurations::lock(conn, id)?, caller, id)?;
+/// Gives an instance a group, which is locked.
+fn attach(instance: &mut Instance, group: Configuration, known: &[Parameter]) -> Result<(), Error> {
+    let id = group.id;
     match &instance.configuration {
         Some((has, _)) if *has == id => {}
         Some((has, _)) => {
@@ -299,7 +352,7 @@ fn attach(
         }
         None => {}
     }
-    fits(conn, &group, instance)?;
+    fits(&group, instance, known)?;
     if group.instance_count >= MOST_INSTANCES {
         return Err(Refusal::NoRoom(format!(
             "Configuration {id} can have {MOST_INSTANCES} instances at most."
@@ -311,7 +364,7 @@ fn attach(
 }
 
 /// Whether an instance can have a group.
-fn fits(conn: &mut Conn, group: &Configuration, instance: &Instance) -> Result<(), Error> {
+fn fits(group: &Configuration, instance: &Instance, known: &[Parameter]) -> Result<(), Error> {
     let version = instance.shown_version();
     if version.id != group.version.id {
         return Err(Refusal::Invalid(format!(
@@ -323,8 +376,7 @@ fn fits(conn: &mut Conn, group: &Configuration, instance: &Instance) -> Result<(
         ))
         .into());
     }
-    let known = parameters::of_version(conn, version.id)?.unwrap_or_default();
-    match too_large(&known, &group.values, &instance.flavor) {
+    match too_large(known, &group.values, &instance.flavor) {
         Some(why) => Err(Refusal::Invalid(format!("Instance {} has no room: {why}.", instance.id)).into()),
         None => Ok(()),
     }
@@ -339,8 +391,10 @@ pub(super) fn give(
     caller: &Caller,
     instance: &mut Instance,
     id: ConfigurationId,
+    known: &[Parameter],
 ) -> Result<(), Error> {
-    attach(conn, caller, instance, id)?;
+    let group = owned(configurations::lock(conn, id)?, caller, id)?;
+    attach(instance, group, known)?;
     instances::set_configuration(conn, instance.id, id).map_err(Error::from)
 }
 
@@ -351,12 +405,45 @@ pub(super) fn give(
 pub(super) fn outgrows(
     conn: &mut Conn,
     instance: &Instance,
-    flavor: &crate::domain::flavor::Flavor,
+    flavor: &Flavor,
+    known: &[Parameter],
 ) -> Result<Option<String>, Error> {
     let Some((id, _)) = &instance.configuration else { return Ok(None) };
     let Some(group) = configurations::find(conn, *id)? else { return Ok(None) };
-    let known = parameters::of_version(conn, group.version.id)?.unwrap_or_default();
-    Ok(too_large(&known, &group.values, flavor))
+    Ok(too_large(known, &group.values, flavor))
+}
+
+/// The versions of which an instance's server is, or will be when the task that has it is over, and the flavor with the least memory
+/// that it has meanwhile.
+fn bound_for(conn: &mut Conn, instance: &Instance) -> Result<(Vec<DatastoreVersion>, Flavor), Error> {
+    let mut versions = vec![instance.shown_version().clone()];
+    let mut flavor = instance.flavor.clone();
+    let catalogue = catalogue_cache::now(conn)?;
+    for task in tasks::live_of(conn, &[instance.id])? {
+        match &task.plan {
+            Plan::Upgrade(plan) => {
+                let targets = std::iter::once(plan.to).chain(plan.rest.iter().map(|hop| hop.to));
+                versions.extend(targets.filter_map(|id| catalogue.version(id).cloned()));
+            }
+            Plan::Resize(plan) => {
+                let wanted = [&plan.from, &plan.to].into_iter().filter_map(|id| catalogue.flavor(id));
+                let least = wanted.min_by_key(|flavor| flavor.ram_mb).cloned();
+                flavor = least.unwrap_or(flavor);
+            }
+            _ => {}
+        }
+    }
+    Ok((versions, flavor))
+}
+
+/// The parameters of a version, which were read before.
+fn of<'a>(known: &'a Known, version: &DatastoreVersion) -> Result<&'a [Parameter], Error> {
+    let found = known.get(&version.id).map(Vec::as_slice);
+    found.ok_or_else(|| {
+        let what =
+            format!("An instance of this configuration goes to {} just now: ask again.", version.title());
+        Refusal::Unavailable(what).into()
+    })
 }
 
 /// Has every instance that has a group take its values.
@@ -364,54 +451,54 @@ fn spread(
     conn: &mut Conn,
     sealer: &Sealer,
     group: &Configuration,
-    known: &[Parameter],
+    known: &Known,
     before: &Values,
 ) -> Result<(), Error> {
     let changed = |name: &String| before.get(name) != group.values.get(name);
-    let needs_restart = known.iter().any(|parameter| parameter.restart && changed(&parameter.name));
+    let of_group = of(known, &group.version)?;
+    let needs_restart = of_group.iter().any(|parameter| parameter.restart && changed(&parameter.name));
     for attached in configurations::instances_of(conn, group.id, None, MOST_INSTANCES)? {
-        let Some(instance) = instances::find(conn, attached.id)? else { continue };
-        let other = Some(instance.shown_version().id).filter(|id| *id != group.version.id);
-        judge(conn, group, &instance, known, other)?;
+        // Locked, so that no task of another flavor or version is accepted meanwhile.
+        let Some(instance) = instances::lock(conn, attached.id)? else { continue };
+        judge(conn, group, &instance, known)?;
         if let Some(running) = instance.running.as_ref().filter(|_| needs_restart) {
             generations::set_needs_restart(conn, running.generation, true)?;
         }
-        accept(conn, sealer, instance.id)?;
+        // It serves nobody, and will not: what is made or started again has the values from its start.
+        if !matches!(instance.state, InstanceState::Error | InstanceState::Deleting | InstanceState::Deleted)
+        {
+            accept(conn, sealer, instance.id)?;
+        }
     }
     Ok(())
 }
 
-/// Whether the server of an instance that has a group takes its values: it may be of another version by now.
-fn judge(
-    conn: &mut Conn,
-    group: &Configuration,
-    instance: &Instance,
-    known: &[Parameter],
-    other: Option<VersionId>,
-) -> Result<(), Error> {
-    let why = match other {
-        Some(version) => {
-            let theirs = parameters::of_version(conn, version)?.unwrap_or_default();
-            let lost = crate::domain::parameter::lost(&theirs, &group.values).into_iter().next();
-            lost.map(|(name, why)| {
-                format!("the configuration parameter {name} {why}, {}", instance.shown_version().title())
-            })
-            .or_else(|| too_large(&theirs, &group.values, &instance.flavor))
+/// Whether the servers that an instance has, or will have, take the values.
+fn judge(conn: &mut Conn, group: &Configuration, instance: &Instance, known: &Known) -> Result<(), Error> {
+    let (versions, flavor) = bound_for(conn, instance)?;
+    for version in versions {
+        let theirs = of(known, &version)?;
+        let lost = lost(theirs, &group.values).into_iter().next();
+        let why = lost
+            .map(|(name, why)| format!("the configuration parameter {name} {why}, {}", version.title()))
+            .or_else(|| too_large(theirs, &group.values, &flavor));
+        if let Some(why) = why {
+            return Err(Refusal::Parameter(format!(
+                "Instance {}, which has this configuration, cannot take it: {why}.",
+                instance.id
+            ))
+            .into());
         }
-        None => too_large(known, &group.values, &instance.flavor),
-    };
-    match why {
-        Some(why) => Err(Refusal::Parameter(format!(
-            "Instance {}, which has this configuration, cannot take it: {why}.",
-            instance.id
-        ))
-        .into()),
-        None => Ok(()),
     }
+    Ok(())
 }
 
 /// Accepts that an instance's server takes the values of its group.
 fn accept(conn: &mut Conn, sealer: &Sealer, instance: InstanceId) -> Result<OperationId, Error> {
+    // One that nobody has taken takes what there is when somebody does.
+    if let Some(waits) = operations::untaken(conn, instance, CONFIGURE)? {
+        return Ok(waits);
+    }
     if operations::waiting_of(conn, instance)? >= MOST_WAITING {
         return Err(Refusal::TooManyOperations(instance).into());
     }

@@ -21,6 +21,7 @@ use crate::domain::flavor::Flavor;
 use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::{ConfigurationId, FlavorId, GenerationId, HostId, InstanceId, TaskId};
 use crate::domain::instance::{Instance, InstanceEvent, InstanceState};
+use crate::domain::parameter::Parameter;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::question::{CaughtUp, QuestionKind};
 use crate::domain::quota::{Quota, Usage};
@@ -136,6 +137,10 @@ impl Commands {
     async fn accept_creation(&self, caller: &Caller, request: CreateInstance) -> Result<Instance, Error> {
         let (id, generation, task) =
             (InstanceId(Uuid::new_v4()), GenerationId(Uuid::new_v4()), TaskId(Uuid::now_v7()));
+        let known = match request.configuration {
+            Some(group) => self.parameters(&self.configuration(caller, group).await?.version).await?,
+            None => Vec::new(),
+        };
         let users = serde_json::to_string(&request.users).map_err(|e| Error::Inconsistent(e.to_string()))?;
         let secrets = self.sealer.seal(&task.secrets_purpose(), &users).map_err(Error::Seal)?;
         let creation = Creation {
@@ -150,6 +155,7 @@ impl Commands {
             key: self.hashed_key(caller, request.idempotency_key.as_ref()),
             request,
             quota: self.quota,
+            known,
             id,
             generation,
             task,
@@ -358,6 +364,7 @@ struct Creation {
     request: CreateInstance,
     key: Option<HashedKey>,
     quota: Quota,
+    known: Vec<Parameter>,
     id: InstanceId,
     generation: GenerationId,
     task: TaskId,
@@ -412,7 +419,7 @@ impl Creation {
             instance.allowed_cidrs.clone_from(&self.request.allowed_cidrs);
         }
         if let Some(group) = self.request.configuration {
-            configurations::give(conn, &self.caller, &mut instance, group)?;
+            configurations::give(conn, &self.caller, &mut instance, group, &self.known)?;
         }
         accounts::give(conn, &decided.host, self.id, &decided.version)?;
         Ok(instance)

@@ -10,6 +10,7 @@ use crate::db::{self, Conn, catalogue_cache, instances, tasks};
 use crate::domain::caller::Caller;
 use crate::domain::ids::{FlavorId, InstanceId, TaskId};
 use crate::domain::instance::{Instance, InstanceEvent, InstanceState};
+use crate::domain::parameter::Parameter;
 use crate::domain::policy::{Rule, allow};
 use crate::domain::quota::{Quota, Usage};
 use crate::domain::refusal::Refusal;
@@ -28,9 +29,12 @@ impl Commands {
         id: InstanceId,
         flavor: FlavorId,
     ) -> Result<(), Error> {
+        let known = self.parameters_of_instance(id).await?;
         let (caller, task, quota) = (caller.clone(), TaskId(Uuid::now_v7()), self.quota);
-        let accepted =
-            self.db.transact(move |conn| accept_flavor(conn, &caller, id, (&flavor, task), quota)).await;
+        let accepted = self
+            .db
+            .transact(move |conn| accept_flavor(conn, &caller, id, (&flavor, task), (quota, &known)))
+            .await;
         let find = move |conn: &mut Conn| db::tasks::find(conn, task).map(|found| found.map(|_| ()));
         self.heard_of(find, accepted).await?;
         tracing::info!(task.id = %task, instance.id = %id, "resize accepted");
@@ -61,7 +65,7 @@ fn accept_flavor(
     caller: &Caller,
     id: InstanceId,
     (flavor, task): (&FlavorId, TaskId),
-    quota: Quota,
+    (quota, known): (Quota, &[Parameter]),
 ) -> Result<(), Error> {
     let mut instance = free(conn, caller, id)?;
     let catalogue = catalogue_cache::now(conn)?;
@@ -72,7 +76,7 @@ fn accept_flavor(
         let expected = "must be another flavor than the instance has";
         return Err(Refusal::invalid("resize['flavorRef']", expected).into());
     }
-    if let Some(why) = outgrows(conn, &instance, wanted)? {
+    if let Some(why) = outgrows(conn, &instance, wanted, known)? {
         return Err(Refusal::invalid("resize['flavorRef']", format!("has no room: {why}")).into());
     }
     let more = i64::from(wanted.ram_mb) - i64::from(instance.flavor.ram_mb);

@@ -85,6 +85,29 @@ pub fn accept(
         .map_err(Error::query("accept an operation"))
 }
 
+/// The operation of a kind that waits at an instance and that no worker has taken, locked until the transaction ends: who takes
+/// it then sees what the transaction has written.
+///
+/// # Errors
+/// The store's.
+pub fn untaken(conn: &mut Conn, instance: InstanceId, kind: &str) -> Result<Option<OperationId>, Error> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+    }
+    diesel::sql_query(
+        "select id from operations where instance_id = $1 and kind = $2 and outcome is null and taken_until is null \
+         order by number limit 1 for update",
+    )
+    .bind::<SqlUuid, _>(instance.0)
+    .bind::<Text, _>(kind)
+    .get_result::<Row>(conn)
+    .optional()
+    .map(|row| row.map(|row| OperationId(row.id)))
+    .map_err(Error::query("look for an operation that waits"))
+}
+
 /// How many operations of an instance wait.
 ///
 /// # Errors
@@ -126,7 +149,8 @@ pub fn outcome(conn: &mut Conn, id: OperationId) -> Result<Option<Outcome>, Erro
     }))
 }
 
-/// The next operation of each instance of `host` that is due and that nobody does; not of those at which `ours` are being done.
+/// The next operation of each instance of `host`, and the next one that has it take its parameters, which may wait longer and
+/// keeps no other waiting; those that are due and that nobody does, and not of instances at which `ours` are being done.
 /// Any 100 of them, so that those that cannot be done now keep no others waiting.
 ///
 /// # Errors
@@ -143,8 +167,8 @@ pub fn due(conn: &mut Conn, host: &HostId, ours: &[InstanceId]) -> Result<Vec<Wa
     }
     let ours: Vec<Uuid> = ours.iter().map(|id| id.0).collect();
     let rows = diesel::sql_query(
-        "select o.id, o.instance_id, o.kind from (select distinct on (instance_id) id, instance_id, kind, not_before, taken_until \
-             from operations where outcome is null order by instance_id, number) o \
+        "select o.id, o.instance_id, o.kind from (select distinct on (instance_id, kind = 'configure') id, instance_id, kind, not_before, taken_until \
+             from operations where outcome is null order by instance_id, kind = 'configure', number) o \
          join instances i on i.id = o.instance_id \
          where i.host_id = $1 and i.id <> all ($2) and o.not_before <= now() \
          and (o.taken_until is null or o.taken_until <= now()) order by random() limit 100",
@@ -182,7 +206,7 @@ pub fn take(conn: &mut Conn, waiting: &Waiting, owner: &str) -> Result<Option<Ta
         "update operations o set taken_until = now() + $2 * interval '1 second', taken_by = $3, lease = lease + 1, \
          attempts = attempts + 1 where id = $1 and outcome is null and (taken_until is null or taken_until <= now()) \
          and not exists (select from operations e where e.instance_id = o.instance_id and e.number < o.number \
-         and e.outcome is null) \
+         and e.outcome is null and (e.kind = 'configure') = (o.kind = 'configure')) \
          returning kind, trouble, payload, lease, attempts, begun_at is not null as has_begun",
     )
     .bind::<SqlUuid, _>(waiting.id.0)

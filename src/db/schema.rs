@@ -140,7 +140,7 @@ diesel::table! {
 diesel::table! {
     parameter_lists (version_id) {
         version_id -> Uuid, asked_at -> Timestamptz, taken_by -> Nullable<Text>, taken_until -> Nullable<Timestamptz>,
-        lease -> BigInt, scratch -> Nullable<Uuid>, host_id -> Nullable<Text>, not_before -> Timestamptz,
+        lease -> BigInt, not_before -> Timestamptz,
         trouble -> Nullable<Text>, number -> Nullable<Text>, parameters -> Nullable<Jsonb>,
     }
 }
@@ -148,5 +148,11 @@ diesel::table! {
     configurations (id) {
         id -> Uuid, project_id -> Text, name -> Text, description -> Nullable<Text>, version_id -> Uuid,
         content -> Jsonb, created_at -> Timestamptz, updated_at -> Timestamptz,
+    }
+}
+diesel::table! {
+    audit (id) {
+        id -> BigInt, at -> Timestamptz, request_id -> Text, project_id -> Text, user_id -> Text, role -> Nullable<Text>,
+        address -> Nullable<Text>, dialect -> Text, method -> Text, route -> Text, target -> Array<Text>, status -> Integer,
     }
 }

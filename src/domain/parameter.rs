@@ -4,7 +4,7 @@
 //! ([`Configure::parameters`](crate::engines::Configure::parameters)). So a value is judged here, before it is stored, by what
 //! its server would say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
@@ -101,6 +101,11 @@ impl Parameter {
             (ParameterType::Float, Value::Number(number)) => {
                 number.as_f64().filter(|it| between(*it)).map(|_| value.clone())
             }
+            // Terraform writes a number with a fraction as a text.
+            (ParameterType::Float, Value::String(text)) => {
+                let number = text.parse::<f64>().ok().filter(|it| between(*it));
+                number.and_then(Number::from_f64).map(Value::Number)
+            }
             (ParameterType::String, Value::String(text)) => {
                 self.values.iter().find(|one| one.eq_ignore_ascii_case(text)).cloned().map(Value::String)
             }
@@ -126,7 +131,10 @@ impl Parameter {
             return Some(Value::String(String::new()));
         }
         let all: Option<Vec<String>> = text.split(',').map(|part| one(part.trim())).collect();
-        all.map(|all| Value::String(all.join(",")))
+        let name = |one: &String| one.split('=').next().unwrap_or_default().to_owned();
+        // A server does not start with a switch that is told twice.
+        all.filter(|all| all.iter().map(name).collect::<BTreeSet<_>>().len() == all.len())
+            .map(|all| Value::String(all.join(",")))
     }
 
     fn expected(&self) -> String {
@@ -376,7 +384,10 @@ mod tests {
             ("cost", json!(0), Some(json!(0))),
             ("cost", json!(0.25), Some(json!(0.25))),
             ("cost", json!(-0.25), None),
-            ("cost", json!("0.25"), None),
+            ("cost", json!("0.25"), Some(json!(0.25))),
+            ("cost", json!("-0.25"), None),
+            ("cost", json!("inf"), None),
+            ("cost", json!("x"), None),
             ("innodb_rollback", json!(true), Some(json!(true))),
             ("innodb_rollback", json!(0), Some(json!(false))),
             ("innodb_rollback", json!(1), Some(json!(true))),
@@ -390,6 +401,8 @@ mod tests {
             ("sql_mode", json!("ANSI\nlog_bin=0"), None),
             ("optimizer_switch", json!("MRR = off,index_merge=ON"), Some(json!("mrr=off,index_merge=on"))),
             ("optimizer_switch", json!("mrr"), None),
+            ("optimizer_switch", json!("mrr=on,MRR=off"), None),
+            ("sql_mode", json!("ANSI,ansi"), None),
             ("optimizer_switch", json!("other=on"), None),
             ("log_bin", json!(1), None),
             ("", json!(1), None),

@@ -284,8 +284,14 @@ async fn configure(
     engine: &dyn Engine,
     server: &Server,
 ) -> Result<Option<Refused>, engines::Error> {
-    let refused = engine.configure(server).await?;
-    parameters::see(worker, id, engine, server).await?;
+    // Who starts it meanwhile would write what it has read before.
+    let _turn = worker.turn(server.generation).await;
+    let server = match worker.reach(server.generation).await {
+        Ok((_, server)) => server,
+        Err(error) => return Err(engines::Error::NoAnswer(chain(&error))),
+    };
+    let refused = engine.configure(&server).await?;
+    parameters::see(worker, id, engine, &server).await?;
     Ok(refused)
 }
 

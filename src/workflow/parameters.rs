@@ -1,8 +1,8 @@
 //! Asking a server of a version what parameters it has, and seeing how a server stands to the values of its group.
 //!
 //! # If we die here
-//! The server that is made to be asked is named in its row before it is made. The next worker of the host takes the row when
-//! the lease is over, makes that server anew, and takes it away.
+//! The server that is made to be asked has a row before it is made. The next worker of the host removes what has a row and no
+//! worker any more; the list is made by whoever takes it when the lease is over.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,12 +28,16 @@ const MEMORY_MB: u32 = 256;
 /// How long it may take to make a server and to ask it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How long it may take to remove it.
+const CLEARING: Duration = Duration::from_secs(60);
+
 /// How long a check of an upgrade waits for the parameters of its target.
 const TARGETS: Duration = Duration::from_secs(30);
 
 /// Asks for versions of this host, until `stop` becomes true: one at a time, for a server is made for each.
 pub async fn run(worker: Arc<WorkerContext>, owner: String, mut stop: watch::Receiver<bool>) {
     while !*stop.borrow() {
+        clear(&worker).await;
         let (host, ours) = (worker.host.clone(), owner.clone());
         let scratch = GenerationId(Uuid::new_v4());
         let taken = worker.db.transact(move |conn| parameters::take(conn, &host, &ours, scratch)).await;
@@ -43,6 +47,8 @@ pub async fn run(worker: Arc<WorkerContext>, owner: String, mut stop: watch::Rec
                     () = learn(&worker, &taken) => {}
                     _ = stop.changed() => {}
                 }
+                // Whatever came of it, also when we are to stop.
+                remove(&worker, taken.scratch, &taken.version).await;
                 continue;
             }
             Ok(None) => {}
@@ -58,6 +64,37 @@ pub async fn run(worker: Arc<WorkerContext>, owner: String, mut stop: watch::Rec
     }
 }
 
+/// Removes servers that a worker of this host left when it died.
+async fn clear(worker: &WorkerContext) {
+    let host = worker.host.clone();
+    let left: Result<_, db::Error> = worker.db.run(move |conn| parameters::left_on(conn, &host)).await;
+    for (scratch, version) in left.unwrap_or_default() {
+        remove(worker, scratch, &version).await;
+    }
+}
+
+/// Removes a server that was made to be asked; one that cannot be is tried again by the next look.
+async fn remove(worker: &WorkerContext, scratch: GenerationId, version: &DatastoreVersion) {
+    let gone = match server_of(worker, scratch, version) {
+        Ok((engine, server)) => {
+            let dropped = tokio::time::timeout(CLEARING, engine.drop_data(&server)).await;
+            dropped.map_err(|_| "not in time".to_owned()).and_then(|done| done.map_err(|error| chain(&error)))
+        }
+        Err(why) => Err(why),
+    };
+    let forgotten: Result<(), String> = match gone {
+        Ok(()) => {
+            let done: Result<_, db::Error> =
+                worker.db.run(move |conn| parameters::forget_scratch(conn, scratch)).await;
+            done.map_err(|error| chain(&error))
+        }
+        Err(why) => Err(why),
+    };
+    if let Err(error) = forgotten {
+        tracing::warn!(generation.id = %scratch, error, "a server that was asked is not removed yet");
+    }
+}
+
 /// Asks a server of the version, and records what it tells.
 async fn learn(worker: &WorkerContext, taken: &Taken) {
     let asked = tokio::select! {
@@ -67,6 +104,7 @@ async fn learn(worker: &WorkerContext, taken: &Taken) {
             asked.unwrap_or_else(|_| Err("the server took too long".to_owned()))
         }
     };
+    let ours = taken.clone();
     let recorded = match asked {
         Ok(found) => {
             tracing::info!(
@@ -74,17 +112,11 @@ async fn learn(worker: &WorkerContext, taken: &Taken) {
                 parameters = found.len(),
                 "a server told its parameters"
             );
-            let ours = taken.clone();
             worker.db.run(move |conn| parameters::record(conn, &ours, &found)).await
         }
         Err(trouble) => {
             tracing::warn!(version = taken.version.title(), trouble, "parameters could not be asked");
-            let is_left = match scratch(worker, taken) {
-                Ok((engine, server)) => engine.drop_data(&server).await.is_err(),
-                Err(_) => false,
-            };
-            let ours = taken.clone();
-            worker.db.run(move |conn| parameters::fail(conn, &ours, &trouble, is_left)).await
+            worker.db.run(move |conn| parameters::fail(conn, &ours, &trouble)).await
         }
     };
     match recorded {
@@ -110,20 +142,23 @@ async fn keep(worker: &WorkerContext, taken: &Taken) {
 }
 
 async fn ask(worker: &WorkerContext, taken: &Taken) -> Result<Vec<Parameter>, String> {
-    let (engine, server) = scratch(worker, taken)?;
+    let (engine, server) = server_of(worker, taken.scratch, &taken.version)?;
     testing::pause(|| "parameters.begun".to_owned()).await;
     engine.parameters(&server).await.map_err(|error| chain(&error))
 }
 
 /// The engine, and the server that is made to be asked.
-fn scratch(worker: &WorkerContext, taken: &Taken) -> Result<(Arc<dyn Engine>, Server), String> {
-    let version = &taken.version;
+fn server_of(
+    worker: &WorkerContext,
+    scratch: GenerationId,
+    version: &DatastoreVersion,
+) -> Result<(Arc<dyn Engine>, Server), String> {
     let drivers = worker.drivers.get(&version.runtime);
     let drivers = drivers.ok_or_else(|| format!("no runtime {}", version.runtime.as_str()))?;
     let engine = drivers.engines.iter().find(|engine| engine.kind() == version.engine);
     let engine = engine.ok_or_else(|| format!("no engine {}", version.engine.as_str()))?;
     let server = Server {
-        generation: taken.scratch,
+        generation: scratch,
         version: version.number.clone(),
         runtime: Arc::clone(&drivers.runtime),
         account: None,
@@ -154,11 +189,16 @@ pub async fn see(
     server: &Server,
 ) -> Result<(), engines::Error> {
     let standing = engine.standing(server).await?;
-    let generation = server.generation;
+    let (generation, asked) = (server.generation, server.settings.parameters.clone());
     let connections = i32::try_from(standing.connections).unwrap_or(i32::MAX);
     worker
         .db
         .transact(move |conn| {
+            // It was asked about these: others may have come since, and whoever brought them sees to it.
+            let is_so = generations::find(conn, generation)?.is_some_and(|now| now.parameters == asked);
+            if !is_so {
+                return Ok(());
+            }
             generations::set_needs_restart(conn, generation, standing.needs_restart)?;
             // It may serve no more by now.
             let serves = instances::find(conn, id)?

@@ -38,6 +38,8 @@ struct Memory {
     grown_at: Option<Instant>,
     /// Whether nothing of a follower is left that went while the server was away, or before us.
     tidied: bool,
+    /// Whether it was seen how it stands to its parameters, as the one that serves.
+    seen: bool,
 }
 
 /// Looks after this host's servers until `stop` becomes true.
@@ -68,6 +70,7 @@ pub async fn run(worker: Arc<WorkerContext>, instance_net: String, mut stop: wat
                         sized_at: None,
                         grown_at: None,
                         tidied: false,
+                        seen: false,
                     });
                     if memory.again_at <= now && looking.insert(generation.id) {
                         let worker = Arc::clone(&worker);
@@ -155,9 +158,9 @@ async fn look(worker: &WorkerContext, generation: &Generation, mut memory: Memor
                 memory.sized_at = Some(Instant::now());
             }
             if generation.role == Role::Serving
-                && (!generation.parameters.is_empty() || generation.needs_restart)
+                && (!memory.seen || !generation.parameters.is_empty() || generation.needs_restart)
             {
-                see_parameters(worker, generation).await;
+                memory.seen = see_parameters(worker, generation).await;
             }
             memory.failures = 0;
             memory.again_at = Instant::now();
@@ -178,7 +181,7 @@ async fn look(worker: &WorkerContext, generation: &Generation, mut memory: Memor
 
 /// Sees how a server stands to its group's values: it may have been started since, or have been given others. Who has it take
 /// them sees it, too.
-async fn see_parameters(worker: &WorkerContext, generation: &Generation) {
+async fn see_parameters(worker: &WorkerContext, generation: &Generation) -> bool {
     let instance = generation.instance;
     let is_changing = worker.db.run(move |conn| {
         Ok::<_, crate::db::Error>(
@@ -186,12 +189,16 @@ async fn see_parameters(worker: &WorkerContext, generation: &Generation) {
         )
     });
     if is_changing.await.unwrap_or(true) {
-        return;
+        return false;
     }
-    if let Ok((engine, server)) = worker.reach(generation.id).await
-        && let Err(error) = parameters::see(worker, instance, &*engine, &server).await
-    {
-        tracing::debug!(generation.id = %generation.id, error = %chain(&error), "how a server stands to its parameters was not seen");
+    let Ok((engine, server)) = worker.reach(generation.id).await else { return false };
+    match parameters::see(worker, instance, &*engine, &server).await {
+        Ok(()) => true,
+        Err(error) => {
+            let error = chain(&error);
+            tracing::debug!(generation.id = %generation.id, error, "how a server stands to its parameters was not seen");
+            false
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use coffer::cli::demo::client::Client;
 use mysql_async::prelude::Queryable as _;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use crate::harness::house::House;
@@ -713,7 +713,11 @@ async fn a_killed_worker_loses_no_operation() {
     let mut api = dev.login("coffer").await;
     let shop = open_shop(&api, "killed", "10.11").await;
     let base = format!("/instances/{}", shop.id);
-    let steps: [(&str, &str, &str, Value); 8] = [
+    let group = json!({"configuration": {"name": "g", "values": {"wait_timeout": 777},
+        "datastore": {"type": "mariadb", "version": "10.11"}}});
+    let group = ask(&api, "POST", "/configurations", group, 200).await;
+    let group = group["configuration"]["id"].as_str().unwrap().to_owned();
+    let steps: [(&str, &str, &str, Value); 10] = [
         ("create_databases", "POST", "databases", json!({"databases": [{"name": "one"}, {"name": "two"}]})),
         (
             "create_users",
@@ -727,18 +731,27 @@ async fn a_killed_worker_loses_no_operation() {
         ("alter_user", "PUT", "users/ann", json!({"user": {"name": "eve", "password": "e"}})),
         ("drop_user", "DELETE", "users/bob", NOTHING),
         ("drop_database", "DELETE", "databases/one", NOTHING),
+        // Attached, killed before it is done; then changed, killed after it.
+        ("configure", "PUT", "", json!({"instance": {"configuration": group}})),
+        ("configure", "PUT", "", json!({"instance": {}})),
     ];
     for (n, (kind, method, path, body)) in steps.into_iter().enumerate() {
         // Every second one before its statements, the others after them.
         let point = format!("operation.{kind}.{}", if n % 2 == 0 { "begun" } else { "done" });
         dev.points.arm(&point);
         // The request waits 5 s for its end, which does not come.
-        ask(&api, method, &format!("{base}/{path}"), body, 202).await;
+        ask(&api, method, format!("{base}/{path}").trim_end_matches('/'), body, 202).await;
         dev.points.reached(&point).await;
         dev.points.disarm(&point);
         dev.kill_dev_and_start_again().await;
         nothing_waits(&dev).await;
         api = dev.login("coffer").await;
+        if kind == "configure" {
+            let mut app =
+                mariadb(&healthy(&api, &shop.id).await, "app", shop.password.expose_secret()).await.unwrap();
+            let has: Option<u32> = app.query_first("SELECT @@GLOBAL.wait_timeout").await.unwrap();
+            assert_eq!(has, Some(if n % 2 == 0 { 777 } else { 28_800 }));
+        }
     }
     let users = ask(&api, "GET", &format!("{base}/users"), NOTHING, 200).await;
     assert_eq!(

@@ -8,8 +8,9 @@ use mysql_async::prelude::Queryable as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
 
+use crate::client::openstack;
 use crate::harness::house::House;
-use crate::harness::{healthy, open_shop, password, status, wait_for};
+use crate::harness::{ask_for_upgrade_of, bed, delete, healthy, open_shop, password, status, wait_for};
 use crate::operations::mariadb;
 use crate::postgres_servers::rows;
 use crate::postgresql::login;
@@ -123,7 +124,8 @@ async fn a_mariadb_takes_the_values_of_its_group() {
     // What can be had at once is there with the answer.
     for (name, value) in [
         ("wait_timeout", "777"),
-        ("max_connections", "40"),
+        // Fewer than there are wait for the next start, which ends them all; no more come in from now on.
+        ("max_connections", &most),
         ("collation_server", "latin1_german1_ci"),
         ("character_set_server", "latin1"),
         ("time_zone", "+02:00"),
@@ -148,7 +150,7 @@ async fn a_mariadb_takes_the_values_of_its_group() {
 
     restart(&api, id).await;
     assert_eq!(has("innodb_rollback_on_timeout").await, "ON");
-    assert_eq!(has("wait_timeout").await, "777");
+    assert_eq!((has("wait_timeout").await, has("max_connections").await), ("777".into(), "40".into()));
     // A server that is killed comes up with them, and an instance that is busy with nothing keeps them.
     let store = dev.store().await;
     let pid = dev.engine_pid(&store, id).await;
@@ -177,7 +179,7 @@ async fn a_mariadb_takes_the_values_of_its_group() {
     })
     .await;
     assert_eq!(rows(&store, "SELECT refusal FROM operations WHERE outcome <> 'done'").await, [""; 0]);
-    assert_eq!((has("wait_timeout").await, has("max_connections").await), (at_first.clone(), most));
+    assert_eq!((has("wait_timeout").await, has("max_connections").await), (at_first.clone(), most.clone()));
     assert_eq!(has("collation_server").await, "utf8mb4_general_ci");
     assert_eq!(has("character_set_server").await, "utf8mb4");
     assert_eq!(has("time_zone").await, "SYSTEM");
@@ -227,10 +229,10 @@ async fn a_postgresql_takes_the_values_of_its_group() {
     let secret = password();
     // It has them from birth, too.
     let hostile = json!({
-        "max_connections": 150, "work_mem": 4096, "statement_timeout": 1500, "lock_timeout": 700,
+        "max_connections": 150, "work_mem": 64, "maintenance_work_mem": 1024, "temp_buffers": 100, "statement_timeout": 1500, "lock_timeout": 700,
         "default_transaction_isolation": "serializable", "IntervalStyle": "sql_standard", "DateStyle": "SQL, DMY",
         "timezone": "Asia/Kathmandu", "bytea_output": "escape", "extra_float_digits": -15,
-        "idle_in_transaction_session_timeout": 1000, "idle_session_timeout": 60000, "enable_indexscan": false,
+        "idle_in_transaction_session_timeout": 1000, "enable_indexscan": false,
     });
     let group = make(&api, "postgresql", "15", hostile.clone()).await;
     let body = json!({"instance": {
@@ -246,7 +248,7 @@ async fn a_postgresql_takes_the_values_of_its_group() {
     let has = async |name: &str| of_postgresql(&address, &secret, name).await;
     for (name, value) in [
         ("max_connections", "150"),
-        ("work_mem", "4096"),
+        ("work_mem", "64"),
         ("statement_timeout", "1500"),
         ("default_transaction_isolation", "serializable"),
         ("TimeZone", "Asia/Kathmandu"),
@@ -281,17 +283,30 @@ async fn a_postgresql_takes_the_values_of_its_group() {
     drop(open);
 
     let mut changed = hostile;
-    changed["work_mem"] = json!(5_120);
+    changed["work_mem"] = json!(65);
     changed["max_connections"] = json!(140);
-    assert_eq!(replace(&api, &group, changed).await.0, 202);
+    assert_eq!(replace(&api, &group, changed.clone()).await.0, 202);
     assert_eq!(api.show(&id).await.unwrap()["status"], "RESTART_REQUIRED");
-    wait_for("the change is there", LONG, async || (has("work_mem").await == "5120").then_some(())).await;
+    wait_for("the change is there", LONG, async || (has("work_mem").await == "65").then_some(())).await;
     assert_eq!(has("max_connections").await, "150");
     restart(&api, &id).await;
     assert_eq!(has("max_connections").await, "140");
     // More than the flavor's memory has room for.
     let (code, told) = replace(&api, &group, json!({"shared_buffers": 32_769})).await;
     assert!(code == 422 && told.to_string().contains("shared_buffers"), "{code} {told}");
+
+    // A copy of it that follows has room for as many connections, though its own instance has no group.
+    let new = ask_for_upgrade_of(&api, &id, "postgresql", "17").await;
+    status(&api, &new, "VERIFY_UPGRADE", LONG).await;
+    assert!(api.show(&new).await.unwrap().get("configuration").is_none());
+    // The group's changes reach the source meanwhile.
+    let (code, told) = api
+        .put(&format!("/configurations/{group}"), &json!({"configuration": {"values": changed}}))
+        .await
+        .unwrap();
+    assert_eq!(code, 202, "{told}");
+    delete(&api, &[&new]).await;
+    status(&api, &id, "ACTIVE", LONG).await;
 
     // Whatever its customer has chosen, an upgrade carries every value, and the values of the group.
     for (strategy, version) in [("twin", "17"), ("in_place", "18")] {
@@ -303,8 +318,7 @@ async fn a_postgresql_takes_the_values_of_its_group() {
         let app = login(&address, "app", &secret, "shop").await.unwrap();
         assert!(rows(&app, "SHOW server_version").await[0].starts_with(version), "{strategy}");
         assert_eq!(rows(&app, sum).await, before, "{strategy}");
-        for (name, value) in
-            [("work_mem", "5120"), ("max_connections", "140"), ("TimeZone", "Asia/Kathmandu")]
+        for (name, value) in [("work_mem", "65"), ("max_connections", "140"), ("TimeZone", "Asia/Kathmandu")]
         {
             assert_eq!(has(name).await, value, "{strategy} {name}");
         }
@@ -356,9 +370,6 @@ async fn at_the_edges(datastore: &str, version: &str) {
                 ("string", _) if name == "character_set_server" => continue,
                 ("string", "least") => json!(words[0]),
                 ("string", _) => json!(words[words.len() - 1]),
-                (_, "least") if is_memory => {
-                    json!(min.as_f64().unwrap().max(f64::from(room(parameter)) / 4.0).round() as i64)
-                }
                 (_, "least") => min.clone(),
                 _ if is_memory => json!(max.as_f64().unwrap().min(f64::from(room(parameter))).round() as i64),
                 _ => max.clone(),
@@ -414,4 +425,178 @@ async fn postgresql_15_takes_each_at_its_edges() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgresql_18_takes_each_at_its_edges() {
     at_the_edges("postgresql", "18").await;
+}
+
+/// The unmodified OpenStack client, and the bodies of other clients; their effect is looked at in the server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_unmodified_client_configures() {
+    let api = Client::login(&bed().state, "coffer").await.unwrap();
+    let run = |args: &[&str]| {
+        let args: Vec<&str> = ["database", "configuration"].iter().chain(args).copied().collect();
+        openstack("coffer", &args).unwrap_or_else(|error| panic!("{args:?}: {error}"))
+    };
+    let read = |args: &[&str]| run(&[args, &["-f", "json"]].concat());
+    let shop = open_shop(&api, "configured-by-client", "10.11").await;
+    let (name, address, secret) = ("configured-by-client", shop.address.as_str(), &shop.password);
+    let has = async |name: &str| of_mariadb(address, secret, name).await;
+    let of_version = ["10.11", "--datastore", "mariadb"];
+    let listed = read(&[&["parameter", "list"], &of_version[..]].concat());
+    assert!(listed.as_array().unwrap().iter().any(|it| it["Name"] == "max_connections"), "{listed}");
+    let shown = read(&[&["parameter", "show", "10.11", "wait_timeout"], &of_version[1..]].concat());
+    assert_eq!(shown["type"], "integer", "{shown}");
+    let make = [
+        "create",
+        "by-client",
+        "{\"wait_timeout\": 555, \"max_connections\": 300}",
+        "--datastore",
+        "mariadb",
+    ];
+    let made =
+        read(&[&make[..], &["--datastore-version", "10.11", "--description", "for the test"]].concat());
+    let group = made["id"].as_str().unwrap().to_owned();
+    run(&["attach", name, "by-client"]);
+    assert_eq!((has("wait_timeout").await, has("max_connections").await), ("555".into(), "300".into()));
+    let instances = read(&["instances", "by-client"]);
+    assert_eq!(instances[0]["ID"], shop.id.as_str(), "{instances}");
+    run(&["parameter", "set", &group, "{\"wait_timeout\": 556}"]);
+    wait_for("the change is there", LONG, async || (has("wait_timeout").await == "556").then_some(())).await;
+    assert_eq!(has("max_connections").await, "300");
+    run(&["set", &group, "{\"wait_timeout\": 557}", "--name", "renamed"]);
+    wait_for("the change is there", LONG, async || (has("wait_timeout").await == "557").then_some(())).await;
+    wait_for("fewer connections wait for the next start", LONG, async || {
+        (api.show(&shop.id).await.unwrap()["status"] == "RESTART_REQUIRED").then_some(())
+    })
+    .await;
+    let shown = read(&["show", "renamed"]);
+    assert_eq!(shown["instance_count"], 1, "{shown}");
+    let plain = read(&["default", name]);
+    assert!(plain["max_connections"].is_number(), "{plain}");
+    let error = openstack("coffer", &["database", "configuration", "delete", "renamed"]).unwrap_err();
+    assert!(error.contains("HTTP 400"), "{error}");
+    run(&["detach", name]);
+    assert_eq!(has("wait_timeout").await, "28800");
+
+    // gophercloud attaches by PUT, and detaches with nothing; Terraform waits until the instance shows it no more.
+    let instance = format!("/instances/{}", shop.id);
+    let (code, _) = api.put(&instance, &json!({"instance": {"configuration": group}})).await.unwrap();
+    assert_eq!((code, has("wait_timeout").await), (202, "557".into()));
+    assert_eq!(api.show(&shop.id).await.unwrap()["configuration"]["name"], "renamed");
+    let (code, _) = api.put(&instance, &json!({"instance": {}})).await.unwrap();
+    assert_eq!((code, has("wait_timeout").await), (202, "28800".into()));
+    assert!(api.show(&shop.id).await.unwrap().get("configuration").is_none());
+    run(&["delete", "renamed"]);
+    assert_eq!(api.read(&format!("/configurations/{group}")).await.unwrap().0, 404);
+    delete(&api, &[&shop.id]).await;
+}
+
+/// Another project's group is not there, for any call; a reader reads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_is_its_projects() {
+    let api = Client::login(&bed().state, "coffer").await.unwrap();
+    let other = Client::login(&bed().state, "coffer-other").await.unwrap();
+    let reader = Client::login(&bed().state, "coffer-reader").await.unwrap();
+    let group = make(&api, "mariadb", "10.11", json!({"wait_timeout": 600})).await;
+    let path = format!("/configurations/{group}");
+    let body = json!({"configuration": {"values": {}}});
+    assert_eq!(reader.read(&path).await.unwrap().0, 200);
+    assert_eq!(reader.put(&path, &body).await.unwrap().0, 403);
+    assert_eq!(reader.remove(&path).await.unwrap().0, 403);
+    for (code, what) in [
+        (other.read(&path).await.unwrap().0, "show"),
+        (other.put(&path, &body).await.unwrap().0, "change"),
+        (other.remove(&path).await.unwrap().0, "delete"),
+        (other.read(&format!("{path}/instances")).await.unwrap().0, "instances"),
+    ] {
+        assert_eq!(code, 404, "{what}");
+    }
+    let (_, listed) = other.read("/configurations").await.unwrap();
+    assert!(!listed.to_string().contains(&group), "{listed}");
+    let shop = open_shop(&other, "of-another", "10.11").await;
+    assert_eq!(attach(&other, &shop.id, Some(&group)).await.0, 404);
+    let (code, _) = other
+        .post(
+            "/instances",
+            &json!({"instance": {"name": "n", "flavorRef": 1, "volume": {"size": 1},
+            "datastore": {"type": "mariadb", "version": "10.11"}, "configuration": group}}),
+        )
+        .await
+        .unwrap();
+    assert_eq!(code, 404);
+    delete(&other, &[&shop.id]).await;
+    assert_eq!(api.remove(&path).await.unwrap().0, 202);
+}
+
+/// Whatever its customer has chosen for all sessions, an upgrade carries every value: sessions of ours, and of the engine's
+/// programs, would else read other texts, round, wait less, or end.
+async fn a_hostile_mariadb(strategy: &str) {
+    let dev = House::start().await;
+    let api = dev.login("coffer").await;
+    let secret = password();
+    let hostile = json!({
+        "sql_mode": "ORACLE,NO_BACKSLASH_ESCAPES,ANSI_QUOTES,NO_ZERO_DATE,PAD_CHAR_TO_FULL_LENGTH",
+        "tx_isolation": "SERIALIZABLE", "time_zone": "+02:00", "group_concat_max_len": 4, "div_precision_increment": 30,
+        "max_sort_length": 64, "sort_buffer_size": 262_144, "innodb_lock_wait_timeout": 1, "lock_wait_timeout": 1, "wait_timeout": 1,
+        "interactive_timeout": 1, "net_read_timeout": 1, "net_write_timeout": 1, "idle_transaction_timeout": 1,
+        "character_set_server": "ucs2", "auto_increment_increment": 7, "auto_increment_offset": 3, "max_error_count": 0,
+        "optimizer_switch": "mrr=on,index_merge=off", "join_cache_level": 0, "max_length_for_sort_data": 4,
+    });
+    let group = make(&api, "mariadb", "10.11", hostile).await;
+    let body = json!({"instance": {
+        "name": "hostile", "flavorRef": "1", "volume": {"size": 2}, "configuration": group,
+        "datastore": {"type": "mariadb", "version": "10.11"}, "databases": [{"name": "shop"}],
+        "users": [{"name": "app", "password": secret.expose_secret(), "databases": [{"name": "shop"}]}],
+    }});
+    let (code, made) = api.post("/instances", &body).await.unwrap();
+    assert_eq!(code, 200, "{made}");
+    let id = made["instance"]["id"].as_str().unwrap().to_owned();
+    let address = healthy(&api, &id).await;
+    assert!(of_mariadb(&address, &secret, "sql_mode").await.contains("ORACLE"));
+    assert_eq!(of_mariadb(&address, &secret, "character_set_server").await, "ucs2");
+    let mut app = by_address(&address, &secret).await.unwrap();
+    app.query_drop("SET SESSION sql_mode='', time_zone='+00:00', wait_timeout=600").await.unwrap();
+    for sql in [
+        "CREATE TABLE shop.odd (id INT PRIMARY KEY AUTO_INCREMENT, f DOUBLE, r FLOAT, d DECIMAL(30,10), b VARBINARY(20), \
+         c CHAR(10), v VARCHAR(200) CHARACTER SET utf8mb4, t TIMESTAMP(6) NULL, y DATE)",
+        "INSERT INTO shop.odd (f, r, d, b, c, v, t, y) SELECT seq / 3e0, seq / 7e0, seq / 9, UNHEX(LPAD(HEX(seq), 8, '0')), \
+         CONCAT('a', seq), CONCAT('it''s \\\\ ', seq), FROM_UNIXTIME(1e9 + seq + 0.000123), '0000-00-00' FROM shop.seq_1_to_2000",
+        "CREATE VIEW shop.v AS SELECT COUNT(*) AS n FROM shop.odd",
+        "CREATE FUNCTION shop.f(x INT) RETURNS INT DETERMINISTIC RETURN x + 1",
+    ] {
+        app.query_drop(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    let sum = "SELECT COUNT(*), SUM(CRC32(CONCAT_WS('|', id, HEX(f), CAST(f AS CHAR), CAST(r AS CHAR), d, HEX(b), HEX(c), HEX(v), \
+               CAST(UNIX_TIMESTAMP(t) AS CHAR), CAST(y AS CHAR)))) FROM shop.odd";
+    let sum_of = async |conn: &mut mysql_async::Conn| -> (u64, String) {
+        conn.query_drop("SET SESSION sql_mode='', time_zone='+00:00'").await.unwrap();
+        conn.query_first(sum).await.unwrap().unwrap()
+    };
+    let before = sum_of(&mut app).await;
+    drop(app);
+    let upgrade = json!({"upgrade": {"datastore_version": "11.8", "strategy": strategy}});
+    let (code, told) = api.post(&format!("/instances/{id}/upgrades"), &upgrade).await.unwrap();
+    assert_eq!(code, 202, "{told}");
+    status(&api, &id, "ACTIVE", LONG).await;
+    healthy(&api, &id).await;
+    let mut app = by_address(&address, &secret).await.unwrap();
+    let version: Option<String> = app.query_first("SELECT VERSION()").await.unwrap();
+    assert!(
+        version.as_ref().is_some_and(|it| it.starts_with("11.8")),
+        "{version:?} {}",
+        api.show(&id).await.unwrap()
+    );
+    assert_eq!(sum_of(&mut app).await, before);
+    let called: Option<(i64, i64)> = app.query_first("SELECT shop.f(1), n FROM shop.v").await.unwrap();
+    assert_eq!(called, Some((2, 2_000)));
+    assert_eq!(of_mariadb(&address, &secret, "wait_timeout").await, "1");
+    dev.leave_nothing(&api, &[&id]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_value_of_a_group_changes_what_a_twin_of_mariadb_has() {
+    a_hostile_mariadb("twin").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_value_of_a_group_changes_what_mariadb_has_in_place() {
+    a_hostile_mariadb("in_place").await;
 }

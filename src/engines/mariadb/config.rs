@@ -14,14 +14,11 @@ use std::path::Path;
 
 use crate::domain::flavor::client_connections;
 use crate::engines::Settings;
-use crate::engines::mariadb::parameters;
+use crate::engines::mariadb::offered::{self, MOST_CONNECTIONS, OUR_CONNECTIONS};
 use crate::runtimes::Layout;
 
 /// The size of the redo log, at bootstrap as later: a change would cost the next start.
 pub const LOG_FILE_SIZE: &str = "48M";
-
-/// Connections beyond the tenant's: the endpoint lets fewer through, so that we and a replica always get in.
-pub const OUR_CONNECTIONS: u32 = 16;
 
 /// The longest statement or row, in MB.
 pub const PACKET_MB: u64 = 64;
@@ -187,16 +184,14 @@ pub fn text(settings: &Settings, version: &str, certified: bool, layout: &Layout
     let _ = writeln!(text, "event-scheduler={}", switch(settings.events));
     let _ = writeln!(text, "innodb-buffer-pool-size={}M", buffer_pool_mb(settings.memory_mb));
     let connections = client_connections(settings.memory_mb) + OUR_CONNECTIONS;
-    let chosen = settings.parameters.get("max_connections").and_then(serde_json::Value::as_u64);
-    let threads = chosen.and_then(|chosen| u32::try_from(chosen).ok()).unwrap_or(connections) + OWN_THREADS;
     let _ = writeln!(text, "max-connections={connections}");
     text.push_str(LOCKS_LISTED);
-    let _ = writeln!(text, "performance-schema-max-thread-instances={threads}");
+    let _ = writeln!(text, "performance-schema-max-thread-instances={}", MOST_CONNECTIONS + OWN_THREADS);
     for (name, value) in kept(&settings.defaults_of, version) {
         let _ = writeln!(text, "{}={value}", name.replace('_', "-"));
     }
     // The last of several counts.
-    text.push_str(&parameters::lines(&settings.parameters));
+    text.push_str(&offered::lines(&settings.parameters));
     text
 }
 

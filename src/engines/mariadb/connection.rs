@@ -76,7 +76,8 @@ impl Client {
                  tx_isolation='REPEATABLE-READ', group_concat_max_len=1048576, div_precision_increment=4, \
                  max_sort_length=1024, auto_increment_increment=1, auto_increment_offset=1, \
                  idle_transaction_timeout=0, idle_readonly_transaction_timeout=0, idle_write_transaction_timeout=0, \
-                 net_read_timeout=30, net_write_timeout=60, \
+                 net_read_timeout=30, net_write_timeout=60, wait_timeout=28800, interactive_timeout=28800, \
+                 sort_buffer_size=2097152, \
                  NAMES utf8mb4 COLLATE utf8mb4_general_ci",
             )
             .await?;

@@ -34,6 +34,7 @@ mod in_place;
 mod inventory;
 mod leftovers;
 mod listing;
+mod offered;
 mod operations;
 mod parameters;
 mod rehearsal;
@@ -296,7 +297,8 @@ impl Configure for MariaDb {
 
     async fn standing(&self, server: &Server) -> Result<Standing, Error> {
         let mut client = Client::connect(server).await?;
-        let found = parameters::standing(&mut client, &server.settings.parameters).await?;
+        let found =
+            parameters::standing(&mut client, &server.settings.parameters, &self.defaults(server)).await?;
         client.close().await;
         Ok(found)
     }

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use secrecy::SecretString;
 
 use crate::domain::ids::GenerationId;
+use crate::domain::parameter::Values;
 use crate::domain::question::Finding;
 use crate::engines::mariadb::connection::{Client, name};
 use crate::engines::mariadb::content::tenant_schema;
@@ -99,6 +100,8 @@ async fn on_a_new_server(
             read_only: true,
             readers: false,
             events: false,
+            // What a group has of memory and of defaults is the instance's, and not this server's.
+            parameters: Values::new(),
             ..candidate.settings.clone()
         },
         tls: None,

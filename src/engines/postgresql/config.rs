@@ -17,14 +17,13 @@ use std::path::Path;
 use crate::domain::flavor::client_connections;
 use crate::domain::generation::private_address;
 use crate::engines::Server;
+use crate::engines::postgresql::offered::OUR_CONNECTIONS;
+pub use crate::engines::postgresql::offered::quoted;
 use crate::engines::postgresql::{
     ACCOUNT, APPLY_ACCOUNT, COPY_ACCOUNT, DUMP_ACCOUNT, LOOK_ACCOUNT, READ_ACCOUNT, REPLICATION_ACCOUNT,
-    cluster, parameters,
+    cluster, offered,
 };
 use crate::runtimes::Layout;
-
-/// Connections beyond the tenant's: the endpoint lets fewer through, so that we and a replica always get in.
-pub const OUR_CONNECTIONS: u32 = 24;
 
 /// The files of the configuration: settings, who may come in, and as whom.
 pub const MAIN: &str = "postgresql.conf";
@@ -124,7 +123,7 @@ pub fn main(server: &Server, layout: &Layout) -> String {
     set("work_mem", &least(memory / 256, 2));
     text.push_str(ALWAYS);
     // The last of several counts.
-    text.push_str(&parameters::lines(&server.settings.parameters));
+    text.push_str(&offered::lines(&server.settings.parameters));
     text
 }
 
@@ -192,11 +191,6 @@ pub fn names_with(visitors: &[&str], program: &str, keepers: &[String]) -> Strin
         let _ = writeln!(text, "{MAP} \"{program}\" \"{keeper}\"");
     }
     text
-}
-
-/// A value as the configuration reads it.
-pub fn quoted(value: &str) -> String {
-    format!("'{}'", value.replace('\\', "\\\\").replace('\'', "''"))
 }
 
 #[cfg(test)]

@@ -195,6 +195,10 @@ pub async fn resume(source: &Server, candidate: &Server) -> Result<Client, Error
     let copy = standby(source, candidate);
     let theirs = cluster(&layout(source)?).join("pg_wal/%f");
     let mut text = config::main(&Server { tls: None, ..copy.clone() }, &old);
+    // What replays has room for what its source runs with, which may be more than it will have after its next start.
+    for (setting, value) in rooms(source).await {
+        text.push_str(&format!("{setting} = {}\n", config::quoted(&value)));
+    }
     // The last of several counts.
     for (setting, value) in [
         ("data_directory", folder(&old).to_string_lossy().into_owned()),
@@ -220,6 +224,20 @@ pub async fn resume(source: &Server, candidate: &Server) -> Result<Client, Error
     let started = candidate.runtime.ensure_server(candidate.generation, &old, "postgres", &args).await;
     started.map_err(runtime("start the copy"))?;
     until_it_answers(&copy).await
+}
+
+/// What the source has room for now; nothing where it does not answer: then its settings are what it was started with.
+async fn rooms(source: &Server) -> Vec<(String, String)> {
+    let sql = "SELECT name, setting FROM pg_settings WHERE name IN ('max_connections', 'max_locks_per_transaction')";
+    let asked =
+        async { Client::connect(source).await?.rows("ask what the source has room for", sql).await }.await;
+    let rows = asked.unwrap_or_default();
+    rows.into_iter()
+        .filter_map(|row| match <[Option<String>; 2]>::try_from(row) {
+            Ok([Some(name), Some(setting)]) => Some((name, setting)),
+            _ => None,
+        })
+        .collect()
 }
 
 /// A path as a word of the shell's.

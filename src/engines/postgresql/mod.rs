@@ -42,6 +42,7 @@ mod inspector;
 mod inventory;
 mod late;
 mod listing;
+mod offered;
 mod operations;
 mod own;
 mod parameters;
@@ -339,7 +340,10 @@ impl Configure for Postgresql {
     }
 
     async fn configure(&self, server: &Server) -> Result<Option<Refused>, Error> {
-        write_config(server, &layout(server)?).await?;
+        // Who may come in is not its matter: it may have been taken over by a fence.
+        let text = config::main(server, &layout(server)?);
+        let written = server.runtime.write_config(server.generation, config::MAIN, &text).await;
+        written.map_err(runtime("write the server's configuration"))?;
         parameters::read_again(&Client::connect_anew(server, connection::OWN_DATABASE).await?).await
     }
 

@@ -11,6 +11,7 @@
 
 use std::time::Duration;
 
+use crate::domain::parameter::Values;
 use crate::domain::question::Finding;
 use crate::domain::upgrade::Strategy;
 use crate::engines::postgresql::connection::{Client, hide_verifiers, quoted};
@@ -50,6 +51,8 @@ pub async fn findings(
         read_only: true,
         readers: false,
         events: false,
+        // What a group has of memory and of defaults is the instance's, and not this server's.
+        parameters: Values::new(),
         ..candidate.settings.clone()
     };
     let (source, empty) = (source.clone(), Server { settings, ..candidate.clone() });

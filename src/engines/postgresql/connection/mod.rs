@@ -43,7 +43,7 @@ const OPTIONS: &str = "-c search_path=pg_catalog -c standard_conforming_strings=
                        -c extra_float_digits=3 -c check_function_bodies=off -c synchronous_commit=on \
                        -c default_tablespace= -c temp_tablespaces= -c local_preload_libraries= -c vacuum_cost_delay=0 \
                        -c quote_all_identifiers=off -c client_min_messages=warning -c array_nulls=on -c transform_null_equals=off \
-                       -c default_table_access_method=heap -c role=none -c application_name=coffer";
+                       -c work_mem=4MB -c maintenance_work_mem=64MB -c default_table_access_method=heap -c role=none -c application_name=coffer";
 
 /// The same of what only servers from a major version on know.
 const LATER_OPTIONS: [(u32, &str); 2] =
