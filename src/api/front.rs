@@ -20,6 +20,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
+use crate::api::audit::Asked;
 use crate::api::error::{Fault, Form};
 use crate::api::links::{Base, unescape};
 use crate::api::request::{Body, Call, Handler, LARGEST_BODY, Route};
@@ -106,6 +107,9 @@ async fn answer(request: &HttpRequest, payload: &mut Payload) -> HttpResponse {
             fault.respond(form, &request_id, &auth_uri)
         }
     };
+    if let Some(state) = request.app_data::<Data<ApiState>>() {
+        state.audit.note(request, "trove", &request_id, answer.status().as_u16());
+    }
     metrics::request(template, known(&method), answer.status().as_u16(), began.elapsed());
     let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     span.in_scope(|| tracing::debug!(status = answer.status().as_u16(), ms, "answered"));
@@ -204,6 +208,12 @@ async fn dispatch(
                     "The token is scoped to another project than the one in the path.".to_owned(),
                 ));
             }
+            let target = match &matching {
+                Match::Route(_, values) => values.clone(),
+                Match::OtherMethods(..) | Match::Nothing => Vec::new(),
+            };
+            let route = matching.template().unwrap_or("(unknown)").to_owned();
+            Asked { caller: caller.clone(), route, target }.leave(request);
             call.state.limits.count(&caller.project, &call.method, matching.template(), Instant::now())?;
             Some(caller)
         }

@@ -14,6 +14,7 @@
 //! that answers by itself gives another order and no body. What we gave up: actix's extractors.
 
 pub mod alibaba;
+pub mod audit;
 pub mod coffer;
 pub mod doc;
 pub mod error;
@@ -79,6 +80,8 @@ pub struct ApiState {
     pub watched: health::Watched,
     /// The streams of events that are open.
     pub streams: Arc<events::Streams>,
+    /// Who asked to change something.
+    pub audit: audit::Audit,
 }
 
 impl ApiState {
@@ -94,6 +97,7 @@ impl ApiState {
             zone: "db.coffer.internal".to_owned(),
             watched: health::Watched::default(),
             streams: Arc::default(),
+            audit: audit::Audit::default(),
         }
     }
 
@@ -140,6 +144,17 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let state = Data::new(state);
     let streams = Arc::clone(&state.streams);
+    let (ending, ended) = tokio::sync::oneshot::channel::<()>();
+    let writing = {
+        let state = state.clone();
+        tokio::spawn(async move {
+            let db = state.commands.db.clone();
+            let end = async {
+                let _gone = ended.await;
+            };
+            state.audit.write(db, end).await;
+        })
+    };
     let server = HttpServer::new(move || {
         let state = state.clone();
         App::new().configure(move |config| app_config(config, state))
@@ -163,10 +178,14 @@ pub async fn serve(
         // The server's own end is the answer.
         std::future::pending::<()>().await;
     };
-    tokio::select! {
+    let served = tokio::select! {
         ended = server => ended,
         () = stop => Ok(()),
-    }
+    };
+    drop(ending);
+    // It has a deadline of its own.
+    let _written = writing.await;
+    served
 }
 
 #[cfg(test)]

@@ -55,6 +55,17 @@ struct ConfigurationChangeBody {
     values: Option<BTreeMap<String, serde_json::Value>>,
 }
 
+/// The body that changes a datastore version, under no key.
+#[derive(Serialize, ToSchema)]
+pub struct VersionChangeRequest {
+    /// Whether new instances may have it.
+    #[schema(required = false)]
+    active: Option<bool>,
+    /// Whether a new instance of its datastore has it that names no version.
+    #[schema(required = false)]
+    default: Option<bool>,
+}
+
 /// The body of a creation.
 #[derive(Serialize, ToSchema)]
 pub struct CreateRequest {

@@ -460,6 +460,7 @@ async fn without_the_built_in_identity_there_is_none() {
         zone: "z".into(),
         watched: health::Watched::default(),
         streams: Arc::default(),
+        audit: audit::Audit::default(),
     });
     let app = serve_in_process(state).await;
     for path in ["/identity", "/identity/v3", "/identity/v3/auth/tokens"] {
@@ -519,6 +520,7 @@ async fn a_panic_is_a_500_with_a_body() {
         zone: "z".into(),
         watched: health::Watched::default(),
         streams: Arc::default(),
+        audit: audit::Audit::default(),
     });
     let app = serve_in_process(state).await;
     let get =
@@ -576,6 +578,7 @@ async fn each_refusal_has_a_text_for_the_caller_and_one_for_the_operator() {
         zone: "z".into(),
         watched: health::Watched::default(),
         streams: Arc::default(),
+        audit: audit::Audit::default(),
     }))
     .await;
     let secret = json!({"instance": {"name": "a", "flavorRef": 1, "volume": {"size": "hunter2"}}});

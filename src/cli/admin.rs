@@ -12,9 +12,9 @@ use anyhow::{Context as _, bail};
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Subcommand;
 
-use crate::cli::access_keys;
 use crate::cli::accounts::{Accounts, store_config};
 use crate::cli::state::Folders;
+use crate::cli::{access_keys, flavors};
 use crate::commands::paths::{self, NewPath, PathChange, VersionName};
 use crate::commands::tasks::{self, Dossier};
 use crate::db::{self, Config, Db};
@@ -44,12 +44,30 @@ enum What {
     /// The matrix of allowed upgrades
     #[command(subcommand)]
     Paths(Paths),
+    /// What instances can be given
+    #[command(subcommand)]
+    Flavor(flavors::What),
     /// Access keys, with which the vendors' clients sign
     #[command(subcommand)]
     AccessKey(access_keys::What),
     /// Tasks that are stuck
     #[command(subcommand)]
     Task(TaskCommand),
+    /// Lists who asked to change something, from where, and with what outcome
+    Audit {
+        /// Of this project alone
+        #[arg(long)]
+        project: Option<String>,
+        /// Of so many hours until now
+        #[arg(long, default_value_t = 24.0)]
+        hours: f64,
+        /// The newest so many
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
+        most: i64,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -130,9 +148,37 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     db.knows_schema().await?;
     match args.what {
         What::AccessKey(what) => access_keys::run(&db, what, args.key_file, keys_beside).await,
+        What::Flavor(what) => flavors::run(&db, what).await,
         What::Paths(what) => manage_paths(&db, what).await,
         What::Task(what) => manage_tasks(&db, what).await,
+        What::Audit { project, hours, most, json } => {
+            let listed: Result<_, db::Error> =
+                db.run(move |conn| db::audit::list(conn, project.as_deref(), hours, most)).await;
+            listed?.iter().for_each(|entry| println!("{}", line(entry, json)));
+            Ok(())
+        }
     }
+}
+
+/// An entry of the audit as a line.
+fn line(entry: &db::audit::Entry, json: bool) -> String {
+    let at = entry.at.to_rfc3339_opts(SecondsFormat::Millis, true);
+    let target = entry.target.join(" ");
+    if json {
+        return serde_json::json!({
+            "at": at, "request_id": entry.request_id, "project": entry.project_id, "user": entry.user_id,
+            "role": entry.role, "address": entry.address, "dialect": entry.dialect, "method": entry.method,
+            "route": entry.route, "target": entry.target, "status": entry.status,
+        })
+        .to_string();
+    }
+    let (role, address) = (entry.role.as_deref().unwrap_or("-"), entry.address.as_deref().unwrap_or("-"));
+    // A target is what a client sent.
+    let target: String = target.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    format!(
+        "{at}  {}  {:<6} {}  {target}  project {}  user {} ({role})  from {address}  {}",
+        entry.status, entry.method, entry.route, entry.project_id, entry.user_id, entry.request_id
+    )
 }
 
 fn url(database_url: Option<String>, state_dir: Option<PathBuf>) -> anyhow::Result<String> {

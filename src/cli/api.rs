@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 
 use crate::api::ApiState;
+use crate::api::audit::DAYS;
 use crate::api::health::Watched;
 use crate::api::limits::Profile;
 use crate::auth::dev::DevIdentity;
@@ -42,6 +43,9 @@ pub struct Args {
     /// Show the metrics there, with /healthz and /readyz, and not with the API; 127.0.0.1:9779 for example
     #[arg(long, env = "COFFER_METRICS")]
     metrics: Option<String>,
+    /// How many days the audit keeps who asked to change something
+    #[arg(long, env = "COFFER_AUDIT_DAYS", default_value_t = DAYS, value_parser = clap::value_parser!(u32).range(1..=3_650))]
+    audit_days: u32,
     /// The folder of the built-in identity, its key and accounts: that of `dev`, or one to make
     #[arg(long)]
     identity_dir: PathBuf,
@@ -73,6 +77,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let shown = show_api(args.metrics.as_deref(), &commands.db, None)?;
     let mut state = ApiState::for_dev(commands, Arc::clone(&identity)).limited_by(args.limits);
     state.watched = watched;
+    state.audit.days = args.audit_days;
     let api = tokio::spawn(crate::api::serve(state, listener, stopped(stop)));
     // How a client logs in: left alone where `dev` or an operator wrote it, with the address that clients use.
     for (name, text) in [("clouds.yaml", identity.clouds_yaml(&url)), ("openrc", identity.openrc(&url))] {

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod dev;
 pub mod doctor;
 pub mod endpoint;
+pub mod flavors;
 pub mod host;
 pub mod keeper;
 pub mod lock;

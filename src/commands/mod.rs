@@ -21,6 +21,7 @@ pub mod restarts;
 pub mod simulations;
 pub mod tasks;
 pub mod upgrades;
+pub mod versions;
 pub mod windows;
 
 use std::time::{Duration, Instant};

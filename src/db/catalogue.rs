@@ -116,6 +116,44 @@ struct FlavorRow {
     vcpus: i32,
 }
 
+/// Adds a flavor behind the others; `false` where one has its id or its name.
+///
+/// # Errors
+/// The store's.
+pub fn add_flavor(conn: &mut Conn, flavor: &Flavor) -> Result<bool, Error> {
+    diesel::sql_query(
+        "insert into flavors (id, name, ram_mb, vcpus, ordinal) \
+         select $1, $2, $3, $4, (select coalesce(max(ordinal), 0) + 1 from flavors) \
+         where not exists (select from flavors where id = $1 or name = $2)",
+    )
+    .bind::<Text, _>(&flavor.id.0)
+    .bind::<Text, _>(&flavor.name)
+    .bind::<Integer, _>(flavor.ram_mb)
+    .bind::<Integer, _>(flavor.vcpus)
+    .execute(conn)
+    .map(|added| added == 1)
+    .map_err(Error::query("add a flavor"))
+}
+
+/// Removes a flavor; `false` where an instance has it or had it, `None` where there is none.
+///
+/// # Errors
+/// The store's.
+pub fn remove_flavor(conn: &mut Conn, id: &FlavorId) -> Result<Option<bool>, Error> {
+    let removed = diesel::sql_query(
+        "delete from flavors where id = $1 and not exists (select from instances where flavor_id = $1) \
+         and not exists (select from groups where flavor_id = $1)",
+    )
+    .bind::<Text, _>(&id.0)
+    .execute(conn)
+    .map_err(Error::query("remove a flavor"))?;
+    if removed == 1 {
+        return Ok(Some(true));
+    }
+    let is_there = flavors(conn)?.iter().any(|flavor| flavor.id == *id);
+    Ok(is_there.then_some(false))
+}
+
 /// Every flavor, smallest first.
 ///
 /// # Errors
@@ -166,6 +204,92 @@ pub fn paths(conn: &mut Conn, from: Option<VersionId>) -> Result<Vec<Path>, Erro
         })
     })
     .collect()
+}
+
+/// Has new instances have a version, or not.
+///
+/// # Errors
+/// The store's.
+pub fn set_active(conn: &mut Conn, id: VersionId, active: bool) -> Result<(), Error> {
+    diesel::sql_query("update datastore_versions set active = $2 where id = $1 and active <> $2")
+        .bind::<SqlUuid, _>(id.0)
+        .bind::<Bool, _>(active)
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("change whether a version is active"))
+}
+
+/// Says which version a new instance of a datastore has that names none.
+///
+/// # Errors
+/// The store's.
+pub fn set_default(conn: &mut Conn, id: DatastoreId, version: Option<VersionId>) -> Result<(), Error> {
+    diesel::sql_query("update datastores set default_version_id = $2 where id = $1")
+        .bind::<SqlUuid, _>(id.0)
+        .bind::<Nullable<SqlUuid>, _>(version.map(|version| version.0))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("set a datastore's default version"))
+}
+
+/// What keeps a version from being deleted, in words for an operator.
+///
+/// # Errors
+/// The store's.
+pub fn in_use(conn: &mut Conn, id: VersionId) -> Result<Option<String>, Error> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        why: String,
+    }
+    diesel::sql_query(
+        "select why from ( \
+         select 1 as n, 'instances have it, or had it before they were deleted' as why where exists (select from instances i \
+             where $1 in (i.wanted_version_id, i.running_version_id)) \
+             or exists (select from generations g where g.version_id = $1) \
+             or exists (select from groups g where g.wanted_version_id = $1) \
+         union all select 2, 'configuration groups are for it' where exists (select from configurations c where c.version_id = $1) \
+         union all select 3, 'a host can run it' where exists (select from host_versions h \
+             join datastores d on d.name = h.datastore join datastore_versions v on v.datastore_id = d.id \
+             and v.name = h.series and v.runtime = h.runtime where v.id = $1) \
+         union all select 4, 'upgrade paths lead from or to it' where exists (select from upgrade_paths p \
+             where $1 in (p.from_version_id, p.to_version_id))) reasons order by n limit 1",
+    )
+    .bind::<SqlUuid, _>(id.0)
+    .get_result::<Row>(conn)
+    .optional()
+    .map(|row| row.map(|row| row.why))
+    .map_err(Error::query("look whether a version is in use"))
+}
+
+/// Deletes a version that nothing uses.
+///
+/// # Errors
+/// The store's.
+pub fn delete_version(conn: &mut Conn, id: VersionId) -> Result<(), Error> {
+    let statements = [
+        "update datastores set default_version_id = null where default_version_id = $1",
+        "delete from datastore_versions where id = $1",
+    ];
+    for statement in statements {
+        diesel::sql_query(statement)
+            .bind::<SqlUuid, _>(id.0)
+            .execute(conn)
+            .map_err(Error::query("delete a version"))?;
+    }
+    Ok(())
+}
+
+/// Deletes a datastore that has no versions.
+///
+/// # Errors
+/// The store's.
+pub fn delete_datastore(conn: &mut Conn, id: DatastoreId) -> Result<(), Error> {
+    diesel::sql_query("delete from datastores where id = $1")
+        .bind::<SqlUuid, _>(id.0)
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("delete a datastore"))
 }
 
 /// Registers what `host` can run as datastore versions, a datastore's newest as its default, and an edge of the matrix

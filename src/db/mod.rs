@@ -6,6 +6,7 @@
 pub mod acceptances;
 pub mod access_keys;
 pub mod accounts;
+pub mod audit;
 pub mod catalogue;
 pub mod catalogue_cache;
 pub mod census;

@@ -254,3 +254,88 @@ async fn who_waits_for_the_store_gets_an_answer() {
     assert!(told.iter().all(|told| told.status == 202), "{:?}", told.iter().map(|t| t.status).max());
     holder.await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_makes_flavors_from_a_terminal() {
+    let door = TestApi::open().await;
+    let url = Some(door.store_url.as_str());
+    let (done, told) = admin(&["flavor", "add", "tiny.1", "tiny one", "--ram", "300"], url);
+    assert!(done && told.contains("300 MB"), "{told}");
+    for (arguments, expected) in [
+        (&["flavor", "add", "tiny.1", "other", "--ram", "300"][..], "already"),
+        (&["flavor", "add", "other", "tiny one", "--ram", "300"], "already"),
+        (&["flavor", "add", "a b", "x", "--ram", "300"], "no flavor's id"),
+        (&["flavor", "add", "ab", "\n", "--ram", "300"], "no flavor's name"),
+        (&["flavor", "add", "ab", "x", "--ram", "100"], "256"),
+        (&["flavor", "remove", "none"], "there is no flavor"),
+    ] {
+        let (done, told) = admin(arguments, url);
+        assert!(!done && told.contains(expected), "{arguments:?}: {told}");
+    }
+    let shown = door.send(MEMBER, "GET", "flavors/tiny.1", None).await;
+    assert_eq!((&shown.ok(200)["flavor"]["ram"], &shown.body["flavor"]["id"]), (&json!(300), &Value::Null));
+    let body = json!({"instance": {"name": "n", "flavorRef": "tiny.1", "volume": {"size": 1},
+        "datastore": {"type": "mysql"}}});
+    door.send(MEMBER, "POST", "instances", Some(&body)).await.ok(200);
+    let (done, told) = admin(&["flavor", "remove", "tiny.1"], url);
+    assert!(!done && told.contains("it stays"), "{told}");
+    let (done, told) = admin(&["flavor", "add", "77", "for a moment", "--ram", "512", "--vcpus", "3"], url);
+    assert!(done, "{told}");
+    let (_, told) = admin(&["flavor", "list", "--json"], url);
+    assert!(
+        told.lines().any(|line| line.contains(r#""id":"77""#) && line.contains(r#""vcpus":3"#)),
+        "{told}"
+    );
+    assert!(admin(&["flavor", "remove", "77"], url).0);
+    door.send(MEMBER, "GET", "flavors/77", None).await.is(404, "itemNotFound");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_says_which_versions_new_instances_have() {
+    let door = TestApi::open().await;
+    let (old, new) = (door.version("mysql", "5.6").await, door.version("mysql", "5.7").await);
+    let path = |id: coffer::domain::ids::VersionId| format!("mgmt/datastore-versions/{id}");
+    let make = json!({"instance": {"name": "n", "flavorRef": 1, "volume": {"size": 1},
+        "datastore": {"type": "mysql", "version": "5.6"}}});
+    door.send(MEMBER, "PATCH", &path(old.id), Some(&json!({"active": false}))).await.is(403, "forbidden");
+    let nobody = format!("mgmt/datastore-versions/{}", crate::test_api::NOBODY);
+    door.send(ADMIN, "PATCH", &nobody, Some(&json!({"active": false}))).await.is(404, "itemNotFound");
+    for (body, status, name) in [
+        (json!({"active": "no"}), 400, "badRequest"),
+        (json!({"version": {"active": false}}), 400, "badRequest"),
+        (json!({"active": false, "default": true}), 400, "badRequest"),
+        (json!({"image": crate::test_api::NOBODY}), 501, "notImplemented"),
+    ] {
+        door.send(ADMIN, "PATCH", &path(old.id), Some(&body)).await.is(status, name);
+    }
+    door.send(MEMBER, "POST", "instances", Some(&make)).await.ok(200);
+    door.send(ADMIN, "PATCH", &path(old.id), Some(&json!({"active": false}))).await.ok(202);
+    door.send(MEMBER, "POST", "instances", Some(&make)).await.is(400, "badRequest");
+    door.send(ADMIN, "PATCH", &path(new.id), Some(&json!({"default": true}))).await.ok(202);
+    let store = door.send(MEMBER, "GET", "datastores/mysql", None).await;
+    assert_eq!(store.ok(200)["datastore"]["default_version"], new.id.to_string());
+    assert!(!store.body.to_string().contains(&old.id.to_string()), "{}", store.body);
+    // What is the default is not made inactive without its being so no more.
+    door.send(ADMIN, "PATCH", &path(new.id), Some(&json!({"active": false}))).await.ok(202);
+    let store = door.send(MEMBER, "GET", "datastores/mysql", None).await;
+    assert_eq!(store.ok(200)["datastore"].get("default_version"), None);
+    door.send(ADMIN, "PATCH", &path(new.id), Some(&json!({"active": true}))).await.ok(202);
+    door.send(ADMIN, "PATCH", &path(old.id), Some(&json!({"active": true}))).await.ok(202);
+    door.send(MEMBER, "POST", "instances", Some(&make)).await.ok(200);
+
+    // In use, or to be had: it stays. What nothing has goes, and its datastore after it.
+    door.send(ADMIN, "DELETE", &path(old.id), None).await.is(400, "badRequest");
+    door.send(ADMIN, "DELETE", "datastores/mysql", None).await.is(400, "badRequest");
+    door.send(MEMBER, "DELETE", "datastores/mysql", None).await.is(403, "forbidden");
+    door.sql("insert into datastores (id, name) values (gen_random_uuid(), 'gone')").await;
+    door.sql(
+        "insert into datastore_versions (id, datastore_id, name, version_number, engine, runtime) \
+         select gen_random_uuid(), id, '1', '1.0', 'mysql', 'simulated' from datastores where name = 'gone'",
+    )
+    .await;
+    let gone = door.version("gone", "1").await;
+    door.send(ADMIN, "DELETE", "datastores/gone", None).await.is(400, "badRequest");
+    door.send(ADMIN, "DELETE", &path(gone.id), None).await.ok(202);
+    door.send(ADMIN, "DELETE", "datastores/gone", None).await.ok(202);
+    door.send(MEMBER, "GET", "datastores/gone", None).await.is(404, "itemNotFound");
+}

@@ -189,6 +189,37 @@ const SERVES: &[Ask] = &[
     ask(MEMBER, "POST", "/instances/{instance}/root", Some("root-request"), 200, Some("root")),
     ask(MEMBER, "GET", "/instances/{instance}/root", None, 200, Some("root-enabled")),
     ask(MEMBER, "DELETE", "/instances/{instance}/root", None, 204, None),
+    ask(MEMBER, "GET", "/datastores/mariadb/versions/10.4/parameters", None, 200, Some("parameters")),
+    ask(
+        MEMBER,
+        "GET",
+        "/datastores/mariadb/versions/10.4/parameters/max_connections",
+        None,
+        200,
+        Some("parameter"),
+    ),
+    ask(
+        MEMBER,
+        "POST",
+        "/configurations",
+        Some("configuration-create-request"),
+        200,
+        Some("configuration-create-response"),
+    ),
+    ask(MEMBER, "GET", "/configurations", None, 200, Some("configurations")),
+    ask(MEMBER, "PATCH", "/configurations/{configuration}", Some("configuration-update-request"), 200, None),
+    ask(MEMBER, "GET", "/configurations/{configuration}", None, 200, Some("configuration")),
+    ask(MEMBER, "PUT", "/configurations/{configuration}", Some("configuration-replace-request"), 202, None),
+    ask(
+        MEMBER,
+        "GET",
+        "/configurations/{configuration}/instances",
+        None,
+        200,
+        Some("configuration-instances"),
+    ),
+    ask(MEMBER, "DELETE", "/configurations/{configuration}", None, 202, None),
+    ask(MEMBER, "GET", "/instances/{instance}/configuration", None, 200, Some("configuration-default")),
     ask(MEMBER, "PATCH", "/instances/{instance}", Some("instance-rename-request"), 202, None),
     ask(MEMBER, "POST", "/instances/{instance}/action", Some("instance-restart-request"), 202, None),
 ];
@@ -295,6 +326,7 @@ const REFUSES: &[Ask] = &[
     ask(MEMBER, "DELETE", "/instances", None, 405, Some("fault-bad-method")),
     ask(MEMBER, "POST", "/instances", Some("fault-over-limit-request"), 413, Some("fault-over-limit")),
     ask(MEMBER, "POST", "/clusters", None, 501, Some("fault-not-implemented")),
+    ask(ADMIN, "PATCH", "/mgmt/datastore-versions/{version}", Some("mgmt-version-request"), 202, None),
     ask(ADMIN, "GET", "/mgmt/quotas/{project}", None, 200, Some("quotas")),
     ask(ADMIN, "PUT", "/mgmt/quotas/{project}", Some("quotas-request"), 200, Some("quotas-set")),
     ask(ADMIN, "POST", "/mgmt/upgrade-paths", Some("upgrade-path-request"), 200, Some("upgrade-path")),
@@ -364,6 +396,10 @@ impl Story {
                 }
                 Some("upgrade-action-response") => {
                     drop(self.names.insert("new", text(&body["instance"]["id"])))
+                }
+                Some("datastore-version") => drop(self.names.insert("version", text(&body["version"]["id"]))),
+                Some("configuration-create-response") => {
+                    drop(self.names.insert("configuration", text(&body["configuration"]["id"])))
                 }
                 Some("ha-create-response") => {
                     drop(self.names.insert("group", text(&body["ha_instance"]["id"])))

@@ -93,6 +93,14 @@ fn good(route: &Route) -> Option<Value> {
         ("PUT", "/instances/{id}/users/{user}") => json!({"user": {"name": "u2"}}),
         ("PUT", "/instances/{id}/users/{user}/databases") => json!({"databases": [{"name": "d1"}]}),
         ("POST", "/instances/{id}/root") => json!({"password": "p"}),
+        ("PATCH", "/mgmt/datastore-versions/{id}") => json!({"active": true}),
+        ("POST", "/configurations") => {
+            json!({"configuration": {"name": "g", "values": {"max_connections": 50},
+            "datastore": {"type": "mysql"}}})
+        }
+        ("PUT" | "PATCH", "/configurations/{id}") => {
+            json!({"configuration": {"values": {"max_connections": 60}}})
+        }
         ("POST", "/tasks/{id}/cancel" | "/tasks/{id}/start") => json!({}),
         ("PUT", "/tasks/{id}/schedule") => json!({"schedule": {"window": true}}),
         ("PUT", "/instances/{id}/window" | "/window") => json!({"window": {"start": "02:00", "minutes": 60}}),
@@ -124,6 +132,7 @@ async fn everything(door: &TestApi) -> Vec<i64> {
         "upgrade_policies",
         "idempotency_keys",
         "operations",
+        "configurations",
         "groups",
     ] {
         counts.push(door.count(from).await);
@@ -290,7 +299,7 @@ async fn every_route_of_troves_is_there_or_says_that_it_is_not() {
         assert!(message.len() > 20, "{name}: {message}");
         missing += 1;
     }
-    assert!(missing > 50);
+    assert!(missing > 30);
 }
 
 #[tokio::test]
@@ -359,7 +368,9 @@ async fn no_body_of_a_wrong_kind_is_more_than_a_clients_mistake() {
             for body in good(route).iter().flat_map(wrong) {
                 let answer = send(&door, Some(&token), route, &path, Some(&body)).await;
                 assert!(
-                    matches!(answer.status, 400 | 403 | 404),
+                    matches!(answer.status, 400 | 403 | 404)
+                        // A value of a parameter is refused as Trove refuses it.
+                        || answer.status == 422 && route.path.contains("/configurations"),
                     "{role} {} {body}: {} {}",
                     answer.what,
                     answer.status,

@@ -18,7 +18,7 @@ pub fn openstack(cloud: &str, args: &[&str]) -> Result<Value, String> {
 }
 
 /// The same for the clouds of this file.
-fn openstack_of(clouds: &Path, cloud: &str, args: &[&str]) -> Result<Value, String> {
+pub fn openstack_of(clouds: &Path, cloud: &str, args: &[&str]) -> Result<Value, String> {
     let program = std::env::var("COFFER_TEST_CLIENT")
         .expect("COFFER_TEST_CLIENT is not set: `make test` installs the client and says where it is");
     let output = Command::new(program)

@@ -14,10 +14,13 @@ use coffer::commands::Commands;
 use coffer::db::acceptances::Begin;
 use coffer::db::hosts::Offer;
 use coffer::db::notices::Notices;
-use coffer::db::{self, Db, acceptances, catalogue, catalogue_cache, hosts, looks, operations, questions};
+use coffer::db::{
+    self, Db, acceptances, catalogue, catalogue_cache, hosts, looks, operations, parameters, questions,
+};
 use coffer::domain::caller::{Caller, Level};
 use coffer::domain::datastore::{DatastoreVersion, EngineKind, RuntimeKind};
 use coffer::domain::ids::{FlavorId, GenerationId, HostId, InstanceId, ProjectId, TaskId};
+use coffer::domain::parameter::{Parameter, ParameterType};
 use coffer::domain::quota::Quota;
 use coffer::domain::task::{CreatePlan, Plan};
 use coffer::seal::Sealer;
@@ -26,6 +29,7 @@ use diesel::RunQueryDsl as _;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
+use uuid::Uuid;
 
 use crate::harness::{bed, store};
 
@@ -322,6 +326,21 @@ async fn register(db: &Db, host: &HostId) {
     done.unwrap();
 }
 
+/// The parameters of every version here.
+fn known() -> Vec<Parameter> {
+    let number = |name: &str, max: i64, restart: bool| Parameter {
+        name: name.to_owned(),
+        kind: ParameterType::Integer,
+        restart,
+        min: Some(1.into()),
+        max: Some(max.into()),
+        values: Vec::new(),
+        unit: None,
+        memory_percent: None,
+    };
+    vec![number("max_connections", 1_000, false), number("back_log", 65_535, true)]
+}
+
 /// Answers the questions of the host's instances, and ends their operations, as a worker would.
 async fn answer(db: Db, host: HostId, blockers: Value, stops: watch::Receiver<bool>) {
     while !*stops.borrow() {
@@ -333,6 +352,7 @@ async fn answer(db: Db, host: HostId, blockers: Value, stops: watch::Receiver<bo
                         "caught_up" => json!(true),
                         "replica_blockers" => blockers.clone(),
                         "has_root" => json!(false),
+                        "default_parameters" => json!({"max_connections": 80}),
                         _ => json!([]),
                     };
                     questions::answer(conn, question.id, &Ok(answer))?;
@@ -340,6 +360,10 @@ async fn answer(db: Db, host: HostId, blockers: Value, stops: watch::Receiver<bo
                 if let Some((look, question)) = looks::take(conn, &about, 1)? {
                     questions::answer(conn, question.id, &Ok(json!([])))?;
                     looks::end(conn, &look)?;
+                }
+                // As a server of the version would tell them.
+                if let Some(taken) = parameters::take(conn, &about, "nobody", GenerationId(Uuid::new_v4()))? {
+                    parameters::record(conn, &taken, &known())?;
                 }
                 for waiting in operations::due(conn, &about, &[])? {
                     if let Some(taken) = operations::take(conn, &waiting, "nobody")? {

@@ -26,6 +26,7 @@ use crate::api::ApiState;
 use crate::api::alibaba::error::VendorError;
 use crate::api::alibaba::output::Format;
 use crate::api::alibaba::parameters::Parameters;
+use crate::api::audit::Asked;
 use crate::api::error::Fault;
 use crate::auth::signatures::{self, SignedRequest, acs3, rpc_v1};
 use crate::domain::caller::Caller;
@@ -63,8 +64,10 @@ pub async fn serve(state: Data<ApiState>, request: &HttpRequest, body: Option<By
     let began = Instant::now();
     let mut format = usual_format(request);
     let mut action = String::new();
-    let answered = answer(state, request, body, (&mut format, &mut action)).await;
-    let answer = respond(format, &action, answered);
+    let answered = answer(state.clone(), request, body, (&mut format, &mut action)).await;
+    let request_id = new_request_id();
+    let answer = respond(format, &action, answered, &request_id);
+    state.audit.note_always(request, "alibaba", &request_id, answer.status().as_u16());
     let method = if request.method() == "GET" { "GET" } else { "POST" };
     metrics::request("/ (alibaba)", method, answer.status().as_u16(), began.elapsed());
     answer
@@ -72,15 +75,23 @@ pub async fn serve(state: Data<ApiState>, request: &HttpRequest, body: Option<By
 
 /// The answer to a request at which a handler panicked.
 pub fn broken(request: &HttpRequest) -> HttpResponse {
-    respond(usual_format(request), "", Err(VendorError::panicked()))
+    respond(usual_format(request), "", Err(VendorError::panicked()), &new_request_id())
+}
+
+fn new_request_id() -> String {
+    Uuid::new_v4().to_string().to_ascii_uppercase()
 }
 
 fn usual_format(request: &HttpRequest) -> Format {
     if is_acs3(request) { Format::Json } else { Format::Xml }
 }
 
-fn respond(format: Format, action: &str, answered: Result<Value, VendorError>) -> HttpResponse {
-    let request_id = Uuid::new_v4().to_string().to_ascii_uppercase();
+fn respond(
+    format: Format,
+    action: &str,
+    answered: Result<Value, VendorError>,
+    request_id: &str,
+) -> HttpResponse {
     let (status, root, mut value, error) = match answered {
         Ok(value) => (actix_web::http::StatusCode::OK, format!("{action}Response"), value, None),
         Err(error) => {
@@ -101,6 +112,12 @@ fn respond(format: Format, action: &str, answered: Result<Value, VendorError>) -
         headers.insert(HeaderName::from_static("x-acs-retry-after"), HeaderValue::from(seconds));
     }
     answer
+}
+
+/// An action's name, where it can be one: whatever else a client sends is no name.
+fn known_action(asked: &str) -> String {
+    let is_name = asked.len() <= 64 && asked.bytes().all(|b| b.is_ascii_alphanumeric());
+    if is_name { asked.to_owned() } else { "(unknown)".to_owned() }
 }
 
 fn is_acs3(request: &HttpRequest) -> bool {
@@ -165,6 +182,12 @@ async fn answer(
         value.map(str::to_owned).ok_or_else(|| VendorError::missing(header))
     };
     let (asked, version) = (said("x-acs-action", "Action")?, said("x-acs-version", "Version")?);
+    // What only reads is no change.
+    if !asked.starts_with("Describe") {
+        let instance = parameters.text("DBInstanceId").ok().flatten().map(str::to_owned);
+        let (caller, route) = (caller.clone(), known_action(&asked));
+        Asked { caller, route, target: instance.into_iter().collect() }.leave(request);
+    }
     let call = Call { state, caller, parameters, now };
     if version != VERSION {
         return Err(VendorError::invalid("Version", VERSION));

@@ -24,6 +24,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::api::ApiState;
+use crate::api::audit::Asked;
 use crate::api::error::Fault;
 use crate::api::huawei::error::VendorError;
 use crate::api::huawei::input::{Body, Query};
@@ -53,7 +54,9 @@ pub fn is_meant(request: &HttpRequest) -> bool {
 /// Answers a request; `body` is `None` when it was too large or did not arrive.
 pub async fn serve(state: Data<ApiState>, request: &HttpRequest, body: Option<Bytes>) -> HttpResponse {
     let began = Instant::now();
-    let answer = respond(answer(state, request, body).await);
+    let request_id = new_request_id();
+    let answer = respond(answer(state.clone(), request, body).await, &request_id);
+    state.audit.note(request, "huawei", &request_id, answer.status().as_u16());
     let known = ["GET", "POST", "PUT"].into_iter().find(|known| request.method().as_str() == *known);
     metrics::request("/v3 (huawei)", known.unwrap_or("OTHER"), answer.status().as_u16(), began.elapsed());
     answer
@@ -61,17 +64,20 @@ pub async fn serve(state: Data<ApiState>, request: &HttpRequest, body: Option<By
 
 /// The answer to a request at which a handler panicked.
 pub fn broken() -> HttpResponse {
-    respond(Err(VendorError::panicked()))
+    respond(Err(VendorError::panicked()), &new_request_id())
 }
 
-fn respond(answered: Answer) -> HttpResponse {
-    let request_id = Uuid::new_v4().as_simple().to_string();
+fn new_request_id() -> String {
+    Uuid::new_v4().as_simple().to_string()
+}
+
+fn respond(answered: Answer, request_id: &str) -> HttpResponse {
     let (status, value, error) = match answered {
         Ok((status, value)) => (status, value, None),
         Err(error) => {
             let mut value = json!({"error_code": error.code, "error_msg": error.message});
             if let (StatusCode::UNAUTHORIZED, Some(map)) = (error.status, value.as_object_mut()) {
-                map.insert("request_id".to_owned(), request_id.clone().into());
+                map.insert("request_id".to_owned(), request_id.into());
             }
             (error.status, value, Some(error))
         }
@@ -82,7 +88,7 @@ fn respond(answered: Answer) -> HttpResponse {
     let mut answer = HttpResponse::build(status).body(value.to_string());
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Ok(id) = HeaderValue::from_str(&request_id) {
+    if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }
     answer
@@ -190,6 +196,7 @@ async fn answer(state: Data<ApiState>, request: &HttpRequest, body: Option<Bytes
     let now = Utc::now();
     let caller = caller(&state, request, &body, now).await?;
     let told = request.headers().get("x-project-id").map(HeaderValue::as_bytes);
+    audit_of(&caller, rest).leave(request);
     if *project != caller.project.as_str() || told.is_some_and(|told| told != project.as_bytes()) {
         let text = "The project of the path, of X-Project-Id and of the credentials must be one.";
         return Err(VendorError::new(403, "DBS.200010", text));
@@ -209,6 +216,15 @@ async fn answer(state: Data<ApiState>, request: &HttpRequest, body: Option<Bytes
     );
     let body = if method == "GET" { Map::new() } else { object(request, &body)? };
     operation.run(&Call { state, caller, query, body: Body(body), now }).await
+}
+
+/// What is noted of a request: its path, with what names something in place of the names.
+fn audit_of(caller: &Caller, rest: &[&str]) -> Asked {
+    let names = |part: &&&str| part.bytes().any(|b| b.is_ascii_digit());
+    let shown = rest.iter().map(|part| if names(&part) { "{id}" } else { *part });
+    let route = shown.fold("/v3/{project}".to_owned(), |path, part| format!("{path}/{part}"));
+    let target = rest.iter().filter(names).map(|part| (*part).to_owned()).collect();
+    Asked { caller: caller.clone(), route, target }
 }
 
 /// Who asks: by a signature where there is one, else by a token.

@@ -6,17 +6,20 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use chrono::Utc;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::api::error::Fault;
+use crate::api::json_fields::Field;
 use crate::api::limits;
 use crate::api::links::{Base, Link};
-use crate::api::request::{Call, json as answer};
+use crate::api::request::{Call, accepted, json as answer};
+use crate::commands::versions::VersionChange;
 use crate::db::{self, catalogue, quotas};
 use crate::domain::caller::Caller;
 use crate::domain::datastore::{Datastore, DatastoreVersion};
 use crate::domain::flavor::Flavor;
+use crate::domain::policy::{Rule, allow};
 use crate::domain::quota::Resource;
 
 /// A datastore.
@@ -318,6 +321,63 @@ pub async fn managed_version(call: Call, _caller: Caller) -> Result<HttpResponse
         .map(|(store, version)| ManagedVersionView::new(version, store))
         .ok_or_else(|| Fault::not_found(wanted))?;
     answer(StatusCode::OK, &json!({"version": view}))
+}
+
+/// Keys of a version's change that say how Trove would make its servers.
+const OF_IMAGES: [&str; 7] =
+    ["datastore_manager", "packages", "image", "image_tags", "registry_ext", "repl_strategy", "name"];
+
+/// Parses the body that changes a version.
+fn parse_change(body: &Value) -> Result<VersionChange, Fault> {
+    let body = Field::of(body);
+    let mut known = vec!["active", "default"];
+    known.extend(OF_IMAGES);
+    body.closed(&known)?;
+    let truth = |key: &str| body.optional(key)?.map(|field| field.boolean()).transpose();
+    let change = VersionChange { active: truth("active")?, default: truth("default")? };
+    if body.object()?.values().all(Value::is_null) {
+        return Err(body.refuse("must have active or default").into());
+    }
+    for key in OF_IMAGES {
+        if body.optional(key)?.is_some() {
+            return Err(Fault::not_yet(&format!(
+                "Changing {key} of a datastore version, whose servers are those of the hosts' binaries,"
+            )));
+        }
+    }
+    Ok(change)
+}
+
+/// `PATCH /mgmt/datastore-versions/{id}`: 202 with nothing.
+///
+/// # Errors
+/// 400 for the body, and for a default that is not active; 403 by role; 404; 501 for what comes from the hosts.
+pub async fn change_version(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    let change = parse_change(&Value::Object(call.json()?))?;
+    let id = call.param(0).parse().map_err(|_| Fault::not_found(call.param(0)));
+    allow(&caller, Rule::Manage)?;
+    call.state.commands.change_version(&caller, id?, change).await?;
+    Ok(accepted())
+}
+
+/// `DELETE /mgmt/datastore-versions/{id}`: 202 with nothing.
+///
+/// # Errors
+/// 400 for one that is in use, or that a host can run; 403 by role; 404.
+pub async fn delete_version(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    allow(&caller, Rule::Manage)?;
+    let id = call.param(0).parse().map_err(|_| Fault::not_found(call.param(0)))?;
+    call.state.commands.delete_version(&caller, id).await?;
+    Ok(accepted())
+}
+
+/// `DELETE /datastores/{id or name}`: 202 with nothing.
+///
+/// # Errors
+/// 400 for one that has versions; 403 by role; 404.
+pub async fn delete_datastore(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
+    call.state.commands.delete_datastore(&caller, call.param(0).to_owned()).await?;
+    Ok(accepted())
 }
 
 async fn read_flavors(call: &Call) -> Result<Vec<Flavor>, Fault> {

@@ -20,6 +20,7 @@ use crate::api::request::Route;
 use crate::api::shapes::{
     ApiVersion, Cluster, CreateRequest, DatabasesRequest, GrantRequest, LimitPart, ManagedActionRequest,
     PasswordsRequest, RootEnabled, RootRequest, UpdateRequest, UserChangeRequest, UserRequest, UsersRequest,
+    VersionChangeRequest,
 };
 use crate::api::trove::catalogue::{
     DatastoreView, FlavorView, ManagedVersionView, VersionView, VolumeTypeView,
@@ -427,6 +428,34 @@ pub const ROUTES: &[Route] = &[
         Doc::new("mgmtListVersions", "Every datastore's versions", "mgmt.md")
             .gives(200, Gives::Many("versions", shape::<ManagedVersionView>)),
         |call, caller| Box::pin(catalogue::managed_versions(call, caller)),
+    ),
+    Route::project(
+        "DELETE",
+        "/v1.0/{project}/datastores/{datastore}",
+        Rule::Manage,
+        Doc::new("deleteDatastore", "Delete a datastore that has no versions", "mgmt.md")
+            .gives(202, Gives::Nothing)
+            .refuses(&[400]),
+        |call, caller| Box::pin(catalogue::delete_datastore(call, caller)),
+    ),
+    Route::project(
+        "PATCH",
+        "/v1.0/{project}/mgmt/datastore-versions/{id}",
+        Rule::Manage,
+        Doc::new("mgmtUpdateVersion", "Say whether new instances may have a version", "mgmt.md")
+            .takes::<VersionChangeRequest>(sample!("mgmt-version-request"))
+            .gives(202, Gives::Nothing)
+            .refuses(&[501]),
+        |call, caller| Box::pin(catalogue::change_version(call, caller)),
+    ),
+    Route::project(
+        "DELETE",
+        "/v1.0/{project}/mgmt/datastore-versions/{id}",
+        Rule::Manage,
+        Doc::new("mgmtDeleteVersion", "Delete a version that nothing uses", "mgmt.md")
+            .gives(202, Gives::Nothing)
+            .refuses(&[400]),
+        |call, caller| Box::pin(catalogue::delete_version(call, caller)),
     ),
     Route::project(
         "GET",
