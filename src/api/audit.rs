@@ -3,8 +3,8 @@
 //!
 //! # Decision
 //! An entry is a line of the log at once (target `coffer::audit`), and a row of the store some tenths of a second later: entries
-//! are written together, beside the requests, so that a request waits for none. A process that is killed loses the rows of its
-//! last moment, and not what they tell of: what was changed has its event in the change's own transaction.
+//! are written together, beside the requests, so that a request waits for none; while the store is away they wait for it. A process
+//! that is killed loses the rows of its last moment, and not what they tell of: what was changed has its event in the change's own transaction.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,11 +27,14 @@ const WAITING: usize = 10_000;
 const TOGETHER: usize = 500;
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// The pause between two tries while the store is away.
+const AWAY: Duration = Duration::from_secs(1);
+
 /// How often what is old is forgotten, and how much of it at a time.
 const FORGET_EVERY: Duration = Duration::from_secs(3_600);
 const FORGET: i64 = 10_000;
 
-/// How long the last entries may take when the process ends.
+/// How long a try to write may take.
 const AT_THE_END: Duration = Duration::from_secs(3);
 
 /// Where entries go.
@@ -119,28 +122,30 @@ impl Audit {
         let Some(mut entries) = taken else { return };
         tokio::pin!(stop);
         let (mut batch, mut forgotten) = (Vec::new(), None::<Instant>);
+        let mut pause = PAUSE;
         loop {
-            tokio::select! {
-                _ = entries.recv_many(&mut batch, TOGETHER) => {
-                    tokio::select! {
-                        () = tokio::time::sleep(PAUSE) => {}
-                        () = &mut stop => {
-                            save(&db, &mut batch, &mut entries).await;
-                            return;
-                        }
-                    }
-                    save(&db, &mut batch, &mut entries).await;
+            // What the store did not take, since it is away, waits, and what comes waits behind it.
+            let is_asked_to_stop = tokio::select! {
+                _ = entries.recv_many(&mut batch, TOGETHER), if batch.is_empty() => false,
+                () = tokio::time::sleep(FORGET_EVERY), if batch.is_empty() => false,
+                () = std::future::ready(()), if !batch.is_empty() => false,
+                () = &mut stop => true,
+            };
+            let is_asked_to_stop = is_asked_to_stop
+                || tokio::select! {
+                    () = tokio::time::sleep(pause) => false,
+                    () = &mut stop => true,
+                };
+            let saved = tokio::time::timeout(AT_THE_END, save(&db, &mut batch, &mut entries));
+            let is_saved = saved.await.unwrap_or_default();
+            if is_asked_to_stop {
+                if !is_saved {
+                    tracing::warn!("the last entries of the audit are in the log alone");
                 }
-                () = tokio::time::sleep(FORGET_EVERY) => {}
-                () = &mut stop => {
-                    let last = tokio::time::timeout(AT_THE_END, save(&db, &mut batch, &mut entries));
-                    if last.await.is_err() {
-                        tracing::error!("the last entries of the audit are in the log alone");
-                    }
-                    return;
-                }
+                return;
             }
-            if forgotten.is_none_or(|at| at.elapsed() >= FORGET_EVERY) {
+            pause = if is_saved { PAUSE } else { AWAY };
+            if is_saved && forgotten.is_none_or(|at| at.elapsed() >= FORGET_EVERY) {
                 forgotten = Some(Instant::now());
                 let days = self.days;
                 let done: Result<_, db::Error> = db.run(move |conn| audit::forget(conn, days, FORGET)).await;
@@ -152,33 +157,34 @@ impl Audit {
     }
 }
 
-/// Writes a batch and what has come since.
-async fn save(db: &Db, batch: &mut Vec<Entry>, entries: &mut mpsc::Receiver<Entry>) {
+/// Writes a batch and what has come since; false where the store is away, and the batch waits.
+async fn save(db: &Db, batch: &mut Vec<Entry>, entries: &mut mpsc::Receiver<Entry>) -> bool {
     while batch.len() < TOGETHER
         && let Ok(entry) = entries.try_recv()
     {
         batch.push(entry);
     }
     if batch.is_empty() {
-        return;
+        return true;
     }
-    let all = std::mem::take(batch);
-    let count = all.len();
-    let together = all.clone();
+    let together = batch.clone();
     let done: Result<_, db::Error> = db.run(move |conn| audit::record(conn, &together)).await;
-    let Err(error) = done else { return };
-    if error.is_away() {
-        tracing::error!(%error, count, "entries of the audit are in the log alone");
-        return;
-    }
-    // One that the store does not take keeps no other from it.
-    for entry in all {
-        let request_id = entry.request_id.clone();
-        let done: Result<_, db::Error> = db.run(move |conn| audit::record(conn, &[entry.clone()])).await;
-        if let Err(error) = done {
-            tracing::error!(%error, request_id, "an entry of the audit is in the log alone");
+    match done {
+        Ok(()) => batch.clear(),
+        Err(error) if error.is_away() => return false,
+        // One that the store does not take keeps no other from it.
+        Err(_) => {
+            for entry in std::mem::take(batch) {
+                let request_id = entry.request_id.clone();
+                let done: Result<_, db::Error> =
+                    db.run(move |conn| audit::record(conn, std::slice::from_ref(&entry))).await;
+                if let Err(error) = done {
+                    tracing::error!(%error, request_id, "an entry of the audit is in the log alone");
+                }
+            }
         }
     }
+    true
 }
 
 /// A text that the store takes.
