@@ -4,6 +4,7 @@
 //! what the server takes in the end is what the group has then.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
@@ -121,8 +122,8 @@ impl Commands {
         });
         let mut known = Known::new();
         for version in std::iter::once(version).chain(found.await?) {
-            if !known.contains_key(&version.id) {
-                known.insert(version.id, self.parameters(&version).await?);
+            if let Entry::Vacant(vacant) = known.entry(version.id) {
+                vacant.insert(self.parameters(&version).await?);
             }
         }
         Ok(known)
