@@ -137,8 +137,11 @@ pub async fn read_again(client: &Client) -> Result<Option<Refused>, Error> {
 /// How the server stands to its configuration.
 pub async fn standing(client: &Client) -> Result<Standing, Error> {
     let doing = "ask what a server was started with";
-    let pending = "SELECT 1 FROM pg_settings WHERE pending_restart";
-    let needs_restart = client.is_there(doing, pending).await?;
+    // What else waits for a start is ours to know.
+    let names: Vec<String> = OFFERED.iter().map(|name| quoted(name)).collect();
+    let pending =
+        format!("SELECT 1 FROM pg_settings WHERE pending_restart AND name IN ({})", names.join(", "));
+    let needs_restart = client.is_there(doing, &pending).await?;
     let connections = client.value(doing, "SELECT current_setting('max_connections')").await?;
     let connections = connections.and_then(|count| count.parse::<u32>().ok()).unwrap_or_default();
     Ok(Standing { needs_restart, connections: connections.saturating_sub(OUR_CONNECTIONS).max(1) })
