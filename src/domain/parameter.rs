@@ -123,6 +123,13 @@ impl Parameter {
         read.ok_or_else(|| self.expected())
     }
 
+    /// Takes no number below `least` or above `most`, whatever its server would take.
+    pub fn narrow(&mut self, least: i64, most: i64) {
+        let bound = |number: &Option<Number>| number.as_ref().and_then(Number::as_i64);
+        self.min = Some(bound(&self.min).unwrap_or(least).max(least).into());
+        self.max = Some(bound(&self.max).unwrap_or(most).min(most).into());
+    }
+
     fn each(&self, text: &str, one: impl Fn(&str) -> Option<String>) -> Option<Value> {
         if text.len() > LONGEST {
             return None;

@@ -21,12 +21,16 @@ pub struct Standing {
 /// What an engine does of configuration groups.
 #[async_trait]
 pub trait Configure {
-    /// The parameters that customers may set, by name, as a server of the version tells them: `scratch`, which is made only
-    /// to be asked, and is gone afterwards, also when it could not be asked.
+    /// The parameters that customers may set, where the engine knows them without a server.
+    fn fixed_parameters(&self) -> Option<Vec<Parameter>> {
+        None
+    }
+
+    /// The parameters that customers may set, by name, as a server that runs tells them.
     ///
     /// # Errors
     /// The server's.
-    async fn parameters(&self, scratch: &Server) -> Result<Vec<Parameter>, Error>;
+    async fn parameters(&self, server: &Server) -> Result<Vec<Parameter>, Error>;
 
     /// What the server's configuration has of them without a group: by the flavor, or since we chose otherwise than the engine.
     fn defaults(&self, server: &Server) -> BTreeMap<String, Value>;

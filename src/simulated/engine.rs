@@ -85,7 +85,11 @@ impl Operate for SimulatedEngine {
 
 #[async_trait]
 impl Configure for SimulatedEngine {
-    async fn parameters(&self, _scratch: &Server) -> Result<Vec<Parameter>, Error> {
+    fn fixed_parameters(&self) -> Option<Vec<Parameter>> {
+        Some(parameters::of(self.kind))
+    }
+
+    async fn parameters(&self, _server: &Server) -> Result<Vec<Parameter>, Error> {
         Ok(parameters::of(self.kind))
     }
 

@@ -143,8 +143,16 @@ async fn keep(worker: &WorkerContext, taken: &Taken) {
 
 async fn ask(worker: &WorkerContext, taken: &Taken) -> Result<Vec<Parameter>, String> {
     let (engine, server) = server_of(worker, taken.scratch, &taken.version)?;
-    testing::pause(|| "parameters.begun".to_owned()).await;
-    engine.parameters(&server).await.map_err(|error| chain(&error))
+    if let Some(known) = engine.fixed_parameters() {
+        return Ok(known);
+    }
+    let asked = async {
+        engine.create_data(&server).await?;
+        engine.start(&server).await?;
+        testing::pause(|| "parameters.started".to_owned()).await;
+        engine.parameters(&server).await
+    };
+    asked.await.map_err(|error: engines::Error| chain(&error))
 }
 
 /// The engine, and the server that is made to be asked.

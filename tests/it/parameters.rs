@@ -559,6 +559,9 @@ async fn a_hostile_mariadb(strategy: &str) {
          c CHAR(10), v VARCHAR(200) CHARACTER SET utf8mb4, t TIMESTAMP(6) NULL, y DATE)",
         "INSERT INTO shop.odd (f, r, d, b, c, v, t, y) SELECT seq / 3e0, seq / 7e0, seq / 9, UNHEX(LPAD(HEX(seq), 8, '0')), \
          CONCAT('a', seq), CONCAT('it''s \\\\ ', seq), FROM_UNIXTIME(1e9 + seq + 0.000123), '0000-00-00' FROM shop.seq_1_to_2000",
+        // So much that its copy, and its comparison, take longer than a session of the customer's may be idle.
+        "CREATE TABLE shop.much (id INT PRIMARY KEY, pad VARCHAR(300))",
+        "INSERT INTO shop.much SELECT seq, REPEAT(MD5(seq), 9) FROM shop.seq_1_to_400000",
         "CREATE VIEW shop.v AS SELECT COUNT(*) AS n FROM shop.odd",
         "CREATE FUNCTION shop.f(x INT) RETURNS INT DETERMINISTIC RETURN x + 1",
     ] {
@@ -599,4 +602,33 @@ async fn no_value_of_a_group_changes_what_a_twin_of_mariadb_has() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_value_of_a_group_changes_what_mariadb_has_in_place() {
     a_hostile_mariadb("in_place").await;
+}
+
+/// A worker that dies while it asks a server that it made for that: the list is made all the same, and nothing of that server stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_dies_leaves_no_server_that_it_asked() {
+    let mut dev = House::start().await;
+    let api = dev.login("coffer").await;
+    dev.points.arm("parameters.started");
+    let path = "/datastores/mariadb/versions/10.11/parameters";
+    let asking = tokio::spawn(async move { api.read(path).await });
+    dev.points.reached("parameters.started").await;
+    dev.points.disarm("parameters.started");
+    let store = dev.store().await;
+    let left = rows(&store, "SELECT generation_id::text FROM scratches").await;
+    assert_eq!(left.len(), 1);
+    drop(store);
+    assert!(dev.generations().join(&left[0]).is_dir(), "its folder is there");
+    dev.kill_dev_and_start_again().await;
+    asking.abort();
+    let api = dev.login("coffer").await;
+    assert!(parameters(&api, "mariadb", "10.11").await.len() > 70);
+    let store = dev.store().await;
+    wait_for("what it left is removed", LONG, async || {
+        rows(&store, "SELECT 1 FROM scratches").await.is_empty().then_some(())
+    })
+    .await;
+    assert!(!dev.generations().join(&left[0]).exists());
+    drop(store);
+    dev.leave_nothing(&api, &[]).await;
 }

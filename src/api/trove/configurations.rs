@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::api::doc::{Doc, Gives, sample, shape};
 use crate::api::error::Fault;
 use crate::api::json_fields::Field;
-use crate::api::links::zoneless;
+use crate::api::links::{Link, zoneless};
 use crate::api::request::{Call, Keyed, Route, accepted, json as answer};
 use crate::api::shapes::{ConfigurationChangeRequest, ConfigurationRequest};
 use crate::api::trove::catalogue::{read_version, version_of_id};
@@ -328,6 +328,15 @@ fn parse_change(body: &Map<String, Value>, merge: bool) -> Result<ConfigurationC
     })
 }
 
+/// The page of what was read with one more than it has, and where the next one is, when there is more.
+fn cut<T>(mut found: Vec<T>, limit: u32, next: impl Fn(&T) -> Link) -> (Vec<T>, Option<Link>) {
+    let keep = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = found.len() > keep;
+    found.truncate(keep);
+    let next = found.last().filter(|_| more).map(next);
+    (found, next)
+}
+
 /// `GET /configurations`: the project's; an admin sees every project's.
 ///
 /// # Errors
@@ -348,11 +357,7 @@ pub async fn list(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
         .db
         .run(move |conn| configurations::page(conn, project.as_ref(), marker, i64::from(limit) + 1))
         .await;
-    let mut found = read?;
-    let keep = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = found.len() > keep;
-    found.truncate(keep);
-    let next = found.last().filter(|_| more).map(|last| call.next_page(&last.id.to_string()));
+    let (found, next) = cut(read?, limit, |last| call.next_page(&last.id.to_string()));
     let views: Vec<_> = found.iter().map(|group| ConfigurationView::new(group, false)).collect();
     listed("configurations", json!(views), next)
 }
@@ -429,11 +434,7 @@ pub async fn instances(call: Call, caller: Caller) -> Result<HttpResponse, Fault
         .db
         .run(move |conn| configurations::instances_of(conn, id, marker, i64::from(limit) + 1))
         .await;
-    let mut found = read?;
-    let keep = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = found.len() > keep;
-    found.truncate(keep);
-    let next = found.last().filter(|_| more).map(|last| call.next_page(&last.id.to_string()));
+    let (found, next) = cut(read?, limit, |last| call.next_page(&last.id.to_string()));
     let views: Vec<_> = found
         .into_iter()
         .map(|instance| ConfiguredInstance { id: instance.id.to_string(), name: instance.name })

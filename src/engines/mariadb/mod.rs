@@ -267,19 +267,11 @@ impl Operate for MariaDb {
 
 #[async_trait]
 impl Configure for MariaDb {
-    async fn parameters(&self, scratch: &Server) -> Result<Vec<Parameter>, Error> {
-        let asked = async {
-            self.create_data(scratch).await?;
-            self.start(scratch).await?;
-            let mut client = Client::connect(scratch).await?;
-            let found = parameters::ask(&mut client).await;
-            client.close().await;
-            found
-        }
-        .await;
-        let gone = self.drop_data(scratch).await;
-        let found = asked?;
-        gone.map(|()| found)
+    async fn parameters(&self, server: &Server) -> Result<Vec<Parameter>, Error> {
+        let mut client = Client::connect(server).await?;
+        let found = parameters::ask(&mut client).await;
+        client.close().await;
+        found
     }
 
     fn defaults(&self, server: &Server) -> BTreeMap<String, Value> {

@@ -72,9 +72,7 @@ pub async fn ask(client: &mut Client) -> Result<Vec<Parameter>, Error> {
             _ => (parameter.kind, parameter.min, parameter.max) = (ParameterType::Integer, min, max),
         }
         if let Some((_, least, most)) = BOUNDS.iter().find(|(of, ..)| *of == parameter.name) {
-            let bound = |number: &Option<Number>| number.as_ref().and_then(Number::as_i64);
-            parameter.min = Some(bound(&parameter.min).unwrap_or(*least).max(*least).into());
-            parameter.max = Some(bound(&parameter.max).unwrap_or(*most).min(*most).into());
+            parameter.narrow(*least, *most);
         }
         found.push(parameter);
     }
