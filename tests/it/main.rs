@@ -51,6 +51,7 @@ mod mariadb_follow;
 mod matrix;
 mod namespaces;
 mod operations;
+mod operations_carried;
 mod parameters;
 mod planted;
 mod postgres_servers;
