@@ -198,15 +198,30 @@ async fn a_mariadb_takes_the_values_of_its_group() {
     assert!(told.to_string().contains("innodb_change_buffering"), "{code} {told}");
     let stays = json!({"innodb_rollback_on_timeout": true, "wait_timeout": 999});
     assert_eq!(replace(&api, &group, stays).await.0, 202);
+    let point = "upgrade_twin.forward.catch_up.before";
+    dev.points.arm(point);
     let (code, told) = api.post(&path, &upgrade("twin", false)).await.unwrap();
     assert_eq!(code, 202, "{told}");
+    dev.points.reached(point).await;
+    // On its way to another version, it is judged by that one, too; what both know waits for the upgrade's end, and keeps no other
+    // operation waiting.
+    let gone = json!({"innodb_rollback_on_timeout": true, "innodb_change_buffering": "none"});
+    let (code, told) = replace(&api, &group, gone).await;
+    assert!(code == 422 && told.to_string().contains("11.8"), "{code} {told}");
+    let known = json!({"innodb_rollback_on_timeout": true, "wait_timeout": 1001});
+    assert_eq!(replace(&api, &group, known).await.0, 202);
+    let body = json!({"databases": [{"name": "meanwhile"}]});
+    let (code, told) = api.post(&format!("/instances/{id}/databases"), &body).await.unwrap();
+    assert_eq!(code, 202, "{told}");
+    let waiting = "SELECT kind FROM operations WHERE outcome IS NULL";
+    assert_eq!(rows(&store, waiting).await, ["configure"]);
+    assert_eq!(has("wait_timeout").await, "999");
+    dev.points.disarm(point);
     status(&api, id, "ACTIVE", LONG).await;
     healthy(&api, id).await;
     assert!(has("version").await.starts_with("11.8"));
-    assert_eq!(
-        (has("wait_timeout").await, has("innodb_rollback_on_timeout").await),
-        ("999".into(), "ON".into())
-    );
+    wait_for("the change is there", LONG, async || (has("wait_timeout").await == "1001").then_some(())).await;
+    assert_eq!(has("innodb_rollback_on_timeout").await, "ON");
 
     // Without a group it has its defaults again, the last one from its next start on.
     assert_eq!(attach(&api, id, None).await.0, 202);
