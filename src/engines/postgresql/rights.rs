@@ -69,11 +69,13 @@ fn given(acl: &str, kind: &str, owner: &str) -> String {
 }
 
 /// The condition that an object is of a tenant's schema, and no extension's, and made for no other object's sake.
+///
+/// A partitioned table depends internally on itself, for the columns of its key: that makes it nobody's.
 fn own(class: &str, oid: &str) -> String {
     format!(
         "n.nspname NOT IN ('pg_catalog', 'information_schema', '{OWN_SCHEMA}') AND n.nspname !~ '^pg_' \
          AND NOT EXISTS (SELECT 1 FROM pg_depend e WHERE e.classid = '{class}'::regclass AND e.objid = {oid} \
-         AND e.deptype IN ('e', 'i'))"
+         AND e.deptype IN ('e', 'i') AND NOT (e.refclassid = e.classid AND e.refobjid = e.objid))"
     )
 }
 

@@ -471,6 +471,10 @@ GRANT SELECT ON _range TO clerk
 ;;
 GRANT UPDATE (what) ON _range_a TO clerk
 ;;
+GRANT SELECT (what), UPDATE (day) ON _range TO clerk WITH GRANT OPTION
+;;
+GRANT REFERENCES (id) ON _hash TO PUBLIC
+;;
 COMMENT ON TABLE _range_b IS 'a part'
 ;;
 -- =
