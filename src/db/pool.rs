@@ -7,11 +7,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use diesel::Connection as _;
 use diesel::connection::SimpleConnection as _;
 use diesel::r2d2::{
     self, ConnectionManager, CustomizeConnection, HandleError, PooledConnection, R2D2Connection as _,
 };
-use diesel::{Connection as _, RunQueryDsl as _};
 
 use crate::db::threads::Threads;
 use crate::db::{Config, Conn, Error};
@@ -27,6 +27,9 @@ const ATTEMPTS: Duration = Duration::from_millis(500);
 
 /// How long after a connection broke the others are asked for a sign of life before they are used.
 const SUSPICION: Duration = Duration::from_secs(10);
+
+/// What a connection is asked to tell whether it lives. An empty statement is an error to diesel.
+const SIGN_OF_LIFE: &str = "select 1";
 
 /// The deadlines of a session. A process that is frozen in the middle of a transaction keeps rows locked: not for longer than
 /// 10 s, or nobody could finish what it began. A statement that waits for such a row, or for a disk that hangs, ends after
@@ -127,6 +130,11 @@ impl Connections {
     fn use_one<T, E: From<Error>>(&self, work: impl FnOnce(&mut Conn) -> Result<T, E>) -> Result<T, E> {
         let mut conn = self.connection()?;
         let done = work(&mut conn);
+        if done.is_err() && !conn.is_broken() {
+            // Where a statement is prepared first, diesel (2.3) does not see that its connection is dead. It would be given
+            // back as a good one, to be the next that is taken. A statement that is not prepared makes diesel look.
+            let _ = conn.batch_execute(SIGN_OF_LIFE);
+        }
         if conn.is_broken() {
             self.health.with(|seen| seen.broke = Some(Instant::now()));
         }
@@ -139,7 +147,7 @@ impl Connections {
             self.is_back()?;
             match self.pool.get_timeout(SLICE) {
                 Ok(mut conn) => {
-                    if !self.suspicious() || diesel::sql_query("select 1").execute(&mut conn).is_ok() {
+                    if !self.suspicious() || conn.batch_execute(SIGN_OF_LIFE).is_ok() {
                         return Ok(conn);
                     }
                     // It is broken: given back, it is dropped.
@@ -207,6 +215,8 @@ fn impatient(url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use diesel::RunQueryDsl as _;
+
     use crate::db::Db;
 
     use super::*;

@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use coffer::cli::accounts::{Accounts, store_config};
+use coffer::db::Db;
 use coffer::embedded_postgres::EmbeddedPostgres;
+use diesel::RunQueryDsl as _;
 use futures::future::join_all;
 
 use crate::harness::wait_for;
@@ -104,5 +106,28 @@ async fn connections_that_died_unnoticed_are_not_used() {
     }
     assert!(refused <= 3, "{refused} of 40 one after another");
     drop(door);
+    store.stop().await.unwrap();
+}
+
+/// A dead connection is met by a statement that it never prepared: the driver forgets to say that it is dead, and it would
+/// be handed out for ever, since whoever gives a connection back is the next to get it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_connection_is_met_once_whatever_is_asked() {
+    let (_place, store, config) = own_store().await;
+    let db = Db::new(&coffer::db::Config { pool_size: 1, ..coffer::db::Config::new(&store.url()) });
+    let read = async || {
+        db.run(|conn| {
+            let now = diesel::select(diesel::dsl::now).get_result::<chrono::NaiveDateTime>(conn);
+            now.map_err(coffer::db::Error::query("ask"))
+        })
+        .await
+    };
+    let other =
+        db.run(|conn| diesel::sql_query("select 1").execute(conn).map_err(coffer::db::Error::query("ask")));
+    assert!(other.await.is_ok());
+    store.stop().await.unwrap();
+    let store = EmbeddedPostgres::start(&config).await.unwrap();
+    let told = [read().await, read().await, read().await];
+    assert!(matches!(told, [Err(_), Ok(_), Ok(_)]), "{told:?}");
     store.stop().await.unwrap();
 }
