@@ -9,12 +9,56 @@
 
 use std::net::IpAddr;
 
-use chrono::Datelike as _;
+use chrono::{DateTime, Datelike as _, Utc};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, SanType,
 };
 use secrecy::{ExposeSecret as _, SecretString};
+use x509_parser::extensions::GeneralName;
+
+/// What a certificate says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// Its subject's common name.
+    pub name: String,
+    /// Until when it is good.
+    pub until: DateTime<Utc>,
+    /// The names and addresses that it is good for.
+    pub good_for: Vec<String>,
+}
+
+/// Reads what a certificate says of itself.
+///
+/// # Errors
+/// [`Error::Read`] for what is no certificate as PEM.
+pub fn describe(certificate: &str) -> Result<Described, Error> {
+    let (_, pem) =
+        x509_parser::pem::parse_x509_pem(certificate.as_bytes()).map_err(|e| Error::Read(e.to_string()))?;
+    let read = pem.parse_x509().map_err(|e| Error::Read(e.to_string()))?;
+    let names = read.subject_alternative_name().map_err(|e| Error::Read(e.to_string()))?;
+    let common = read.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
+    let until = DateTime::from_timestamp(read.validity().not_after.timestamp(), 0);
+    Ok(Described {
+        name: common.unwrap_or_default().to_owned(),
+        until: until.ok_or_else(|| Error::Read("its end is no time".to_owned()))?,
+        good_for: names
+            .map(|names| names.value.general_names.iter().map(good_for).collect())
+            .unwrap_or_default(),
+    })
+}
+
+fn good_for(name: &GeneralName<'_>) -> String {
+    match name {
+        GeneralName::DNSName(name) => (*name).to_owned(),
+        GeneralName::IPAddress(bytes) => {
+            let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+            let ip = v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
+            ip.map_or_else(|_| name.to_string(), |ip| ip.to_string())
+        }
+        other => other.to_string(),
+    }
+}
 
 /// How long a certificate is good, in years.
 const YEARS: i32 = 20;
@@ -28,12 +72,15 @@ pub struct Pair {
     pub key: SecretString,
 }
 
-/// Why a certificate could not be made.
+/// Why a certificate could not be made or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The library refused.
     #[error("make a certificate")]
     Make(#[source] rcgen::Error),
+    /// It cannot be read.
+    #[error("read a certificate: {0}")]
+    Read(String),
 }
 
 /// Makes an authority; `id` tells it from those of other services.
@@ -116,5 +163,14 @@ mod tests {
         let key = PrivateKeyDer::from_pem_slice(server.key.expose_secret().as_bytes()).unwrap();
         assert!(CertifiedKey::from_der(vec![certificate], key, &default_provider()).is_ok());
         assert!(!format!("{server:?}").contains("PRIVATE"));
+        let described = describe(&server.certificate).unwrap();
+        assert_eq!(
+            (described.name.as_str(), &described.good_for[..]),
+            ("coffer 127.64.0.1", &["127.64.0.1".to_owned()][..])
+        );
+        assert_eq!(described.until.year(), chrono::Utc::now().year() + YEARS);
+        assert!(describe(&ours.certificate).unwrap().good_for.is_empty());
+        assert!(describe("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").is_err());
+        assert!(describe("").is_err());
     }
 }

@@ -100,12 +100,15 @@ statement! {
     { ", " } [flavor as Text] { ", " } [volume_gb as Integer] { ", " } [version as SqlUuid] { ", " }
     [host as Text] { ", " } [source as Nullable<SqlUuid>]
     { "::uuid from origin, place returning id, created_at, updated_at), \
-       led as (insert into endpoints (instance_id, host_id, address, port, connections, listens, protocol, allowed_cidrs) \
+       led as (insert into endpoints (instance_id, host_id, address, port, connections, listens, protocol, allowed_cidrs, \
+       tls_only) \
        select made.id, " } [host as Text] { ", place.address, " } [port as Integer] { ", " }
     [connections as Integer] { ", " } [listens as Bool] { ", " } [protocol as Text]
-    // An upgrade's new side lets in whom its source lets in.
+    // An upgrade's new side lets in whom its source lets in, and as encrypted.
     { ", coalesce((select of.allowed_cidrs from endpoints of where of.instance_id = " } [source as Nullable<SqlUuid>]
-    { "::uuid), '{}') from made, place), \
+    { "::uuid), '{}'), coalesce((select of.tls_only from endpoints of where of.instance_id = " }
+    [source as Nullable<SqlUuid>]
+    { "::uuid), false) from made, place), \
        served as (insert into generations (id, instance_id, host_id, role, version_id, service_secret, \
        read_only, events, wanted) select " }
     [generation as SqlUuid] { ", made.id, " } [host as Text] { ", " } [candidate as Text] { ", " }

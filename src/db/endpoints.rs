@@ -34,6 +34,18 @@ pub fn limit(conn: &mut Conn, instance: InstanceId, cidrs: &[String]) -> Result<
         .map_err(Error::query("limit who comes to an instance"))
 }
 
+/// Has the instance's address let in only clients that ask for TLS first, or everybody. A new epoch unless it is so already.
+///
+/// # Errors
+/// The store's.
+pub fn require_tls(conn: &mut Conn, instance: InstanceId, tls_only: bool) -> Result<(), Error> {
+    diesel::update(endpoints::table.find(instance.0).filter(endpoints::tls_only.ne(tls_only)))
+        .set((endpoints::tls_only.eq(tls_only), endpoints::epoch.eq(endpoints::epoch + 1)))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("say whether an instance requires TLS"))
+}
+
 /// Has the endpoint let so many connections through at once; those that are open stay. A new epoch unless it is so already.
 ///
 /// # Errors

@@ -97,6 +97,36 @@ pub fn keep_certificate(conn: &mut Conn, new: &New) -> Result<(), Error> {
         .map_err(Error::query(doing))
 }
 
+/// How an instance's clients are encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Whether clients that do not ask for TLS are turned away.
+    pub required: bool,
+    /// The certificate of its servers, as PEM; `None` until its first server is made, and for a simulated one.
+    pub certificate: Option<String>,
+}
+
+/// How the instance's clients are encrypted; nobody's where it has no address.
+///
+/// # Errors
+/// The store's.
+pub fn tls(conn: &mut Conn, instance: InstanceId) -> Result<Tls, Error> {
+    let doing = "read how clients are encrypted";
+    let required: Option<bool> = endpoints::table
+        .find(instance.0)
+        .select(endpoints::tls_only)
+        .first(conn)
+        .optional()
+        .map_err(Error::query(doing))?;
+    let certificate = certificates::table
+        .find(instance.0)
+        .select(certificates::certificate)
+        .first(conn)
+        .optional()
+        .map_err(Error::query(doing))?;
+    Ok(Tls { required: required.unwrap_or_default(), certificate })
+}
+
 /// The address of an instance; `None` when it has none.
 ///
 /// # Errors

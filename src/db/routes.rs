@@ -71,6 +71,9 @@ pub struct Route {
     /// The networks from which clients may come; none lets everybody in.
     #[serde(default)]
     pub allowed: Vec<Ipv4Net>,
+    /// Whether clients must ask for TLS first.
+    #[serde(default)]
+    pub tls_only: bool,
 }
 
 /// A hold: new connections wait.
@@ -168,7 +171,8 @@ impl Routing {
         let by_host: &[&(dyn ToSql + Sync)] = &[&host.0];
         let routes = self.client.query(
             "select e.instance_id::text, e.address, e.port, case when e.listens then e.generation_id end::text, \
-             e.epoch, e.applied_epoch, e.connections, h.wait_ms, h.cut, e.protocol, e.allowed_cidrs \
+             e.epoch, e.applied_epoch, e.connections, h.wait_ms, h.cut, e.protocol, e.allowed_cidrs, \
+             e.tls_only \
              from endpoints e left join holds h on h.instance_id = e.instance_id \
              where e.host_id = $1 order by e.instance_id",
             by_host,
@@ -242,6 +246,7 @@ fn route(row: &Row) -> Result<Route, Error> {
         },
         protocol: protocol(row, 9)?,
         allowed: get::<Vec<String>>(row, 10)?.iter().map(|text| network(text)).collect::<Result<_, _>>()?,
+        tls_only: get(row, 11)?,
     })
 }
 

@@ -61,7 +61,7 @@ diesel::table! {
         instance_id -> Uuid, host_id -> Text, address -> Text, port -> Integer, connections -> Integer,
         generation_id -> Nullable<Uuid>,
         epoch -> BigInt, applied_epoch -> BigInt, listens -> Bool, protocol -> Text,
-        allowed_cidrs -> Array<Text>,
+        allowed_cidrs -> Array<Text>, tls_only -> Bool,
     }
 }
 diesel::table! {

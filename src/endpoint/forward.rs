@@ -9,6 +9,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -21,7 +22,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::SocketPath;
-use super::greeting;
+use super::greeting::{self, Asks};
 use super::private;
 use super::room::{Room, Visit};
 use crate::db::routes::Hold;
@@ -57,6 +58,8 @@ pub(super) struct Leads {
     pub(super) hold: Option<Hold>,
     /// The networks from which clients may come; none lets everybody in.
     pub(super) allowed: Arc<[Ipv4Net]>,
+    /// Whether clients must ask for TLS first.
+    pub(super) tls_only: bool,
 }
 
 impl Leads {
@@ -157,10 +160,11 @@ async fn guide(mut client: TcpStream, from: SocketAddr, way: &Way, visit: &mut V
         }
         Admission::Gone => return,
     };
+    let clear = AtomicBool::new(false);
     tokio::select! {
-        () = talk(client, from, way, generation, visit) => {}
-        // What it would say now would go to a server that serves no more.
-        () = severed(way.leads_to.clone(), generation, from.ip()) => {
+        () = talk(client, from, way, generation, visit, &clear) => {}
+        // What it would say now would go to a server that serves no more, or would be heard by others.
+        () = severed(way.leads_to.clone(), generation, from.ip(), &clear) => {
             tracing::debug!(client = %from, generation.id = %generation, "a connection was cut");
         }
     }
@@ -200,10 +204,19 @@ async fn admit(way: &Way, client: &TcpStream, from: IpAddr) -> Admission {
     }
 }
 
-/// Returns when a connection to `generation` must end.
-async fn severed(mut leads: watch::Receiver<Leads>, generation: GenerationId, from: IpAddr) {
-    let over =
-        |now: &Leads| now.to != generation || now.hold.is_some_and(|hold| hold.cut) || !now.lets_in(from);
+/// Returns when a connection to `generation` must end; `clear` tells that its client did not ask for TLS.
+async fn severed(
+    mut leads: watch::Receiver<Leads>,
+    generation: GenerationId,
+    from: IpAddr,
+    clear: &AtomicBool,
+) {
+    let over = |now: &Leads| {
+        now.to != generation
+            || now.hold.is_some_and(|hold| hold.cut)
+            || !now.lets_in(from)
+            || (now.tls_only && clear.load(Ordering::SeqCst))
+    };
     if leads.wait_for(over).await.is_err() {
         // The listener is closing, and ends its connections itself.
         std::future::pending().await
@@ -216,11 +229,15 @@ async fn talk(
     way: &Way,
     generation: GenerationId,
     visit: &mut Visit,
+    clear: &AtomicBool,
 ) {
     let opening = match way.protocol {
         Protocol::Mysql => None,
         Protocol::Postgresql => match in_time(way, greeting::first_packet(&mut client)).await {
-            Ok(opening) => {
+            Ok((opening, asks)) => {
+                if !may_go_on(way, asks, clear) {
+                    return turn_away(client, from, way.protocol).await;
+                }
                 visit.heard();
                 Some(opening)
             }
@@ -242,7 +259,15 @@ async fn talk(
     visit.reached();
     let begun = match opening {
         Some(opening) => server.write_all(&opening).await,
-        None => in_time(way, greet(&mut client, from, &mut *server, way, visit)).await,
+        None => match in_time(way, greet(&mut client, from, &mut *server, way, visit)).await {
+            Ok((word, asks)) => {
+                if !may_go_on(way, asks, clear) {
+                    return turn_away(client, from, way.protocol).await;
+                }
+                server.write_all(&word).await
+            }
+            Err(error) => Err(error),
+        },
     };
     match begun {
         Ok(()) => visit.heard(),
@@ -250,6 +275,25 @@ async fn talk(
     }
     // Half-closes are passed on. A reset is how many clients end: not worth a line.
     let _ = copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER).await;
+}
+
+/// Whether a client that begins so may go on. One that goes on in the clear is marked: it ends when TLS is required later.
+fn may_go_on(way: &Way, asks: Asks, clear: &AtomicBool) -> bool {
+    if asks != Asks::InTheClear {
+        return true;
+    }
+    // Marked first, then looked: whoever requires TLS and then looks at the marks misses none.
+    clear.store(true, Ordering::SeqCst);
+    !way.leads_to.borrow().tls_only
+}
+
+/// Tells a client that it must ask for TLS.
+async fn turn_away(mut client: TcpStream, from: SocketAddr, protocol: Protocol) {
+    tracing::debug!(client = %from, "a connection in the clear came where TLS is required");
+    metrics::endpoint_refused("in_the_clear");
+    if client.write_all(&greeting::not_in_the_clear(protocol)).await.is_ok() {
+        linger(client).await;
+    }
 }
 
 /// For as long as a client may take to say its first word.
@@ -273,14 +317,14 @@ async fn refuse(client: TcpStream, from: SocketAddr, error: &io::Error) {
     }
 }
 
-/// Says to a server that speaks first who comes, and lets the client's first word pass if it is one.
+/// Says to a server that speaks first who comes; gives the client's first word if it is one.
 async fn greet(
     client: &mut TcpStream,
     from: SocketAddr,
     server: &mut dyn Stream,
     way: &Way,
     visit: &Visit,
-) -> io::Result<()> {
+) -> io::Result<([u8; greeting::LOGIN], Asks)> {
     let at = client.local_addr()?;
     let source = match way.presents {
         Presents::Client => from,

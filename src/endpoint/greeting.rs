@@ -12,6 +12,13 @@
 //! The server speaks first: what it says goes to the client while we wait for the client's word.
 //!
 //! PostgreSQL takes no header, and its client speaks first: a packet that opens a session, asks for TLS, or cancels.
+//!
+//! # Whether a client asks for TLS
+//! Where an address requires it, only a client that asks for TLS first goes on. Asking is enough: a server that was asked goes
+//! on in TLS or not at all. MySQL's client asks by a bit in its first packet. PostgreSQL's asks by a packet of its own, or
+//! begins with TLS itself, as clients may from 17 on. It may ask for GSSAPI's encryption before; no server of ours has that,
+//! and the endpoint says so in its place, so that it hears what the client asks for next. A cancellation is no login, and says
+//! nothing that is secret after it: it passes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,6 +30,23 @@ use crate::domain::datastore::Protocol;
 
 /// A packet's head: length, and number.
 const HEAD: usize = 4;
+
+/// A client's first packet up to what it can: its head, and the lower half of its capabilities.
+pub(super) const LOGIN: usize = HEAD + 2;
+
+/// The second byte of the capabilities: `CLIENT_SSL` is 0x0800.
+const ASKS_FOR_TLS: u8 = 0x08;
+
+/// How a client wants to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// In TLS.
+    ForTls,
+    /// In the clear.
+    InTheClear,
+    /// It ends another's statement, and then itself.
+    ToCancel,
+}
 
 /// The longest first packet. A login has some hundred bytes, with what a client tells of itself up to 64 KiB more. One
 /// of the greatest length is followed by another part, before which the server believes a header, too (tried).
@@ -57,6 +81,23 @@ pub(super) fn not_allowed(protocol: Protocol) -> Vec<u8> {
     }
 }
 
+/// What a server says that requires TLS, to a client that has said its first word in the clear.
+pub(super) fn not_in_the_clear(protocol: Protocol) -> Vec<u8> {
+    match protocol {
+        Protocol::Mysql => {
+            let text = b"#HY000Connections using insecure transport are prohibited: this address requires TLS";
+            let mut packet = mysql_error(3159, text);
+            // The server's greeting was packet 0, and the client's word packet 1.
+            packet[3] = 2;
+            packet
+        }
+        Protocol::Postgresql => postgresql_error(
+            b"28000",
+            b"this address requires TLS, and the connection is not encrypted: connect with sslmode=require or more",
+        ),
+    }
+}
+
 /// PostgreSQL's, as it says it of its own start. A client that asked for TLS first takes it for a refusal, too, though it
 /// does not tell the text, which anybody could have sent.
 fn not_now_of_postgresql() -> Vec<u8> {
@@ -83,19 +124,23 @@ fn mysql_error(code: u16, text: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// Passes the client's first four bytes on if they begin a login, and until then what the server says; `greeted` hears
-/// that it has said something.
+/// The client's first bytes if they begin a login, and how it goes on; until then passes on what the server says. `greeted`
+/// hears that it has said something.
 pub(super) async fn first_word(
     client: &mut TcpStream,
     server: &mut (impl AsyncRead + AsyncWrite + Unpin + ?Sized),
     greeted: impl Fn(),
-) -> io::Result<()> {
-    let mut head = [0; HEAD];
+) -> io::Result<([u8; LOGIN], Asks)> {
+    let mut word = [0; LOGIN];
     let mut heard = 0;
     let mut said = [0; 4096];
-    while heard < HEAD {
+    while heard < LOGIN {
+        // Whatever does not even begin as a login is not waited for.
+        if heard >= HEAD && !begins_a_login(word) {
+            break;
+        }
         tokio::select! {
-            read = client.read(&mut head[heard..]) => match read? {
+            read = client.read(&mut word[heard..]) => match read? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 length => heard += length,
             },
@@ -109,21 +154,33 @@ pub(super) async fn first_word(
             },
         }
     }
-    if !begins_a_login(head) {
+    if !begins_a_login(word) {
         return Err(io::Error::other("the client's first packet is no login"));
     }
-    server.write_all(&head).await
+    let asks = if word[LOGIN - 1] & ASKS_FOR_TLS == 0 { Asks::InTheClear } else { Asks::ForTls };
+    Ok((word, asks))
 }
 
-/// The first eight bytes of a client of PostgreSQL's, if they begin what such a client says first. The server says
-/// nothing before, so none is needed yet.
-pub(super) async fn first_packet(client: &mut TcpStream) -> io::Result<[u8; OPENING]> {
-    let mut head = [0; OPENING];
-    client.read_exact(&mut head).await?;
-    if !opens(head) {
-        return Err(io::Error::other("the client's first packet opens no session"));
+/// The first eight bytes of a client of PostgreSQL's, if they begin what such a client says first, and how it goes on. The
+/// server says nothing before, so none is needed yet.
+pub(super) async fn first_packet(
+    client: &mut (impl AsyncRead + AsyncWrite + Unpin),
+) -> io::Result<([u8; OPENING], Asks)> {
+    let mut asked_for_gssapi = false;
+    loop {
+        let mut head = [0; OPENING];
+        client.read_exact(&mut head).await?;
+        match opens(head) {
+            Some(Opening::ForGssapi) if !asked_for_gssapi => {
+                asked_for_gssapi = true;
+                client.write_all(b"N").await?;
+            }
+            Some(Opening::Asks(asks)) => return Ok((head, asks)),
+            Some(Opening::ForGssapi) | None => {
+                return Err(io::Error::other("the client's first packet opens no session"));
+            }
+        }
     }
-    Ok(head)
 }
 
 /// A packet's length, and what it is.
@@ -135,19 +192,38 @@ const LONGEST_OPENING: u32 = 10_000;
 /// The longest key in a cancellation is 256 bytes; it is 4 until protocol 3.2.
 const CANCELS: std::ops::RangeInclusive<u32> = 16..=12 + 256;
 
-fn opens([a, b, c, d, e, f, g, h]: [u8; OPENING]) -> bool {
-    let (length, code) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
-    match code {
-        // TLS, and GSSAPI's encryption: nothing but the request.
-        80_877_103 | 80_877_104 => length == 8,
-        80_877_102 => CANCELS.contains(&length),
-        _version => code >> 16 == 3 && (9..=LONGEST_OPENING).contains(&length),
-    }
+/// What a client of PostgreSQL's says first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    /// It asks for GSSAPI's encryption, and goes on by the answer.
+    ForGssapi,
+    /// It goes on so.
+    Asks(Asks),
 }
 
-fn begins_a_login([low, middle, high, number]: [u8; HEAD]) -> bool {
+/// A record of TLS that begins a session: a handshake, of any version, and in it a client's first word.
+const CLIENT_HELLO: (u8, u8, u8) = (0x16, 0x03, 0x01);
+
+fn opens([a, b, c, d, e, f, g, h]: [u8; OPENING]) -> Option<Opening> {
+    if (a, b, f) == CLIENT_HELLO {
+        return Some(Opening::Asks(Asks::ForTls));
+    }
+    let (length, code) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
+    let (opening, fits) = match code {
+        // Nothing but the request.
+        80_877_103 => (Opening::Asks(Asks::ForTls), length == 8),
+        80_877_104 => (Opening::ForGssapi, length == 8),
+        80_877_102 => (Opening::Asks(Asks::ToCancel), CANCELS.contains(&length)),
+        _version => {
+            (Opening::Asks(Asks::InTheClear), code >> 16 == 3 && (9..=LONGEST_OPENING).contains(&length))
+        }
+    };
+    fits.then_some(opening)
+}
+
+fn begins_a_login([low, middle, high, number, ..]: [u8; LOGIN]) -> bool {
     let length = usize::from(low) | usize::from(middle) << 8 | usize::from(high) << 16;
-    number == 1 && length <= LONGEST
+    number == 1 && (LOGIN - HEAD..=LONGEST).contains(&length)
 }
 
 #[cfg(test)]
@@ -178,7 +254,7 @@ mod tests {
 
     #[test]
     fn only_a_packet_of_a_login_passes() {
-        for (head, passes) in [
+        for ([low, middle, high, number], passes) in [
             ([0x20, 0, 0, 1], true),
             ([0xff, 0xff, 0x01, 1], true),
             (*b"PROX", false),
@@ -186,31 +262,65 @@ mod tests {
             ([0xff, 0xff, 0xff, 1], false),
             ([0x20, 0, 0, 0], false),
             ([0x20, 0, 0, 2], false),
+            ([1, 0, 0, 1], false),
         ] {
-            assert_eq!(begins_a_login(head), passes, "{head:?}");
+            let word = [low, middle, high, number, 0, 0];
+            assert_eq!(begins_a_login(word), passes, "{word:?}");
         }
     }
 
     #[test]
     fn only_what_a_client_of_postgresql_says_first_passes() {
-        for (length, code, passes) in [
-            (8_u32, 80_877_103_u32, true),
-            (9, 80_877_103, false),
-            (8, 80_877_104, true),
-            (16, 80_877_102, true),
-            (44, 80_877_102, true),
-            (269, 80_877_102, false),
-            (60, 3 << 16, true),
-            (60, (3 << 16) + 2, true),
-            (10_001, 3 << 16, false),
-            (8, 3 << 16, false),
-            (60, 2 << 16, false),
-            (u32::from_be_bytes(*b"GET "), u32::from_be_bytes(*b"/ HT"), false),
-            (u32::from_be_bytes(*b"PROX"), u32::from_be_bytes(*b"Y TC"), false),
+        let asks = |asks| Some(Opening::Asks(asks));
+        for (length, code, opening) in [
+            (8_u32, 80_877_103_u32, asks(Asks::ForTls)),
+            (9, 80_877_103, None),
+            (8, 80_877_104, Some(Opening::ForGssapi)),
+            (9, 80_877_104, None),
+            (16, 80_877_102, asks(Asks::ToCancel)),
+            (44, 80_877_102, asks(Asks::ToCancel)),
+            (269, 80_877_102, None),
+            (60, 3 << 16, asks(Asks::InTheClear)),
+            (60, (3 << 16) + 2, asks(Asks::InTheClear)),
+            (10_001, 3 << 16, None),
+            (8, 3 << 16, None),
+            (60, 2 << 16, None),
+            // A record of 512 bytes with a client's first word of 508, and one with something else.
+            (0x1603_0102, 0x0001_0001, asks(Asks::ForTls)),
+            (0x1603_0102, 0x0002_0001, None),
+            (u32::from_be_bytes(*b"GET "), u32::from_be_bytes(*b"/ HT"), None),
+            (u32::from_be_bytes(*b"PROX"), u32::from_be_bytes(*b"Y TC"), None),
         ] {
             let [a, b, c, d] = length.to_be_bytes();
             let [e, f, g, h] = code.to_be_bytes();
-            assert_eq!(opens([a, b, c, d, e, f, g, h]), passes, "{length} {code}");
+            assert_eq!(opens([a, b, c, d, e, f, g, h]), opening, "{length} {code}");
         }
+    }
+
+    /// What a client of PostgreSQL's asks for after it was told that there is no GSSAPI.
+    #[tokio::test]
+    async fn a_client_that_asks_for_gssapi_is_asked_again() {
+        let gssapi = [0, 0, 0, 8, 4, 210, 22, 48];
+        let tls = [0, 0, 0, 8, 4, 210, 22, 47];
+        let clear = [0, 0, 0, 60, 0, 3, 0, 0];
+        for (next, expected) in [(tls, Some(Asks::ForTls)), (clear, Some(Asks::InTheClear)), (gssapi, None)] {
+            let (mut client, mut ours) = tokio::io::duplex(64);
+            let heard = tokio::spawn(async move { first_packet(&mut ours).await });
+            client.write_all(&gssapi).await.unwrap();
+            assert_eq!(client.read_u8().await.unwrap(), b'N');
+            client.write_all(&next).await.unwrap();
+            let heard = heard.await.unwrap().ok();
+            assert_eq!(heard, expected.map(|asks| (next, asks)));
+        }
+    }
+
+    #[test]
+    fn what_is_told_in_the_clear_is_a_packet_of_the_protocol() {
+        let packet = not_in_the_clear(Protocol::Mysql);
+        assert_eq!(usize::from(packet[0]), packet.len() - HEAD);
+        assert_eq!(packet[1..7], [0, 0, 2, 0xff, 0x57, 0x0c]);
+        assert!(packet[7..].starts_with(b"#HY000"));
+        let packet = not_in_the_clear(Protocol::Postgresql);
+        assert_eq!((packet[0], usize::from(packet[4])), (b'E', packet.len() - 1));
     }
 }

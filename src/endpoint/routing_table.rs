@@ -57,7 +57,12 @@ impl RoutingTable {
         for route in &wanted.routes {
             if let Some(to) = route.generation {
                 let connections = usize::try_from(route.connections).unwrap_or(most).min(most);
-                let leads = Leads { to, hold: route.hold, allowed: route.allowed.as_slice().into() };
+                let leads = Leads {
+                    to,
+                    hold: route.hold,
+                    allowed: route.allowed.as_slice().into(),
+                    tls_only: route.tls_only,
+                };
                 ways.insert(
                     Key::Instance(route.instance),
                     (route.address, leads, connections, route.protocol),
@@ -65,7 +70,7 @@ impl RoutingTable {
             }
         }
         for relay in &wanted.relays {
-            let leads = Leads { to: relay.generation, hold: None, allowed: Arc::default() };
+            let leads = Leads { to: relay.generation, hold: None, allowed: Arc::default(), tls_only: false };
             ways.insert(
                 Key::Relay(relay.task),
                 (relay.address, leads, RELAY_CONNECTIONS.min(most), relay.protocol),

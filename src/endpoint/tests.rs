@@ -60,7 +60,10 @@ impl Role {
 }
 
 /// A client's first packet, which says nothing.
-const LOGIN: [u8; 5] = [1, 0, 0, 1, 0];
+const LOGIN: [u8; 6] = [2, 0, 0, 1, 0, 0];
+
+/// One that asks for TLS.
+const TLS: [u8; 6] = [2, 0, 0, 1, 0, 8];
 
 /// A server that says its name, takes a header and a login, says the header and then echoes; it passes a half-close
 /// on.
@@ -82,7 +85,7 @@ impl Server {
                     from.read_line(&mut header).await?;
                     let mut login = [0; LOGIN.len()];
                     from.read_exact(&mut login).await?;
-                    assert_eq!(login, LOGIN);
+                    assert!(login == LOGIN || login == TLS, "{login:?}");
                     to.write_all(header.as_bytes()).await?;
                     tokio::io::copy(&mut from, &mut to).await?;
                     to.write_all(b"bye").await
@@ -109,11 +112,17 @@ async fn introduced(address: SocketAddr) -> std::io::Result<(TcpStream, Generati
     let mut client = TcpStream::connect(address).await?;
     let name = name(&mut client).await?;
     client.write_all(&LOGIN).await?;
+    let header = header(&mut client).await?;
+    Ok((client, name, header))
+}
+
+/// Reads as whom a connection came.
+async fn header(client: &mut TcpStream) -> std::io::Result<String> {
     let mut header = Vec::new();
     while header.last() != Some(&b'\n') {
         header.push(client.read_u8().await?);
     }
-    Ok((client, name, String::from_utf8_lossy(&header).into_owned()))
+    Ok(String::from_utf8_lossy(&header).into_owned())
 }
 
 /// Reads which generation answers.
@@ -264,6 +273,15 @@ impl House {
         self.applied(instance).await;
     }
 
+    /// Has the endpoint require TLS, or not, and waits until that is acknowledged.
+    async fn require_tls(&self, instance: InstanceId, tls_only: bool) {
+        self.sql(&format!(
+            "update endpoints set tls_only = {tls_only}, epoch = epoch + 1 where instance_id = '{instance}'"
+        ))
+        .await;
+        self.applied(instance).await;
+    }
+
     async fn is_applied(&self, instance: InstanceId) -> bool {
         let sql = format!("select applied_epoch = epoch from endpoints where instance_id = '{instance}'");
         self.client.query_one(&sql, &[]).await.expect("asks").get(0)
@@ -280,6 +298,47 @@ impl House {
     async fn end(self) {
         self.store.stop().await.expect("stops");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_tls_is_required_nobody_goes_on_in_the_clear() {
+    let house = House::new().await;
+    let role = Role::start(&house.config, house.sockets());
+    let (instance, address) = (house.instance().await, free_address(4));
+    let serving = house.generation(instance, "serving").await;
+    let _server = Server::start(house.sockets(), serving);
+    house.endpoint(instance, address, HOST, Some(serving)).await;
+    house.applied(instance).await;
+    let encrypted = async || {
+        let mut client = TcpStream::connect(address).await?;
+        name(&mut client).await?;
+        client.write_all(&TLS).await?;
+        header(&mut client).await?;
+        std::io::Result::Ok(client)
+    };
+    let (mut clear, ..) = introduced(address).await.expect("served");
+    let mut in_tls = encrypted().await.expect("served");
+    // One that has not said yet how it goes on.
+    let mut silent = TcpStream::connect(address).await.expect("listens");
+    name(&mut silent).await.expect("greeted");
+
+    house.require_tls(instance, true).await;
+    assert!(!echoes(&mut clear, b"in the clear").await, "an open connection in the clear is ended");
+    assert!(echoes(&mut in_tls, b"encrypted").await, "one in TLS goes on");
+    assert!(echoes(&mut encrypted().await.expect("served"), b"another").await);
+    silent.write_all(&LOGIN).await.expect("written");
+    let mut told = Vec::new();
+    silent.read_to_end(&mut told).await.expect("told, and ended");
+    assert_eq!(told, greeting::not_in_the_clear(Protocol::Mysql));
+
+    // It is remembered without the store.
+    role.kill().await;
+    house.store.stop().await.expect("stops");
+    let role = Role::start(&house.config, house.sockets());
+    until("it listens again", async || TcpStream::connect(address).await.is_ok()).await;
+    assert!(introduced(address).await.is_err(), "not in the clear");
+    assert!(encrypted().await.is_ok());
+    role.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -517,6 +576,7 @@ async fn the_last_state_is_kept_whole_and_is_its_hosts_own() {
             hold: None,
             protocol: Protocol::Postgresql,
             allowed: Vec::new(),
+            tls_only: true,
         }],
         relays: vec![Relay {
             task: TaskId(Uuid::now_v7()),

@@ -1,0 +1,1 @@
+alter table endpoints drop column tls_only;
