@@ -115,6 +115,7 @@ pub fn routes() -> impl Iterator<Item = &'static Route> {
     let dialects = trove::ROUTES
         .iter()
         .chain(trove::configurations::ROUTES)
+        .chain(trove::tls::ROUTES)
         .chain(trove::missing::ROUTES)
         .chain(rackspace::ROUTES);
     dialects

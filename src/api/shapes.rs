@@ -203,6 +203,31 @@ pub struct RootRequest {
     password: Option<String>,
 }
 
+/// The body that changes the TLS state of an instance: one of `enable`, `disable` and `rollback`.
+#[derive(Serialize, ToSchema)]
+pub struct TlsRequest {
+    ssl: TlsChange,
+}
+
+/// A change of the TLS state.
+#[derive(Serialize, ToSchema)]
+struct TlsChange {
+    #[schema(required = false)]
+    enable: Option<bool>,
+    #[schema(required = false)]
+    disable: Option<bool>,
+    #[schema(required = false)]
+    rollback: Option<bool>,
+    /// `basic`, `enforced` or `mtls`.
+    #[schema(required = false)]
+    mode: Option<String>,
+    /// `builtin`: the certificate that the service makes.
+    #[schema(required = false)]
+    container_ref: Option<String>,
+    #[schema(required = false)]
+    password_ref: Option<String>,
+}
+
 /// Whether root is enabled.
 #[derive(Serialize, ToSchema)]
 pub struct RootEnabled {

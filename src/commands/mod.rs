@@ -20,6 +20,7 @@ pub mod resizes;
 pub mod restarts;
 pub mod simulations;
 pub mod tasks;
+pub mod tls;
 pub mod upgrades;
 pub mod versions;
 pub mod windows;

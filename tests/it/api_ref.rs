@@ -220,6 +220,15 @@ const SERVES: &[Ask] = &[
     ),
     ask(MEMBER, "DELETE", "/configurations/{configuration}", None, 202, None),
     ask(MEMBER, "GET", "/instances/{instance}/configuration", None, 200, Some("configuration-default")),
+    ask(
+        MEMBER,
+        "POST",
+        "/instances/{instance}/ssl",
+        Some("tls-enable-request"),
+        200,
+        Some("tls-enable-response"),
+    ),
+    ask(MEMBER, "GET", "/instances/{instance}/ssl", None, 200, Some("tls")),
     ask(MEMBER, "PATCH", "/instances/{instance}", Some("instance-rename-request"), 202, None),
     ask(MEMBER, "POST", "/instances/{instance}/action", Some("instance-restart-request"), 202, None),
 ];

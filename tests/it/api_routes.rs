@@ -92,6 +92,7 @@ fn good(route: &Route) -> Option<Value> {
         ("POST", "/instances/{id}/users/{user}") => json!({"users": {"name": "u1", "password": "p"}}),
         ("PUT", "/instances/{id}/users/{user}") => json!({"user": {"name": "u2"}}),
         ("PUT", "/instances/{id}/users/{user}/databases") => json!({"databases": [{"name": "d1"}]}),
+        ("POST", "/instances/{id}/ssl") => json!({"ssl": {"disable": true}}),
         ("POST", "/instances/{id}/root") => json!({"password": "p"}),
         ("PATCH", "/mgmt/datastore-versions/{id}") => json!({"active": true}),
         ("POST", "/configurations") => {

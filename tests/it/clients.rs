@@ -40,10 +40,8 @@ const NOT_YET: &[(&str, &[&str])] = &[
     ("database log set", &["INSTANCE", "error", "--enable"]),
     ("database log show", &["INSTANCE", "error"]),
     ("database log tail", &["INSTANCE", "error"]),
-    ("database ssl disable", &["INSTANCE"]),
     ("database ssl enable", &["INSTANCE", "http://barbican/v1/containers/0b1f6d52"]),
     ("database ssl rollback", &["INSTANCE"]),
-    ("database ssl show", &["INSTANCE"]),
 ];
 
 /// The same of what an operator does.
@@ -238,6 +236,25 @@ impl Day<'_> {
         let listed = shell.read("database instance list", &[]);
         assert!(listed.to_string().contains(&id), "{listed}");
         assert_eq!(shell.read("database instance show", &["orders"])["id"], id.as_str());
+
+        // TLS. That nobody comes in the clear any more, where there is a server.
+        let shown = shell.read("database ssl show", &["orders", "--include-certificate"]);
+        assert_eq!((&shown["status"], &shown["mode"]), (&json!("on"), &json!("builtin")), "{shown}");
+        let required = shell.read("database ssl enable", &["orders", "builtin", "--mode", "enforced"]);
+        assert_eq!(required["mode"], "enforced", "{required}");
+        if !matches!(self.eyes, Eyes::Simulated(_)) {
+            assert!(shown["certificate.payload"].as_str().unwrap().contains("BEGIN CERTIFICATE"), "{shown}");
+            wait_for("nobody comes in the clear", LONG, async || {
+                (!self.comes_in(&address, ("app", "secret"), "shop").await).then_some(())
+            })
+            .await;
+        }
+        let not = shell.read("database ssl disable", &["orders"]);
+        assert_eq!(not["mode"], "builtin", "{not}");
+        wait_for("clients come in the clear", LONG, async || {
+            self.comes_in(&address, ("app", "secret"), "shop").await.then_some(())
+        })
+        .await;
 
         // Databases and users.
         shell.run("database db create", &["orders", "books"]);

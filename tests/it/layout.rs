@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const TABLE: &[(&str, &[&str])] = &[
     ("api", &["auth", "commands", "domain", "db", "sockets", "telemetry"]),
     ("auth", &["db", "files", "seal", "domain"]),
-    ("commands", &["db", "seal", "domain"]),
+    ("commands", &["db", "seal", "domain", "pki"]),
     ("db", &["domain", "telemetry", "testing"]),
     ("domain", &[]),
     ("endpoint", &["db", "sockets", "domain", "telemetry"]),

@@ -80,6 +80,7 @@ mod stuck;
 mod telemetry;
 mod terminal;
 mod test_api;
+mod tls;
 mod units;
 mod unwanted;
 mod upgrade;

@@ -35,7 +35,7 @@ pub async fn login(
 }
 
 /// What the newest client of the engines' folder prints, or why it failed.
-async fn psql(connection: &str, password: &SecretString, sql: &str) -> Result<String, String> {
+pub async fn psql(connection: &str, password: &SecretString, sql: &str) -> Result<String, String> {
     let output =
         tokio::process::Command::new(crate::harness::roles::engines().join("postgresql-18/bin/psql"))
             .env("PGPASSWORD", password.expose_secret())
@@ -222,8 +222,13 @@ impl Writer {
 
 /// An instance of 15 with a table to write to; its id and address.
 pub async fn shop(api: &Client, secret: &SecretString) -> (String, String) {
+    shop_of(api, secret, "15").await
+}
+
+/// The same of another version.
+pub async fn shop_of(api: &Client, secret: &SecretString, version: &str) -> (String, String) {
     let users = json!([{"name": "app", "password": secret.expose_secret(), "databases": [{"name": "shop"}]}]);
-    let request = body("orders", "15", &json!([{"name": "shop"}]), &users);
+    let request = body("orders", version, &json!([{"name": "shop"}]), &users);
     let (code, answer) = api.post("/instances", &request).await.unwrap();
     assert_eq!(code, 200, "{answer}");
     let id = answer["instance"]["id"].as_str().unwrap().to_owned();

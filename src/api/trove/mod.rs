@@ -10,6 +10,7 @@ pub mod instances;
 pub mod mgmt_instances;
 pub mod missing;
 pub mod root;
+pub mod tls;
 pub mod update;
 pub mod users;
 pub mod versions;
