@@ -333,7 +333,11 @@ struct RestartAction {}
 /// The body of an administrator's action: exactly one key.
 #[derive(Serialize, ToSchema)]
 pub struct ManagedActionRequest {
-    reboot: RestartAction,
+    #[schema(required = false)]
+    reboot: Option<RestartAction>,
+    #[serde(rename = "reset-task-status")]
+    #[schema(required = false)]
+    reset_task_status: Option<RestartAction>,
 }
 
 /// One of the instance's available upgrades, by names or ids.

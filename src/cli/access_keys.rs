@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use chrono::SecondsFormat;
+use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Subcommand;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
@@ -36,7 +36,11 @@ pub enum What {
         roles: Vec<String>,
     },
     /// Lists every key, without its secret
-    List,
+    List {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
     /// Refuses the key's requests from now on
     Disable {
         /// The access key
@@ -83,9 +87,13 @@ pub async fn run(
             let made = access_keys::create(db, &sealer()?, Account { user, project, roles }).await?;
             print_secret(&made);
         }
-        What::List => {
+        What::List { json } => {
             for key in access_keys::list(db).await? {
-                print(&key);
+                if json {
+                    println!("{}", as_json(&key));
+                } else {
+                    print(&key);
+                }
             }
         }
         What::Disable { key } => print(&access_keys::enable(db, &key, false).await?),
@@ -96,6 +104,15 @@ pub async fn run(
         }
     }
     Ok(())
+}
+
+/// A key without its secret.
+fn as_json(key: &AccessKey) -> Value {
+    let moment = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    json!({
+        "id": key.id, "project": key.project.as_str(), "user": key.user, "roles": key.roles, "enabled": key.enabled,
+        "made": moment(key.created_at), "old_secret_until": key.old_until.map(moment),
+    })
 }
 
 fn print(key: &AccessKey) {

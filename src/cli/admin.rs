@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Subcommand;
+use serde_json::{Value, json};
 
 use crate::cli::accounts::{Accounts, store_config};
 use crate::cli::state::Folders;
@@ -19,9 +20,9 @@ use crate::commands::paths::{self, NewPath, PathChange, VersionName};
 use crate::commands::tasks::{self, Dossier};
 use crate::db::{self, Config, Db};
 use crate::domain::caller::{Caller, Level};
-use crate::domain::ids::{ProjectId, TaskId};
+use crate::domain::ids::{GenerationId, ProjectId, TaskId};
 use crate::domain::matrix::{Edge, Way};
-use crate::domain::task::{Plan, Progress};
+use crate::domain::task::{Plan, Progress, Task};
 
 /// Arguments of `coffer admin`.
 #[derive(Debug, clap::Args)]
@@ -73,11 +74,18 @@ enum What {
 #[derive(Debug, Subcommand)]
 enum TaskCommand {
     /// Lists every task that needs an operator, with the reason
-    List,
+    List {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
     /// Shows everything that is known of a task
     Show {
         /// The task's id
         task: String,
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// Ends a stuck upgrade of the same instance as it stands, and keeps what it made
     Resolve {
@@ -97,7 +105,11 @@ enum TaskCommand {
 #[derive(Debug, Subcommand)]
 enum Paths {
     /// Lists every path, disabled ones too
-    List,
+    List {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
     /// Adds a path
     Add {
         #[command(flatten)]
@@ -165,7 +177,7 @@ fn line(entry: &db::audit::Entry, json: bool) -> String {
     let at = entry.at.to_rfc3339_opts(SecondsFormat::Millis, true);
     let target = entry.target.join(" ");
     if json {
-        return serde_json::json!({
+        return json!({
             "at": at, "request_id": entry.request_id, "project": entry.project_id, "user": entry.user_id,
             "role": entry.role, "address": entry.address, "dialect": entry.dialect, "method": entry.method,
             "route": entry.route, "target": entry.target, "status": entry.status,
@@ -208,9 +220,13 @@ fn operator() -> anyhow::Result<Caller> {
 async fn manage_paths(db: &Db, what: Paths) -> anyhow::Result<()> {
     let caller = operator()?;
     match what {
-        Paths::List => {
+        Paths::List { json } => {
             for edge in all(db).await? {
-                print(&edge);
+                if json {
+                    println!("{}", edge_as_json(&edge));
+                } else {
+                    print(&edge);
+                }
             }
         }
         Paths::Add { pair, ways, note, disabled } => {
@@ -232,8 +248,12 @@ async fn manage_paths(db: &Db, what: Paths) -> anyhow::Result<()> {
 async fn manage_tasks(db: &Db, what: TaskCommand) -> anyhow::Result<()> {
     let caller = operator()?;
     match what {
-        TaskCommand::List => {
+        TaskCommand::List { json } => {
             let stuck = tasks::stuck(db, &caller).await?;
+            if json {
+                stuck.iter().for_each(|task| println!("{}", task_as_json(task)));
+                return Ok(());
+            }
             if stuck.is_empty() {
                 println!("no task needs an operator");
             }
@@ -244,8 +264,13 @@ async fn manage_tasks(db: &Db, what: TaskCommand) -> anyhow::Result<()> {
                 println!("    {}", operator.unwrap_or("no cause was recorded"));
             }
         }
-        TaskCommand::Show { task } => {
-            show(&tasks::dossier(db, &caller, task_id(&task)?).await?)?;
+        TaskCommand::Show { task, json } => {
+            let known = tasks::dossier(db, &caller, task_id(&task)?).await?;
+            if json {
+                println!("{}", dossier_as_json(&known));
+            } else {
+                show(&known)?;
+            }
         }
         TaskCommand::Resolve { task, serving } => {
             let ended = tasks::resolve(db, &caller, task_id(&task)?, &serving).await?;
@@ -267,6 +292,80 @@ fn task_id(text: &str) -> anyhow::Result<TaskId> {
 
 fn moment(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+fn task_as_json(task: &Task) -> Value {
+    let at = match task.progress {
+        Progress::At(phase, step) => json!({"phase": phase.as_str(), "step": step.as_str()}),
+        _ => Value::Null,
+    };
+    json!({
+        "id": task.id.to_string(), "kind": task.kind().as_str(), "project": task.project.as_str(),
+        "state": task.progress.state().as_str(), "at": at, "attempts": task.attempts, "reason": task.reason,
+        "cause": task.operator_reason, "accepted": moment(task.created_at), "moved": moment(task.updated_at),
+    })
+}
+
+/// Everything that `show` prints.
+fn dossier_as_json(known: &Dossier) -> Value {
+    let Dossier { task, steps, instance, hold, relay, servers } = known;
+    let mut told = task_as_json(task);
+    let steps: Vec<Value> = steps
+        .iter()
+        .map(|step| {
+            json!({
+                "phase": step.phase, "step": step.step, "attempt": step.attempt, "outcome": step.outcome,
+                "progress": step.progress, "detail": step.detail, "started": moment(step.started_at),
+                "ended": step.ended_at.map(moment),
+            })
+        })
+        .collect();
+    let servers: Vec<Value> = servers
+        .iter()
+        .map(|server| {
+            let it = &server.generation;
+            json!({
+                "id": it.id.to_string(), "side": side(&task.plan, it.id), "version": it.version.title(),
+                "host": it.host.0, "role": it.role.as_str(), "shall_run": it.wanted_running,
+                "takes_writes": !it.read_only, "kept_until": server.keep_until.map(moment),
+                "used_bytes": server.used_bytes, "answered": server.answered.as_ref().map(|(at, _)| moment(*at)),
+                "answered_version": server.answered.as_ref().map(|(_, version)| version), "trouble": server.trouble,
+            })
+        })
+        .collect();
+    let hold = hold
+        .as_ref()
+        .map(|hold| json!({"task": hold.task.to_string(), "since": moment(hold.since), "cut": hold.cut}));
+    let instance = instance.as_ref().map(|instance| {
+        let fault =
+            instance.fault.as_ref().map(|fault| json!({"at": moment(fault.at), "message": fault.message}));
+        json!({"id": instance.id.to_string(), "status": instance.state.trove_status(), "fault": fault})
+    });
+    for (key, value) in [
+        ("begins", json!(task.starts.map(moment))),
+        ("cancel_asked", json!(task.cancel_asked)),
+        ("plan", json!(task.plan)),
+        ("report", json!(task.report)),
+        ("steps", json!(steps)),
+        ("instance", json!(instance)),
+        ("hold", json!(hold)),
+        ("relay", json!(relay.as_ref().map(|(address, port)| format!("{address}:{port}")))),
+        ("servers", json!(servers)),
+    ] {
+        told[key] = value;
+    }
+    told
+}
+
+/// The side of an upgrade that a server is on.
+fn side(plan: &Plan, server: GenerationId) -> Option<&'static str> {
+    match plan {
+        Plan::Upgrade(plan) if plan.old == server => Some("old"),
+        Plan::Upgrade(plan) if plan.new == server => Some("new"),
+        Plan::Rolling(plan) if [plan.primary.old, plan.standby.old].contains(&server) => Some("old"),
+        Plan::Rolling(plan) if [plan.primary.new, plan.standby.new].contains(&server) => Some("new"),
+        _other => None,
+    }
 }
 
 fn show(known: &Dossier) -> anyhow::Result<()> {
@@ -336,13 +435,7 @@ fn print_servers(known: &Dossier) {
     println!("servers");
     for server in &known.servers {
         let it = &server.generation;
-        let side = match &known.task.plan {
-            Plan::Upgrade(plan) if plan.old == it.id => "old, ",
-            Plan::Upgrade(plan) if plan.new == it.id => "new, ",
-            Plan::Rolling(plan) if [plan.primary.old, plan.standby.old].contains(&it.id) => "old, ",
-            Plan::Rolling(plan) if [plan.primary.new, plan.standby.new].contains(&it.id) => "new, ",
-            _other => "",
-        };
+        let side = side(&known.task.plan, it.id).map_or_else(String::new, |side| format!("{side}, "));
         let wanted = if it.wanted_running { "shall run" } else { "shall be stopped" };
         let fence = if it.read_only { "fenced" } else { "takes writes" };
         println!("  {}  {side}{} on {}, {}", it.id, it.version.title(), it.host, it.role.as_str());
@@ -389,6 +482,15 @@ async fn switch(db: &Db, caller: &Caller, pair: &Pair, enabled: bool) -> anyhow:
         .with_context(|| format!("there is no path from {} to {}", pair.from, pair.to))?;
     let change = PathChange { enabled: Some(enabled), ..PathChange::default() };
     Ok(paths::change(db, caller, edge.id, change).await?)
+}
+
+fn edge_as_json(edge: &Edge) -> Value {
+    let ways: Vec<_> = edge.ways.iter().map(|way| way.as_str()).collect();
+    let version = |of: &crate::domain::datastore::DatastoreVersion| format!("{}:{}", of.datastore, of.name);
+    json!({
+        "id": edge.id.to_string(), "from": version(&edge.from), "to": version(&edge.to), "enabled": edge.enabled,
+        "ways": ways, "note": edge.note,
+    })
 }
 
 fn print(edge: &Edge) {

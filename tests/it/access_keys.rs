@@ -180,8 +180,15 @@ async fn an_operator_manages_them_from_a_terminal() {
     }
     let (done, told, _) = admin(&["list"]);
     assert!(done && told.contains(&key) && told.contains("enabled") && told.contains("member"), "{told}");
+    let (_, listed, _) = admin(&["list", "--json"]);
+    let shown: serde_json::Value = serde_json::from_str(listed.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&shown["id"], &shown["enabled"]),
+        (&serde_json::json!(key), &serde_json::json!(true)),
+        "{shown}"
+    );
     for secret in [&first, &second] {
-        assert!(!told.contains(secret.expose_secret()));
+        assert!(!told.contains(secret.expose_secret()) && !listed.contains(secret.expose_secret()));
     }
     let (done, told, _) = admin(&["disable", &key]);
     assert!(done && told.contains("disabled"), "{told}");

@@ -154,6 +154,11 @@ async fn an_operator_edits_the_matrix_from_a_terminal() {
     let url = Some(door.store_url.as_str());
     let (done, told) = admin(&["paths", "list"], url);
     assert!(done && told.contains("mysql:5.6") && told.contains("enabled"), "{told}");
+    let (_, told) = admin(&["paths", "list", "--json"], url);
+    let lines: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let shown = lines.iter().find(|line| line["from"] == "mysql:5.6" && line["to"] == "mysql:5.7").unwrap();
+    assert_eq!(shown["enabled"], true, "{shown}");
+    assert!(shown["ways"].as_array().unwrap().contains(&json!("replica")), "{shown}");
     let (done, told) = admin(&["paths", "disable", "mysql:5.6", "mysql:5.7"], url);
     assert!(done && told.contains("disabled"), "{told}");
     door.upgrade(MEMBER, it, ("mysql", "5.7")).await.is(400, "badRequest");

@@ -238,6 +238,7 @@ const RESTARTED: &[Ask] = &[
 ];
 const RESIZED: &[Ask] = &[
     ask(ADMIN, "POST", "/instances/{instance}/action", Some("instance-reset-request"), 202, None),
+    ask(ADMIN, "POST", "/mgmt/instances/{instance}/action", Some("mgmt-reset-request"), 202, None),
     ask(ADMIN, "POST", "/mgmt/instances/{instance}/action", Some("mgmt-reboot-request"), 202, None),
 ];
 const REBOOTED: &[Ask] = &[

@@ -179,6 +179,15 @@ async fn stuck_at(api: &Client, admin: &Client, roles: &Roles, step: Step, event
     let stuck = task["id"].as_str().unwrap();
     let (_, listed) = operate(&["admin", "task", "list"]);
     assert!(listed.contains(stuck) && listed.contains(step.as_str()), "{listed}");
+    let (_, listed) = operate(&["admin", "task", "list", "--json"]);
+    let lines: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let line = lines.iter().find(|line| line["id"] == stuck).unwrap();
+    assert_eq!((&line["state"], &line["at"]["step"]), (&json!("needs_operator"), &json!(step.as_str())));
+    let (_, shown) = operate(&["admin", "task", "show", stuck, "--json"]);
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((&shown["id"], &shown["reason"]), (&line["id"], &line["reason"]), "{shown}");
+    assert!(!shown["steps"].as_array().unwrap().is_empty() && shown["plan"].is_object(), "{shown}");
+    assert!(shown["servers"].as_array().unwrap().iter().all(|server| server["role"].is_string()), "{shown}");
     let (done, said) = operate(&["admin", "task", "retry", stuck]);
     assert!(done, "{said}");
     wait_for("the task ends", Duration::from_secs(60), async || {

@@ -340,6 +340,17 @@ async fn a_status_is_reset() {
     dev.points.disarm("upgrade_twin.forward.place.before");
     status(&api, &shop.id, "ACTIVE", Duration::from_secs(60)).await;
     assert_eq!(api.show(&shop.id).await.unwrap()["datastore"]["version"], "10.11");
+    // The administrator's own action does the same.
+    let managed = format!("/mgmt/instances/{}/action", shop.id);
+    let reset = json!({"reset-task-status": {}});
+    dev.points.arm("upgrade_twin.forward.place.before");
+    assert_eq!(api.post(&format!("/instances/{}/upgrades", shop.id), &body).await.unwrap().0, 202);
+    dev.points.reached("upgrade_twin.forward.place.before").await;
+    assert_eq!(api.post(&managed, &reset).await.unwrap().0, 403);
+    assert_eq!(admin.post(&managed, &reset).await.unwrap().0, 202);
+    dev.points.disarm("upgrade_twin.forward.place.before");
+    status(&api, &shop.id, "ACTIVE", Duration::from_secs(60)).await;
+    assert_eq!(api.show(&shop.id).await.unwrap()["datastore"]["version"], "10.11");
     // A restart is past it from the beginning.
     dev.points.arm("restart.forward.hold.before");
     assert_eq!(restart(&api, &shop.id).await.0, 202);

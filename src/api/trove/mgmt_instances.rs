@@ -168,7 +168,8 @@ pub async fn root(call: Call, _caller: Caller) -> Result<HttpResponse, Fault> {
     answer(StatusCode::OK, &Keyed("root_history", &history))
 }
 
-/// `POST /mgmt/instances/{id}/action`: `{"reboot": {}}` restarts the instance; Trove's others are 501.
+/// `POST /mgmt/instances/{id}/action`: `{"reboot": {}}` restarts the instance, `{"reset-task-status": {}}` resets its status as the
+/// action `reset_status` does; Trove's others are 501.
 ///
 /// # Errors
 /// 400 for a body that names no action, or several; 403 by role; 404; 422 for a busy instance; 501.
@@ -185,9 +186,10 @@ pub async fn act(call: Call, caller: Caller) -> Result<HttpResponse, Fault> {
     Field::root(&body, key)?.object()?;
     allow(&caller, Rule::Manage)?;
     let found = load(&call).await?;
-    if key != "reboot" {
-        return Err(Fault::not_yet(&format!("The administrator's action {key}")));
+    match key.as_str() {
+        "reboot" => call.state.commands.restart_instance(&caller, found.instance.id).await?,
+        "reset-task-status" => call.state.commands.reset_status(&caller, found.instance.id, false).await?,
+        _ => return Err(Fault::not_yet(&format!("The administrator's action {key}"))),
     }
-    call.state.commands.restart_instance(&caller, found.instance.id).await?;
     Ok(accepted())
 }
