@@ -114,7 +114,7 @@ async fn connections_that_died_unnoticed_are_not_used() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_connection_is_met_once_whatever_is_asked() {
     let (_place, store, config) = own_store().await;
-    let db = Db::new(&coffer::db::Config { pool_size: 1, ..coffer::db::Config::new(&store.url()) });
+    let db = Db::new(&coffer::db::Config { pool_size: 1, ..coffer::db::Config::new(store.url()) });
     let read = async || {
         db.run(|conn| {
             let now = diesel::select(diesel::dsl::now).get_result::<chrono::NaiveDateTime>(conn);
