@@ -105,10 +105,10 @@ statement! {
        select made.id, " } [host as Text] { ", place.address, " } [port as Integer] { ", " }
     [connections as Integer] { ", " } [listens as Bool] { ", " } [protocol as Text]
     // An upgrade's new side lets in whom its source lets in, and as encrypted.
-    { ", coalesce((select of.allowed_cidrs from endpoints of where of.instance_id = " } [source as Nullable<SqlUuid>]
-    { "::uuid), '{}'), coalesce((select of.tls_only from endpoints of where of.instance_id = " }
+    { ", coalesce(of.allowed_cidrs, '{}'), coalesce(of.tls_only, false) from made cross join place \
+       left join endpoints of on of.instance_id = " }
     [source as Nullable<SqlUuid>]
-    { "::uuid), false) from made, place), \
+    { "::uuid), \
        served as (insert into generations (id, instance_id, host_id, role, version_id, service_secret, \
        read_only, events, wanted) select " }
     [generation as SqlUuid] { ", made.id, " } [host as Text] { ", " } [candidate as Text] { ", " }
