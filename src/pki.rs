@@ -31,7 +31,7 @@ pub struct Described {
 /// Reads what a certificate says of itself.
 ///
 /// # Errors
-/// [`Error::Read`] for what is no certificate as PEM.
+/// [`Error::Read`] when `certificate` is not a certificate in PEM.
 pub fn describe(certificate: &str) -> Result<Described, Error> {
     let (_, pem) =
         x509_parser::pem::parse_x509_pem(certificate.as_bytes()).map_err(|e| Error::Read(e.to_string()))?;

@@ -57,8 +57,11 @@ async fn parameters(api: &Client, datastore: &str, version: &str) -> Vec<Value> 
     answer["configuration-parameters"].as_array().unwrap().clone()
 }
 
-/// By its address, where the driver would go on by the server's socket.
-async fn by_address(address: &str, secret: &SecretString) -> Result<mysql_async::Conn, mysql_async::Error> {
+/// A client of MariaDB's in the clear, by the instance's address: the driver would go on by the server's socket else.
+pub async fn by_address(
+    address: &str,
+    secret: &SecretString,
+) -> Result<mysql_async::Conn, mysql_async::Error> {
     let opts = mysql_async::OptsBuilder::default()
         .ip_or_hostname(address)
         .user(Some("app"))

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::harness::house::House;
 use crate::harness::{ask_for_upgrade, open_shop, status, wait_for};
+use crate::parameters::by_address;
 use crate::postgresql::{login, psql};
 
 async fn ask(api: &Client, id: &str, change: Value) -> (u16, Value) {
@@ -71,16 +72,6 @@ fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-async fn in_the_clear(address: &str, secret: &SecretString) -> Result<mysql_async::Conn, mysql_async::Error> {
-    let opts = mysql_async::OptsBuilder::default()
-        .ip_or_hostname(address)
-        .user(Some("app"))
-        .pass(Some(secret.expose_secret()))
-        // By the address, where the driver would go on by the server's socket.
-        .prefer_socket(false);
-    mysql_async::Conn::new(opts).await
-}
-
 fn is_told_to_encrypt(error: &mysql_async::Error) -> bool {
     matches!(error, mysql_async::Error::Server(told) if told.code == 3159)
 }
@@ -109,7 +100,7 @@ async fn mariadb_requires_tls() {
     assert_eq!(whole["certificate"]["expire_at"], until.format("%Y-%m-%dT%H:%M:%S").to_string());
 
     // Whoever is there in the clear is ended, whoever is there in TLS goes on.
-    let mut clear = in_the_clear(address, secret).await.unwrap();
+    let mut clear = by_address(address, secret).await.unwrap();
     let long = tokio::spawn({
         let (address, secret, ca) = (address.to_owned(), secret.clone(), ca.clone());
         async move {
@@ -129,7 +120,7 @@ async fn mariadb_requires_tls() {
         clear.query_drop("select 1").await.err().map(drop)
     })
     .await;
-    let refused = in_the_clear(address, secret).await.expect_err("refused");
+    let refused = by_address(address, secret).await.expect_err("refused");
     assert!(is_told_to_encrypt(&refused), "{refused:?}");
     let told = mariadb(address, secret, &["--skip-ssl"], "select 1").await;
     assert!(!told.status.success() && said(&told).contains("this address requires TLS"), "{}", said(&told));
@@ -151,7 +142,7 @@ async fn mariadb_requires_tls() {
     let new = ask_for_upgrade(&api, id, "11.8").await;
     status(&api, &new, "VERIFY_UPGRADE", Duration::from_secs(120)).await;
     let its = api.show(&new).await.unwrap()["ip"][0].as_str().unwrap().to_owned();
-    let refused = in_the_clear(&its, secret).await.expect_err("refused");
+    let refused = by_address(&its, secret).await.expect_err("refused");
     assert!(is_told_to_encrypt(&refused), "{refused:?}");
     assert!(mariadb(&its, secret, &tls, "select 1").await.status.success());
     assert_eq!(ask(&api, &new, json!({"disable": true})).await.0, 400);
@@ -163,7 +154,7 @@ async fn mariadb_requires_tls() {
 
     require(&api, id, false).await;
     wait_for("clients come in the clear again", Duration::from_secs(5), async || {
-        in_the_clear(address, secret).await.ok().map(drop)
+        by_address(address, secret).await.ok().map(drop)
     })
     .await;
     dev.leave_nothing(&api, &[id]).await;
