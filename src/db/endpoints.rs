@@ -15,7 +15,12 @@ use crate::domain::ids::{GenerationId, HostId, InstanceId, TaskId};
 pub fn lead(conn: &mut Conn, instance: InstanceId, generation: Option<GenerationId>) -> Result<(), Error> {
     let to = generation.map(|g| g.0);
     diesel::update(endpoints::table.find(instance.0).filter(endpoints::generation_id.is_distinct_from(to)))
-        .set((endpoints::generation_id.eq(to), endpoints::epoch.eq(endpoints::epoch + 1)))
+        .set((
+            endpoints::generation_id.eq(to),
+            // Another server's volume is measured by itself.
+            endpoints::full_volume.eq(false),
+            endpoints::epoch.eq(endpoints::epoch + 1),
+        ))
         .execute(conn)
         .map(|_| ())
         .map_err(Error::query("lead the endpoint"))
@@ -44,6 +49,28 @@ pub fn require_tls(conn: &mut Conn, instance: InstanceId, tls_only: bool) -> Res
         .execute(conn)
         .map(|_| ())
         .map_err(Error::query("say whether an instance requires TLS"))
+}
+
+/// Has the instance's address, where it leads to `generation`, turn clients away since more is in its volume than its size, or
+/// let them in. A new epoch unless it is so already.
+///
+/// # Errors
+/// The store's.
+pub fn turn_away(
+    conn: &mut Conn,
+    instance: InstanceId,
+    generation: GenerationId,
+    full_volume: bool,
+) -> Result<(), Error> {
+    let at = endpoints::table
+        .find(instance.0)
+        .filter(endpoints::generation_id.eq(generation.0))
+        .filter(endpoints::full_volume.ne(full_volume));
+    diesel::update(at)
+        .set((endpoints::full_volume.eq(full_volume), endpoints::epoch.eq(endpoints::epoch + 1)))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(Error::query("say whether an instance's volume is full"))
 }
 
 /// Has the endpoint let so many connections through at once; those that are open stay. A new epoch unless it is so already.

@@ -6,10 +6,11 @@ use diesel::sql_types::{BigInt, Bool, Integer, Jsonb, Nullable, Text, Timestampt
 use uuid::Uuid;
 
 use crate::db::schema::generations;
-use crate::db::{Conn, Error};
+use crate::db::{Conn, Error, endpoints};
 use crate::domain::datastore::DatastoreVersion;
 use crate::domain::generation::{Certificate, Generation, Role};
 use crate::domain::ids::{DatastoreId, GenerationId, HostId, InstanceId, VersionId};
+use crate::domain::volume::VolumeState;
 
 #[derive(QueryableByName)]
 struct Row {
@@ -47,6 +48,10 @@ struct Row {
     ram_mb: i32,
     #[diesel(sql_type = Bool)]
     read_only: bool,
+    #[diesel(sql_type = Integer)]
+    volume_gb: i32,
+    #[diesel(sql_type = Text)]
+    volume_state: String,
     #[diesel(sql_type = Bool)]
     events: bool,
     #[diesel(sql_type = Bool)]
@@ -74,7 +79,7 @@ const SELECT: &str = "\
     v.name as version_name, v.version_number, v.engine, v.runtime, v.active, \
     coalesce(i.defaults_of, i.running_version_number, s.defaults_of, s.running_version_number, v.version_number) \
     as defaults_of, g.server_id, g.service_secret, f.ram_mb, \
-    g.read_only, g.events, i.replica_of is not null as is_replica, g.wanted, c.address, c.certificate, c.key_secret, a.certificate as authority, \
+    g.read_only, i.volume_gb, g.volume_state, g.events, i.replica_of is not null as is_replica, g.wanted, c.address, c.certificate, c.key_secret, a.certificate as authority, \
     o.name as account, k.content as parameters, g.needs_restart \
     from generations g join datastore_versions v on v.id = g.version_id join datastores d on d.id = v.datastore_id \
     join instances i on i.id = g.instance_id join flavors f on f.id = i.flavor_id \
@@ -108,6 +113,8 @@ fn into_domain(row: Row) -> Result<Generation, Error> {
             .map_err(|_| Error::Broken(format!("parameters of generation {}", row.id)))?,
         needs_restart: row.needs_restart,
         read_only: row.read_only,
+        volume_gb: row.volume_gb,
+        volume_state: row.volume_state.parse()?,
         events: row.events,
         is_replica: row.is_replica,
         wanted_running: row.wanted == "running",
@@ -424,6 +431,27 @@ pub fn record_answer(
     .execute(conn)
     .map(|_| ())
     .map_err(Error::query("record a server's answer"))
+}
+
+/// Records how far the volume of the server that serves an instance is filled, and has the instance's address turn clients
+/// away where more is in it than its size.
+///
+/// # Errors
+/// The store's.
+pub fn set_volume_state(
+    conn: &mut Conn,
+    id: GenerationId,
+    instance: InstanceId,
+    state: VolumeState,
+) -> Result<(), Error> {
+    diesel::update(generations::table.find(id.0).filter(generations::volume_state.ne(state.as_str())))
+        .set((
+            generations::volume_state.eq(state.as_str()),
+            generations::volume_state_since.eq(diesel::dsl::now),
+        ))
+        .execute(conn)
+        .map_err(Error::query("record how far a volume is filled"))?;
+    endpoints::turn_away(conn, instance, id, state == VolumeState::Over)
 }
 
 /// Records whether a value of its server's parameters waits for the server's next start.

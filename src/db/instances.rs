@@ -47,6 +47,7 @@ type Columns = (
     Nullable<Text>,
     Nullable<Array<Text>>,
     (Nullable<SqlUuid>, Nullable<Text>, Nullable<Bool>),
+    (Nullable<Text>, Nullable<Timestamptz>),
 );
 
 #[derive(Queryable)]
@@ -79,6 +80,7 @@ struct Row {
     zone: Option<String>,
     allowed_cidrs: Option<Vec<String>>,
     configured: (Option<Uuid>, Option<String>, Option<bool>),
+    volume: (Option<String>, Option<DateTime<Utc>>),
 }
 
 const SELECT: &str = "\
@@ -87,7 +89,8 @@ const SELECT: &str = "\
     array(select r.id from instances r where r.replica_of = i.id and r.deleted_at is null order by r.id), \
     i.fault_message, i.fault_details, i.fault_at, g.answered_at, g.trouble, g.used_bytes, i.revision, i.created_at, \
     i.updated_at, (select revision from catalogue), i.group_id, i.zone, e.allowed_cidrs, \
-    i.configuration_id, (select k.name from configurations k where k.id = i.configuration_id), g.needs_restart";
+    i.configuration_id, (select k.name from configurations k where k.id = i.configuration_id), g.needs_restart, \
+    g.volume_state, g.volume_state_since";
 
 const FROM: &str = " from instances i left join endpoints e on e.instance_id = i.id \
     left join generations g on g.id = i.serving_generation_id ";
@@ -150,6 +153,7 @@ fn instance(row: Row, catalogue: &Catalogue) -> Result<Instance, Error> {
             trouble: row.trouble,
             used_bytes: row.used_bytes,
             needs_restart: row.configured.2.unwrap_or_default(),
+            volume: (row.volume.0.as_deref().map(str::parse).transpose()?.unwrap_or_default(), row.volume.1),
         },
         host: HostId(row.host_id),
         address: row.address,

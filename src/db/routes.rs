@@ -74,6 +74,9 @@ pub struct Route {
     /// Whether clients must ask for TLS first.
     #[serde(default)]
     pub tls_only: bool,
+    /// Whether clients are turned away, since more is in the volume than its size.
+    #[serde(default)]
+    pub full_volume: bool,
 }
 
 /// A hold: new connections wait.
@@ -172,7 +175,7 @@ impl Routing {
         let routes = self.client.query(
             "select e.instance_id::text, e.address, e.port, case when e.listens then e.generation_id end::text, \
              e.epoch, e.applied_epoch, e.connections, h.wait_ms, h.cut, e.protocol, e.allowed_cidrs, \
-             e.tls_only \
+             e.tls_only, e.full_volume \
              from endpoints e left join holds h on h.instance_id = e.instance_id \
              where e.host_id = $1 order by e.instance_id",
             by_host,
@@ -247,6 +250,7 @@ fn route(row: &Row) -> Result<Route, Error> {
         protocol: protocol(row, 9)?,
         allowed: get::<Vec<String>>(row, 10)?.iter().map(|text| network(text)).collect::<Result<_, _>>()?,
         tls_only: get(row, 11)?,
+        full_volume: get(row, 12)?,
     })
 }
 

@@ -53,7 +53,7 @@ diesel::table! {
         service_secret -> Text, read_only -> Bool, events -> Bool, wanted -> Text,
         answered_at -> Nullable<Timestamptz>, answered_version -> Nullable<Text>, trouble -> Nullable<Text>,
         used_bytes -> Nullable<BigInt>, created_at -> Timestamptz, keep_until -> Nullable<Timestamptz>,
-        needs_restart -> Bool,
+        needs_restart -> Bool, volume_state -> Text, volume_state_since -> Timestamptz,
     }
 }
 diesel::table! {
@@ -61,7 +61,7 @@ diesel::table! {
         instance_id -> Uuid, host_id -> Text, address -> Text, port -> Integer, connections -> Integer,
         generation_id -> Nullable<Uuid>,
         epoch -> BigInt, applied_epoch -> BigInt, listens -> Bool, protocol -> Text,
-        allowed_cidrs -> Array<Text>, tls_only -> Bool,
+        allowed_cidrs -> Array<Text>, tls_only -> Bool, full_volume -> Bool,
     }
 }
 diesel::table! {

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use crate::domain::datastore::{DatastoreVersion, UnknownWord};
 use crate::domain::ids::{GenerationId, HostId, InstanceId};
 use crate::domain::parameter::Values;
+use crate::domain::volume::VolumeState;
 
 /// What a generation is to its instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +71,12 @@ pub struct Generation {
     pub parameters: Values,
     /// Whether one of them waits for its server's next start, as was seen last.
     pub needs_restart: bool,
-    /// Whether its configuration keeps tenants from writing.
+    /// Whether its configuration keeps tenants from writing, as a fenced server or a follower.
     pub read_only: bool,
+    /// The size of its instance's volume, in GB.
+    pub volume_gb: i32,
+    /// How far its volume was filled when that was measured last.
+    pub volume_state: VolumeState,
     /// Whether its configuration lets events run.
     pub events: bool,
     /// Whether its instance is another one's replica.

@@ -6,6 +6,7 @@ use crate::domain::datastore::{DatastoreVersion, UnknownWord};
 use crate::domain::flavor::Flavor;
 use crate::domain::ids::{ConfigurationId, GenerationId, GroupId, HostId, InstanceId, ProjectId};
 use crate::domain::refusal::Refusal;
+use crate::domain::volume::VolumeState;
 
 /// Where an instance is in its life. What a client sees is one match in each dialect's view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -173,6 +174,18 @@ pub struct Fault {
     pub at: DateTime<Utc>,
 }
 
+impl Instance {
+    /// What a tenant is told of it: that its volume is full comes before what an earlier task left.
+    pub fn shown_fault(&self) -> Option<Fault> {
+        let (state, since) = self.seen.volume;
+        let full = self.running.as_ref().and_then(|_| state.told(self.volume_gb));
+        match full {
+            Some(message) => Some(Fault { message, details: None, at: since.unwrap_or(self.updated_at) }),
+            None => self.fault.clone(),
+        }
+    }
+}
+
 impl Fault {
     /// What the words for the operator begin with, of a copy that its source's content has made worthless.
     const SPOILT: &str = "a copy was spoilt: ";
@@ -219,6 +232,8 @@ pub struct Seen {
     pub used_bytes: Option<i64>,
     /// Whether a value of its parameters waits for its next start.
     pub needs_restart: bool,
+    /// How far its volume is filled, and since when.
+    pub volume: (VolumeState, Option<DateTime<Utc>>),
 }
 
 /// That an instance is a member of a group.

@@ -32,4 +32,5 @@ pub mod task;
 pub mod tenant;
 pub mod timing;
 pub mod upgrade;
+pub mod volume;
 pub mod window;

@@ -60,6 +60,8 @@ pub(super) struct Leads {
     pub(super) allowed: Arc<[Ipv4Net]>,
     /// Whether clients must ask for TLS first.
     pub(super) tls_only: bool,
+    /// Whether clients are turned away, since more is in the volume than its size.
+    pub(super) full_volume: bool,
 }
 
 impl Leads {
@@ -158,6 +160,14 @@ async fn guide(mut client: TcpStream, from: SocketAddr, way: &Way, visit: &mut V
             }
             return;
         }
+        Admission::Full => {
+            tracing::debug!(client = %from, "a connection came to an instance whose volume is full");
+            metrics::endpoint_refused("full_volume");
+            if client.write_all(&greeting::full_volume(way.protocol)).await.is_ok() {
+                linger(client).await;
+            }
+            return;
+        }
         Admission::Gone => return,
     };
     let clear = AtomicBool::new(false);
@@ -178,6 +188,8 @@ enum Admission {
     NotNow,
     /// It comes from where nobody is let in.
     NotAllowed,
+    /// More is in the volume than its size.
+    Full,
     /// Its client, or the listener, is gone.
     Gone,
 }
@@ -192,6 +204,9 @@ async fn admit(way: &Way, client: &TcpStream, from: IpAddr) -> Admission {
         let now = leads.borrow_and_update().clone();
         if !now.lets_in(from) {
             return Admission::NotAllowed;
+        }
+        if now.full_volume {
+            return Admission::Full;
         }
         let Some(hold) = now.hold else { return Admission::Passed(pass, now.to) };
         drop(pass);
@@ -215,6 +230,7 @@ async fn severed(
         now.to != generation
             || now.hold.is_some_and(|hold| hold.cut)
             || !now.lets_in(from)
+            || now.full_volume
             || (now.tls_only && clear.load(Ordering::SeqCst))
     };
     if leads.wait_for(over).await.is_err() {

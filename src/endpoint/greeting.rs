@@ -81,6 +81,15 @@ pub(super) fn not_allowed(protocol: Protocol) -> Vec<u8> {
     }
 }
 
+/// What a server says to a client that it does not take since its disk is full.
+pub(super) fn full_volume(protocol: Protocol) -> Vec<u8> {
+    let text = b"the database takes no connections, as its volume is full: make it larger, or delete a database by the API";
+    match protocol {
+        Protocol::Mysql => mysql_error(1021, text),
+        Protocol::Postgresql => postgresql_error(b"53100", text),
+    }
+}
+
 /// What a server says that requires TLS, to a client that has said its first word in the clear.
 pub(super) fn not_in_the_clear(protocol: Protocol) -> Vec<u8> {
     match protocol {

@@ -62,6 +62,7 @@ impl RoutingTable {
                     hold: route.hold,
                     allowed: route.allowed.as_slice().into(),
                     tls_only: route.tls_only,
+                    full_volume: route.full_volume,
                 };
                 ways.insert(
                     Key::Instance(route.instance),
@@ -70,7 +71,13 @@ impl RoutingTable {
             }
         }
         for relay in &wanted.relays {
-            let leads = Leads { to: relay.generation, hold: None, allowed: Arc::default(), tls_only: false };
+            let leads = Leads {
+                to: relay.generation,
+                hold: None,
+                allowed: Arc::default(),
+                tls_only: false,
+                full_volume: false,
+            };
             ways.insert(
                 Key::Relay(relay.task),
                 (relay.address, leads, RELAY_CONNECTIONS.min(most), relay.protocol),

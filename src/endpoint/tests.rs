@@ -577,6 +577,7 @@ async fn the_last_state_is_kept_whole_and_is_its_hosts_own() {
             protocol: Protocol::Postgresql,
             allowed: Vec::new(),
             tls_only: true,
+            full_volume: false,
         }],
         relays: vec![Relay {
             task: TaskId(Uuid::now_v7()),

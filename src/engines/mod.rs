@@ -5,6 +5,7 @@
 //! Add a variant to [`EngineKind`], implement [`Engine`] in a file of its own, and choose it by name in `cli`.
 //! Every method may be called twice, also after it was killed in the middle: it first looks at what is there.
 
+pub mod bound;
 pub mod configure;
 pub mod mariadb;
 pub mod object;
@@ -25,6 +26,7 @@ use crate::domain::parameter::Values;
 use crate::domain::question::{Blocker, Finding};
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::domain::upgrade::Strategy;
+pub use crate::engines::bound::{Bound, Taken};
 pub use crate::engines::configure::{Configure, Standing};
 pub use crate::engines::operate::Operate;
 use crate::runtimes::{self, Runtime};
@@ -68,8 +70,10 @@ pub struct Settings {
     pub server_id: u32,
     /// Memory that the whole server may take, in MB.
     pub memory_mb: u32,
-    /// Whether tenants are kept from writing.
+    /// Whether tenants are kept from writing: the server is fenced, or follows another.
     pub read_only: bool,
+    /// Whether they are kept from writing since its volume is full.
+    pub full: bool,
     /// Whether they come in to read while they are kept from writing: it is an instance of its own that follows another.
     pub readers: bool,
     /// Whether the server runs its tenants' events.
@@ -79,6 +83,13 @@ pub struct Settings {
     pub defaults_of: String,
     /// The values of its instance's configuration group.
     pub parameters: Values,
+}
+
+impl Settings {
+    /// Whether tenants are kept from writing, for whatever reason.
+    pub const fn refuses_writes(&self) -> bool {
+        self.read_only || self.full
+    }
 }
 
 /// Where a candidate reaches its source: the task's private relay.
@@ -317,7 +328,7 @@ pub const TRIAL: Duration = Duration::from_secs(30);
 
 /// What every engine does. All methods are idempotent.
 #[async_trait]
-pub trait Engine: Operate + Configure + Send + Sync {
+pub trait Engine: Operate + Configure + Bound + Send + Sync {
     /// Which one it is.
     fn kind(&self) -> EngineKind;
 
@@ -566,7 +577,4 @@ pub trait Engine: Operate + Configure + Send + Sync {
         candidate: &Server,
         progress: OnProgress,
     ) -> Result<String, Error>;
-
-    /// Bytes that the server's data takes.
-    async fn used_bytes(&self, server: &Server) -> Result<u64, Error>;
 }

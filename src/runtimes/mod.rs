@@ -306,6 +306,14 @@ pub trait Runtime: Send + Sync {
     /// Bytes that the generation's data takes on disk.
     async fn used_bytes(&self, generation: GenerationId) -> Result<u64, Error>;
 
+    /// Bytes that the generation's folders take on disk, but for its server's log, whose length is bounded: of all that is
+    /// there, and of the files of the data folder whose paths in it begin with one of `logs`.
+    async fn taken_bytes(
+        &self,
+        generation: GenerationId,
+        logs: &'static [&'static str],
+    ) -> Result<(u64, u64), Error>;
+
     /// The files in the folders directly below the generation's data folder whose names end with one of `endings`; and
     /// each of these folders that is empty, as `folder/`.
     async fn data_files(

@@ -17,8 +17,8 @@ use crate::domain::question::{Blocker, Finding};
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::domain::upgrade::Strategy;
 use crate::engines::{
-    Behind, Comparison, Configure, Engine, Error, Following, OnProgress, Operate, Position, RelayAddress,
-    Server, Standing,
+    Behind, Bound, Comparison, Configure, Engine, Error, Following, OnProgress, Operate, Position,
+    RelayAddress, Server, Standing, Taken,
 };
 use crate::simulated::content::{self, is_root};
 use crate::simulated::parameters;
@@ -112,6 +112,20 @@ impl Configure for SimulatedEngine {
 }
 
 #[async_trait]
+impl Bound for SimulatedEngine {
+    async fn taken(&self, server: &Server) -> Result<Taken, Error> {
+        let id = server.generation;
+        let content = self.ask(move |conn| simulated::used_bytes(conn, id)).await?;
+        Ok(Taken { content, logs: 0 })
+    }
+
+    async fn bound(&self, server: &Server) -> Result<(), Error> {
+        self.running(server.generation).await?;
+        self.start(server).await
+    }
+}
+
+#[async_trait]
 impl Engine for SimulatedEngine {
     fn kind(&self) -> EngineKind {
         self.kind
@@ -126,7 +140,7 @@ impl Engine for SimulatedEngine {
         let (id, settings) = (server.generation, server.settings.clone());
         let started = self
             .ask(move |conn| {
-                simulated::start(conn, id, (settings.read_only, settings.events), &settings.parameters)
+                simulated::start(conn, id, (settings.refuses_writes(), settings.events), &settings.parameters)
             })
             .await?;
         if started { Ok(()) } else { Err(Error::NoAnswer("there is no simulated server".to_owned())) }
@@ -307,7 +321,7 @@ impl Engine for SimulatedEngine {
         let (id, settings) = (candidate.generation, candidate.settings.clone());
         self.ask(move |conn| {
             simulated::follow(conn, id, None)?;
-            simulated::start(conn, id, (settings.read_only, settings.events), &settings.parameters)
+            simulated::start(conn, id, (settings.refuses_writes(), settings.events), &settings.parameters)
                 .map(|_| ())
         })
         .await
@@ -379,10 +393,5 @@ impl Engine for SimulatedEngine {
         self.create_data(candidate).await?;
         let writes = self.ask(move |conn| simulated::copy(conn, from, to)).await?;
         Ok(format!("simulated: {writes} writes"))
-    }
-
-    async fn used_bytes(&self, server: &Server) -> Result<u64, Error> {
-        let id = server.generation;
-        self.ask(move |conn| simulated::used_bytes(conn, id)).await
     }
 }

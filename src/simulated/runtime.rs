@@ -144,6 +144,14 @@ impl Runtime for SimulatedRuntime {
         Ok(0)
     }
 
+    async fn taken_bytes(
+        &self,
+        _generation: GenerationId,
+        _logs: &'static [&'static str],
+    ) -> Result<(u64, u64), Error> {
+        Ok((0, 0))
+    }
+
     async fn data_files(
         &self,
         _generation: GenerationId,

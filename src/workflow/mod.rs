@@ -24,6 +24,7 @@ mod servers;
 pub mod simulation;
 pub mod step;
 pub mod supervisor;
+mod volumes;
 pub mod worker;
 
 use std::collections::HashMap;
@@ -147,6 +148,7 @@ impl WorkerContext {
                 server_id: generation.server_id,
                 memory_mb: generation.memory_mb,
                 read_only: generation.read_only,
+                full: generation.volume_state.is_full(),
                 readers: generation.read_only && generation.is_replica,
                 events: generation.events,
                 defaults_of: generation.defaults_of.clone(),

@@ -175,6 +175,7 @@ fn server_of(
             server_id: 1,
             memory_mb: MEMORY_MB,
             read_only: true,
+            full: false,
             readers: false,
             events: false,
             defaults_of: version.number.clone(),

@@ -17,9 +17,10 @@ use crate::domain::ids::{GenerationId, InstanceId};
 use crate::domain::instance::{Fault, Instance, InstanceState};
 use crate::domain::replica_upgrade::ReplicaUpgradePlan;
 use crate::domain::task::Plan;
+use crate::domain::volume::VolumeState;
 use crate::engines::Following;
 use crate::telemetry::metrics;
-use crate::workflow::{WorkerContext, chain, expired, feed, followers, for_tenants, parameters};
+use crate::workflow::{WorkerContext, chain, expired, feed, followers, for_tenants, parameters, volumes};
 
 const EVERY: Duration = Duration::from_secs(2);
 
@@ -33,7 +34,7 @@ const GROWN_LOOK: Duration = Duration::from_secs(15);
 struct Memory {
     failures: u32,
     again_at: Instant,
-    sized_at: Option<Instant>,
+    volume: volumes::Memory,
     /// When it was looked what its source has by now.
     grown_at: Option<Instant>,
     /// Whether nothing of a follower is left that went while the server was away, or before us.
@@ -67,7 +68,7 @@ pub async fn run(worker: Arc<WorkerContext>, instance_net: String, mut stop: wat
                     let memory = *memories.entry(generation.id).or_insert(Memory {
                         failures: 0,
                         again_at: now,
-                        sized_at: None,
+                        volume: volumes::Memory::default(),
                         grown_at: None,
                         tidied: false,
                         seen: false,
@@ -110,6 +111,10 @@ fn publish_metrics(found: &[Generation], memories: &HashMap<GenerationId, Memory
         metrics::servers(engine.as_str(), "not_asked_yet", running.count() - well - troubled);
         metrics::servers(engine.as_str(), "stopped", of_engine().filter(|g| !g.wanted_running).count());
     }
+    for state in VolumeState::ALL {
+        let serving = found.iter().filter(|g| g.role == Role::Serving && g.volume_state == state);
+        metrics::volumes(state.as_str(), serving.count());
+    }
 }
 
 /// Asks one server; starts it when it does not answer and shall run.
@@ -150,13 +155,7 @@ async fn look(worker: &WorkerContext, generation: &Generation, mut memory: Memor
     }
     match asked {
         Ok(version) => {
-            let mut used = None;
-            if memory.sized_at.is_none_or(|at| at.elapsed() > Duration::from_secs(30)) {
-                if let Ok((engine, server)) = worker.server(generation) {
-                    used = engine.used_bytes(&server).await.ok().and_then(|bytes| i64::try_from(bytes).ok());
-                }
-                memory.sized_at = Some(Instant::now());
-            }
+            let used = volumes::look(worker, generation, &mut memory.volume).await;
             if generation.role == Role::Serving
                 && (!memory.seen || !generation.parameters.is_empty() || generation.needs_restart)
             {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use coffer::domain::tenant::Verifier;
-use coffer::engines::{Engine, Error, Following, OnProgress, Position, Server, Settings};
+use coffer::engines::{Bound as _, Engine, Error, Following, OnProgress, Position, Server, Settings};
 use coffer::runtimes::process::ProcessRuntime;
 use coffer::runtimes::{self, Observed};
 use mysql_async::prelude::Queryable;
@@ -49,7 +49,7 @@ async fn a_new_server_holds_our_account_and_no_other() {
         let set = text(&mut conn, "SELECT CONCAT_WS(',', @@skip_networking, @@log_bin, @@binlog_format, @@gtid_strict_mode, \
             @@sync_binlog, @@innodb_flush_log_at_trx_commit, @@local_infile, @@skip_name_resolve, @@log_slave_updates)").await;
         assert_eq!(set.replace("ON", "1").replace("OFF", "0"), "1,1,ROW,1,1,1,0,1,1");
-        eprintln!("{version}: {} bytes", ENGINE.used_bytes(&server).await.unwrap());
+        eprintln!("{version}: {} bytes", ENGINE.taken(&server).await.unwrap().content);
         assert!(ENGINE.convert(&server).await.unwrap(), "the first look finds no version");
         assert!(!ENGINE.convert(&server).await.unwrap());
         assert_eq!(ENGINE.position(&server).await.unwrap(), Position(String::new()));

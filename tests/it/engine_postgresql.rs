@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coffer::domain::upgrade::Strategy;
-use coffer::engines::{Engine, Error, Server, Settings};
+use coffer::engines::{Bound as _, Engine, Error, Server, Settings};
 use coffer::runtimes::process::ProcessRuntime;
 use coffer::runtimes::{self, Observed};
 
@@ -71,7 +71,7 @@ async fn a_new_server_holds_our_account_and_no_other() {
         // Probing works on a server that is fenced.
         ENGINE.start(&fenced(&server)).await.unwrap();
         ENGINE.probe(&fenced(&server), true).await.unwrap();
-        eprintln!("{version}: {} bytes", ENGINE.used_bytes(&server).await.unwrap());
+        eprintln!("{version}: {} bytes", ENGINE.taken(&server).await.unwrap().content);
         let begun = Instant::now();
         ENGINE.stop(&server).await.unwrap();
         eprintln!("{version}: stop with a session open {:?}", begun.elapsed());

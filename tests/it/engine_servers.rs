@@ -55,6 +55,7 @@ impl House {
                 server_id,
                 memory_mb: 256,
                 read_only,
+                full: false,
                 readers: false,
                 events: !read_only,
                 defaults_of: version.to_owned(),

@@ -84,6 +84,7 @@ mod tls;
 mod units;
 mod unwanted;
 mod upgrade;
+mod volumes;
 mod watch;
 mod windows;
 mod zoo;

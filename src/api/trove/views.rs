@@ -222,10 +222,10 @@ impl InstanceView {
                 name: name.clone(),
                 links: viewer.links("configurations", &id.to_string()),
             }),
-            fault: instance.fault.as_ref().map(|fault| FaultPart {
-                message: fault.message.clone(),
+            fault: instance.shown_fault().map(|fault| FaultPart {
+                message: fault.message,
                 created: zoneless(fault.at),
-                details: fault.details.clone().filter(|_| admin),
+                details: fault.details.filter(|_| admin),
             }),
             operator: admin.then(|| OperatorPart {
                 server_id: instance.running.as_ref().map(|running| running.generation.to_string()),
@@ -283,6 +283,7 @@ pub fn operating_status(instance: &Instance, now: DateTime<Utc>) -> &'static str
             match &instance.seen.trouble {
                 Some(trouble) if trouble.contains("not running") => "SHUTDOWN",
                 Some(_) => "ERROR",
+                None if instance.answered(now, FRESH) && instance.seen.volume.0.is_full() => "BLOCKED",
                 None if instance.answered(now, FRESH) => "HEALTHY",
                 // It serves since a moment ago, and nobody has asked it yet.
                 None if instance.seen.answered_at.is_none() && now - instance.updated_at <= FRESH => "ACTIVE",
@@ -335,6 +336,7 @@ pub(crate) mod tests {
     use crate::domain::flavor::Flavor;
     use crate::domain::ids::{DatastoreId, FlavorId, GenerationId, HostId, ProjectId, VersionId};
     use crate::domain::instance::{Fault, Running, Seen};
+    use crate::domain::volume::VolumeState;
 
     pub fn caller(level: Level) -> Caller {
         Caller { user: "u".into(), project: ProjectId::parse("p1").unwrap(), level: Some(level) }
@@ -381,6 +383,7 @@ pub(crate) mod tests {
                 trouble: None,
                 used_bytes: Some(161_061_274),
                 needs_restart: false,
+                volume: Default::default(),
             },
             host: HostId("h".into()),
             address: Some("127.64.0.1".into()),
@@ -400,7 +403,13 @@ pub(crate) mod tests {
         Instance {
             state: InstanceState::Building,
             running: None,
-            seen: Seen { answered_at: None, trouble: None, used_bytes: None, needs_restart: false },
+            seen: Seen {
+                answered_at: None,
+                trouble: None,
+                used_bytes: None,
+                needs_restart: false,
+                volume: Default::default(),
+            },
             ..active()
         }
     }
@@ -551,11 +560,29 @@ pub(crate) mod tests {
                     trouble: trouble.map(str::to_owned),
                     used_bytes: None,
                     needs_restart: false,
+                    volume: Default::default(),
                 },
                 updated_at: now() - TimeDelta::seconds(changed),
                 ..active()
             };
             assert_eq!(operating_status(&instance, now()), word, "{state:?} {answered_at:?} {trouble:?}");
         }
+    }
+
+    #[test]
+    fn a_full_volume_is_told() {
+        let mut instance = active();
+        instance.seen.volume = (VolumeState::Full, Some(now()));
+        assert_eq!(operating_status(&instance, now()), "BLOCKED");
+        assert_eq!(shown_status(&instance), "ACTIVE");
+        let told = instance.shown_fault().unwrap();
+        assert!(told.message.contains("is full") && told.at == now(), "{told:?}");
+        // An earlier fault is told again once there is room.
+        let earlier = Fault { message: "earlier".to_owned(), details: None, at: now() };
+        instance.fault = Some(earlier.clone());
+        assert_ne!(instance.shown_fault().unwrap(), earlier);
+        instance.seen.volume.0 = VolumeState::Room;
+        assert_eq!(instance.shown_fault().unwrap(), earlier);
+        assert_eq!(operating_status(&instance, now()), "HEALTHY");
     }
 }

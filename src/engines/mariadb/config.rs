@@ -27,6 +27,9 @@ pub const PACKET_MB: u64 = 64;
 /// of which only the commits are made together.
 pub const ONE_BY_ONE: &str = "minimal";
 
+/// What the files of the data folder begin with that are logs for replication, as [`ALWAYS`] calls them.
+pub const LOGS: [&str; 2] = ["binlog.", "relay."];
+
 /// What every server has, whatever its settings. `loose-` is for what one of the versions does not know.
 const ALWAYS: &str = "\
 skip-networking
@@ -179,7 +182,7 @@ pub fn text(settings: &Settings, version: &str, certified: bool, layout: &Layout
     let _ = writeln!(text, "innodb-log-file-size={LOG_FILE_SIZE}");
     let _ = writeln!(text, "max-allowed-packet={PACKET_MB}M");
     let _ = writeln!(text, "server-id={}", settings.server_id);
-    let _ = writeln!(text, "read-only={}", switch(settings.read_only));
+    let _ = writeln!(text, "read-only={}", switch(settings.refuses_writes()));
     let _ = writeln!(text, "innodb-strict-mode={}", switch(is_strict(settings)));
     let _ = writeln!(text, "event-scheduler={}", switch(settings.events));
     let _ = writeln!(text, "innodb-buffer-pool-size={}M", buffer_pool_mb(settings.memory_mb));
@@ -225,6 +228,7 @@ mod tests {
             server_id: 7,
             memory_mb: 512,
             read_only: true,
+            full: false,
             readers: false,
             events: false,
             defaults_of: "10.11.19".to_owned(),

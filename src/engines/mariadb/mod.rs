@@ -56,8 +56,8 @@ use crate::domain::question::{Blocker, Finding};
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::domain::upgrade::Strategy;
 use crate::engines::{
-    Behind, Comparison, Configure, Engine, Error, Following, OnProgress, Operate, Position, RelayAddress,
-    Server, Settings, Standing, Sums,
+    Behind, Bound, Comparison, Configure, Engine, Error, Following, OnProgress, Operate, Position,
+    RelayAddress, Server, Settings, Standing, Sums, Taken,
 };
 use crate::runtimes::{self, Job, Layout, Observed};
 
@@ -217,8 +217,8 @@ async fn apply(client: &mut Client, settings: &Settings) -> Result<(), Error> {
         let value = u8::from(config::is_strict(settings));
         client.run("set innodb_strict_mode", &format!("SET GLOBAL innodb_strict_mode={value}")).await?;
     }
-    if is(0) != settings.read_only {
-        let value = u8::from(settings.read_only);
+    if is(0) != settings.refuses_writes() {
+        let value = u8::from(settings.refuses_writes());
         client.run("set read_only", &format!("SET GLOBAL read_only={value}")).await?;
     }
     if !is(1) && settings.events {
@@ -293,6 +293,44 @@ impl Configure for MariaDb {
             parameters::standing(&mut client, &server.settings.parameters, &self.defaults(server)).await?;
         client.close().await;
         Ok(found)
+    }
+}
+
+#[async_trait]
+impl Bound for MariaDb {
+    async fn taken(&self, server: &Server) -> Result<Taken, Error> {
+        let taken = server.runtime.taken_bytes(server.generation, &config::LOGS).await;
+        let (all, logs) = taken.map_err(runtime("measure the server's volume"))?;
+        Ok(Taken { content: all.saturating_sub(logs), logs })
+    }
+
+    async fn bound(&self, server: &Server) -> Result<(), Error> {
+        let mut client = Client::connect(server).await?;
+        let refuses = client.value("look whether it takes writes", "SELECT @@GLOBAL.read_only").await?;
+        match (server.settings.refuses_writes(), refuses == "0") {
+            // The setting waits for statements that write: they are ended first.
+            (true, true) => fence::fence(server, Duration::ZERO).await.map(drop)?,
+            (false, false) => {
+                write_config(server, &layout(server)?).await?;
+                apply(&mut client, &server.settings).await?;
+            }
+            (true, false) | (false, true) => {}
+        }
+        client.close().await;
+        Ok(())
+    }
+
+    async fn trim_logs(&self, server: &Server) -> Result<(), Error> {
+        let mut client = Client::connect(server).await?;
+        client.run("begin a new binary log", "FLUSH LOCAL BINARY LOGS").await?;
+        let logs = client.rows("list the binary logs", "SHOW BINARY LOGS").await?;
+        let newest = logs.into_iter().last().and_then(|row| row.into_iter().next().flatten());
+        if let Some(newest) = newest {
+            let purge = format!("PURGE BINARY LOGS TO '{newest}'");
+            client.run("remove binary logs", &purge).await?;
+        }
+        client.close().await;
+        Ok(())
     }
 }
 
@@ -629,10 +667,6 @@ impl Engine for MariaDb {
         progress: OnProgress,
     ) -> Result<String, Error> {
         in_place::convert(source, candidate, &progress).await
-    }
-
-    async fn used_bytes(&self, server: &Server) -> Result<u64, Error> {
-        server.runtime.used_bytes(server.generation).await.map_err(runtime("measure the server's data"))
     }
 }
 

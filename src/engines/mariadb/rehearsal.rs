@@ -98,6 +98,7 @@ async fn on_a_new_server(
         settings: Settings {
             memory_mb: MEMORY_MB,
             read_only: true,
+            full: false,
             readers: false,
             events: false,
             // What a group has of memory and of defaults is the instance's, and not this server's.

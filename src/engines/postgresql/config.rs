@@ -113,7 +113,7 @@ pub fn main(server: &Server, layout: &Layout) -> String {
         set("ssl", "off");
     }
     // For who was still logging in when the fence came up: it is looked for, and ended.
-    set("default_transaction_read_only", if server.settings.read_only { "on" } else { "off" });
+    set("default_transaction_read_only", if server.settings.refuses_writes() { "on" } else { "off" });
     let memory = server.settings.memory_mb;
     set("max_connections", &(client_connections(memory) + OUR_CONNECTIONS).to_string());
     let least = |share: u32, least: u32| format!("{}MB", share.max(least));

@@ -60,6 +60,7 @@ pub fn standby(source: &Server, candidate: &Server) -> Server {
         version: source.version.clone(),
         settings: Settings {
             read_only: true,
+            full: false,
             events: false,
             // A server that replays another one's changes has room for as many connections and locks.
             parameters: source.settings.parameters.clone(),

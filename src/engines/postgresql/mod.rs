@@ -76,8 +76,8 @@ use crate::domain::question::{Blocker, Finding};
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::domain::upgrade::Strategy;
 use crate::engines::{
-    Behind, Comparison, Configure, Engine, Error, Following, OnProgress, Operate, Position, RelayAddress,
-    Server, Standing, Sums,
+    Behind, Bound, Comparison, Configure, Engine, Error, Following, OnProgress, Operate, Position,
+    RelayAddress, Server, Standing, Sums, Taken,
 };
 use crate::runtimes::{self, Job, Layout, Observed};
 
@@ -162,10 +162,14 @@ fn layout(server: &Server) -> Result<Layout, Error> {
         .map_err(runtime("find the server's files"))
 }
 
+/// The cluster's folder within the data folder, and what the paths of its write-ahead log begin with.
+const CLUSTER: &str = "cluster";
+const LOGS: [&str; 1] = ["cluster/pg_wal/"];
+
 /// The cluster's own folder. The data folder holds the copy of another beside it while an upgrade in place is on its way
 /// ([`copy`]).
 fn cluster(layout: &Layout) -> PathBuf {
-    layout.data.join("cluster")
+    layout.data.join(CLUSTER)
 }
 
 /// Runs a program beside the server's data and has it succeed.
@@ -341,6 +345,40 @@ impl Configure for Postgresql {
 
     async fn standing(&self, server: &Server) -> Result<Standing, Error> {
         parameters::standing(&Client::connect(server).await?).await
+    }
+}
+
+#[async_trait]
+impl Bound for Postgresql {
+    async fn taken(&self, server: &Server) -> Result<Taken, Error> {
+        let taken = server.runtime.taken_bytes(server.generation, &LOGS).await;
+        let (all, logs) = taken.map_err(runtime("measure the server's volume"))?;
+        Ok(Taken { content: all.saturating_sub(logs), logs })
+    }
+
+    /// A session that asks for a transaction that writes has it all the same, so that rows can be deleted: what is beyond the
+    /// volume's size is ended by whoever measures it.
+    async fn bound(&self, server: &Server) -> Result<(), Error> {
+        let client = Client::connect_anew(server, connection::OWN_DATABASE).await?;
+        let was = client
+            .column(
+                "look whether it takes writes",
+                "SELECT setting FROM pg_file_settings WHERE name = 'default_transaction_read_only' ORDER BY seqno",
+            )
+            .await?;
+        let doing = "have the server read its configuration";
+        let wanted = if server.settings.refuses_writes() { "on" } else { "off" };
+        if was.last().is_some_and(|was| was == wanted) {
+            // Whoever wrote it may have died before the server read it.
+            return client.run(doing, "SELECT pg_reload_conf()").await;
+        }
+        if let Some(refused) = self.configure(server).await? {
+            return Err(Error::Unexpected { doing, answer: refused.to_string() });
+        }
+        if server.settings.full {
+            fence::end_late(server).await?;
+        }
+        Ok(())
     }
 }
 
@@ -611,10 +649,6 @@ impl Engine for Postgresql {
         progress: OnProgress,
     ) -> Result<String, Error> {
         in_place::convert(source, candidate, &progress).await
-    }
-
-    async fn used_bytes(&self, server: &Server) -> Result<u64, Error> {
-        server.runtime.used_bytes(server.generation).await.map_err(runtime("measure the server's data"))
     }
 }
 

@@ -49,6 +49,7 @@ pub async fn findings(
     let settings = Settings {
         memory_mb: MEMORY_MB,
         read_only: true,
+        full: false,
         readers: false,
         events: false,
         // What a group has of memory and of defaults is the instance's, and not this server's.

@@ -398,6 +398,14 @@ impl Runtime for ProcessRuntime {
         self.on_volumes(move |volumes| volumes.used_bytes(generation)).await
     }
 
+    async fn taken_bytes(
+        &self,
+        generation: GenerationId,
+        logs: &'static [&'static str],
+    ) -> Result<(u64, u64), Error> {
+        self.on_volumes(move |volumes| volumes.taken_bytes(generation, logs)).await
+    }
+
     async fn data_files(
         &self,
         generation: GenerationId,

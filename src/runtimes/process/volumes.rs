@@ -447,20 +447,16 @@ impl Volumes {
 
     /// Bytes on disk below the data folder. What goes while we look does not count.
     pub fn used_bytes(&self, generation: GenerationId) -> Result<u64, Error> {
-        let mut bytes = 0;
-        let mut folders = vec![self.folder(generation).join("data")];
-        while let Some(folder) = folders.pop() {
-            let Some(entries) = there(std::fs::read_dir(&folder))? else { continue };
-            for entry in entries {
-                let Some(entry) = there(entry)? else { continue };
-                let Some(facts) = there(entry.metadata())? else { continue };
-                bytes += facts.blocks() * 512;
-                if facts.is_dir() {
-                    folders.push(entry.path());
-                }
-            }
-        }
-        Ok(bytes)
+        bytes_below(&self.folder(generation).join("data"), &[]).map(|(all, _)| all)
+    }
+
+    /// Bytes on disk below the data folder and the one for temporary files, and those of the data folder's files whose paths
+    /// in it begin so.
+    pub fn taken_bytes(&self, generation: GenerationId, logs: &[&str]) -> Result<(u64, u64), Error> {
+        let folder = self.folder(generation);
+        let (data, logs) = bytes_below(&folder.join("data"), logs)?;
+        let (temporary, _) = bytes_below(&folder.join("tmp"), &[])?;
+        Ok((data + temporary, logs))
     }
 
     /// The files in the folders of the data folder that end so. A folder that cannot be read has none of the server's.
@@ -646,6 +642,29 @@ fn last_parts(path: &Path) -> String {
 )]
 fn pause() {
     std::thread::sleep(PAUSE);
+}
+
+/// Bytes on disk below a folder, and those of the files whose paths below it begin with one of `apart`.
+fn bytes_below(top: &Path, apart: &[&str]) -> Result<(u64, u64), Error> {
+    let (mut all, mut of_those) = (0, 0);
+    let mut folders = vec![top.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Some(entries) = there(std::fs::read_dir(&folder))? else { continue };
+        for entry in entries {
+            let Some(entry) = there(entry)? else { continue };
+            let Some(facts) = there(entry.metadata())? else { continue };
+            let (path, bytes) = (entry.path(), facts.blocks() * 512);
+            all += bytes;
+            let below = path.strip_prefix(top).unwrap_or(&path).as_os_str().as_bytes();
+            if apart.iter().any(|begin| below.starts_with(begin.as_bytes())) {
+                of_those += bytes;
+            }
+            if facts.is_dir() {
+                folders.push(path);
+            }
+        }
+    }
+    Ok((all, of_those))
 }
 
 #[cfg(test)]

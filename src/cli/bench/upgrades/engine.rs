@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use secrecy::SecretString;
+use serde_json::json;
 
 use crate::cli::demo::client::Client;
 use crate::cli::demo::ledger::Ledger;
@@ -82,6 +83,13 @@ impl Scene {
         let (from, _) = engine.versions();
         let id = api.create_of(engine.datastore(), "bench", from, "shop", "app", password).await?;
         let address = api.wait_until_healthy(&id, step).await?;
+        // Rows take more room in a table than by themselves.
+        let size = mb.div_ceil(1024) * 2 + 4;
+        let larger = json!({"resize": {"volume": {"size": size}}});
+        if size > 5 {
+            let (status, answer) = api.post(&format!("/instances/{id}/action"), &larger).await?;
+            ensure!(status == 202, "the resize answered {status}: {answer}");
+        }
         let folder = only_generation(state)?;
         match engine {
             Engine::Mariadb => {
