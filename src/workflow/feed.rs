@@ -328,8 +328,8 @@ pub async fn compare(ctx: &StepContext, feed: Feed) -> Result<String, StepError>
     if let Some(object) = engine.adapt(&source, &candidate).await? {
         tracing::info!(task.id = %ctx.task.id, object, "changes are applied one after the other");
     }
-    let mut differ = Vec::new();
-    // The tenant may change objects while we compare: only a difference that stays is one.
+    let mut lasting: Option<Vec<String>> = None;
+    // The tenant may change objects while we compare, all the time: only a difference that stays is one.
     for _ in 0..5 {
         let theirs = engine.inventory_while_serving(&source).await?;
         let position = engine.position(&source).await?;
@@ -337,8 +337,8 @@ pub async fn compare(ctx: &StepContext, feed: Feed) -> Result<String, StepError>
             return Err(StepError::Retry("the candidate fell behind while comparing".to_owned()));
         }
         let ours = engine.inventory_while_serving(&candidate).await?;
-        differ = differences(&theirs, &ours);
-        if differ.is_empty() {
+        let stay = staying(lasting.take(), differences(&theirs, &ours));
+        if lasting.insert(stay).is_empty() {
             let began = Instant::now();
             let compared = loop {
                 unhindered(ctx, &*engine, &source, began).await?;
@@ -379,7 +379,15 @@ pub async fn compare(ctx: &StepContext, feed: Feed) -> Result<String, StepError>
             ));
         }
     }
-    Err(differing(&differ))
+    Err(differing(&lasting.unwrap_or_default()))
+}
+
+/// The differences of the first looks that are there at this one, too.
+fn staying(before: Option<Vec<String>>, now: Vec<String>) -> Vec<String> {
+    match before {
+        None => now,
+        Some(before) => before.into_iter().filter(|line| now.contains(line)).collect(),
+    }
 }
 
 /// Looks a last time, before clients are held, at what the tenant may have made since the copy was examined and compared: what
@@ -462,5 +470,20 @@ pub fn differing(words: &[String]) -> StepError {
     StepError::RollBack {
         tenant: format!("The copy does not hold what the source holds: {first}{more}."),
         operator: words.join("; "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_difference_that_stays_is_one() {
+        let lines = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        // Users are made and dropped all the time: each look finds others that are not on the other side yet.
+        let passing = staying(Some(staying(None, lines(&["u1", "u2"]))), lines(&["u3"]));
+        assert_eq!(passing, lines(&[]));
+        let missing = staying(Some(staying(None, lines(&["view v", "u1"]))), lines(&["u2", "view v"]));
+        assert_eq!(missing, lines(&["view v"]));
     }
 }
