@@ -290,6 +290,7 @@ fn catalog(project: &str, call: &Call) -> Value {
         entry("database", "trove", &database),
         entry("rax:database", "cloudDatabases", &database),
         entry("identity", "keystone", &identity),
+        entry("object-store", "swift", &format!("{database}/swift")),
     ])
 }
 

@@ -116,6 +116,7 @@ pub fn routes() -> impl Iterator<Item = &'static Route> {
         .iter()
         .chain(trove::configurations::ROUTES)
         .chain(trove::tls::ROUTES)
+        .chain(trove::logs::ROUTES)
         .chain(trove::missing::ROUTES)
         .chain(rackspace::ROUTES);
     dialects

@@ -228,6 +228,24 @@ struct TlsChange {
     password_ref: Option<String>,
 }
 
+/// The body that shows a log, turns it on or off, publishes it or takes that back.
+#[derive(Serialize, ToSchema)]
+pub struct LogRequest {
+    name: String,
+    /// 1: have the server write it. Not together with `disable`.
+    #[schema(required = false)]
+    enable: Option<u8>,
+    /// 1: have it write it no more.
+    #[schema(required = false)]
+    disable: Option<u8>,
+    /// 1: publish its end.
+    #[schema(required = false)]
+    publish: Option<u8>,
+    /// 1: take back what is published.
+    #[schema(required = false)]
+    discard: Option<u8>,
+}
+
 /// Whether root is enabled.
 #[derive(Serialize, ToSchema)]
 pub struct RootEnabled {

@@ -372,7 +372,7 @@ async fn the_identity_speaks_enough_of_keystone() {
     let project = view["project"]["id"].as_str().unwrap().to_owned();
     let types: Vec<_> =
         view["catalog"].as_array().unwrap().iter().map(|e| e["type"].as_str().unwrap()).collect();
-    assert_eq!(types, ["database", "rax:database", "identity"]);
+    assert_eq!(types, ["database", "rax:database", "identity", "object-store"]);
     let endpoint = &view["catalog"][0]["endpoints"][0];
     assert_eq!(endpoint["url"], format!("http://db.test:8779/v1.0/{project}"));
     assert_eq!((&endpoint["interface"], &endpoint["region"]), (&json!("public"), &json!("RegionOne")));

@@ -495,7 +495,7 @@ fn judge(conn: &mut Conn, group: &Configuration, instance: &Instance, known: &Kn
 }
 
 /// Accepts that an instance's server takes the values of its group.
-fn accept(conn: &mut Conn, sealer: &Sealer, instance: InstanceId) -> Result<OperationId, Error> {
+pub(super) fn accept(conn: &mut Conn, sealer: &Sealer, instance: InstanceId) -> Result<OperationId, Error> {
     // One that nobody has taken takes what there is when somebody does.
     if let Some(waits) = operations::untaken(conn, instance, CONFIGURE)? {
         return Ok(waits);

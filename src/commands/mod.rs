@@ -8,6 +8,7 @@ pub mod groups;
 pub mod idempotency;
 pub mod inspections;
 pub mod instances;
+pub mod logs;
 pub mod maintenance;
 pub mod operations;
 pub mod paths;

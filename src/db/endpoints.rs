@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 
 use crate::db::schema::{endpoints, holds, relays};
-use crate::db::{Conn, Error, pki};
+use crate::db::{Conn, Error, logs, pki};
 use crate::domain::ids::{GenerationId, HostId, InstanceId, TaskId};
 
 /// Leads the instance's address to `generation`, or to nothing; a new epoch unless it leads there already.
@@ -205,6 +205,7 @@ pub fn applied(conn: &mut Conn, instance: InstanceId) -> Result<bool, Error> {
 /// The store's.
 pub fn remove(conn: &mut Conn, instance: InstanceId) -> Result<(), Error> {
     pki::forget_certificate(conn, instance)?;
+    logs::forget(conn, instance)?;
     diesel::delete(endpoints::table.find(instance.0))
         .execute(conn)
         .map(|_| ())

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use crate::db::schema::generations;
@@ -62,6 +62,8 @@ struct Row {
     parameters: Option<serde_json::Value>,
     #[diesel(sql_type = Bool)]
     needs_restart: bool,
+    #[diesel(sql_type = Array<Text>)]
+    logs: Vec<String>,
     #[diesel(sql_type = Nullable<Text>)]
     account: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
@@ -80,7 +82,8 @@ const SELECT: &str = "\
     coalesce(i.defaults_of, i.running_version_number, s.defaults_of, s.running_version_number, v.version_number) \
     as defaults_of, g.server_id, g.service_secret, f.ram_mb, \
     g.read_only, i.volume_gb, g.volume_state, g.events, i.replica_of is not null as is_replica, g.wanted, c.address, c.certificate, c.key_secret, a.certificate as authority, \
-    o.name as account, k.content as parameters, g.needs_restart \
+    o.name as account, k.content as parameters, g.needs_restart, \
+    array(select l.name from logs l where l.instance_id = i.id and l.enabled order by l.name) as logs \
     from generations g join datastore_versions v on v.id = g.version_id join datastores d on d.id = v.datastore_id \
     join instances i on i.id = g.instance_id join flavors f on f.id = i.flavor_id \
     left join instances s on s.id = i.replica_of \
@@ -112,6 +115,7 @@ fn into_domain(row: Row) -> Result<Generation, Error> {
         parameters: serde_json::from_value(row.parameters.unwrap_or_else(|| serde_json::json!({})))
             .map_err(|_| Error::Broken(format!("parameters of generation {}", row.id)))?,
         needs_restart: row.needs_restart,
+        logs: row.logs,
         read_only: row.read_only,
         volume_gb: row.volume_gb,
         volume_state: row.volume_state.parse()?,

@@ -19,6 +19,7 @@ pub mod hosts;
 pub mod idempotency;
 pub mod inspections;
 pub mod instances;
+pub mod logs;
 pub mod looks;
 pub mod maintenance;
 pub mod notices;

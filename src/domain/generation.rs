@@ -69,6 +69,8 @@ pub struct Generation {
     pub memory_mb: u32,
     /// The values of its instance's configuration group.
     pub parameters: Values,
+    /// The names of the logs that its instance's customer has turned on.
+    pub logs: Vec<String>,
     /// Whether one of them waits for its server's next start, as was seen last.
     pub needs_restart: bool,
     /// Whether its configuration keeps tenants from writing, as a fenced server or a follower.

@@ -16,6 +16,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod inspection;
 pub mod instance;
+pub mod log;
 pub mod matrix;
 pub mod operation;
 pub mod parameter;

@@ -101,12 +101,22 @@ pub enum Operation {
     DisableRoot,
     /// Have the server take the values of its instance's configuration group, as they are when this is done.
     Configure,
+    /// Publish the end of a log.
+    PublishLog {
+        /// Its name.
+        name: String,
+    },
 }
 
 /// The word of [`Operation::Configure`].
 pub const CONFIGURE: &str = "configure";
 
 impl Operation {
+    /// Whether it depends on what databases and users there are.
+    pub const fn is_about_content(&self) -> bool {
+        !matches!(self, Self::Configure | Self::PublishLog { .. })
+    }
+
     /// The word in rows and events.
     pub const fn word(&self) -> &'static str {
         match self {
@@ -121,6 +131,7 @@ impl Operation {
             Self::EnableRoot { .. } => "enable_root",
             Self::DisableRoot => "disable_root",
             Self::Configure => CONFIGURE,
+            Self::PublishLog { .. } => "publish_log",
         }
     }
 }
@@ -239,7 +250,7 @@ pub fn impossible(
             });
             (!has_right).then(|| no_database(database))
         }
-        Operation::EnableRoot { .. } | Operation::Configure => None,
+        Operation::EnableRoot { .. } | Operation::Configure | Operation::PublishLog { .. } => None,
         Operation::DisableRoot => (!has_root).then_some(Refused::NoRoot),
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod bound;
 pub mod configure;
+pub mod logs;
 pub mod mariadb;
 pub mod object;
 pub mod operate;
@@ -28,6 +29,7 @@ use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::domain::upgrade::Strategy;
 pub use crate::engines::bound::{Bound, Taken};
 pub use crate::engines::configure::{Configure, Standing};
+pub use crate::engines::logs::Logs;
 pub use crate::engines::operate::Operate;
 use crate::runtimes::{self, Runtime};
 
@@ -83,6 +85,8 @@ pub struct Settings {
     pub defaults_of: String,
     /// The values of its instance's configuration group.
     pub parameters: Values,
+    /// The names of the logs that its instance's customer has turned on.
+    pub logs: Vec<String>,
 }
 
 impl Settings {
@@ -328,7 +332,7 @@ pub const TRIAL: Duration = Duration::from_secs(30);
 
 /// What every engine does. All methods are idempotent.
 #[async_trait]
-pub trait Engine: Operate + Configure + Bound + Send + Sync {
+pub trait Engine: Operate + Configure + Bound + Logs + Send + Sync {
     /// Which one it is.
     fn kind(&self) -> EngineKind;
 

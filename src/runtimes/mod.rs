@@ -322,6 +322,18 @@ pub trait Runtime: Send + Sync {
         endings: &'static [&'static str],
     ) -> Result<Vec<DataFile>, Error>;
 
+    /// The last `most` bytes of a file that lies directly in the generation's data folder, and how long it is; `None` when
+    /// there is no such file.
+    async fn data_file_end(
+        &self,
+        generation: GenerationId,
+        name: &'static str,
+        most: usize,
+    ) -> Result<Option<(Vec<u8>, u64)>, Error>;
+
+    /// Removes a file that lies directly in the generation's data folder. No error when there is none.
+    async fn remove_data_file(&self, generation: GenerationId, name: &'static str) -> Result<(), Error>;
+
     /// The folders directly below the generation's data folder that its servers and jobs cannot read: `lost+found` of a file
     /// system's own, for example.
     async fn closed_folders(&self, _generation: GenerationId) -> Result<Vec<String>, Error> {

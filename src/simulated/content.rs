@@ -77,6 +77,6 @@ pub fn change(databases: &mut Vec<NewDatabase>, users: &mut Vec<NewUser>, operat
         }
         Operation::DisableRoot => users.retain(|user| !is_root(user)),
         // It changes no content.
-        Operation::Configure => {}
+        Operation::Configure | Operation::PublishLog { .. } => {}
     }
 }

@@ -17,7 +17,7 @@ use crate::domain::question::{Blocker, Finding};
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::domain::upgrade::Strategy;
 use crate::engines::{
-    Behind, Bound, Comparison, Configure, Engine, Error, Following, OnProgress, Operate, Position,
+    Behind, Bound, Comparison, Configure, Engine, Error, Following, Logs, OnProgress, Operate, Position,
     RelayAddress, Server, Standing, Taken,
 };
 use crate::simulated::content::{self, is_root};
@@ -122,6 +122,18 @@ impl Bound for SimulatedEngine {
     async fn bound(&self, server: &Server) -> Result<(), Error> {
         self.running(server.generation).await?;
         self.start(server).await
+    }
+}
+
+#[async_trait]
+impl Logs for SimulatedEngine {
+    async fn log_lengths(&self, server: &Server) -> Result<Vec<(&'static str, u64)>, Error> {
+        self.running(server.generation).await.map(|_| Vec::new())
+    }
+
+    async fn log_end(&self, server: &Server, name: &str) -> Result<Vec<u8>, Error> {
+        self.running(server.generation).await?;
+        Ok(format!("simulated: there is no server that writes the log {name}\n").into_bytes())
     }
 }
 

@@ -152,6 +152,19 @@ impl Runtime for SimulatedRuntime {
         Ok((0, 0))
     }
 
+    async fn data_file_end(
+        &self,
+        _generation: GenerationId,
+        _name: &'static str,
+        _most: usize,
+    ) -> Result<Option<(Vec<u8>, u64)>, Error> {
+        Ok(None)
+    }
+
+    async fn remove_data_file(&self, _generation: GenerationId, _name: &'static str) -> Result<(), Error> {
+        Ok(())
+    }
+
     async fn data_files(
         &self,
         _generation: GenerationId,

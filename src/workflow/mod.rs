@@ -17,6 +17,7 @@ mod followers;
 mod hops;
 mod kinds;
 mod lag;
+mod logs;
 mod looks;
 pub mod operations;
 pub mod parameters;
@@ -153,6 +154,7 @@ impl WorkerContext {
                 events: generation.events,
                 defaults_of: generation.defaults_of.clone(),
                 parameters: generation.parameters.clone(),
+                logs: generation.logs.clone(),
             },
             tls: self.tls(generation)?,
         };

@@ -33,9 +33,9 @@ use crate::domain::task::{Phase, Progress, Step, Task, TaskKind};
 use crate::engines::{self, Engine, Server};
 use crate::telemetry::metrics;
 use crate::testing;
-use crate::workflow::parameters;
 use crate::workflow::step::{StepContext, StepError};
 use crate::workflow::{WORKER, WorkerContext, chain, for_tenants};
+use crate::workflow::{logs, parameters};
 
 /// Operations that one worker does at a time, each of another instance.
 const AT_ONCE: usize = 16;
@@ -251,7 +251,7 @@ async fn attempt(worker: &WorkerContext, taken: &Taken) -> Result<Option<Refused
     let (engine, server) =
         worker.reach(running.generation).await.map_err(|error| unreadable(chain(&error)))?;
     if !taken.has_begun {
-        if operation != Operation::Configure
+        if operation.is_about_content()
             && let Some(refused) = look(&*engine, &server, &operation).await?
         {
             return Ok(Some(refused));
@@ -263,6 +263,7 @@ async fn attempt(worker: &WorkerContext, taken: &Taken) -> Result<Option<Refused
     testing::pause(|| point("begun")).await;
     let tried = match &operation {
         Operation::Configure => configure(worker, id, &*engine, &server).await,
+        Operation::PublishLog { name } => logs::publish(worker, id, name, (&*engine, &server)).await,
         content => engine.operate(&server, content).await,
     };
     let refused = match tried {

@@ -180,6 +180,7 @@ fn server_of(
             events: false,
             defaults_of: version.number.clone(),
             parameters: Values::new(),
+            logs: Vec::new(),
         },
         tls: None,
     };

@@ -20,7 +20,9 @@ use crate::domain::task::Plan;
 use crate::domain::volume::VolumeState;
 use crate::engines::Following;
 use crate::telemetry::metrics;
-use crate::workflow::{WorkerContext, chain, expired, feed, followers, for_tenants, parameters, volumes};
+use crate::workflow::{
+    WorkerContext, chain, expired, feed, followers, for_tenants, logs, parameters, volumes,
+};
 
 const EVERY: Duration = Duration::from_secs(2);
 
@@ -156,6 +158,9 @@ async fn look(worker: &WorkerContext, generation: &Generation, mut memory: Memor
     match asked {
         Ok(version) => {
             let used = volumes::look(worker, generation, &mut memory.volume).await;
+            if used.is_some() {
+                logs::measure(worker, generation).await;
+            }
             if generation.role == Role::Serving
                 && (!memory.seen || !generation.parameters.is_empty() || generation.needs_restart)
             {

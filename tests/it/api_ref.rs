@@ -229,6 +229,23 @@ const SERVES: &[Ask] = &[
         Some("tls-enable-response"),
     ),
     ask(MEMBER, "GET", "/instances/{instance}/ssl", None, 200, Some("tls")),
+    ask(
+        MEMBER,
+        "POST",
+        "/instances/{instance}/log",
+        Some("log-enable-request"),
+        200,
+        Some("log-enable-response"),
+    ),
+    ask(
+        MEMBER,
+        "POST",
+        "/instances/{instance}/log",
+        Some("log-publish-request"),
+        200,
+        Some("log-publish-response"),
+    ),
+    ask(MEMBER, "GET", "/instances/{instance}/log", None, 200, Some("logs")),
     ask(MEMBER, "PATCH", "/instances/{instance}", Some("instance-rename-request"), 202, None),
     ask(MEMBER, "POST", "/instances/{instance}/action", Some("instance-restart-request"), 202, None),
 ];

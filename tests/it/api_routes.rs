@@ -55,7 +55,8 @@ impl Names {
 }
 
 fn below_a_project() -> impl Iterator<Item = &'static Route> {
-    routes().filter(|route| route.needs_project())
+    // A HEAD is the GET of the same path, without a body by which its answer could be judged.
+    routes().filter(|route| route.needs_project() && route.method != "HEAD")
 }
 
 fn writes(route: &Route) -> bool {
@@ -93,6 +94,7 @@ fn good(route: &Route) -> Option<Value> {
         ("PUT", "/instances/{id}/users/{user}") => json!({"user": {"name": "u2"}}),
         ("PUT", "/instances/{id}/users/{user}/databases") => json!({"databases": [{"name": "d1"}]}),
         ("POST", "/instances/{id}/ssl") => json!({"ssl": {"disable": true}}),
+        ("POST", "/instances/{id}/log") => json!({"name": "general", "disable": 1}),
         ("POST", "/instances/{id}/root") => json!({"password": "p"}),
         ("PATCH", "/mgmt/datastore-versions/{id}") => json!({"active": true}),
         ("POST", "/configurations") => {

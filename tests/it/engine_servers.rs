@@ -56,6 +56,7 @@ impl House {
                 memory_mb: 256,
                 read_only,
                 full: false,
+                logs: Vec::new(),
                 readers: false,
                 events: !read_only,
                 defaults_of: version.to_owned(),

@@ -44,6 +44,7 @@ mod kill;
 mod kinds;
 mod layout;
 mod listing;
+mod logs;
 mod machine;
 mod mariadb_cases;
 mod mariadb_copy;

@@ -33,8 +33,6 @@ macro_rules! missing {
 #[rustfmt::skip]
 pub const ROUTES: &[Route] = &[
     missing!("GET", "instances/{id}/backups", InstanceRead, "listInstanceBackups", "Backups"),
-    missing!("GET", "instances/{id}/log", InstanceRead, "listLogs", "Logs"),
-    missing!("POST", "instances/{id}/log", InstanceAction, "changeLog", "Logs"),
     missing!("GET", "instances/{id}/modules", InstanceRead, "listInstanceModules", "Modules"),
     missing!("POST", "instances/{id}/modules", InstanceAction, "applyModules", "Modules"),
     missing!("DELETE", "instances/{id}/modules/{module}", InstanceAction, "removeModule", "Modules"),

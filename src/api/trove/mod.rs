@@ -7,6 +7,7 @@ pub mod content;
 pub mod create;
 pub mod databases;
 pub mod instances;
+pub mod logs;
 pub mod mgmt_instances;
 pub mod missing;
 pub mod root;

@@ -14,6 +14,7 @@ use std::path::Path;
 
 use crate::domain::flavor::client_connections;
 use crate::engines::Settings;
+use crate::engines::mariadb::logs;
 use crate::engines::mariadb::offered::{self, MOST_CONNECTIONS, OUR_CONNECTIONS};
 use crate::runtimes::Layout;
 
@@ -39,8 +40,6 @@ local-infile=0
 symbolic-links=0
 character-set-server=utf8mb4
 log-warnings=1
-general-log=0
-slow-query-log=0
 log-bin=binlog
 log-bin-index=binlog.index
 relay-log=relay
@@ -193,6 +192,9 @@ pub fn text(settings: &Settings, version: &str, certified: bool, layout: &Layout
     for (name, value) in kept(&settings.defaults_of, version) {
         let _ = writeln!(text, "{}={value}", name.replace('_', "-"));
     }
+    text.push_str(&logs::settings(&settings.logs, |file| {
+        format!("\"{}\"", layout.data.join(file).to_string_lossy().replace('\\', "\\\\"))
+    }));
     // The last of several counts.
     text.push_str(&offered::lines(&settings.parameters));
     text
@@ -229,6 +231,7 @@ mod tests {
             memory_mb: 512,
             read_only: true,
             full: false,
+            logs: Vec::new(),
             readers: false,
             events: false,
             defaults_of: "10.11.19".to_owned(),

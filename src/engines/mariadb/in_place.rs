@@ -173,8 +173,11 @@ async fn prepared(client: &mut Client) -> Result<Vec<Finding>, Error> {
 
 /// The history of changes stays behind: the candidate begins its own. And InnoDB writes to its tables' files by system
 /// calls alone; what else there is, the redo log for one, may be mapped.
-const RULES: CopyRules =
-    CopyRules { without: &["binlog.", "relay."], settles: &[".ibd"], settled: Duration::from_secs(60) };
+const RULES: CopyRules = CopyRules {
+    without: &["binlog.", "relay.", "log."],
+    settles: &[".ibd"],
+    settled: Duration::from_secs(60),
+};
 
 /// Makes the candidate's folders and copies ahead what is there: within the hold only what has changed since is copied.
 pub async fn prepare(source: &Server, candidate: &Server, progress: &OnProgress) -> Result<String, Error> {

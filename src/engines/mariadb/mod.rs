@@ -34,6 +34,7 @@ mod in_place;
 mod inventory;
 mod leftovers;
 mod listing;
+mod logs;
 mod offered;
 mod operations;
 mod parameters;
@@ -56,11 +57,12 @@ use crate::domain::question::{Blocker, Finding};
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::domain::upgrade::Strategy;
 use crate::engines::{
-    Behind, Bound, Comparison, Configure, Engine, Error, Following, OnProgress, Operate, Position,
+    Behind, Bound, Comparison, Configure, Engine, Error, Following, Logs, OnProgress, Operate, Position,
     RelayAddress, Server, Settings, Standing, Sums, Taken,
 };
 use crate::runtimes::{self, Job, Layout, Observed};
 
+use crate::engines::logs::MOST_PUBLISHED;
 use connection::{Client, scrub};
 
 /// Our account in every server.
@@ -283,6 +285,7 @@ impl Configure for MariaDb {
         let mut client = Client::connect(server).await?;
         let refused =
             parameters::apply(&mut client, &server.settings.parameters, &self.defaults(server)).await?;
+        logs::apply(&mut client, server).await?;
         client.close().await;
         Ok(refused)
     }
@@ -332,6 +335,26 @@ impl Bound for MariaDb {
         client.close().await;
         Ok(())
     }
+}
+
+#[async_trait]
+impl Logs for MariaDb {
+    async fn log_lengths(&self, server: &Server) -> Result<Vec<(&'static str, u64)>, Error> {
+        logs::lengths(server).await
+    }
+
+    async fn log_end(&self, server: &Server, name: &str) -> Result<Vec<u8>, Error> {
+        match logs::end(server, name).await? {
+            Some(end) => Ok(end),
+            None => own_log(server).await,
+        }
+    }
+}
+
+/// The end of the server's own log, for its operator.
+async fn own_log(server: &Server) -> Result<Vec<u8>, Error> {
+    let log = server.runtime.log_end(server.generation, MOST_PUBLISHED as u64).await;
+    Ok(scrub(&log.map_err(runtime("read the server's log"))?, &server.service_password).into_bytes())
 }
 
 #[async_trait]

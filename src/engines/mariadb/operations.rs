@@ -104,7 +104,7 @@ pub async fn operate(client: &mut Client, operation: &Operation) -> Result<Optio
         Operation::EnableRoot { verifier } => enable_root(client, verifier).await?,
         Operation::DisableRoot => drop_user(client, &root()).await?,
         // It changes no content.
-        Operation::Configure => {}
+        Operation::Configure | Operation::PublishLog { .. } => {}
     }
     Ok(None)
 }

@@ -99,6 +99,7 @@ async fn on_a_new_server(
             memory_mb: MEMORY_MB,
             read_only: true,
             full: false,
+            logs: Vec::new(),
             readers: false,
             events: false,
             // What a group has of memory and of defaults is the instance's, and not this server's.

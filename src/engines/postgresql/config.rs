@@ -21,7 +21,7 @@ use crate::engines::postgresql::offered::OUR_CONNECTIONS;
 pub use crate::engines::postgresql::offered::quoted;
 use crate::engines::postgresql::{
     ACCOUNT, APPLY_ACCOUNT, COPY_ACCOUNT, DUMP_ACCOUNT, LOOK_ACCOUNT, READ_ACCOUNT, REPLICATION_ACCOUNT,
-    cluster, offered,
+    cluster, logs, offered,
 };
 use crate::runtimes::Layout;
 
@@ -68,7 +68,6 @@ logging_collector = off
 log_min_messages = log
 log_min_error_statement = panic
 log_error_verbosity = default
-log_statement = none
 log_min_duration_statement = -1
 log_min_duration_sample = -1
 log_duration = off
@@ -77,7 +76,6 @@ log_parameter_max_length_on_error = 0
 log_connections = off
 log_checkpoints = off
 log_autovacuum_min_duration = -1
-log_line_prefix = '%m [%p] '
 log_timezone = UTC
 timezone = UTC
 lc_messages = C
@@ -121,6 +119,8 @@ pub fn main(server: &Server, layout: &Layout) -> String {
     set("effective_cache_size", &least(memory / 2, 64));
     set("maintenance_work_mem", &least(memory / 16, 16));
     set("work_mem", &least(memory / 256, 2));
+    set("log_line_prefix", logs::PREFIX);
+    set("log_statement", logs::statements(logs::is_on(server)));
     text.push_str(ALWAYS);
     // The last of several counts.
     text.push_str(&offered::lines(&server.settings.parameters));

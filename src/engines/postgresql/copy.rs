@@ -61,6 +61,7 @@ pub fn standby(source: &Server, candidate: &Server) -> Server {
         settings: Settings {
             read_only: true,
             full: false,
+            logs: Vec::new(),
             events: false,
             // A server that replays another one's changes has room for as many connections and locks.
             parameters: source.settings.parameters.clone(),

@@ -42,6 +42,7 @@ mod inspector;
 mod inventory;
 mod late;
 mod listing;
+mod logs;
 mod offered;
 mod operations;
 mod own;
@@ -76,11 +77,12 @@ use crate::domain::question::{Blocker, Finding};
 use crate::domain::tenant::{Database, NewDatabase, NewUser, User};
 use crate::domain::upgrade::Strategy;
 use crate::engines::{
-    Behind, Bound, Comparison, Configure, Engine, Error, Following, OnProgress, Operate, Position,
+    Behind, Bound, Comparison, Configure, Engine, Error, Following, Logs, OnProgress, Operate, Position,
     RelayAddress, Server, Standing, Sums, Taken,
 };
 use crate::runtimes::{self, Job, Layout, Observed};
 
+use crate::engines::logs::MOST_PUBLISHED;
 use connection::{Client, scrub};
 
 /// Our account in every server: its superuser.
@@ -340,7 +342,9 @@ impl Configure for Postgresql {
         let text = config::main(server, &layout(server)?);
         let written = server.runtime.write_config(server.generation, config::MAIN, &text).await;
         written.map_err(runtime("write the server's configuration"))?;
-        parameters::read_again(&Client::connect_anew(server, connection::OWN_DATABASE).await?).await
+        let client = Client::connect_anew(server, connection::OWN_DATABASE).await?;
+        logs::apply(&client, server).await?;
+        parameters::read_again(&client).await
     }
 
     async fn standing(&self, server: &Server) -> Result<Standing, Error> {
@@ -383,6 +387,22 @@ impl Bound for Postgresql {
 }
 
 #[async_trait]
+impl Logs for Postgresql {
+    async fn log_lengths(&self, _server: &Server) -> Result<Vec<(&'static str, u64)>, Error> {
+        // They stand in the server's one log, which its runtime keeps short.
+        Ok(Vec::new())
+    }
+
+    async fn log_end(&self, server: &Server, name: &str) -> Result<Vec<u8>, Error> {
+        if name == "general" {
+            return logs::end(server).await;
+        }
+        let log = server.runtime.log_end(server.generation, MOST_PUBLISHED as u64).await;
+        Ok(scrub(&log.map_err(runtime("read the server's log"))?, &server.service_password).into_bytes())
+    }
+}
+
+#[async_trait]
 impl Engine for Postgresql {
     fn kind(&self) -> EngineKind {
         EngineKind::Postgresql
@@ -417,6 +437,7 @@ impl Engine for Postgresql {
         };
         pg_hba::settle(server, &client, pg_hba::wanted(server)).await?;
         bootstrap::own(&client).await?;
+        logs::apply(&client, server).await?;
         own::ensure_everywhere(server, &client).await
     }
 

@@ -163,7 +163,7 @@ async fn work(server: &Server, client: &Client, operation: &Operation) -> Result
         Operation::EnableRoot { verifier } => enable_root(server, client, verifier).await?,
         Operation::DisableRoot => drop_user(server, client, ROOT).await?,
         // It changes no content.
-        Operation::Configure => {}
+        Operation::Configure | Operation::PublishLog { .. } => {}
     }
     Ok(None)
 }
@@ -190,7 +190,8 @@ async fn closed(client: &Client, operation: &Operation) -> Result<Option<String>
         | Operation::ChangePasswords { .. }
         | Operation::AlterUser { .. }
         | Operation::EnableRoot { .. }
-        | Operation::Configure => Vec::new(),
+        | Operation::Configure
+        | Operation::PublishLog { .. } => Vec::new(),
     };
     if named.is_empty() {
         return Ok(None);

@@ -50,6 +50,7 @@ pub async fn findings(
         memory_mb: MEMORY_MB,
         read_only: true,
         full: false,
+        logs: Vec::new(),
         readers: false,
         events: false,
         // What a group has of memory and of defaults is the instance's, and not this server's.

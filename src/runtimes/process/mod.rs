@@ -414,6 +414,19 @@ impl Runtime for ProcessRuntime {
         self.on_volumes(move |volumes| volumes.data_files(generation, endings)).await
     }
 
+    async fn data_file_end(
+        &self,
+        generation: GenerationId,
+        name: &'static str,
+        most: usize,
+    ) -> Result<Option<(Vec<u8>, u64)>, Error> {
+        self.on_volumes(move |volumes| volumes.data_file_end(generation, name, most)).await
+    }
+
+    async fn remove_data_file(&self, generation: GenerationId, name: &'static str) -> Result<(), Error> {
+        self.on_volumes(move |volumes| volumes.remove_data_file(generation, name)).await
+    }
+
     async fn closed_folders(&self, generation: GenerationId) -> Result<Vec<String>, Error> {
         self.on_volumes(move |volumes| volumes.closed_folders(generation)).await
     }

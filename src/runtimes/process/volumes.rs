@@ -3,7 +3,7 @@
 //! All of it blocks: call it from a blocking thread.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Seek as _, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown};
@@ -487,6 +487,30 @@ impl Volumes {
             }
         }
         Ok(files)
+    }
+
+    /// The end of a file of the data folder, and its length.
+    pub fn data_file_end(
+        &self,
+        generation: GenerationId,
+        name: &str,
+        most: usize,
+    ) -> Result<Option<(Vec<u8>, u64)>, Error> {
+        let failed = |error| Error::io(format!("read {name}"))(error);
+        let path = self.folder(generation).join("data").join(name);
+        let opened = OpenOptions::new().read(true).custom_flags(no_follow()).open(path);
+        let Some(mut file) = there(opened)? else { return Ok(None) };
+        let length = file.metadata().map_err(failed)?.len();
+        let from = length.saturating_sub(u64::try_from(most).unwrap_or(u64::MAX));
+        file.seek(SeekFrom::Start(from)).map_err(failed)?;
+        let mut end = Vec::new();
+        file.take(u64::try_from(most).unwrap_or(u64::MAX)).read_to_end(&mut end).map_err(failed)?;
+        Ok(Some((end, length)))
+    }
+
+    /// Removes a file of the data folder.
+    pub fn remove_data_file(&self, generation: GenerationId, name: &str) -> Result<(), Error> {
+        there(std::fs::remove_file(self.folder(generation).join("data").join(name))).map(drop)
     }
 
     /// The folders below the data folder that the generation's account cannot read.
