@@ -120,6 +120,28 @@ pub fn publish(
     Ok(())
 }
 
+/// Whether a log was published within the last `seconds`.
+///
+/// # Errors
+/// The store's.
+pub fn is_fresh(conn: &mut Conn, instance: InstanceId, name: &str, seconds: i32) -> Result<bool, Error> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = Bool)]
+        found: bool,
+    }
+    diesel::sql_query(
+        "select exists (select from log_parts where instance_id = $1 and name = $2 \
+         and made_at > clock_timestamp() - $3 * interval '1 second') as found",
+    )
+    .bind::<SqlUuid, _>(instance.0)
+    .bind::<Text, _>(name)
+    .bind::<Integer, _>(seconds)
+    .get_result::<Found>(conn)
+    .map(|row| row.found)
+    .map_err(Error::query("look when a log was published"))
+}
+
 /// Takes back what was published of a log.
 ///
 /// # Errors

@@ -53,6 +53,9 @@ const TRIES: i32 = 3;
 const PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// How many seconds lie between two publications of a log, at least.
+const PUBLISHED_EVERY: i32 = 3;
+
 /// Does what is accepted for instances of this host, until `stop` becomes true.
 pub async fn run(worker: Arc<WorkerContext>, owner: String, mut stop: watch::Receiver<bool>) {
     let mut doing = JoinSet::new();
@@ -247,6 +250,13 @@ async fn attempt(worker: &WorkerContext, taken: &Taken) -> Result<Option<Refused
         .map_err(|error| unreadable(chain(&error)))?;
     let operation: Operation = serde_json::from_str(secrecy::ExposeSecret::expose_secret(&plain))
         .map_err(|_| unreadable("what was asked for cannot be read".to_owned()))?;
+    // Nobody has the store write a log again and again.
+    if let Operation::PublishLog { name } = &operation {
+        let name = name.clone();
+        if worker.db.run(move |conn| db::logs::is_fresh(conn, id, &name, PUBLISHED_EVERY)).await? {
+            return Err(Trouble::NotNow);
+        }
+    }
     let running = instance.running.as_ref().ok_or_else(|| unreadable("no server serves".to_owned()))?;
     let (engine, server) =
         worker.reach(running.generation).await.map_err(|error| unreadable(chain(&error)))?;

@@ -71,17 +71,21 @@ impl Client {
         };
         let address = server.tls.as_ref().map(|tls| tls.address.clone());
         let mut client = Self { conn, user: user.to_owned(), address, password, patience: PATIENCE };
+        // What we ask is not for the tenant to read in a log.
+        let unlogged = if user == ACCOUNT { "sql_log_off=1, " } else { "" };
         // The tenant's global settings must not change what our own statements mean.
         client
             .run(
                 "begin a session",
-                "SET SESSION sql_mode='', time_zone='+00:00', lock_wait_timeout=10, autocommit=1, \
+                &format!(
+                    "SET SESSION {unlogged}sql_mode='', time_zone='+00:00', lock_wait_timeout=10, autocommit=1, \
                  tx_isolation='REPEATABLE-READ', group_concat_max_len=1048576, div_precision_increment=4, \
                  max_sort_length=1024, auto_increment_increment=1, auto_increment_offset=1, \
                  idle_transaction_timeout=0, idle_readonly_transaction_timeout=0, idle_write_transaction_timeout=0, \
                  net_read_timeout=30, net_write_timeout=60, wait_timeout=28800, interactive_timeout=28800, \
                  sort_buffer_size=2097152, \
-                 NAMES utf8mb4 COLLATE utf8mb4_general_ci",
+                 NAMES utf8mb4 COLLATE utf8mb4_general_ci"
+                ),
             )
             .await?;
         Ok(client)
