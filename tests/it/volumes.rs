@@ -27,6 +27,12 @@ impl Ballast {
         Self(dev.generations().join(generation.to_string()).join("data/ballast"))
     }
 
+    /// Has so many thousandths of a volume be in use, of which `base` GB are there without it.
+    fn fill(&self, thousandths: u64, gb: u64, base: f64) {
+        let base = (base * 1024.0) as u64;
+        self.weigh((gb * 1024 * thousandths / 1000).saturating_sub(base));
+    }
+
     fn weigh(&self, mb: u64) {
         let file = File::create(&self.0).unwrap();
         if mb > 0 {
@@ -127,7 +133,8 @@ async fn a_full_mariadb_is_read_and_not_written() {
     .await;
     app.query_drop("drop table shop.m").await.unwrap();
 
-    ballast.weigh(870);
+    let base = until_used(&api, &id, |used| used < 0.3).await["volume"]["used"].as_f64().unwrap();
+    ballast.fill(975, 1, base);
     let shown = until(&api, &id, "BLOCKED").await;
     is_told_full(&shown);
     wait_for("sessions that may be writing are ended", SOON, async || {
@@ -162,8 +169,8 @@ async fn a_full_mariadb_is_read_and_not_written() {
     })
     .await;
     let before = api.show(&id).await.unwrap()["volume"]["used"].as_f64().unwrap();
-    ballast.weigh(810);
-    let shown = until_used(&api, &id, |used| used < before - 0.05).await;
+    ballast.fill(925, 1, base);
+    let shown = until_used(&api, &id, |used| used < before - 0.02).await;
     assert_eq!(shown["operating_status"], "BLOCKED", "{shown}");
 
     enlarge(&api, &id, 2).await;
@@ -172,7 +179,7 @@ async fn a_full_mariadb_is_read_and_not_written() {
     wait_for("it takes writes", SOON, async || app.query_drop(write).await.ok()).await;
 
     // Beyond its size nobody comes in.
-    ballast.weigh(2_100);
+    ballast.fill(1_050, 2, base);
     wait_for("the session is ended", SOON, async || app.query_drop("select 1").await.err().map(drop)).await;
     let told =
         wait_for("clients are turned away", SOON, async || match by_address(&address, &secret).await {
@@ -193,7 +200,7 @@ async fn a_full_mariadb_is_read_and_not_written() {
     );
 
     // A full one is upgraded like another, and stays so.
-    ballast.weigh(1_850);
+    ballast.fill(975, 2, base);
     until(&api, &id, "BLOCKED").await;
     api.patch(&format!("/instances/{id}"), &json!({"instance": {"datastore_version": "11.8"}}))
         .await
@@ -223,7 +230,8 @@ async fn a_full_postgresql_is_read_and_emptied() {
     }
 
     let ballast = Ballast::of(&dev, &id).await;
-    ballast.weigh(960);
+    let base = until_used(&api, &id, |used| used > 0.0).await["volume"]["used"].as_f64().unwrap();
+    ballast.fill(975, 1, base);
     is_told_full(&until(&api, &id, "BLOCKED").await);
     wait_for("the transaction is ended", SOON, async || app.batch_execute("select 1").await.err().map(drop))
         .await;
@@ -258,7 +266,7 @@ async fn a_full_postgresql_is_read_and_emptied() {
     let app = login(&address, "app", &secret, "shop").await.unwrap();
     app.batch_execute("set session characteristics as transaction read write").await.unwrap();
     app.batch_execute("insert into t values (4)").await.unwrap();
-    ballast.weigh(1_100);
+    ballast.fill(1_050, 1, base);
     wait_for("the session is ended", SOON, async || app.batch_execute(write).await.err().map(drop)).await;
     wait_for("clients are turned away", SOON, async || {
         let refused = login(&address, "app", &secret, "shop").await.err()?;
@@ -271,7 +279,7 @@ async fn a_full_postgresql_is_read_and_emptied() {
     assert_eq!(events(&dev, &id).await, ["volume_is_full", "volume_is_beyond_its_size", "volume_has_room"]);
 
     // A full one is upgraded like another.
-    ballast.weigh(2_950);
+    ballast.fill(975, 3, base);
     until(&api, &id, "BLOCKED").await;
     api.patch(&format!("/instances/{id}"), &json!({"instance": {"datastore_version": "18"}})).await.unwrap();
     wait_for("it is upgraded", Duration::from_secs(180), async || {
