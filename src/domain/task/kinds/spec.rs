@@ -133,6 +133,8 @@ pub struct StepSpec {
     pub ms: i64,
     /// As many more for each GB of data, with PostgreSQL and with MariaDB.
     pub ms_per_gb: (i64, i64),
+    /// Seconds of its deadline for each GB of data, where it is expected to take the same whatever there is.
+    pub spare_per_gb: u32,
     /// The seconds after which a try of it is ended, whatever the data.
     pub within: u32,
 }
@@ -143,7 +145,7 @@ const WITHIN: u32 = 300;
 impl Step {
     /// A step that is expected to take so many milliseconds.
     pub const fn takes(self, ms: i64) -> StepSpec {
-        StepSpec { step: self, ms, ms_per_gb: (0, 0), within: WITHIN }
+        StepSpec { step: self, ms, ms_per_gb: (0, 0), spare_per_gb: 0, within: WITHIN }
     }
 }
 
@@ -161,6 +163,11 @@ impl StepSpec {
     /// With its deadline in seconds.
     pub const fn within(self, seconds: u32) -> Self {
         Self { within: seconds, ..self }
+    }
+
+    /// With so many seconds of its deadline for each GB of data, which it rarely takes.
+    pub const fn spare_per_gb(self, seconds: u32) -> Self {
+        Self { spare_per_gb: seconds, ..self }
     }
 
     /// The milliseconds that it is expected to take.
@@ -181,8 +188,9 @@ impl StepSpec {
     /// The part of its deadline that grows with the data: of the slower engine.
     pub fn deadline_of_data(&self, bytes: i64) -> Duration {
         let (postgresql, mariadb) = self.ms_per_gb;
-        let expected = of_data(postgresql.max(mariadb), bytes);
-        Duration::from_millis(u64::try_from(expected.saturating_mul(GENEROUS)).unwrap_or_default())
+        let expected = of_data(postgresql.max(mariadb), bytes).saturating_mul(GENEROUS);
+        let spare = of_data(i64::from(self.spare_per_gb) * 1_000, bytes);
+        Duration::from_millis(u64::try_from(expected.saturating_add(spare)).unwrap_or_default())
     }
 }
 
