@@ -9,7 +9,7 @@ use crate::db::{self, Conn, instances, logs as rows, operations};
 use crate::domain::caller::Caller;
 use crate::domain::ids::{InstanceId, OperationId};
 use crate::domain::instance::Instance;
-use crate::domain::log::{Log, LogKind, logs_of};
+use crate::domain::log::{Log, LogKind, OF_OPERATORS, logs_of};
 use crate::domain::operation::{MOST_WAITING, Operation, accepts_operations};
 use crate::domain::policy::{Rule, allow};
 use crate::domain::refusal::Refusal;
@@ -168,5 +168,5 @@ fn theirs(caller: &Caller) -> Option<String> {
 
 /// The logs that the caller may not read.
 fn hidden(caller: &Caller) -> Option<&'static [&'static str]> {
-    (!caller.is_admin()).then_some(&["error"])
+    (!caller.is_admin()).then_some(OF_OPERATORS)
 }

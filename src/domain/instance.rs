@@ -222,7 +222,7 @@ pub struct Running {
 }
 
 /// What was last seen of the serving server, by asking it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// When it last answered.
     pub answered_at: Option<DateTime<Utc>>,

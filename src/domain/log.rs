@@ -15,6 +15,9 @@ const GENERAL: LogKind = LogKind { name: "general", is_system: false };
 const SLOW_QUERY: LogKind = LogKind { name: "slow_query", is_system: false };
 const ERROR: LogKind = LogKind { name: "error", is_system: true };
 
+/// The names of the logs that administrators alone read.
+pub const OF_OPERATORS: &[&str] = &[ERROR.name];
+
 /// The logs of an engine's servers.
 pub const fn logs_of(engine: EngineKind) -> &'static [LogKind] {
     match engine {

@@ -14,7 +14,7 @@ pub const MOST_PUBLISHED: usize = 4 << 20;
 /// [`Engine::start`]: crate::engines::Engine::start
 #[async_trait]
 pub trait Logs {
-    /// How long each log is that the server has, in bytes; one that has become too long is begun anew.
+    /// The length in bytes of each log that the server has. A log that is too long is removed, and the server begins an empty one.
     ///
     /// # Errors
     /// The server's, and the runtime's.

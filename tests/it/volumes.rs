@@ -61,7 +61,7 @@ async fn until(api: &Client, id: &str, word: &str) -> Value {
     .await
 }
 
-/// Waits until its volume is measured anew: more than before is used, or less.
+/// Waits until the service has measured the volume again, and `is_so` of what is used.
 async fn until_used(api: &Client, id: &str, is_so: impl Fn(f64) -> bool) -> Value {
     wait_for("the volume is measured", SOON, async || {
         let shown = api.show(id).await.unwrap();

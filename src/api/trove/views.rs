@@ -400,18 +400,7 @@ pub(crate) mod tests {
     }
 
     pub fn building() -> Instance {
-        Instance {
-            state: InstanceState::Building,
-            running: None,
-            seen: Seen {
-                answered_at: None,
-                trouble: None,
-                used_bytes: None,
-                needs_restart: false,
-                volume: Default::default(),
-            },
-            ..active()
-        }
+        Instance { state: InstanceState::Building, running: None, seen: Seen::default(), ..active() }
     }
 
     pub fn keys(value: &Value) -> Vec<&str> {

@@ -1,6 +1,6 @@
-//! The logs of statements that a customer may turn on. They lie in the server's data folder, and are begun anew where they
-//! become too long. What the service itself asks the server is in them, too, and is left out of what is read: a session is
-//! known by the line with which it connected.
+//! The logs of statements that a customer may turn on. They lie in the server's data folder. A log that becomes too
+//! long is removed, and the server begins an empty one. What the service itself asks the server is in them, too. It is left
+//! out of what is read: the line with which a session connected tells whose the session is.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use crate::engines::mariadb::{layout, runtime};
 use crate::engines::{Error, Server};
 
 /// Each log: its name, its file in the data folder, the variable that turns it on, that of its file, and how its file is
-/// begun anew.
+/// reopened.
 const FILES: [(&str, &str, &str, &str, &str); 2] = [
     ("general", "log.general", "general_log", "general_log_file", "FLUSH LOCAL GENERAL LOGS"),
     ("slow_query", "log.slow_query", "slow_query_log", "slow_query_log_file", "FLUSH LOCAL SLOW LOGS"),
@@ -52,7 +52,7 @@ pub async fn apply(client: &mut Client, server: &Server) -> Result<(), Error> {
 /// How long each is that the server has.
 pub async fn lengths(server: &Server) -> Result<Vec<(&'static str, u64)>, Error> {
     let mut lengths = Vec::new();
-    for (name, file, _, _, anew) in FILES {
+    for (name, file, _, _, reopen) in FILES {
         let doing = "measure a log";
         let length =
             server.runtime.data_file_end(server.generation, file, 0).await.map_err(runtime(doing))?;
@@ -60,7 +60,7 @@ pub async fn lengths(server: &Server) -> Result<Vec<(&'static str, u64)>, Error>
         if length > LONGEST {
             server.runtime.remove_data_file(server.generation, file).await.map_err(runtime(doing))?;
             let mut client = Client::connect(server).await?;
-            client.run("begin a log anew", anew).await?;
+            client.run("begin an empty log", reopen).await?;
             client.close().await;
         }
         lengths.push((name, if length > LONGEST { 0 } else { length }));

@@ -11,7 +11,7 @@ pub const SPEC: Spec = Spec {
         Step::Place.takes(1_000).within(300),
         Step::Start.takes(1_500).within(600),
         Step::Seed.takes(800).per_gb(30_000).within(1_800),
-        // Tables that must be mended for the new version are written anew.
+        // The engine rewrites a table whose file the new version cannot read.
         Step::Convert.takes(1_000).spare_per_gb(60).within(1_800),
         Step::Replicate.takes(500).within(900),
         Step::CatchUp.takes(500).within(3_600),
