@@ -179,6 +179,9 @@ const OTHERWISE: [(&str, &[&str]); 6] = [
             "relay_log_index",
             "log_bin_basename",
             "log_bin_index",
+            "general_log_file",
+            "log_slow_query_file",
+            "slow_query_log_file",
         ],
     ),
     (

@@ -33,8 +33,8 @@ pub async fn make(server: &Server, layout: &Layout, checksums: bool) -> Result<(
     run(server, layout, job).await.map(drop)
 }
 
-/// Makes what of ours is not there yet: our schema with the probe, databases that are closed to tenants, and the rule
-/// that sessions write nothing of theirs into the log. Our own database only; cheap when all is there.
+/// Makes what of ours is not there yet: our schema with the probe, and databases that are closed to tenants. Our own
+/// database only; cheap when all is there.
 pub async fn own(client: &Client) -> Result<(), Error> {
     let doing = "make our own schema";
     let probe = format!("SELECT 1 FROM pg_tables WHERE schemaname = '{OWN_SCHEMA}' AND tablename = 'probe'");
@@ -45,8 +45,6 @@ pub async fn own(client: &Client) -> Result<(), Error> {
     // One transaction: the probe is there when all is.
     let sql = format!(
         "REVOKE ALL ON DATABASE {own}, template1 FROM PUBLIC; \
-         ALTER ROLE ALL SET log_min_messages = 'fatal'; \
-         ALTER ROLE ALL SET log_error_verbosity = 'terse'; \
          CREATE TABLE {OWN_SCHEMA}.probe (id integer PRIMARY KEY, word text NOT NULL)",
         own = name(OWN_DATABASE),
     );

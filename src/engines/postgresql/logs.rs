@@ -27,17 +27,24 @@ const LEVELS: [&str; 11] = [
     "STATEMENT:",
 ];
 
-/// Has sessions that begin from now on write what they do into the log, or nothing but what ends them.
+/// Has sessions that begin from now on write what they do into the log, or nothing but what ends them, in few words. An
+/// upgrade in place leaves out what holds for all roles (`pg_upgrade` does not carry it), so that it is made sure of as
+/// one whenever a server is prepared.
 pub async fn apply(client: &Client, server: &Server) -> Result<(), Error> {
     let doing = "say what sessions write into the log";
     let level = if is_on(server) { "error" } else { "fatal" };
     let so = format!(
-        "SELECT 1 FROM pg_db_role_setting WHERE setdatabase = 0 AND setrole = 0 AND 'log_min_messages={level}' = ANY (setconfig)"
+        "SELECT 1 FROM pg_db_role_setting WHERE setdatabase = 0 AND setrole = 0 \
+         AND setconfig @> ARRAY['log_min_messages={level}', 'log_error_verbosity=terse']"
     );
     if client.is_there(doing, &so).await? {
         return Ok(());
     }
-    client.run(doing, &format!("ALTER ROLE ALL SET log_min_messages = '{level}'")).await
+    // One transaction.
+    let sql = format!(
+        "ALTER ROLE ALL SET log_min_messages = '{level}'; ALTER ROLE ALL SET log_error_verbosity = 'terse'"
+    );
+    client.run(doing, &sql).await
 }
 
 /// Whether the server's customer has turned it on.
