@@ -19,11 +19,11 @@ use tokio::time::Sleep;
 /// How long the answer may wait for the rest of a body that is on its way.
 const REST_WITHIN: Duration = Duration::from_millis(50);
 
-/// How much is read behind the answer, in bytes.
-const BEHIND: usize = 1024 * 1024;
+/// How much is read behind the answer, in bytes: a client whose body is several times too large still hears why.
+const BEHIND: usize = 4 * 1024 * 1024;
 
 /// How long.
-const BEHIND_WITHIN: Duration = Duration::from_millis(500);
+const BEHIND_WITHIN: Duration = Duration::from_secs(1);
 
 /// The answer, as it is to be sent: its connection ends with it unless the rest of the body is here, and is at most
 /// `small` bytes.
