@@ -75,6 +75,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     for (what, folder) in [("state folder", &state), ("engines folder", &engines), ("socket folder", &run)] {
         found.push((what, of_folder(folder, root)));
     }
+    found.push(("limits", of_limits(&state, &engines, &run, accounts.as_ref())));
     found.push(("disk", of_disk(&state)));
     found.push(("memory", of_memory()));
     for port in [EngineKind::MariaDb.standard_port(), EngineKind::Postgresql.standard_port(), RELAY_PORT] {
@@ -123,6 +124,18 @@ async fn of_engines(state: &Path, engines: &Path, run: &Path, accounts: Option<&
             Finding::Fine(titles.join(", "))
         }
         Err(error) => missing(error.to_string()),
+    }
+}
+
+/// Whether a server can be held to its flavor's memory and processors.
+fn of_limits(state: &Path, engines: &Path, run: &Path, accounts: Option<&Accounts>) -> Finding {
+    let runtime = ProcessRuntime::new(runtime_config(state, engines, run, accounts));
+    match runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.limits_are_held()) {
+        Ok(held) => Finding::Fine(format!("control groups hold {held}")),
+        Err(why) => Finding::Note(format!(
+            "no control groups ({why}): one instance can take all of the host's memory and processors; run as root, in \
+             a container with its control groups writable"
+        )),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::engines::mariadb::MariaDb;
 use crate::engines::postgresql::Postgresql;
 use crate::files::make_once;
 use crate::runtimes::Runtime;
-use crate::runtimes::process::ProcessRuntime;
+use crate::runtimes::process::{self, ProcessRuntime};
 use crate::seal::Sealer;
 use crate::simulated;
 use crate::workflow::{
@@ -60,6 +60,9 @@ pub struct HostArgs {
     /// By what the deadline of each step of a task is multiplied: more than 1 on a slow host
     #[arg(long, env = "COFFER_DEADLINE_FACTOR", default_value_t = 1.0, value_parser = deadline_factor)]
     pub deadline_factor: f64,
+    /// Whether control groups hold servers to their flavors' memory and processors, where the host has them
+    #[arg(long, env = "COFFER_CONTROL_GROUPS", default_value = "auto", value_parser = ["auto", "off"])]
+    pub control_groups: String,
 }
 
 /// Reads a factor that leaves a deadline between some seconds and some days.
@@ -84,6 +87,7 @@ pub struct Host {
     lease: Duration,
     patience: Duration,
     deadline_factor: f64,
+    control_groups: bool,
 }
 
 impl Host {
@@ -111,6 +115,7 @@ impl Host {
             lease: Duration::from_secs(args.lease),
             patience: Duration::from_secs(args.patience),
             deadline_factor: args.deadline_factor,
+            control_groups: args.control_groups == "auto",
         })
     }
 
@@ -169,7 +174,8 @@ impl Host {
 
     async fn process(&self, offers: &mut Vec<Offer>) -> anyhow::Result<Drivers> {
         let Folders { state, run, engines } = &self.folders;
-        let runtime = ProcessRuntime::new(runtime_config(state, engines, run, self.accounts.as_ref()))?;
+        let config = runtime_config(state, engines, run, self.accounts.as_ref());
+        let runtime = ProcessRuntime::new(process::Config { control_groups: self.control_groups, ..config })?;
         runtime.announce().await.context("say which accounts are in use")?;
         let versions = runtime.versions().await.context("ask the engines' binaries")?;
         let found: Vec<Offer> = versions
@@ -194,6 +200,12 @@ impl Host {
             found.iter().map(|offer| format!("{} {}", offer.datastore, offer.number)).collect();
         eprintln!("engines: {}", titles.join(", "));
         eprintln!("{}", told(self.accounts.as_ref()));
+        match runtime.limits_are_held() {
+            Ok(held) => eprintln!("limits: control groups hold {held}"),
+            Err(why) => eprintln!(
+                "limits: nothing holds a server to its flavor's memory and processors, beside its own settings: {why}"
+            ),
+        }
         offers.extend(found);
         Ok(Drivers { runtime: Arc::new(runtime), engines: vec![Arc::new(MariaDb), Arc::new(Postgresql)] })
     }

@@ -46,6 +46,8 @@ struct Row {
     service_secret: String,
     #[diesel(sql_type = Integer)]
     ram_mb: i32,
+    #[diesel(sql_type = Integer)]
+    vcpus: i32,
     #[diesel(sql_type = Bool)]
     read_only: bool,
     #[diesel(sql_type = Integer)]
@@ -80,7 +82,7 @@ const SELECT: &str = "\
     select g.id, g.instance_id, g.host_id, g.role, g.version_id, v.datastore_id, d.name as datastore, \
     v.name as version_name, v.version_number, v.engine, v.runtime, v.active, \
     coalesce(i.defaults_of, i.running_version_number, s.defaults_of, s.running_version_number, v.version_number) \
-    as defaults_of, g.server_id, g.service_secret, f.ram_mb, \
+    as defaults_of, g.server_id, g.service_secret, f.ram_mb, f.vcpus, \
     g.read_only, i.volume_gb, g.volume_state, g.events, i.replica_of is not null as is_replica, g.wanted, c.address, c.certificate, c.key_secret, a.certificate as authority, \
     o.name as account, k.content as parameters, g.needs_restart, \
     array(select l.name from logs l where l.instance_id = i.id and l.enabled order by l.name) as logs \
@@ -112,6 +114,7 @@ fn into_domain(row: Row) -> Result<Generation, Error> {
         service_secret: row.service_secret,
         account: row.account,
         memory_mb: u32::try_from(row.ram_mb).unwrap_or(512),
+        cpus: u32::try_from(row.vcpus).unwrap_or(1),
         parameters: serde_json::from_value(row.parameters.unwrap_or_else(|| serde_json::json!({})))
             .map_err(|_| Error::Broken(format!("parameters of generation {}", row.id)))?,
         needs_restart: row.needs_restart,

@@ -67,6 +67,8 @@ pub struct Generation {
     pub account: Option<String>,
     /// Memory of the instance's flavor, in MB.
     pub memory_mb: u32,
+    /// Its processors.
+    pub cpus: u32,
     /// The values of its instance's configuration group.
     pub parameters: Values,
     /// The names of the logs that its instance's customer has turned on.

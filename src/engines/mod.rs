@@ -31,7 +31,7 @@ pub use crate::engines::bound::{Bound, Taken};
 pub use crate::engines::configure::{Configure, Standing};
 pub use crate::engines::logs::Logs;
 pub use crate::engines::operate::Operate;
-use crate::runtimes::{self, Runtime};
+use crate::runtimes::{self, Limits, Runtime};
 
 /// One generation's server, as a workflow step addresses it.
 #[derive(Clone)]
@@ -72,6 +72,8 @@ pub struct Settings {
     pub server_id: u32,
     /// Memory that the whole server may take, in MB.
     pub memory_mb: u32,
+    /// Processors that it may take.
+    pub cpus: u32,
     /// Whether tenants are kept from writing: the server is fenced, or follows another.
     pub read_only: bool,
     /// Whether they are kept from writing since its volume is full.
@@ -90,6 +92,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// What the server may take of its host.
+    pub const fn limits(&self) -> Limits {
+        Limits { memory_mb: self.memory_mb, cpus: self.cpus }
+    }
+
     /// Whether tenants are kept from writing, for whatever reason.
     pub const fn refuses_writes(&self) -> bool {
         self.read_only || self.full

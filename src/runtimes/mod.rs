@@ -81,6 +81,15 @@ pub struct Copied {
     pub written: u64,
 }
 
+/// What a server may take of its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory, in MB, with what it has of its files there.
+    pub memory_mb: u32,
+    /// Processors.
+    pub cpus: u32,
+}
+
 /// What a runtime sees of a generation's server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Observed {
@@ -99,6 +108,8 @@ pub struct Exit {
     pub signal: Option<i32>,
     /// When that was seen.
     pub at: DateTime<Utc>,
+    /// Whether the kernel ended a process of it since it wanted more memory than its [`Limits`].
+    pub was_too_large: bool,
 }
 
 /// A version of an engine that this host can run.
@@ -233,13 +244,15 @@ pub trait Runtime: Send + Sync {
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(JobOutput, JobOutput), Error>;
 
-    /// Starts the server unless it runs. Its standard output and error go to the layout's log.
+    /// Starts the server unless it runs. Its standard output and error go to the layout's log. It is held to `limits` where
+    /// the host can do so.
     async fn ensure_server(
         &self,
         generation: GenerationId,
         layout: &Layout,
         program: &str,
         args: &[String],
+        limits: Limits,
     ) -> Result<(), Error>;
 
     /// Stops the server: SIGTERM, and waits `patience`; then, only when `force`, SIGKILL.
@@ -258,6 +271,11 @@ pub trait Runtime: Send + Sync {
     /// the data after that server it does not say. It holds for as long as nobody starts another, which is the
     /// caller's matter.
     async fn last_exit(&self, generation: GenerationId) -> Result<Option<Exit>, Error>;
+
+    /// How many processes of the server that runs were ended since they wanted more memory than its [`Limits`].
+    async fn ended_for_memory(&self, _generation: GenerationId) -> Result<u64, Error> {
+        Ok(0)
+    }
 
     /// The last `bytes` bytes of what the server printed; empty when there is nothing.
     async fn log_end(&self, generation: GenerationId, bytes: u64) -> Result<String, Error>;

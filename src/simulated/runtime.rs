@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use crate::domain::datastore::{EngineKind, RuntimeKind};
 use crate::domain::ids::GenerationId;
 use crate::runtimes::{
-    Copied, CopyRules, DataFile, Error, Exit, HostVersion, Job, JobOutput, Layout, Observed, Runtime, Stream,
+    Copied, CopyRules, DataFile, Error, Exit, HostVersion, Job, JobOutput, Layout, Limits, Observed, Runtime,
+    Stream,
 };
 
 /// The runtime of simulated servers.
@@ -71,6 +72,7 @@ impl Runtime for SimulatedRuntime {
         _layout: &Layout,
         _program: &str,
         _args: &[String],
+        _limits: Limits,
     ) -> Result<(), Error> {
         nothing("a server")
     }

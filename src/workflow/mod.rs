@@ -148,6 +148,7 @@ impl WorkerContext {
             settings: Settings {
                 server_id: generation.server_id,
                 memory_mb: generation.memory_mb,
+                cpus: generation.cpus,
                 read_only: generation.read_only,
                 full: generation.volume_state.is_full(),
                 readers: generation.read_only && generation.is_replica,

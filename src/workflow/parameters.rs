@@ -174,6 +174,7 @@ fn server_of(
         settings: Settings {
             server_id: 1,
             memory_mb: MEMORY_MB,
+            cpus: 1,
             read_only: true,
             full: false,
             readers: false,

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::db::{generations, hosts, instances, looks, operations, tasks};
+use crate::db::{events, generations, hosts, instances, looks, operations, tasks};
 use crate::domain::datastore::EngineKind;
 use crate::domain::generation::{Generation, Role};
 use crate::domain::ids::{GenerationId, InstanceId};
@@ -21,7 +21,7 @@ use crate::domain::volume::VolumeState;
 use crate::engines::Following;
 use crate::telemetry::metrics;
 use crate::workflow::{
-    WorkerContext, chain, expired, feed, followers, for_tenants, logs, parameters, volumes,
+    WORKER, WorkerContext, chain, expired, feed, followers, for_tenants, logs, parameters, volumes,
 };
 
 const EVERY: Duration = Duration::from_secs(2);
@@ -37,6 +37,8 @@ struct Memory {
     failures: u32,
     again_at: Instant,
     volume: volumes::Memory,
+    /// How many of its processes were ended for want of memory, as was seen last.
+    ended_for_memory: Option<u64>,
     /// When it was looked what its source has by now.
     grown_at: Option<Instant>,
     /// Whether nothing of a follower is left that went while the server was away, or before us.
@@ -71,6 +73,7 @@ pub async fn run(worker: Arc<WorkerContext>, instance_net: String, mut stop: wat
                         failures: 0,
                         again_at: now,
                         volume: volumes::Memory::default(),
+                        ended_for_memory: None,
                         grown_at: None,
                         tidied: false,
                         seen: false,
@@ -160,6 +163,7 @@ async fn look(worker: &WorkerContext, generation: &Generation, mut memory: Memor
             let used = volumes::look(worker, generation, &mut memory.volume).await;
             if used.is_some() {
                 logs::measure(worker, generation).await;
+                memory.ended_for_memory = see_memory(worker, generation, memory.ended_for_memory).await;
             }
             if generation.role == Role::Serving
                 && (!memory.seen || !generation.parameters.is_empty() || generation.needs_restart)
@@ -313,6 +317,40 @@ async fn grown(
     Ok(())
 }
 
+/// Has the instance's events say where a process of the server was ended for want of memory, and the server lives on. Gives
+/// how many there were; `None` where that is not known.
+async fn see_memory(worker: &WorkerContext, generation: &Generation, before: Option<u64>) -> Option<u64> {
+    let (_, server) = worker.server(generation).ok()?;
+    let now = server.runtime.ended_for_memory(generation.id).await.ok()?;
+    if before.is_some_and(|before| now > before) {
+        record(tell_too_large(worker, generation).await);
+    }
+    Some(now)
+}
+
+/// Has the instance's events say that its server was ended since it wanted more memory than it has.
+async fn tell_too_large(worker: &WorkerContext, generation: &Generation) -> Result<(), crate::db::Error> {
+    let (id, at, memory_mb) = (generation.id, generation.instance, generation.memory_mb);
+    tracing::warn!(generation.id = %id, instance.id = %at, memory_mb, "a server was ended: it wanted more memory than it has");
+    worker
+        .db
+        .transact(move |conn| {
+            let Some(instance) = instances::lock(conn, at)? else { return Ok(()) };
+            events::record(
+                conn,
+                &events::Event {
+                    project: &instance.project,
+                    instance: Some(at),
+                    task: None,
+                    actor: WORKER,
+                    what: "server_wanted_too_much_memory",
+                    data: serde_json::json!({"memory": memory_mb}),
+                },
+            )
+        })
+        .await
+}
+
 /// Starts the server again, if it shall still run once it is our turn; `None` where it shall not.
 async fn revive(worker: &WorkerContext, id: GenerationId) -> Result<Option<String>, String> {
     let _turn = worker.turn(id).await;
@@ -327,7 +365,12 @@ async fn revive(worker: &WorkerContext, id: GenerationId) -> Result<Option<Strin
     let (engine, server) = worker.server(&current).map_err(|e| chain(&e))?;
     tracing::info!(generation.id = %id, "starting a server that does not answer");
     metrics::server_restarted(current.version.engine.as_str());
+    let was_too_large =
+        server.runtime.last_exit(id).await.ok().flatten().is_some_and(|exit| exit.was_too_large);
     engine.start(&server).await.map_err(|e| chain(&e))?;
+    if was_too_large {
+        record(tell_too_large(worker, &current).await);
+    }
     engine.probe(&server, false).await.map(Some).map_err(|e| chain(&e))
 }
 

@@ -54,6 +54,7 @@ impl House {
             settings: Settings {
                 server_id,
                 memory_mb: 256,
+                cpus: 2,
                 read_only,
                 full: false,
                 logs: Vec::new(),

@@ -22,6 +22,7 @@ mod canary;
 mod cells;
 mod client;
 mod clients;
+mod control_groups;
 mod create;
 mod defects;
 mod dev;

@@ -6,12 +6,16 @@ use std::process::{Command, Output, Stdio};
 use coffer::domain::ids::GenerationId;
 use coffer::engines::{Engine as _, Server};
 use coffer::runtimes::process::ProcessRuntime;
-use coffer::runtimes::{Error, Observed, Runtime as _};
+use coffer::runtimes::{Error, Limits, Observed, Runtime as _};
 
 use crate::accounts::accounts;
 use crate::engine_servers::{ENGINE, House, config, kill, processes, until};
 use crate::harness::roles::{Role, Roles, engines};
 use crate::postgres_servers;
+
+fn limits() -> Limits {
+    Limits { memory_mb: 512, cpus: 1 }
+}
 
 const FOLDER: &str = "COFFER_TEST_NAMESPACE_FOLDER";
 const GENERATION: &str = "COFFER_TEST_NAMESPACE_GENERATION";
@@ -58,7 +62,7 @@ async fn asked_in_another_namespace() {
     let arguments = [format!("--defaults-file={}", layout.config.join("my.cnf").display())];
     let arguments = if program == "mariadbd" { &arguments[..] } else { &[] };
     for (what, done) in [
-        ("start", runtime.ensure_server(generation, &layout, program, arguments).await),
+        ("start", runtime.ensure_server(generation, &layout, program, arguments, limits()).await),
         ("stop", runtime.stop_server(generation, std::time::Duration::ZERO, true).await),
         ("drop", runtime.drop_volume(generation).await),
     ] {
@@ -150,7 +154,7 @@ async fn a_lock_that_is_held_is_tried_before_every_start() {
     lock.lock().unwrap();
     let layout = server.runtime.layout(server.generation, ENGINE.kind(), &server.version).unwrap();
     let args = [format!("--defaults-file={}", layout.config.join("my.cnf").display())];
-    let refused = server.runtime.ensure_server(server.generation, &layout, "mariadbd", &args).await;
+    let refused = server.runtime.ensure_server(server.generation, &layout, "mariadbd", &args, limits()).await;
     assert!(matches!(refused, Err(Error::RunsElsewhere { .. })), "{refused:?}");
     assert!(processes(&format!("--defaults-file={}", house.state(&server).display())).is_empty());
     drop(lock);

@@ -83,7 +83,10 @@ impl<'a> Watch<'a> {
 async fn ensure(server: Server) -> Result<(), Error> {
     let layout = server.runtime.layout(server.generation, ENGINE.kind(), &server.version).unwrap();
     let args = [format!("--defaults-file={}", layout.config.join("my.cnf").display())];
-    server.runtime.ensure_server(server.generation, &layout, "mariadbd", &args).await
+    server
+        .runtime
+        .ensure_server(server.generation, &layout, "mariadbd", &args, server.settings.limits())
+        .await
 }
 
 fn signal(pid: i32, signal: Signal) {
@@ -211,7 +214,9 @@ async fn a_killed_server_ended_by_a_signal() {
     let exit = watch.last().await.unwrap();
     assert!(exit.signal.is_none() && exit.status.is_some_and(|status| status != 0), "{exit:?}");
     let layout = server.runtime.layout(server.generation, ENGINE.kind(), &server.version).unwrap();
-    let missing = server.runtime.ensure_server(server.generation, &layout, "no-such-program", &[]).await;
+    let limits = server.settings.limits();
+    let missing =
+        server.runtime.ensure_server(server.generation, &layout, "no-such-program", &[], limits).await;
     let Err(Error::Io { doing, source }) = missing else { panic!("{missing:?}") };
     assert_eq!((doing.as_str(), source.kind()), ("start no-such-program", std::io::ErrorKind::NotFound));
     server.runtime.drop_volume(server.generation).await.unwrap();

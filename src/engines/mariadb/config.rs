@@ -229,6 +229,7 @@ mod tests {
         let settings = Settings {
             server_id: 7,
             memory_mb: 512,
+            cpus: 1,
             read_only: true,
             full: false,
             logs: Vec::new(),

@@ -384,8 +384,10 @@ impl Engine for MariaDb {
         let layout = layout(server)?;
         write_config(server, &layout).await?;
         let args = [format!("--defaults-file={}", layout.config.join(CONFIG).display())];
+        let limits = server.settings.limits();
         let ensure = || async {
-            let started = server.runtime.ensure_server(server.generation, &layout, "mariadbd", &args).await;
+            let started =
+                server.runtime.ensure_server(server.generation, &layout, "mariadbd", &args, limits).await;
             started.map_err(runtime("start the server"))?;
             until_it_answers(server).await
         };

@@ -66,6 +66,7 @@ pub fn standby(source: &Server, candidate: &Server) -> Server {
             // A server that replays another one's changes has room for as many connections and locks.
             parameters: source.settings.parameters.clone(),
             memory_mb: source.settings.memory_mb.max(candidate.settings.memory_mb),
+            cpus: source.settings.cpus.max(candidate.settings.cpus),
             ..candidate.settings.clone()
         },
         ..candidate.clone()
@@ -223,7 +224,9 @@ pub async fn resume(source: &Server, candidate: &Server) -> Result<Client, Error
         "-c".to_owned(),
         format!("config_file={}", old.config.join(MAIN).display()),
     ];
-    let started = candidate.runtime.ensure_server(candidate.generation, &old, "postgres", &args).await;
+    let limits = copy.settings.limits();
+    let started =
+        candidate.runtime.ensure_server(candidate.generation, &old, "postgres", &args, limits).await;
     started.map_err(runtime("start the copy"))?;
     until_it_answers(&copy).await
 }

@@ -420,10 +420,12 @@ impl Engine for Postgresql {
         let args = ["-D".to_owned(), cluster(&layout).to_string_lossy().into_owned()];
         let file = format!("config_file={}", layout.config.join(config::MAIN).display());
         let args = [&args[..], &["-c".to_owned(), file]].concat();
+        let limits = server.settings.limits();
         let mut starts = 0;
         let client = loop {
             starts += 1;
-            let started = server.runtime.ensure_server(server.generation, &layout, "postgres", &args).await;
+            let started =
+                server.runtime.ensure_server(server.generation, &layout, "postgres", &args, limits).await;
             started.map_err(runtime("start the server"))?;
             match until_it_answers(server).await {
                 Ok(client) => break client,

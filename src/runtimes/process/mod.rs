@@ -23,12 +23,17 @@
 //! services of one machine share the pool, and none gives out what another uses; an account's processes are ended
 //! before it changes hands. See [`accounts`].
 //!
+//! # Limits
+//! Where the host has control groups that we may make, the kernel holds every server to its memory and processors. See
+//! [`groups`].
+//!
 //! # If we die here
 //! A server outlives us: it has a session of its own, and so has its parent, a shim, which says how it ended. Whoever
 //! comes next finds it by its start record, or, when there is none, by the mark that every server of ours carries in
 //! its environment. A job dies with us. See [`servers`], [`shim`] and [`jobs`].
 
 mod accounts;
+mod groups;
 mod jobs;
 mod leftovers;
 mod logs;
@@ -53,7 +58,8 @@ use crate::domain::datastore::{EngineKind, RuntimeKind};
 use crate::domain::generation::private_address;
 use crate::domain::ids::GenerationId;
 use crate::runtimes::{
-    Copied, CopyRules, DataFile, Error, Exit, HostVersion, Job, JobOutput, Layout, Observed, Runtime, Stream,
+    Copied, CopyRules, DataFile, Error, Exit, HostVersion, Job, JobOutput, Layout, Limits, Observed, Runtime,
+    Stream,
 };
 use crate::sockets;
 
@@ -76,6 +82,8 @@ pub struct Config {
     pub endpoint_group: Option<u32>,
     /// The program that is every server's parent: this one, whose entry gives it to [`run_shim`].
     pub shim: PathBuf,
+    /// Whether control groups hold servers to what they may take, where the host has them.
+    pub control_groups: bool,
 }
 
 impl Config {
@@ -94,6 +102,7 @@ impl Config {
             registry: PathBuf::from("/var/lib/coffer-accounts"),
             endpoint_group: None,
             shim: PathBuf::from("/proc/self/exe"),
+            control_groups: true,
         }
     }
 }
@@ -134,7 +143,21 @@ impl ProcessRuntime {
     /// # Errors
     /// The list cannot be written.
     pub async fn announce(&self) -> Result<(), Error> {
-        self.on_volumes(volumes::Volumes::announce).await
+        self.on_volumes(|volumes| {
+            if let Ok(groups) = volumes.control_groups() {
+                groups.sweep();
+            }
+            volumes.announce()
+        })
+        .await
+    }
+
+    /// What holds this host's servers to what they may take, for an operator; why nothing does.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn limits_are_held(&self) -> Result<&'static str, String> {
+        self.volumes.control_groups().map(groups::ControlGroups::told)
     }
 
     /// The generation's folders, whatever runs there.
@@ -267,6 +290,10 @@ impl Runtime for ProcessRuntime {
             // First, so that a drop which is killed leaves no word of a server beside data that is made anew.
             volumes.forget_server(generation)?;
             volumes.remove(generation)?;
+            if let Ok(groups) = volumes.control_groups() {
+                groups.remove(generation);
+                groups.leave();
+            }
             volumes.leave()
         })
         .await
@@ -307,9 +334,11 @@ impl Runtime for ProcessRuntime {
         layout: &Layout,
         program: &str,
         args: &[String],
+        limits: Limits,
     ) -> Result<(), Error> {
         let turn = self.turns.take(generation).await;
-        servers::ensure(&self.volumes, (generation, turn), layout, program, args).await
+        let program = servers::Program { name: program.to_owned(), args: args.to_vec(), limits };
+        servers::ensure(&self.volumes, (generation, turn), layout, program).await
     }
 
     async fn stop_server(
@@ -337,6 +366,13 @@ impl Runtime for ProcessRuntime {
 
     async fn last_exit(&self, generation: GenerationId) -> Result<Option<Exit>, Error> {
         servers::last_exit(&self.volumes, generation).await
+    }
+
+    async fn ended_for_memory(&self, generation: GenerationId) -> Result<u64, Error> {
+        self.on_volumes(move |volumes| {
+            Ok(volumes.control_groups().map(|groups| groups.ended(generation)).unwrap_or_default())
+        })
+        .await
     }
 
     async fn log_end(&self, generation: GenerationId, bytes: u64) -> Result<String, Error> {

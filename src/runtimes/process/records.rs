@@ -20,6 +20,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::GenerationId;
+use crate::runtimes::process::groups::Group;
 use crate::runtimes::process::processes::Process;
 use crate::runtimes::process::volumes::Volumes;
 use crate::runtimes::{Error, Exit};
@@ -43,6 +44,9 @@ struct Ended {
     status: Option<i32>,
     signal: Option<i32>,
     at: DateTime<Utc>,
+    /// An older build does not say it.
+    #[serde(default)]
+    was_too_large: bool,
 }
 
 /// The records of a start, in the shim's hand: their room on disk is taken before the server runs, so that a disk that
@@ -64,8 +68,8 @@ impl Start {
     }
 
     /// Says who the server is.
-    pub fn started(self, server: &Process) -> (std::io::Result<()>, Running) {
-        (self.server.write(server), Running { server: server.clone(), exit: self.exit })
+    pub fn started(self, server: &Process, group: Group) -> (std::io::Result<()>, Running) {
+        (self.server.write(server), Running { server: server.clone(), exit: self.exit, group })
     }
 }
 
@@ -73,12 +77,17 @@ impl Start {
 pub struct Running {
     server: Process,
     exit: Reserved,
+    group: Group,
 }
 
 impl Running {
-    /// Says how the server ended, now.
+    /// Says how the server ended, now, and removes its control group.
     pub fn ended(self, status: Option<i32>, signal: Option<i32>) -> std::io::Result<()> {
-        self.exit.write(&Ended { server: self.server, status, signal, at: Utc::now() })
+        let was_too_large = self.group.was_too_large();
+        let ended = Ended { server: self.server, status, signal, at: Utc::now(), was_too_large };
+        self.exit.write(&ended)?;
+        self.group.remove();
+        Ok(())
     }
 }
 
@@ -160,11 +169,11 @@ impl Volumes {
 
     /// How the server ended that was started last, where somebody saw it.
     pub fn recorded_exit(&self, generation: GenerationId) -> Result<Option<Exit>, Error> {
-        let Some(Ended { server, status, signal, at }) = self.record(generation, EXIT)? else {
+        let Some(Ended { server, status, signal, at, was_too_large }) = self.record(generation, EXIT)? else {
             return Ok(None);
         };
         let last = self.recorded_server(generation)?;
-        Ok((last == Some(server)).then_some(Exit { status, signal, at }))
+        Ok((last == Some(server)).then_some(Exit { status, signal, at, was_too_large }))
     }
 
     /// A record; one that cannot be read says nothing.

@@ -33,12 +33,13 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::domain::ids::GenerationId;
+use crate::runtimes::process::groups::Group;
 use crate::runtimes::process::processes::{MARK, Process, Stat, boot_id, is_of, namespace, runs_as};
 use crate::runtimes::process::shim::{Answer, Request, SMALL_HEAP};
 use crate::runtimes::process::turns::Turn;
 use crate::runtimes::process::volumes::{Lock, Volumes};
 use crate::runtimes::process::{blocking, leftovers};
-use crate::runtimes::{Error, Exit, Layout};
+use crate::runtimes::{Error, Exit, Layout, Limits};
 
 /// How long a killed process may take to go: its memory and open files are given back first.
 const KILL_PATIENCE: Duration = Duration::from_secs(30);
@@ -145,13 +146,22 @@ fn eldest(found: &[(i32, Stat)]) -> Option<(i32, u64)> {
     parents.map(|(pid, stat)| (*pid, stat.start_time)).min_by_key(|(pid, start_time)| (*start_time, *pid))
 }
 
+/// What a server is to its host.
+pub struct Program {
+    /// The program's name in the engine's `bin`.
+    pub name: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// What it may take.
+    pub limits: Limits,
+}
+
 /// Starts the server unless it is there. What has begun goes on, and keeps the turn, when the caller does not wait.
 pub async fn ensure(
     volumes: &Arc<Volumes>,
     (generation, turn): (GenerationId, Turn),
     layout: &Layout,
-    program: &str,
-    args: &[String],
+    program: Program,
 ) -> Result<(), Error> {
     let (place, first) = (Arc::clone(volumes), turn.clone());
     let lock = blocking(move || {
@@ -168,7 +178,6 @@ pub async fn ensure(
     let Some(lock) = lock.await? else { return Ok(()) };
     end_shim(volumes, generation).await?;
     let (place, layout) = (Arc::clone(volumes), layout.clone());
-    let (program, args) = (program.to_owned(), args.to_vec());
     blocking(move || {
         let _turn = turn;
         leftovers::end(&place, generation)?;
@@ -178,7 +187,7 @@ pub async fn ensure(
         };
         place.ensure_sockets(generation)?;
         place.empty_tmp(generation)?;
-        start(&place, generation, &layout, (&program, args), (&lock, running))
+        start(&place, generation, &layout, program, (&lock, running))
     })
     .await
 }
@@ -188,18 +197,23 @@ fn start(
     volumes: &Arc<Volumes>,
     generation: GenerationId,
     layout: &Layout,
-    (program, args): (&str, Vec<String>),
+    Program { name: program, args, limits }: Program,
     (lock, running): (&Lock, OwnedFd),
 ) -> Result<(), Error> {
     let doing = || format!("start {program}");
+    let group = match volumes.control_groups() {
+        Ok(groups) => groups.make(generation, limits)?,
+        Err(_) => Group::default(),
+    };
     let log = volumes.open_log(generation)?;
     let errors = log.try_clone().map_err(Error::io("open the server's log"))?;
     let (mut ours, theirs) = UnixStream::pair().map_err(Error::io(doing()))?;
     let lock = lock.share()?;
     let request = Request {
         generation,
-        program: layout.root.join("bin").join(program),
+        program: layout.root.join("bin").join(&program),
         args,
+        group,
         account: volumes.account(generation)?,
         lock: lock.as_raw_fd(),
         running: running.as_raw_fd(),
@@ -327,7 +341,14 @@ pub async fn stop(
             shim_left(volumes, generation).await?;
             // Made again before every start; a state folder that is thrown away leaves nothing in the run folder.
             let volumes = Arc::clone(volumes);
-            blocking(move || volumes.remove_sockets(generation)).await
+            blocking(move || {
+                if let Ok(groups) = volumes.control_groups() {
+                    groups.remove(generation);
+                    groups.leave();
+                }
+                volumes.remove_sockets(generation)
+            })
+            .await
         }
         None => Ok(()),
     }

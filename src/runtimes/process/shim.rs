@@ -54,6 +54,7 @@ use rustix::io::FdFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::GenerationId;
+use crate::runtimes::process::groups::Group;
 use crate::runtimes::process::logs;
 use crate::runtimes::process::processes::{MARK, Process};
 use crate::runtimes::process::records::Start;
@@ -76,6 +77,8 @@ pub struct Request {
     pub lock: i32,
     /// The number by which it inherits the server's own lock, for itself and for the server.
     pub running: i32,
+    /// The control group that the server is to be in.
+    pub group: Group,
 }
 
 /// What it answers.
@@ -157,7 +160,7 @@ type Started = (Child, Process, std::io::Result<()>, super::records::Running, Ow
 
 /// Starts the server and records it; gives back the generation's lock and keeps the server's own.
 fn start(folder: &Path, request: Request) -> Result<Started, Failure> {
-    let Request { generation, program, args, account, lock, running } = request;
+    let Request { generation, program, args, account, lock, running, group } = request;
     #[expect(
         unsafe_code,
         reason = "the worker has left these descriptors open for us, and nobody else uses them"
@@ -184,6 +187,10 @@ fn start(folder: &Path, request: Request) -> Result<Started, Failure> {
         // With a uid and as root, the standard library clears the supplementary groups.
         command.uid(user).gid(group);
     }
+    // Opened by us, who may; the new process is another account's by the time it writes.
+    let joined: std::io::Result<Vec<_>> =
+        group.join.iter().map(|path| std::fs::OpenOptions::new().write(true).open(path)).collect();
+    let joined = joined.map_err(doing("open the server's control group"))?;
     #[expect(
         unsafe_code,
         reason = "runs between fork and exec, in a process of one thread: a few system calls"
@@ -194,6 +201,9 @@ fn start(folder: &Path, request: Request) -> Result<Started, Failure> {
             // The server has its lock for as long as it lives, also when we do not.
             rustix::io::fcntl_setfd(BorrowedFd::borrow_raw(inherited), FdFlags::empty())?;
             point("forking");
+            for group in &joined {
+                rustix::io::write(group, b"0")?;
+            }
             super::jobs::confine()?;
             rustix::process::setsid().map(drop).map_err(Into::into)
         });
@@ -203,7 +213,7 @@ fn start(folder: &Path, request: Request) -> Result<Started, Failure> {
     // Our child, not waited for: its number is its own until then.
     let pid = i32::try_from(child.id()).unwrap_or_default();
     let server = Process::of(pid).map_err(doing("look at the new process"))?;
-    let (recorded, ending) = records.started(&server);
+    let (recorded, ending) = records.started(&server, group);
     point("recorded");
     drop(lock);
     Ok((child, server, recorded, ending, running))

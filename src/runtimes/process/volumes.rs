@@ -8,10 +8,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::domain::datastore::EngineKind;
 use crate::domain::ids::GenerationId;
+use crate::runtimes::process::groups::ControlGroups;
 use crate::runtimes::process::{Config, accounts, logs};
 use crate::runtimes::{DataFile, Error, Layout};
 
@@ -30,6 +32,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// The folders of all generations.
 pub struct Volumes {
     config: Config,
+    control_groups: OnceLock<Result<ControlGroups, String>>,
 }
 
 /// Whoever holds it alone starts, stops or drops the generation's server. Ends with the value, or with the process.
@@ -45,7 +48,16 @@ impl Lock {
 
 impl Volumes {
     pub fn new(config: Config) -> Self {
-        Self { config }
+        Self { config, control_groups: OnceLock::new() }
+    }
+
+    /// What holds servers to their limits; why nothing does.
+    pub fn control_groups(&self) -> Result<&ControlGroups, String> {
+        let found = self.control_groups.get_or_init(|| match self.config.control_groups {
+            true => ControlGroups::open(),
+            false => Err("they are turned off".to_owned()),
+        });
+        found.as_ref().map_err(Clone::clone)
     }
 
     /// As whom the generation's server and jobs run: its data folder's owner. `None` is the caller.

@@ -336,9 +336,25 @@ pub fn end_all(folder: &Path, state: &Path, run: &Path) {
             processes::kill(process.pid);
         }
     }
+    remove_groups(Path::new("/sys/fs/cgroup"), &generations);
     let folders = std::fs::read_dir(state.join("generations")).into_iter().flatten().flatten();
     remove_sockets(&folders.map(|entry| entry.path()).collect::<Vec<_>>(), run);
     let _ = std::fs::remove_dir_all(coffer::embedded_postgres::socket_dir(run, state));
+}
+
+/// Removes the control groups of generations whose servers and shims were killed.
+fn remove_groups(folder: &Path, generations: &[String]) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        remove_groups(&entry.path(), generations);
+        if generations.iter().any(|name| entry.file_name() == name.as_str()) || entry.file_name() == "coffer"
+        {
+            // One of another test's is in use.
+            let _ = std::fs::remove_dir(entry.path());
+        }
+    }
 }
 
 /// Removes the socket folders of generations that have these folders.
