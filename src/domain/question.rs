@@ -23,11 +23,13 @@ pub enum QuestionKind {
     HasRoot,
     /// What the server's configuration has of its parameters without a group; the answer is an object of values.
     DefaultParameters,
+    /// What the server answers of its version, and its host of its process; the answer is a [`Diagnosis`].
+    Diagnosis,
 }
 
 impl QuestionKind {
     /// Every question.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ReplicaBlockers,
         Self::CaughtUp,
         Self::PreCheck,
@@ -35,6 +37,7 @@ impl QuestionKind {
         Self::Users,
         Self::HasRoot,
         Self::DefaultParameters,
+        Self::Diagnosis,
     ];
 
     /// The word in rows.
@@ -47,6 +50,7 @@ impl QuestionKind {
             Self::Users => "users",
             Self::HasRoot => "has_root",
             Self::DefaultParameters => "default_parameters",
+            Self::Diagnosis => "diagnosis",
         }
     }
 
@@ -60,7 +64,8 @@ impl QuestionKind {
             | Self::Databases
             | Self::Users
             | Self::HasRoot
-            | Self::DefaultParameters => Duration::from_secs(8),
+            | Self::DefaultParameters
+            | Self::Diagnosis => Duration::from_secs(8),
         }
     }
 
@@ -74,6 +79,7 @@ impl QuestionKind {
             Self::Users => "its users",
             Self::HasRoot => "whether root is enabled",
             Self::DefaultParameters => "its default configuration",
+            Self::Diagnosis => "how its server is",
         }
     }
 }
@@ -87,6 +93,32 @@ impl std::str::FromStr for QuestionKind {
             .find(|kind| kind.as_str() == word)
             .ok_or_else(|| crate::domain::datastore::UnknownWord { what: "question", word: word.to_owned() })
     }
+}
+
+/// A server, as it and its host see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diagnosis {
+    /// The version that it answered.
+    pub version: String,
+    /// Its process; `None` where it has none.
+    pub process: Option<ProcessFacts>,
+}
+
+/// What the kernel says of a server's first process. Sizes are in kB, as in `/proc/<pid>/status`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessFacts {
+    /// Its threads.
+    pub threads: u64,
+    /// The room for open files that the kernel keeps for it.
+    pub file_slots: u64,
+    /// Its address space.
+    pub size: u64,
+    /// The most address space that it had.
+    pub largest_size: u64,
+    /// What it has in memory.
+    pub resident: u64,
+    /// The most that it had in memory.
+    pub most_resident: u64,
 }
 
 /// How far the new side of an upgrade is.

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::domain::datastore::{EngineKind, RuntimeKind};
 use crate::domain::ids::GenerationId;
+use crate::domain::question::ProcessFacts;
 
 /// Where a generation's server finds its things.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -271,6 +272,11 @@ pub trait Runtime: Send + Sync {
     /// the data after that server it does not say. It holds for as long as nobody starts another, which is the
     /// caller's matter.
     async fn last_exit(&self, generation: GenerationId) -> Result<Option<Exit>, Error>;
+
+    /// What the kernel says of the server's first process; `None` where there is none.
+    async fn process(&self, _generation: GenerationId) -> Result<Option<ProcessFacts>, Error> {
+        Ok(None)
+    }
 
     /// How many processes of the server that runs were ended since they wanted more memory than its [`Limits`].
     async fn ended_for_memory(&self, _generation: GenerationId) -> Result<u64, Error> {

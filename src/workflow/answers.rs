@@ -22,7 +22,7 @@ use crate::db::questions::{self, Question};
 use crate::db::{self, inspections, instances, tasks};
 use crate::domain::ids::{GenerationId, QuestionId};
 use crate::domain::inspection::{MOST_OF_A_HOST, no_answer, verdict};
-use crate::domain::question::{CaughtUp, QuestionKind};
+use crate::domain::question::{CaughtUp, Diagnosis, QuestionKind};
 use crate::domain::task::Plan;
 use crate::domain::upgrade::{self, Looked};
 use crate::engines::{Engine, Following, Server, TRIAL};
@@ -326,6 +326,11 @@ async fn ask(worker: &WorkerContext, question: &Question) -> Result<serde_json::
         }
         QuestionKind::DefaultParameters => {
             serde_json::to_value(engine.defaults(&server)).map_err(|e| e.to_string())
+        }
+        QuestionKind::Diagnosis => {
+            let version = engine.probe(&server, false).await.map_err(|e| chain(&e))?;
+            let process = server.runtime.process(server.generation).await.map_err(|e| chain(&e))?;
+            serde_json::to_value(Diagnosis { version, process }).map_err(|e| e.to_string())
         }
         QuestionKind::CaughtUp => {
             let task = worker

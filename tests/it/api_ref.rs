@@ -255,6 +255,8 @@ const RESTARTED: &[Ask] = &[
 ];
 const RESIZED: &[Ask] = &[
     ask(ADMIN, "POST", "/instances/{instance}/action", Some("instance-reset-request"), 202, None),
+    ask(ADMIN, "GET", "/mgmt/instances/{instance}/hwinfo", None, 200, Some("mgmt-hwinfo")),
+    ask(ADMIN, "GET", "/mgmt/instances/{instance}/rpc_ping", None, 204, None),
     ask(ADMIN, "POST", "/mgmt/instances/{instance}/action", Some("mgmt-reset-request"), 202, None),
     ask(ADMIN, "POST", "/mgmt/instances/{instance}/action", Some("mgmt-reboot-request"), 202, None),
 ];

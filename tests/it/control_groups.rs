@@ -130,6 +130,21 @@ async fn a_mariadb_is_held_to_its_flavor_and_its_neighbour_notices_nothing() {
     assert_eq!((groups.memory, groups.cpus), (512 << 20, 1.0));
     assert_ne!(held(other).unwrap().folders, groups.folders);
 
+    // The operator is told what the kernel says.
+    let admin = dev.login("coffer-admin").await;
+    let (code, told) = admin.read(&format!("/mgmt/instances/{id}/diagnostics")).await.unwrap();
+    assert_eq!(code, 200, "{told}");
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let peak =
+        text.lines().find_map(|line| line.strip_prefix("VmPeak:")?.trim().strip_suffix(" kB")).unwrap();
+    let (peak, said) = (peak.parse::<f64>().unwrap(), told["diagnostics"]["vmPeak"].as_f64().unwrap());
+    assert!((said / peak - 1.0).abs() < 0.2, "{peak}: {told}");
+    assert!(told["diagnostics"]["version"].as_str().unwrap().starts_with("10.11."), "{told}");
+    let (_, told) = admin.read(&format!("/mgmt/instances/{id}/hwinfo")).await.unwrap();
+    assert_eq!(told, json!({"hwinfo": {"mem_total": 512 * 1024, "num_cpus": 1}}));
+    assert_eq!(admin.read(&format!("/mgmt/instances/{id}/rpc_ping")).await.unwrap().0, 204);
+    assert_eq!(api.read(&format!("/mgmt/instances/{id}/diagnostics")).await.unwrap().0, 403);
+
     // Processors: three sessions compute.
     let mut busy = Vec::new();
     for _ in 0..3 {

@@ -18,6 +18,7 @@ use crate::db::{self, events};
 use crate::domain::caller::Caller;
 use crate::domain::ids::ProjectId;
 use crate::domain::policy::{Rule, allow};
+use crate::domain::question::{Diagnosis, QuestionKind};
 use crate::domain::refusal::Refusal;
 
 /// The server of an instance.
@@ -166,6 +167,70 @@ pub async fn root(call: Call, _caller: Caller) -> Result<HttpResponse, Fault> {
     };
     let history = RootHistory { id: found.instance.id.to_string(), enabled, user };
     answer(StatusCode::OK, &Keyed("root_history", &history))
+}
+
+/// How a server is. Sizes are in kB.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DiagnosticsView {
+    version: String,
+    threads: u64,
+    fd_size: u64,
+    vm_size: u64,
+    vm_peak: u64,
+    vm_rss: u64,
+    vm_hwm: u64,
+}
+
+/// What a server has of its host. Memory is in kB.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HardwareView {
+    mem_total: i64,
+    num_cpus: i32,
+}
+
+/// Asks an instance's server how it is.
+async fn diagnosis(call: &Call) -> Result<Diagnosis, Fault> {
+    let found = load(call).await?;
+    Ok(call.state.commands.ask(&found.instance, QuestionKind::Diagnosis).await?)
+}
+
+/// `GET /mgmt/instances/{id}/diagnostics`: of the server's first process.
+///
+/// # Errors
+/// 403 by role; 404; 501 for a simulated instance; 503 when its server does not answer.
+pub async fn diagnostics(call: Call, _caller: Caller) -> Result<HttpResponse, Fault> {
+    let Diagnosis { version, process } = diagnosis(&call).await?;
+    let process = process.ok_or_else(|| Fault::not_yet("The process of a simulated server"))?;
+    let view = DiagnosticsView {
+        version,
+        threads: process.threads,
+        fd_size: process.file_slots,
+        vm_size: process.size,
+        vm_peak: process.largest_size,
+        vm_rss: process.resident,
+        vm_hwm: process.most_resident,
+    };
+    answer(StatusCode::OK, &Keyed("diagnostics", &view))
+}
+
+/// `GET /mgmt/instances/{id}/hwinfo`: what the instance's flavor has.
+///
+/// # Errors
+/// 403 by role; 404.
+pub async fn hardware(call: Call, _caller: Caller) -> Result<HttpResponse, Fault> {
+    let flavor = load(&call).await?.instance.flavor;
+    let view = HardwareView { mem_total: i64::from(flavor.ram_mb) * 1024, num_cpus: flavor.vcpus };
+    answer(StatusCode::OK, &Keyed("hwinfo", &view))
+}
+
+/// `GET /mgmt/instances/{id}/rpc_ping`: whether its host's worker and its server answer.
+///
+/// # Errors
+/// 403 by role; 404; 503 when they do not.
+pub async fn ping(call: Call, _caller: Caller) -> Result<HttpResponse, Fault> {
+    diagnosis(&call).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 /// `POST /mgmt/instances/{id}/action`: `{"reboot": {}}` restarts the instance, `{"reset-task-status": {}}` resets its status as the

@@ -28,7 +28,7 @@ use crate::api::trove::catalogue::{
     DatastoreView, FlavorView, ManagedVersionView, VersionView, VolumeTypeView,
 };
 use crate::api::trove::databases::DatabaseView;
-use crate::api::trove::mgmt_instances::{ManagedView, RootHistory};
+use crate::api::trove::mgmt_instances::{DiagnosticsView, HardwareView, ManagedView, RootHistory};
 use crate::api::trove::root::RootView;
 use crate::api::trove::users::UserView;
 use crate::api::trove::views::InstanceView;
@@ -400,6 +400,31 @@ pub const ROUTES: &[Route] = &[
         Doc::new("mgmtShowRoot", "When root was enabled first, and by whom", "mgmt.md")
             .gives(200, Gives::One("root_history", shape::<RootHistory>)),
         |call, caller| Box::pin(mgmt_instances::root(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/mgmt/instances/{id}/diagnostics",
+        Rule::Manage,
+        Doc::new("mgmtShowDiagnostics", "How an instance's server is", "mgmt.md")
+            .gives(200, Gives::One("diagnostics", shape::<DiagnosticsView>))
+            .refuses(&[501]),
+        |call, caller| Box::pin(mgmt_instances::diagnostics(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/mgmt/instances/{id}/hwinfo",
+        Rule::Manage,
+        Doc::new("mgmtShowHwinfo", "What an instance's server has of its host", "mgmt.md")
+            .gives(200, Gives::One("hwinfo", shape::<HardwareView>)),
+        |call, caller| Box::pin(mgmt_instances::hardware(call, caller)),
+    ),
+    Route::project(
+        "GET",
+        "/v1.0/{project}/mgmt/instances/{id}/rpc_ping",
+        Rule::Manage,
+        Doc::new("mgmtPing", "Whether an instance's worker and server answer", "mgmt.md")
+            .gives(204, Gives::Nothing),
+        |call, caller| Box::pin(mgmt_instances::ping(call, caller)),
     ),
     Route::project(
         "POST",

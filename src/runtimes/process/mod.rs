@@ -57,6 +57,7 @@ use async_trait::async_trait;
 use crate::domain::datastore::{EngineKind, RuntimeKind};
 use crate::domain::generation::private_address;
 use crate::domain::ids::GenerationId;
+use crate::domain::question::ProcessFacts;
 use crate::runtimes::{
     Copied, CopyRules, DataFile, Error, Exit, HostVersion, Job, JobOutput, Layout, Limits, Observed, Runtime,
     Stream,
@@ -366,6 +367,11 @@ impl Runtime for ProcessRuntime {
 
     async fn last_exit(&self, generation: GenerationId) -> Result<Option<Exit>, Error> {
         servers::last_exit(&self.volumes, generation).await
+    }
+
+    async fn process(&self, generation: GenerationId) -> Result<Option<ProcessFacts>, Error> {
+        let found = self.on_volumes(move |volumes| servers::find(volumes, generation)).await?;
+        Ok(found.and_then(|process| process.facts()))
     }
 
     async fn ended_for_memory(&self, generation: GenerationId) -> Result<u64, Error> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::question::ProcessFacts;
 use crate::runtimes::Error;
 use crate::runtimes::process::accounts;
 
@@ -85,8 +86,30 @@ impl Process {
         self.pid
     }
 
+    /// What the kernel says of it; `None` when it is gone.
+    pub fn facts(&self) -> Option<ProcessFacts> {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        self.is_there().then(|| facts(&text))
+    }
+
     pub(super) fn is_there(&self) -> bool {
         Stat::of(self.pid).is_some_and(|stat| stat.lives() && stat.start_time == self.start_time)
+    }
+}
+
+/// Reads `/proc/<pid>/status`.
+fn facts(text: &str) -> ProcessFacts {
+    let of = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
+    };
+    ProcessFacts {
+        threads: of("Threads"),
+        file_slots: of("FDSize"),
+        size: of("VmSize"),
+        largest_size: of("VmPeak"),
+        resident: of("VmRSS"),
+        most_resident: of("VmHWM"),
     }
 }
 
@@ -104,4 +127,26 @@ pub fn runs_as(pid: i32, owner: u32) -> bool {
 pub fn is_of(pid: i32, engines: &[PathBuf]) -> bool {
     std::fs::read_link(format!("/proc/{pid}/exe"))
         .is_ok_and(|program| engines.iter().any(|folder| program.starts_with(folder)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_are_read() {
+        let text = "Name:\tmariadbd\nFDSize:\t128\nVmPeak:\t 1400000 kB\nVmSize:\t 1300000 kB\nVmHWM:\t  210000 kB\n\
+                    VmRSS:\t  200000 kB\nThreads:\t31\n";
+        let wanted = ProcessFacts {
+            threads: 31,
+            file_slots: 128,
+            size: 1_300_000,
+            largest_size: 1_400_000,
+            resident: 200_000,
+            most_resident: 210_000,
+        };
+        assert_eq!(facts(text), wanted);
+        assert_eq!(facts("Name:\tzombie\n"), ProcessFacts::default());
+        assert!(Process::own().unwrap().facts().is_some_and(|facts| facts.resident > 0 && facts.threads > 0));
+    }
 }
