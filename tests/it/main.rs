@@ -81,6 +81,7 @@ mod silence;
 mod stuck;
 mod telemetry;
 mod terminal;
+mod terraform;
 mod test_api;
 mod tls;
 mod units;
