@@ -1,6 +1,7 @@
-//! `coffer bench`: what the service costs, beside a floor that is measured in the same run. See [`requests`] and
-//! [`upgrades`].
+//! `coffer bench`: what the service costs, beside a floor that is measured in the same run. See [`requests`],
+//! [`upgrades`] and [`neighbours`].
 
+pub mod neighbours;
 pub mod requests;
 pub mod upgrades;
 
@@ -21,6 +22,8 @@ enum What {
     Requests(requests::Args),
     /// What upgrades cost, beside the engines' own commands on the same data
     Upgrades(upgrades::Args),
+    /// What an instance notices of another one at its limits, beside the same without it
+    Neighbours(neighbours::Args),
 }
 
 /// Measures, and prints a table.
@@ -31,6 +34,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     match args.what {
         What::Requests(args) => requests::run(args).await,
         What::Upgrades(args) => upgrades::run(args).await,
+        What::Neighbours(args) => neighbours::run(args).await,
     }
 }
 
