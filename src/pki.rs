@@ -4,12 +4,13 @@
 //!
 //! # Decision
 //! TLS ends in the engine, so each server needs a certificate that its clients can hold against something they know:
-//! one authority for the whole service, whose certificate tenants fetch once. Nobody renews a certificate yet, so all
-//! of them last as long as the authority. An operator's own authority would take its place by the same two rows.
+//! one authority for the whole service, whose certificate tenants fetch once. A server's is made anew long before its
+//! end, and the authority by an operator ([`crate::domain::authority`]). An operator's own authority would take its place by
+//! the same two rows.
 
 use std::net::IpAddr;
 
-use chrono::{DateTime, Datelike as _, Utc};
+use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, SanType,
@@ -60,8 +61,11 @@ fn good_for(name: &GeneralName<'_>) -> String {
     }
 }
 
-/// How long a certificate is good, in years.
-const YEARS: i32 = 20;
+/// How long an authority is good, in days.
+const AUTHORITY_DAYS: i64 = 3_650;
+
+/// How long a server's certificate is good, in days.
+pub const SERVER_DAYS: i64 = 365;
 
 /// A certificate with its private key, both as PEM.
 #[derive(Clone, Debug)]
@@ -98,9 +102,17 @@ pub fn authority(id: &str) -> Result<Pair, Error> {
 /// # Errors
 /// [`Error::Make`], also for a key that is none.
 pub fn server(id: &str, authority_key: &SecretString, address: IpAddr) -> Result<Pair, Error> {
+    server_for(id, authority_key, address, SERVER_DAYS)
+}
+
+/// The same with an end of the caller's choice, so many days from now.
+///
+/// # Errors
+/// [`Error::Make`], also for a key that is none.
+pub fn server_for(id: &str, authority_key: &SecretString, address: IpAddr, days: i64) -> Result<Pair, Error> {
     let authority_key = KeyPair::from_pem(authority_key.expose_secret()).map_err(Error::Make)?;
     let issuer = Issuer::new(of_authority(id), authority_key);
-    let mut params = dated(&format!("coffer {address}"));
+    let mut params = dated(&format!("coffer {address}"), days);
     params.subject_alt_names = vec![SanType::IpAddress(address)];
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -113,20 +125,24 @@ pub fn server(id: &str, authority_key: &SecretString, address: IpAddr) -> Result
 
 /// What the authority is; its name and its key are all that a signature takes from it.
 fn of_authority(id: &str) -> CertificateParams {
-    let mut params = dated(&format!("coffer authority {id}"));
+    let mut params = dated(&format!("coffer authority {id}"), AUTHORITY_DAYS);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
 }
 
-fn dated(name: &str) -> CertificateParams {
+fn dated(name: &str, days: i64) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
-    // From the year's first day on: clients' clocks differ.
-    let year = chrono::Utc::now().year();
-    params.not_before = rcgen::date_time_ymd(year - 1, 1, 1);
-    params.not_after = rcgen::date_time_ymd(year + YEARS, 1, 1);
+    let day = |at: DateTime<Utc>| {
+        let [month, day] = [at.month(), at.day()].map(|number| u8::try_from(number).unwrap_or(1));
+        rcgen::date_time_ymd(at.year(), month, day)
+    };
+    let now = Utc::now();
+    // From some days before on: clients' clocks differ.
+    params.not_before = day(now - TimeDelta::days(3));
+    params.not_after = day(now + TimeDelta::days(days));
     params
 }
 
@@ -168,7 +184,9 @@ mod tests {
             (described.name.as_str(), &described.good_for[..]),
             ("coffer 127.64.0.1", &["127.64.0.1".to_owned()][..])
         );
-        assert_eq!(described.until.year(), chrono::Utc::now().year() + YEARS);
+        assert!((364..=365).contains(&(described.until - Utc::now()).num_days()), "{described:?}");
+        let years = (describe(&ours.certificate).unwrap().until - Utc::now()).num_days() / 365;
+        assert!((9..=10).contains(&years), "{years}");
         assert!(describe(&ours.certificate).unwrap().good_for.is_empty());
         assert!(describe("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").is_err());
         assert!(describe("").is_err());

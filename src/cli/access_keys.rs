@@ -61,6 +61,19 @@ pub enum What {
     },
 }
 
+/// The sealer of `key_file`, else of `beside`.
+///
+/// # Errors
+/// Neither is given, or there.
+pub fn sealer(key_file: Option<PathBuf>, beside: Option<PathBuf>) -> anyhow::Result<Sealer> {
+    let path = key_file.or(beside).context("give --key-file, the key that seals passwords")?;
+    // A key that only we know would lock the secret out.
+    if !path.exists() {
+        bail!("the key file {} is not there", path.display());
+    }
+    Ok(Sealer::open(&path)?)
+}
+
 /// Runs a command; the secrets are sealed by the key of `key_file`, else of `beside`.
 ///
 /// # Errors
@@ -71,14 +84,7 @@ pub async fn run(
     key_file: Option<PathBuf>,
     beside: Option<PathBuf>,
 ) -> anyhow::Result<()> {
-    let sealer = || {
-        let path = key_file.or(beside).context("give --key-file, the key that seals passwords")?;
-        // A key that only we know would lock the secret out.
-        if !path.exists() {
-            bail!("the key file {} is not there", path.display());
-        }
-        anyhow::Ok(Sealer::open(&path)?)
-    };
+    let sealer = || sealer(key_file, beside);
     match what {
         What::Create { project, user, roles } => {
             let project = ProjectId::parse(&project).with_context(|| {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::cli::accounts::{Accounts, store_config};
 use crate::cli::state::Folders;
-use crate::cli::{access_keys, flavors};
+use crate::cli::{access_keys, authorities, flavors};
 use crate::commands::paths::{self, NewPath, PathChange, VersionName};
 use crate::commands::tasks::{self, Dossier};
 use crate::db::{self, Config, Db};
@@ -51,6 +51,9 @@ enum What {
     /// Access keys, with which the vendors' clients sign
     #[command(subcommand)]
     AccessKey(access_keys::What),
+    /// The authority that signs servers' certificates
+    #[command(subcommand)]
+    Ca(authorities::What),
     /// Tasks that are stuck
     #[command(subcommand)]
     Task(TaskCommand),
@@ -160,6 +163,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     db.knows_schema().await?;
     match args.what {
         What::AccessKey(what) => access_keys::run(&db, what, args.key_file, keys_beside).await,
+        What::Ca(what) => {
+            let sealer = || access_keys::sealer(args.key_file, keys_beside);
+            authorities::run(&db, &operator()?, what, sealer).await
+        }
         What::Flavor(what) => flavors::run(&db, what).await,
         What::Paths(what) => manage_paths(&db, what).await,
         What::Task(what) => manage_tasks(&db, what).await,

@@ -17,7 +17,7 @@ use crate::api::limits::Profile;
 use crate::auth::dev::DevIdentity;
 use crate::cli::access_keys;
 use crate::cli::accounts::{Accounts, store_config};
-use crate::cli::host::{Host, HostArgs};
+use crate::cli::host::{AUTHORITIES, Host, HostArgs, write_authorities};
 use crate::cli::keeper::{keep_endpoint, stop_endpoint};
 use crate::cli::lock::{Lock, Tried};
 use crate::cli::metrics::{ENDPOINT_SOCKET, show_api};
@@ -160,8 +160,8 @@ async fn serve(
     state.watched = Watched::new(metrics.is_some(), Some(beside));
     let api = tokio::spawn(crate::api::serve(state, listener, stopped(stop.clone())));
 
-    let authority = worker.worker.authority_certificate().await.context("the service's own authority")?;
-    std::fs::write(folders.state.join("ca.pem"), authority).context("write ca.pem")?;
+    let authority = worker.worker.authority_certificates().await.context("the service's own authority")?;
+    write_authorities(&folders.state.join(AUTHORITIES), &authority).context("write ca.pem")?;
 
     println!("ready {url}");
     std::io::stdout().flush()?;

@@ -30,6 +30,12 @@ use crate::workflow::{
     Drivers, WorkerContext, answers, automatic, operations, parameters, supervisor, worker,
 };
 
+/// The file of the certificates against which clients hold a server, in the state folder.
+pub const AUTHORITIES: &str = "ca.pem";
+
+/// How often it is seen whether they are others.
+const AUTHORITIES_EVERY: Duration = Duration::from_secs(5);
+
 /// Workers of one host that may serve at a time.
 const SLOTS: usize = 64;
 
@@ -248,6 +254,11 @@ impl Host {
             tokio::spawn(parameters::run(Arc::clone(&worker), owner, stop.clone())),
             tokio::spawn(supervisor::run(Arc::clone(&worker), net, stop.clone())),
             tokio::spawn(automatic::run(Arc::clone(&worker), stop.clone())),
+            tokio::spawn(keep_authorities(
+                Arc::clone(&worker),
+                self.folders.state.join(AUTHORITIES),
+                stop.clone(),
+            )),
             tokio::spawn(free_slots(
                 db.clone(),
                 self.id.clone(),
@@ -325,6 +336,32 @@ fn take_slot(state: &Path) -> anyhow::Result<(Lock, usize)> {
         }
     }
     bail!("{SLOTS} workers serve this host already")
+}
+
+/// Writes the certificates of the service's authorities for clients, whole or not at all.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_authorities(path: &Path, certificates: &str) -> std::io::Result<()> {
+    let new = path.with_extension(format!("pem.{}.new", uuid::Uuid::new_v4().simple()));
+    std::fs::write(&new, certificates)?;
+    std::fs::rename(&new, path)
+}
+
+/// Keeps the file of the authorities' certificates as they are.
+async fn keep_authorities(worker: Arc<WorkerContext>, path: PathBuf, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        if let Ok(certificates) = worker.authority_certificates().await
+            && std::fs::read_to_string(&path).ok().as_deref() != Some(&certificates)
+            && let Err(error) = write_authorities(&path, &certificates)
+        {
+            tracing::warn!(%error, "the certificates of the authorities were not written");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(AUTHORITIES_EVERY) => {}
+            _ = stop.changed() => {}
+        }
+    }
 }
 
 /// Ends the leases of workers of this host that are gone, so that nobody waits for their end: who gets a slot's lock

@@ -4,6 +4,7 @@ pub mod access_keys;
 pub mod accounts;
 pub mod admin;
 pub mod api;
+pub mod authorities;
 pub mod bench;
 pub mod cloud;
 pub mod demo;

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use anyhow::Context as _;
 use tokio::sync::watch;
 
-use crate::cli::host::{Host, HostArgs};
+use crate::cli::host::{AUTHORITIES, Host, HostArgs, write_authorities};
 use crate::cli::metrics::show_worker;
 use crate::cli::signals::asked_to_stop;
 use crate::db::Db;
@@ -38,8 +38,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (stopping, stop) = watch::channel(false);
     let shown = show_worker(args.metrics.as_deref(), &db)?;
     let mut worker = host.start_worker(&db, host.sealer()?, notices, &stop).await?;
-    let authority = worker.worker.authority_certificate().await.context("the service's own authority")?;
-    std::fs::write(host.folders.state.join("ca.pem"), authority).context("write ca.pem")?;
+    let authority = worker.worker.authority_certificates().await.context("the service's own authority")?;
+    write_authorities(&host.folders.state.join(AUTHORITIES), &authority).context("write ca.pem")?;
     println!("ready {}", host.id);
     std::io::stdout().flush()?;
     asked_to_stop().await;

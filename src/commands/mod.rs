@@ -3,6 +3,7 @@
 
 pub mod access_keys;
 pub mod accounts;
+pub mod authorities;
 pub mod configurations;
 pub mod groups;
 pub mod idempotency;

@@ -76,6 +76,10 @@ struct Row {
     key_secret: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     authority: Option<String>,
+    #[diesel(sql_type = Bool)]
+    is_current: bool,
+    #[diesel(sql_type = Bool)]
+    was_changed: bool,
 }
 
 const SELECT: &str = "\
@@ -83,7 +87,10 @@ const SELECT: &str = "\
     v.name as version_name, v.version_number, v.engine, v.runtime, v.active, \
     coalesce(i.defaults_of, i.running_version_number, s.defaults_of, s.running_version_number, v.version_number) \
     as defaults_of, g.server_id, g.service_secret, f.ram_mb, f.vcpus, \
-    g.read_only, i.volume_gb, g.volume_state, g.events, i.replica_of is not null as is_replica, g.wanted, c.address, c.certificate, c.key_secret, a.certificate as authority, \
+    g.read_only, i.volume_gb, g.volume_state, g.events, i.replica_of is not null as is_replica, g.wanted, c.address, c.certificate, c.key_secret, \
+    (select string_agg(t.certificate, '' order by t.state = 'signing' desc, t.created_at desc) from authorities t) as authority, \
+    coalesce(a.state = 'signing', false) as is_current, \
+    (c.renewed_at is not null or (select count(*) > 1 from authorities)) as was_changed, \
     o.name as account, k.content as parameters, g.needs_restart, \
     array(select l.name from logs l where l.instance_id = i.id and l.enabled order by l.name) as logs \
     from generations g join datastore_versions v on v.id = g.version_id join datastores d on d.id = v.datastore_id \
@@ -126,9 +133,14 @@ fn into_domain(row: Row) -> Result<Generation, Error> {
         is_replica: row.is_replica,
         wanted_running: row.wanted == "running",
         certificate: match (row.address, row.certificate, row.key_secret, row.authority) {
-            (Some(address), Some(certificate), Some(key_secret), Some(authority)) => {
-                Some(Certificate { address, certificate, key_secret, authority })
-            }
+            (Some(address), Some(certificate), Some(key_secret), Some(authority)) => Some(Certificate {
+                address,
+                certificate,
+                key_secret,
+                authority,
+                is_current: row.is_current,
+                was_changed: row.was_changed,
+            }),
             _ => None,
         },
     })

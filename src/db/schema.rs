@@ -129,12 +129,14 @@ diesel::table! {
     }
 }
 diesel::table! {
-    authorities (id) { id -> Uuid, certificate -> Text, key_secret -> Text, created_at -> Timestamptz, }
+    authorities (id) {
+        id -> Uuid, certificate -> Text, key_secret -> Text, created_at -> Timestamptz, state -> Text,
+    }
 }
 diesel::table! {
     certificates (instance_id) {
         instance_id -> Uuid, authority_id -> Uuid, address -> Text, certificate -> Text, key_secret -> Text,
-        created_at -> Timestamptz,
+        created_at -> Timestamptz, renewed_at -> Nullable<Timestamptz>,
     }
 }
 diesel::table! {

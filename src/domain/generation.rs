@@ -100,8 +100,12 @@ pub struct Certificate {
     pub certificate: String,
     /// Its private key, sealed.
     pub key_secret: String,
-    /// The certificate of who signed it, as PEM.
+    /// The certificates of the service's authorities, as PEM: of who signed it, and who may sign the next.
     pub authority: String,
+    /// Whether the authority that signs now has signed it.
+    pub is_current: bool,
+    /// Whether it, or the authorities, may be others than when its servers were started.
+    pub was_changed: bool,
 }
 
 /// The address on which a server listens that cannot be reached by its Unix socket alone, for the endpoint role of its

@@ -4,6 +4,7 @@
 //! tested as a table. Everything else in the crate may use this module; it uses nothing of ours.
 
 pub mod access_key;
+pub mod authority;
 pub mod build_upgrades;
 pub mod caller;
 pub mod datastore;

@@ -43,6 +43,13 @@ pub trait Configure {
     /// The server's.
     async fn configure(&self, server: &Server) -> Result<Option<Refused>, Error>;
 
+    /// Has a server that runs show the certificate of `server.tls` to who connects from now on, and know its authorities.
+    /// Connections that are open go on.
+    ///
+    /// # Errors
+    /// The server's.
+    async fn show_certificate(&self, server: &Server) -> Result<(), Error>;
+
     /// How it stands to them now, by asking it.
     ///
     /// # Errors

@@ -57,7 +57,7 @@ pub struct Server {
 pub struct Tls {
     /// The address that the certificate names: where clients reach the instance, and where a relay to it listens.
     pub address: String,
-    /// The certificate of the service's own authority, as PEM.
+    /// The certificates of the service's own authorities, as PEM.
     pub authority: String,
     /// The certificate, as PEM.
     pub certificate: String,

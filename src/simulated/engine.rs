@@ -85,6 +85,10 @@ impl Operate for SimulatedEngine {
 
 #[async_trait]
 impl Configure for SimulatedEngine {
+    async fn show_certificate(&self, _server: &Server) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn fixed_parameters(&self) -> Option<Vec<Parameter>> {
         Some(parameters::of(self.kind))
     }

@@ -37,6 +37,11 @@ pub const ALL: &[(&str, Kind, &str)] = &[
     ("coffer_operations_ended_total", Kind::Counter, "operations that ended here, by kind and outcome"),
     ("coffer_leases_lost_total", Kind::Counter, "leases that were another's when this worker looked"),
     ("coffer_servers", Kind::Gauge, "database servers of this host, by engine and state"),
+    (
+        "coffer_certificates_due",
+        Kind::Gauge,
+        "certificates of servers that serve that are to be made anew, and were not yet",
+    ),
     ("coffer_volumes", Kind::Gauge, "servers that serve, by how far their volumes are filled"),
     (
         "coffer_server_restarts_total",
@@ -176,6 +181,11 @@ pub fn servers(engine: &'static str, state: &'static str, count: usize) {
 /// How many servers that serve have volumes that are filled so far.
 pub fn volumes(state: &'static str, count: usize) {
     gauge!("coffer_volumes", "state" => state).set(number(count));
+}
+
+/// How many certificates are to be made anew, and were not yet.
+pub fn certificates_due(count: usize) {
+    gauge!("coffer_certificates_due").set(number(count));
 }
 
 /// A server did not answer and was started again.

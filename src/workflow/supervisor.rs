@@ -21,7 +21,8 @@ use crate::domain::volume::VolumeState;
 use crate::engines::Following;
 use crate::telemetry::metrics;
 use crate::workflow::{
-    WORKER, WorkerContext, chain, expired, feed, followers, for_tenants, logs, parameters, volumes,
+    WORKER, WorkerContext, certificates, chain, expired, feed, followers, for_tenants, logs, parameters,
+    volumes,
 };
 
 const EVERY: Duration = Duration::from_secs(2);
@@ -37,6 +38,7 @@ struct Memory {
     failures: u32,
     again_at: Instant,
     volume: volumes::Memory,
+    certificate: certificates::Memory,
     /// How many of its processes were ended for want of memory, as was seen last.
     ended_for_memory: Option<u64>,
     /// When it was looked what its source has by now.
@@ -73,6 +75,7 @@ pub async fn run(worker: Arc<WorkerContext>, instance_net: String, mut stop: wat
                         failures: 0,
                         again_at: now,
                         volume: volumes::Memory::default(),
+                        certificate: certificates::Memory::default(),
                         ended_for_memory: None,
                         grown_at: None,
                         tidied: false,
@@ -116,6 +119,8 @@ fn publish_metrics(found: &[Generation], memories: &HashMap<GenerationId, Memory
         metrics::servers(engine.as_str(), "not_asked_yet", running.count() - well - troubled);
         metrics::servers(engine.as_str(), "stopped", of_engine().filter(|g| !g.wanted_running).count());
     }
+    let due = found.iter().filter(|g| memories.get(&g.id).is_some_and(|memory| memory.certificate.is_due));
+    metrics::certificates_due(due.count());
     for state in VolumeState::ALL {
         let serving = found.iter().filter(|g| g.role == Role::Serving && g.volume_state == state);
         metrics::volumes(state.as_str(), serving.count());
@@ -160,6 +165,7 @@ async fn look(worker: &WorkerContext, generation: &Generation, mut memory: Memor
     }
     match asked {
         Ok(version) => {
+            certificates::look(worker, generation, &mut memory.certificate).await;
             let used = volumes::look(worker, generation, &mut memory.volume).await;
             if used.is_some() {
                 logs::measure(worker, generation).await;

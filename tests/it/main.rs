@@ -20,6 +20,7 @@ mod bodies;
 mod builds;
 mod canary;
 mod cells;
+mod certificates;
 mod client;
 mod clients;
 mod control_groups;

@@ -269,6 +269,15 @@ impl Operate for MariaDb {
 
 #[async_trait]
 impl Configure for MariaDb {
+    async fn show_certificate(&self, server: &Server) -> Result<(), Error> {
+        write_config(server, &layout(server)?).await?;
+        let mut client = Client::connect(server).await?;
+        // Not for who follows: it is this server's alone.
+        client.run("have the server read its certificate", "FLUSH LOCAL SSL").await?;
+        client.close().await;
+        Ok(())
+    }
+
     async fn parameters(&self, server: &Server) -> Result<Vec<Parameter>, Error> {
         let mut client = Client::connect(server).await?;
         let found = parameters::ask(&mut client).await;

@@ -329,6 +329,12 @@ impl Operate for Postgresql {
 
 #[async_trait]
 impl Configure for Postgresql {
+    async fn show_certificate(&self, server: &Server) -> Result<(), Error> {
+        write_config(server, &layout(server)?).await?;
+        let client = Client::connect_anew(server, connection::OWN_DATABASE).await?;
+        client.run("have the server read its certificate", "SELECT pg_reload_conf()").await
+    }
+
     async fn parameters(&self, server: &Server) -> Result<Vec<Parameter>, Error> {
         parameters::ask(&Client::connect_anew(server, connection::OWN_DATABASE).await?).await
     }
