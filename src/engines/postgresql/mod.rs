@@ -331,8 +331,8 @@ impl Operate for Postgresql {
 impl Configure for Postgresql {
     async fn show_certificate(&self, server: &Server) -> Result<(), Error> {
         write_config(server, &layout(server)?).await?;
-        let client = Client::connect_anew(server, connection::OWN_DATABASE).await?;
-        client.run("have the server read its certificate", "SELECT pg_reload_conf()").await
+        // It counts when the server has read it: who is asked afterwards what it shows must be told right.
+        pg_hba::reload(server, &Client::connect_anew(server, connection::OWN_DATABASE).await?).await
     }
 
     async fn parameters(&self, server: &Server) -> Result<Vec<Parameter>, Error> {

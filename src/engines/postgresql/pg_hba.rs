@@ -84,7 +84,7 @@ pub async fn settle(server: &Server, client: &Client, access: TenantAccess) -> R
 
 /// Has the server read what was written, and waits until it has: a connection that is made then says since when it holds.
 pub async fn reload(server: &Server, client: &Client) -> Result<(), Error> {
-    let doing = "have the server read who may come in";
+    let doing = "have the server read its configuration";
     let since = "SELECT pg_conf_load_time()";
     // New ones: a session that is there may read its own part of it first.
     let anew = async || Client::connect_anew(server, OWN_DATABASE).await?.value(doing, since).await;
