@@ -40,7 +40,12 @@ pub const ALL: &[(&str, Kind, &str)] = &[
     (
         "coffer_certificates_due",
         Kind::Gauge,
-        "certificates of servers that serve that are to be made anew, and were not yet",
+        "certificates of servers that serve that are to be made anew, or to be shown, and were not yet",
+    ),
+    (
+        "coffer_certificates_end_seconds",
+        Kind::Gauge,
+        "when the first certificate of this host ends, of servers that serve and of the authority, in seconds since 1970",
     ),
     ("coffer_volumes", Kind::Gauge, "servers that serve, by how far their volumes are filled"),
     (
@@ -183,9 +188,14 @@ pub fn volumes(state: &'static str, count: usize) {
     gauge!("coffer_volumes", "state" => state).set(number(count));
 }
 
-/// How many certificates are to be made anew, and were not yet.
+/// How many certificates are to be made anew, or to be shown, and were not yet.
 pub fn certificates_due(count: usize) {
     gauge!("coffer_certificates_due").set(number(count));
+}
+
+/// When the first certificate of a kind ends; 0 where there is none.
+pub fn certificates_end(of: &'static str, since_1970: Duration) {
+    gauge!("coffer_certificates_end_seconds", "of" => of).set(since_1970.as_secs_f64());
 }
 
 /// A server did not answer and was started again.

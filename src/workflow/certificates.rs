@@ -5,6 +5,11 @@
 //! say, without a restart. Neither happens while a task has the instance: its servers hold each other against what they were
 //! started with.
 //!
+//! # Decision
+//! When a certificate ends is read from it, and remembered until there is another one: a column beside it could disagree, and
+//! those that were made for 20 years need none. What a server shows is remembered by whoever had it read that, and is not
+//! looked for in its files: a start that meets a server which runs writes them, and the server reads nothing then.
+//!
 //! # If we die here
 //! What was made and not kept is forgotten; the next makes another. Two at once: the first one kept counts for both, since the
 //! row is changed only where it is still the one that was read. Dead between the row and the server, the server shows the
@@ -23,84 +28,124 @@ use crate::domain::datastore::RuntimeKind;
 use crate::domain::generation::{Certificate, Generation, Role};
 use crate::domain::ids::{GenerationId, InstanceId};
 use crate::pki;
+use crate::testing;
 use crate::workflow::{NoServer, WORKER, WorkerContext, chain};
 
 /// How long before its end a certificate is made anew.
 const AHEAD: TimeDelta = TimeDelta::days(60);
 
+/// Looks in a row that fail before it is told, since servers come and go; and how often it is told again.
+const TOLD_AFTER: u32 = 3;
+const TOLD_EVERY: u32 = 150;
+
+/// When certificates end. One that cannot be read is at its end.
+#[derive(Clone, Copy)]
+pub struct Ends {
+    /// The server's.
+    pub server: DateTime<Utc>,
+    /// That of the authority that signs.
+    pub authority: DateTime<Utc>,
+}
+
 /// What is remembered of a server's certificate.
 #[derive(Clone, Copy, Default)]
 pub struct Memory {
-    /// The end of the one that was read last, by its mark.
-    read: Option<(u64, DateTime<Utc>)>,
+    /// The ends of those that were read last, by their mark.
+    read: Option<(u64, Ends)>,
     /// The mark of what the server shows; `None` while that is not known.
     shown: Option<u64>,
-    /// Whether it is to be made anew, and was not yet.
+    /// Looks in a row that failed.
+    failures: u32,
+    /// Whether it is to be made anew, or to be shown, and was not yet.
     pub is_due: bool,
 }
 
-/// Tells certificates apart.
-fn mark(texts: &[&str]) -> u64 {
+/// Tells a certificate, and the authorities beside it, from others.
+fn mark(of: &Certificate) -> u64 {
     let mut hasher = DefaultHasher::new();
-    texts.hash(&mut hasher);
+    (&of.certificate, &of.authority).hash(&mut hasher);
     hasher.finish()
 }
 
 impl Memory {
-    /// Until when a certificate is good. One that cannot be read is at its end.
-    fn end(&mut self, certificate: &str) -> DateTime<Utc> {
-        let mark = mark(&[certificate]);
+    /// When the certificates end that were read last.
+    pub fn ends(&self) -> Option<Ends> {
+        self.read.map(|(_, ends)| ends)
+    }
+
+    fn read(&mut self, certificate: &Certificate) -> Ends {
+        let mark = mark(certificate);
         match self.read {
-            Some((read, until)) if read == mark => until,
+            Some((read, ends)) if read == mark => ends,
             _ => {
-                let until = pki::describe(certificate).map_or(DateTime::UNIX_EPOCH, |it| it.until);
-                self.read = Some((mark, until));
-                until
+                let end = |pem: &str| pki::describe(pem).map_or(DateTime::UNIX_EPOCH, |it| it.until);
+                // The first one of several is that of the authority that signs.
+                let ends =
+                    Ends { server: end(&certificate.certificate), authority: end(&certificate.authority) };
+                self.read = Some((mark, ends));
+                ends
             }
+        }
+    }
+
+    fn tell(&mut self, generation: &Generation, trouble: Option<&str>) {
+        let Some(trouble) = trouble else {
+            self.failures = 0;
+            return;
+        };
+        self.failures = self.failures.saturating_add(1);
+        let (id, instance, failures) = (generation.id, generation.instance, self.failures);
+        if failures == TOLD_AFTER || failures.is_multiple_of(TOLD_EVERY) {
+            tracing::warn!(generation.id = %id, instance.id = %instance, failures, trouble, "a certificate is not made anew, or not shown");
+        } else {
+            tracing::debug!(generation.id = %id, instance.id = %instance, failures, trouble, "a certificate is not made anew, or not shown yet");
         }
     }
 }
 
-/// Renews the certificate of a server that serves, when it is time, and has a server show what its row says.
-pub async fn look(worker: &WorkerContext, generation: &Generation, memory: &mut Memory) {
+/// Renews the certificate of a server that serves, when it is time, and has a server that `is_up` show what its row says. One
+/// that is not up has its row renewed all the same: its next start shows it, and the old authority need not stay for it.
+pub async fn look(worker: &WorkerContext, generation: &Generation, memory: &mut Memory, is_up: bool) {
     let Some(certificate) = &generation.certificate else { return };
-    let is_near = memory.end(&certificate.certificate) < Utc::now() + AHEAD;
-    memory.is_due = generation.role == Role::Serving && (is_near || !certificate.is_current);
-    if memory.is_due {
-        match renew(worker, generation, certificate).await {
-            // It is shown at the next look, by its row.
-            Ok(true) => {
-                memory.is_due = false;
-                memory.shown = None;
-                return;
-            }
-            Ok(false) => {}
-            Err(error) => {
-                tracing::warn!(instance.id = %generation.instance, error, "a certificate was not made anew");
-            }
-        }
-    }
-    let wanted = mark(&[&certificate.certificate, &certificate.authority]);
+    let serves = generation.role == Role::Serving;
+    let wanted = mark(certificate);
+    let is_near = memory.read(certificate).server < Utc::now() + AHEAD;
     if memory.shown.is_none() && !certificate.was_changed {
         memory.shown = Some(wanted);
     }
-    if memory.shown != Some(wanted) {
-        match show(worker, generation.id).await {
-            Ok(shown) => memory.shown = shown,
-            Err(error) => {
-                tracing::debug!(generation.id = %generation.id, error, "a server does not show its certificate yet");
-            }
+    let mut is_old = serves && (is_near || !certificate.is_current);
+    let mut is_shown = memory.shown == Some(wanted);
+    let done = async {
+        // A task's step may have the server's turn for long, and is not waited for.
+        let is_well = !is_old && (is_shown || !is_up);
+        if is_well || is_claimed(worker, generation.instance).await? {
+            return Ok(());
         }
-    }
+        if is_old && renew(worker, generation, certificate).await? {
+            (is_old, is_shown) = (false, false);
+            testing::pause(|| format!("certificate.renewed.{}", generation.instance)).await;
+        }
+        if is_up && !is_shown {
+            memory.shown = show(worker, generation.id).await?;
+            is_shown = memory.shown.is_some();
+        }
+        Ok::<(), String>(())
+    };
+    let done = done.await;
+    memory.is_due = serves && (is_old || (is_up && !is_shown));
+    memory.tell(generation, done.err().as_deref());
+}
+
+/// Whether a task has the instance.
+async fn is_claimed(worker: &WorkerContext, instance: InstanceId) -> Result<bool, String> {
+    let is_claimed = worker.db.run(move |conn| tasks::is_claimed(conn, instance)).await;
+    is_claimed.map_err(|error: db::Error| chain(&error))
 }
 
 /// Makes an instance's certificate anew. Not while a task has it.
 async fn renew(worker: &WorkerContext, generation: &Generation, old: &Certificate) -> Result<bool, String> {
     let instance = generation.instance;
-    let is_claimed = worker.db.run(move |conn| tasks::is_claimed(conn, instance)).await;
-    if is_claimed.map_err(|error: db::Error| chain(&error))? {
-        return Ok(false);
-    }
+    testing::pause(|| format!("certificate.due.{instance}")).await;
     let Some(new) = worker.signed(instance).await.map_err(|error| chain(&error))? else { return Ok(false) };
     let until = pki::describe(&new.certificate).map_err(|error| chain(&error))?.until;
     let was = old.certificate.clone();
@@ -151,7 +196,7 @@ async fn show(worker: &WorkerContext, id: GenerationId) -> Result<Option<u64>, S
     let (engine, server) = worker.server(&found).map_err(|error| chain(&error))?;
     engine.show_certificate(&server).await.map_err(|error| chain(&error))?;
     tracing::info!(generation.id = %id, "the server shows its certificate as its row has it");
-    Ok(Some(mark(&[&certificate.certificate, &certificate.authority])))
+    Ok(Some(mark(certificate)))
 }
 
 impl WorkerContext {
@@ -231,5 +276,37 @@ impl WorkerContext {
             certificate: made.certificate,
             key_secret,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_are_those_of_the_certificate_and_of_who_signs() {
+        let [signs, old] = ["signs", "old"].map(|id| pki::authority(id).unwrap());
+        let made = pki::server("signs", &signs.key, "127.64.0.1".parse().unwrap()).unwrap();
+        let mut certificate = Certificate {
+            address: "127.64.0.1".to_owned(),
+            certificate: made.certificate,
+            key_secret: String::new(),
+            authority: signs.certificate.clone() + &old.certificate,
+            is_current: true,
+            was_changed: false,
+        };
+        let mut memory = Memory::default();
+        assert!(memory.ends().is_none());
+        let first = memory.read(&certificate);
+        let end = |pem: &str| pki::describe(pem).unwrap().until;
+        assert_eq!((first.server, first.authority), (end(&certificate.certificate), end(&signs.certificate)));
+        assert!(first.server > Utc::now() + AHEAD);
+
+        // Another one is read again; what cannot be read is at its end.
+        let before = mark(&certificate);
+        certificate.certificate = "nonsense".to_owned();
+        assert_ne!(mark(&certificate), before);
+        assert_eq!(memory.read(&certificate).server, DateTime::UNIX_EPOCH);
+        assert_eq!(memory.ends().map(|ends| ends.authority), Some(first.authority));
     }
 }

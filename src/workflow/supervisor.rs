@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::DateTime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -119,8 +120,19 @@ fn publish_metrics(found: &[Generation], memories: &HashMap<GenerationId, Memory
         metrics::servers(engine.as_str(), "not_asked_yet", running.count() - well - troubled);
         metrics::servers(engine.as_str(), "stopped", of_engine().filter(|g| !g.wanted_running).count());
     }
-    let due = found.iter().filter(|g| memories.get(&g.id).is_some_and(|memory| memory.certificate.is_due));
-    metrics::certificates_due(due.count());
+    let certificates = || {
+        let serving = found.iter().filter(|g| g.role == Role::Serving);
+        serving.filter_map(|g| memories.get(&g.id)).map(|memory| memory.certificate)
+    };
+    metrics::certificates_due(certificates().filter(|it| it.is_due).count());
+    let ends = || certificates().filter_map(|it| it.ends());
+    for (of, first) in
+        [("server", ends().map(|it| it.server).min()), ("authority", ends().map(|it| it.authority).min())]
+    {
+        // None where there is none, and 0.
+        let since_1970 = first.and_then(|at| (at - DateTime::UNIX_EPOCH).to_std().ok());
+        metrics::certificates_end(of, since_1970.unwrap_or_default());
+    }
     for state in VolumeState::ALL {
         let serving = found.iter().filter(|g| g.role == Role::Serving && g.volume_state == state);
         metrics::volumes(state.as_str(), serving.count());
@@ -163,9 +175,9 @@ async fn look(worker: &WorkerContext, generation: &Generation, mut memory: Memor
             false
         });
     }
+    certificates::look(worker, generation, &mut memory.certificate, asked.is_ok()).await;
     match asked {
         Ok(version) => {
-            certificates::look(worker, generation, &mut memory.certificate).await;
             let used = volumes::look(worker, generation, &mut memory.volume).await;
             if used.is_some() {
                 logs::measure(worker, generation).await;
