@@ -13,6 +13,9 @@ use crate::domain::refusal::Refusal;
 use crate::pki;
 use crate::seal::Sealer;
 
+/// Instances that a refusal names, of those that stand in the way.
+const NAMED: i64 = 5;
+
 /// An authority.
 #[derive(Clone, Debug)]
 pub struct Authority {
@@ -103,9 +106,16 @@ pub async fn retire(db: &Db, caller: &Caller) -> Result<usize, Error> {
             .collect();
         let instances: i64 = old.iter().map(|authority| authority.instances).sum();
         if instances > 0 {
+            let mut some: Vec<String> =
+                rows::have_old(conn, NAMED)?.iter().map(ToString::to_string).collect();
+            if instances > NAMED {
+                some.push("...".to_owned());
+            }
             let text = format!(
-                "{instances} instances have a certificate of the old authority still: their servers are given another within \
-                 seconds, or when the task ends that has the instance. Try again then; `coffer admin ca show` tells."
+                "Instances that have a certificate of the old authority still: {instances} ({}). Each gets another within \
+                 seconds while a worker of its host is up, or when the task ends that has it. Try again then; \
+                 `coffer admin ca show` counts them.",
+                some.join(", ")
             );
             return Err(Refusal::Invalid(text).into());
         }

@@ -138,6 +138,26 @@ pub fn list(conn: &mut Conn) -> Result<Vec<Listed>, Error> {
     .map_err(Error::query("list the authorities"))
 }
 
+/// Instances that have a certificate of an old authority, so many of them at most.
+///
+/// # Errors
+/// The store's.
+pub fn have_old(conn: &mut Conn, most: i64) -> Result<Vec<InstanceId>, Error> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = diesel::sql_types::Uuid)]
+        instance_id: Uuid,
+    }
+    let found: Vec<Row> = diesel::sql_query(
+        "select c.instance_id from certificates c join authorities a on a.id = c.authority_id \
+         where a.state = 'old' order by c.created_at limit $1",
+    )
+    .bind::<diesel::sql_types::BigInt, _>(most)
+    .load(conn)
+    .map_err(Error::query("list certificates of old authorities"))?;
+    Ok(found.into_iter().map(|row| InstanceId(row.instance_id)).collect())
+}
+
 /// A certificate to keep.
 #[derive(Clone, Debug)]
 pub struct New {
