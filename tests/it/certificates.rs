@@ -1,6 +1,7 @@
 //! Certificates are made anew before their end, and the authority gives way to another one, while servers serve: what a
 //! server shows is read by Python's TLS, and held against what clients have, by it and by the engines' own programs.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
@@ -13,9 +14,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use crate::harness::house::House;
-use crate::harness::{healthy, wait_for};
+use crate::harness::{healthy, processes, status, store, wait_for};
 use crate::parameters::by_address;
 use crate::postgresql::{login, psql};
+use crate::tls;
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -43,6 +45,7 @@ struct Served {
     kind: &'static str,
     id: String,
     address: String,
+    secret: SecretString,
 }
 
 impl Served {
@@ -56,7 +59,19 @@ impl Served {
         assert_eq!(code, 200, "{answer}");
         let id = answer["instance"]["id"].as_str().unwrap().to_owned();
         let address = healthy(api, &id).await;
-        Self { kind, id, address }
+        Self { kind, id, address, secret: secret.clone() }
+    }
+
+    /// Whether the engine's own client, which holds the server against a file of authorities, comes in.
+    async fn lets_in(&self, authorities: &Path) -> Result<(), String> {
+        let ca = authorities.display();
+        if self.kind == "postgresql" {
+            let to = format!("host={} user=app dbname=shop sslmode=verify-full", self.address);
+            return psql(&format!("{to} sslrootcert={ca}"), &self.secret, "select 1").await.map(drop);
+        }
+        let how = [&format!("--ssl-ca={ca}"), "--ssl-verify-server-cert"];
+        let output = tls::mariadb(&self.address, &self.secret, &how, "select 1").await;
+        output.status.success().then_some(()).ok_or_else(|| tls::said(&output))
     }
 
     /// The certificate that a new connection is shown; what Python says where it cannot be verified.
@@ -113,6 +128,18 @@ fn certificates(text: &str) -> Vec<String> {
     let end = "-----END CERTIFICATE-----";
     let parts = text.split_inclusive(end).filter(|part| part.contains(end));
     parts.map(|part| format!("{}\n", part.trim())).collect()
+}
+
+/// The certificate in an instance's row.
+async fn kept(dev: &House, it: &Served) -> String {
+    let sql = "select certificate from certificates where instance_id = $1::text::uuid";
+    dev.store().await.query_one(sql, &[&it.id]).await.unwrap().get(0)
+}
+
+/// Whether a server shows the certificate of its instance's row.
+async fn shows_its_row(dev: &House, it: &Served, authorities: &Path) -> Option<()> {
+    let shown = it.shown(authorities).ok()?;
+    (certificates(&shown) == certificates(&kept(dev, it).await)).then_some(())
 }
 
 /// Puts a certificate that ends soon into an instance's row, as if a year had passed.
@@ -195,43 +222,43 @@ async fn they_follow_one_another_and_nobody_is_sent_away() {
     let bundle = file("both.pem", &text);
     let second = file("second.pem", &certificates(&text)[1]);
     for it in &both {
-        it.shown(&first).unwrap();
-        it.shown(&bundle).unwrap();
+        for known in [&first, &bundle] {
+            it.shown(known).unwrap();
+            it.lets_in(known).await.unwrap();
+        }
         it.shown(&second).unwrap_err();
+        it.lets_in(&second).await.unwrap_err();
     }
 
-    // It signs: every server shows a certificate of it, to who has only that, and to who has both.
+    // It signs: the old one stays while it is needed.
+    let due = both.each_ref().map(|it| format!("certificate.due.{}", it.id));
+    due.iter().for_each(|point| dev.points.arm(point));
     done(&dev, &["sign"]).await;
+    for point in &due {
+        dev.points.reached(point).await;
+    }
+    let told = refused(&dev, &["retire"]).await;
+    assert!(told.contains("still: 2 (") && both.iter().all(|it| told.contains(&it.id)), "{told}");
+    assert_eq!(counted(&dev).await, [("signing".to_owned(), 0), ("old".to_owned(), 2)]);
+    for it in &both {
+        it.lets_in(&first).await.unwrap();
+        it.lets_in(&bundle).await.unwrap();
+    }
+    due.iter().for_each(|point| dev.points.disarm(point));
+
+    // Every server shows a certificate of the new one, to who has only that, and to who has both.
     for it in &both {
         wait_for(&format!("{} shows one of the new authority", it.kind), SOON, async || {
             it.shown(&second).ok()
         })
         .await;
-        it.shown(&bundle).unwrap();
+        for known in [&second, &bundle] {
+            it.shown(known).unwrap();
+            it.lets_in(known).await.unwrap();
+        }
         assert!(it.shown(&first).unwrap_err().contains("not verified"));
+        it.lets_in(&first).await.unwrap_err();
     }
-    let mariadb =
-        tokio::process::Command::new(crate::harness::roles::engines().join("mariadb-11.8/bin/mariadb"))
-            .env("MYSQL_PWD", secret.expose_secret())
-            .args([
-                "--no-defaults",
-                "--protocol=tcp",
-                "--ssl-verify-server-cert",
-                "-u",
-                "app",
-                "-e",
-                "select 1",
-            ])
-            .arg(format!("--ssl-ca={}", bundle.display()))
-            .args(["-h", &both[0].address])
-            .output()
-            .await
-            .unwrap();
-    assert!(mariadb.status.success(), "{}", String::from_utf8_lossy(&mariadb.stderr));
-    let to = format!("host={} user=app dbname=shop sslmode=verify-full", both[1].address);
-    let with = |ca: &Path| format!("{to} sslrootcert={}", ca.display());
-    assert_eq!(psql(&with(&bundle), &secret, "select 1").await.as_deref(), Ok("1"));
-    psql(&with(&first), &secret, "select 1").await.expect_err("not verified");
 
     // The old one goes.
     wait_for("no instance has one of the old authority", SOON, async || {
@@ -246,6 +273,12 @@ async fn they_follow_one_another_and_nobody_is_sent_away() {
     })
     .await;
 
+    // Who has fetched it again comes in, and who has the first one alone does not.
+    for it in &both {
+        it.lets_in(&ca).await.unwrap();
+        it.lets_in(&first).await.unwrap_err();
+    }
+
     // Nobody was sent away, and upgrades go on.
     assert_eq!(app.query_first::<u64, _>("select connection_id()").await.unwrap(), session);
     clerk.batch_execute("select 1").await.unwrap();
@@ -258,4 +291,107 @@ async fn they_follow_one_another_and_nobody_is_sent_away() {
     .await;
     both[0].shown(&second).unwrap();
     dev.leave_nothing(&api, &[&both[0].id, &both[1].id]).await;
+}
+
+/// When a server has answered whoever looks after it last, in seconds since 1970.
+async fn answered(dev: &House, it: &Served) -> Option<f64> {
+    let sql = "select extract(epoch from answered_at)::float8 from generations \
+               where instance_id = $1::text::uuid and role = 'serving'";
+    dev.store().await.query_one(sql, &[&it.id]).await.unwrap().get(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_comes_first_and_a_death_leaves_nothing_behind() {
+    let mut dev = House::start().await;
+    let api = dev.login("coffer").await;
+    let secret = crate::harness::password();
+    let both = [
+        Served::create(&api, "mariadb", "11.8", &secret).await,
+        Served::create(&api, "postgresql", "18", &secret).await,
+    ];
+    let ca = dev.state.join("ca.pem");
+    let [mariadb, _] = &both;
+
+    // A task has the instance: looks come and go, and leave its certificate alone.
+    let held = format!("restart.forward.hold.begun.{}", mariadb.id);
+    dev.points.arm(&held);
+    let (code, told) =
+        api.post(&format!("/instances/{}/action", mariadb.id), &json!({"restart": {}})).await.unwrap();
+    assert_eq!(code, 202, "{told}");
+    dev.points.reached(&held).await;
+    age(&dev, mariadb).await;
+    let aged = kept(&dev, mariadb).await;
+    for _ in 0..3 {
+        let before = answered(&dev, mariadb).await;
+        wait_for("it is looked at", SOON, async || {
+            let now = answered(&dev, mariadb).await;
+            (now > before).then_some(())
+        })
+        .await;
+    }
+    assert_eq!((kept(&dev, mariadb).await, renewals(&dev, &mariadb.id).await), (aged.clone(), 0));
+    dev.points.disarm(&held);
+    status(&api, &mariadb.id, "ACTIVE", Duration::from_secs(120)).await;
+    wait_for("it is renewed when the task is over", SOON, async || {
+        shows_its_row(&dev, mariadb, &ca).await?;
+        (kept(&dev, mariadb).await != aged).then_some(())
+    })
+    .await;
+    assert_eq!(renewals(&dev, &mariadb.id).await, 1);
+
+    // The worker dies when the row has the new one and the server does not know of it.
+    let renewed = both.each_ref().map(|it| format!("certificate.renewed.{}", it.id));
+    let mut before = Vec::new();
+    for (it, point) in both.iter().zip(&renewed) {
+        before.push((it.shown(&ca).unwrap(), renewals(&dev, &it.id).await));
+        dev.points.arm(point);
+        age(&dev, it).await;
+    }
+    for ((it, point), (shown, count)) in both.iter().zip(&renewed).zip(&before) {
+        dev.points.reached(point).await;
+        assert_eq!((&it.shown(&ca).unwrap(), renewals(&dev, &it.id).await), (shown, count + 1));
+    }
+    dev.kill_dev_and_start_again().await;
+    for ((it, point), (shown, count)) in both.iter().zip(&renewed).zip(&before) {
+        wait_for(&format!("{} shows what its row says", it.kind), SOON, async || {
+            shows_its_row(&dev, it, &ca).await
+        })
+        .await;
+        assert_ne!(it.shown(&ca).unwrap(), *shown);
+        assert_eq!(renewals(&dev, &it.id).await, count + 1, "not made once more");
+        dev.points.disarm(point);
+    }
+
+    // A server that does not come up has its row renewed, and shows it when it does.
+    let api = dev.login("coffer").await;
+    let store = dev.store().await;
+    let generation = store::generation(&store, &mariadb.id).await.unwrap();
+    let data = dev.generations().join(generation.to_string()).join("data");
+    let locked = |mode: u32| {
+        std::fs::set_permissions(&data, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let count = renewals(&dev, &mariadb.id).await;
+    let pid = dev.engine_pid(&store, &mariadb.id).await;
+    locked(0o000);
+    processes::kill(pid);
+    wait_for("it is in trouble", SOON, async || {
+        let sql = "select 1 from generations where id = $1 and trouble is not null";
+        store.query_opt(sql, &[&generation.0]).await.unwrap().map(drop)
+    })
+    .await;
+    age(&dev, mariadb).await;
+    wait_for("its row is renewed", SOON, async || {
+        (renewals(&dev, &mariadb.id).await == count + 1).then_some(())
+    })
+    .await;
+    locked(0o700);
+    wait_for("it shows what its row says", Duration::from_secs(120), async || {
+        shows_its_row(&dev, mariadb, &ca).await
+    })
+    .await;
+    healthy(&api, &mariadb.id).await;
+    // What MariaDB said of its folder is in a warning of ours.
+    let log = dev.leave_nothing_but_words(&api, &[&both[0].id, &both[1].id]).await;
+    let errors: Vec<_> = log.lines().filter(|line| line.split_whitespace().nth(1) == Some("ERROR")).collect();
+    assert!(errors.is_empty(), "unexpected ERROR lines: {errors:#?}");
 }

@@ -46,8 +46,8 @@ fn read_by_python(payload: &str) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// MariaDB's own client program.
-async fn mariadb(address: &str, password: &SecretString, how: &[&str], sql: &str) -> Output {
+/// MariaDB's own client program, as `app`.
+pub async fn mariadb(address: &str, password: &SecretString, how: &[&str], sql: &str) -> Output {
     tokio::process::Command::new(crate::harness::roles::engines().join("mariadb-11.8/bin/mariadb"))
         .env("MYSQL_PWD", password.expose_secret())
         .args([
@@ -68,7 +68,7 @@ async fn mariadb(address: &str, password: &SecretString, how: &[&str], sql: &str
         .unwrap()
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
