@@ -109,7 +109,7 @@ pub struct Exit {
     pub signal: Option<i32>,
     /// When that was seen.
     pub at: DateTime<Utc>,
-    /// Whether the kernel ended a process of it since it wanted more memory than its [`Limits`].
+    /// Whether the kernel ended it since it wanted more memory than its [`Limits`].
     pub was_too_large: bool,
 }
 

@@ -20,8 +20,9 @@
 //! most, and the gap of an upgrade shows it.
 //!
 //! # If we die here
-//! A group without a server is met by the generation's next start, which makes it anew, and is removed with the volume. One
-//! whose generation is gone is removed by whichever service of the machine starts next, after [`STRAY`].
+//! A group without a server is replaced by the generation's next start, and removed with the volume. The next service that
+//! starts on the machine removes one whose generation is gone, after [`STRAY`]; of the first version only where that service
+//! has the same groups of its own.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
@@ -138,7 +139,7 @@ impl ControlGroups {
     pub fn make(&self, generation: GenerationId, limits: Limits) -> Result<Group, Error> {
         let mut group = Group::default();
         for hierarchy in &self.0 {
-            let folder = hierarchy.anew(generation)?;
+            let folder = hierarchy.replace(generation)?;
             for (name, value) in hierarchy.holds.values(limits) {
                 match std::fs::write(folder.join(name), &value) {
                     // The group above has less: that is what holds.
@@ -152,13 +153,6 @@ impl ControlGroups {
             group.ended = group.ended.or_else(|| hierarchy.holds.counts().map(|name| folder.join(name)));
         }
         Ok(group)
-    }
-
-    /// How often a process of the generation's server was ended for want of memory since the server's start.
-    pub fn ended(&self, generation: GenerationId) -> u64 {
-        let counts =
-            |hierarchy: &Hierarchy| Some(hierarchy.group(generation).join(hierarchy.holds.counts()?));
-        self.0.iter().find_map(counts).map(|file| count(&file)).unwrap_or_default()
     }
 
     /// Removes a generation's group. One that has a process still is left: the next start meets it, or the next service.
@@ -235,6 +229,31 @@ impl Group {
     }
 }
 
+/// How many processes the kernel has ended for want of memory in the group of ours that a process is in. It is asked from the
+/// process: a worker of an earlier boot or unit may have made the group elsewhere.
+pub fn ended_beside(pid: i32) -> u64 {
+    let read = |path: String| std::fs::read_to_string(path).unwrap_or_default();
+    let (mounts, own) = (read("/proc/self/mountinfo".to_owned()), read(format!("/proc/{pid}/cgroup")));
+    counts_of(&mounts, &own).map(|file| count(&file)).unwrap_or_default()
+}
+
+/// The file that counts them, by what the kernel says of mounts and of the process; `None` where it is in no group of ours.
+fn counts_of(mounts: &str, own: &str) -> Option<PathBuf> {
+    let mounts: Vec<Mount<'_>> = mounts.lines().filter_map(Mount::parse).collect();
+    own.lines().find_map(|line| {
+        let (names, path) = line.split_once(':')?.1.split_once(':')?;
+        let (holds, kind) = match names {
+            "" => (Holds::Both, "cgroup2"),
+            "memory" => (Holds::Memory, "cgroup"),
+            _ => return None,
+        };
+        let fits = |mount: &&Mount<'_>| mount.kind == kind && (names.is_empty() || mount.has(names));
+        let mount = mounts.iter().find(fits)?;
+        let is_ours = Path::new(path).parent()?.file_name()? == OURS;
+        is_ours.then_some(mount.folder(path).join(holds.counts()?))
+    })
+}
+
 /// How many processes the kernel has ended, by a group's file.
 fn count(file: &Path) -> u64 {
     let text = std::fs::read_to_string(file).unwrap_or_default();
@@ -274,8 +293,8 @@ impl Holds {
 }
 
 impl Hierarchy {
-    /// Makes a generation's group. What an earlier server had in memory is not the next one's.
-    fn anew(&self, generation: GenerationId) -> Result<PathBuf, Error> {
+    /// Makes a generation's group in place of an earlier one: what an earlier server had in memory is not the next one's.
+    fn replace(&self, generation: GenerationId) -> Result<PathBuf, Error> {
         let folder = self.group(generation);
         let doing = "make the server's control group";
         match std::fs::remove_dir(&folder) {
@@ -425,6 +444,17 @@ mod tests {
         assert!(group.was_too_large());
         std::fs::write(at.join("memory.events"), "low 0\nhigh 0\nmax 9\noom 2\noom_kill 0\n").unwrap();
         assert!(!group.was_too_large());
+    }
+
+    #[test]
+    fn the_count_is_that_of_the_processs_own_group() {
+        let own = "4:memory:/docker/7/old/coffer/g\n3:cpu,cpuacct:/b/coffer/g\n0::/\n";
+        let wanted = PathBuf::from("/sys/fs/cgroup/memory/old/coffer/g/memory.oom_control");
+        assert_eq!(counts_of(FIRST, own), Some(wanted));
+        assert_eq!(counts_of(FIRST, "4:memory:/docker/7/other/g\n"), None, "a group of somebody else's");
+        let second = "30 20 0:25 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        let wanted = PathBuf::from("/sys/fs/cgroup/coffer/g/memory.events");
+        assert_eq!(counts_of(second, "0::/coffer/g\n"), Some(wanted));
     }
 
     #[test]

@@ -376,7 +376,8 @@ impl Runtime for ProcessRuntime {
 
     async fn ended_for_memory(&self, generation: GenerationId) -> Result<u64, Error> {
         self.on_volumes(move |volumes| {
-            Ok(volumes.control_groups().map(|groups| groups.ended(generation)).unwrap_or_default())
+            let found = servers::find(volumes, generation)?;
+            Ok(found.map(|process| groups::ended_beside(process.pid())).unwrap_or_default())
         })
         .await
     }

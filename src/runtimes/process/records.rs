@@ -34,6 +34,9 @@ const EXIT: &str = "exit.json";
 /// Who its shim is.
 const SHIM: &str = "shim.json";
 
+/// The signal by which the kernel ends a process that wants too much.
+const KILL: i32 = 9;
+
 /// Room for a record, in bytes.
 const ROOM: usize = 512;
 
@@ -83,7 +86,8 @@ pub struct Running {
 impl Running {
     /// Says how the server ended, now, and removes its control group.
     pub fn ended(self, status: Option<i32>, signal: Option<i32>) -> std::io::Result<()> {
-        let was_too_large = self.group.was_too_large();
+        // One of its sessions may have been, and this end may be another's doing.
+        let was_too_large = signal == Some(KILL) && self.group.was_too_large();
         let ended = Ended { server: self.server, status, signal, at: Utc::now(), was_too_large };
         self.exit.write(&ended)?;
         self.group.remove();
