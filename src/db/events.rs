@@ -42,6 +42,25 @@ pub fn record(conn: &mut Conn, event: &Event<'_>) -> Result<(), Error> {
         .map_err(Error::query("record an event"))
 }
 
+/// Whether something happened to an instance since `from`.
+///
+/// # Errors
+/// The store's.
+pub fn happened_since(
+    conn: &mut Conn,
+    instance: InstanceId,
+    what: &str,
+    from: DateTime<Utc>,
+) -> Result<bool, Error> {
+    let found = events::table
+        .filter(events::instance_id.eq(instance.0))
+        .filter(events::what.eq(what))
+        .filter(events::at.gt(from));
+    diesel::select(diesel::dsl::exists(found))
+        .get_result(conn)
+        .map_err(Error::query("read whether something happened"))
+}
+
 /// When something happened to an instance first, and who asked for it.
 ///
 /// # Errors

@@ -28,6 +28,10 @@ use crate::workflow::{
 
 const EVERY: Duration = Duration::from_secs(2);
 
+/// The event of a server that was ended for want of memory, and how often an instance has it at most.
+const TOO_LARGE: &str = "server_wanted_too_much_memory";
+const TOLD_EVERY: chrono::TimeDelta = chrono::TimeDelta::minutes(10);
+
 /// How long a server that had its time to stop is asked once more, before it is killed.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -346,7 +350,8 @@ async fn see_memory(worker: &WorkerContext, generation: &Generation, before: Opt
     Some(now)
 }
 
-/// Has the instance's events say that its server was ended since it wanted more memory than it has.
+/// Has the instance's events say that its server was ended since it wanted more memory than it has. A tenant can have that
+/// happen in a loop, and fills no table by it.
 async fn tell_too_large(worker: &WorkerContext, generation: &Generation) -> Result<(), crate::db::Error> {
     let (id, at, memory_mb) = (generation.id, generation.instance, generation.memory_mb);
     tracing::warn!(generation.id = %id, instance.id = %at, memory_mb, "a server was ended: it wanted more memory than it has");
@@ -354,6 +359,9 @@ async fn tell_too_large(worker: &WorkerContext, generation: &Generation) -> Resu
         .db
         .transact(move |conn| {
             let Some(instance) = instances::lock(conn, at)? else { return Ok(()) };
+            if events::happened_since(conn, at, TOO_LARGE, chrono::Utc::now() - TOLD_EVERY)? {
+                return Ok(());
+            }
             events::record(
                 conn,
                 &events::Event {
@@ -361,7 +369,7 @@ async fn tell_too_large(worker: &WorkerContext, generation: &Generation) -> Resu
                     instance: Some(at),
                     task: None,
                     actor: WORKER,
-                    what: "server_wanted_too_much_memory",
+                    what: TOO_LARGE,
                     data: serde_json::json!({"memory": memory_mb}),
                 },
             )
