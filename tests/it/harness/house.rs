@@ -336,25 +336,34 @@ pub fn end_all(folder: &Path, state: &Path, run: &Path) {
             processes::kill(process.pid);
         }
     }
-    remove_groups(Path::new("/sys/fs/cgroup"), &generations);
+    // The kernel lets go of the killed a moment later.
+    let until = Instant::now() + Duration::from_secs(5);
+    while !remove_groups(Path::new("/sys/fs/cgroup"), &generations) && Instant::now() < until {
+        std::thread::yield_now();
+    }
     let folders = std::fs::read_dir(state.join("generations")).into_iter().flatten().flatten();
     remove_sockets(&folders.map(|entry| entry.path()).collect::<Vec<_>>(), run);
     let _ = std::fs::remove_dir_all(coffer::embedded_postgres::socket_dir(run, state));
 }
 
-/// Removes the control groups of generations whose servers and shims were killed.
-fn remove_groups(folder: &Path, generations: &[String]) {
+/// Removes the control groups of generations whose servers and shims were killed. Whether none is left.
+fn remove_groups(folder: &Path, generations: &[String]) -> bool {
+    let mut are_gone = true;
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
-        remove_groups(&entry.path(), generations);
-        if generations.iter().any(|name| entry.file_name() == name.as_str()) || entry.file_name() == "coffer"
-        {
+        are_gone &= remove_groups(&entry.path(), generations);
+        if generations.iter().any(|name| entry.file_name() == name.as_str()) {
+            let removed = std::fs::remove_dir(entry.path());
+            // The shim may have done so meanwhile.
+            are_gone &= removed.is_ok() || !entry.path().exists();
+        } else if entry.file_name() == "coffer" {
             // One of another test's is in use.
             let _ = std::fs::remove_dir(entry.path());
         }
     }
+    are_gone
 }
 
 /// Removes the socket folders of generations that have these folders.
