@@ -4,8 +4,8 @@
 //!
 //! # Decision
 //! TLS ends in the engine, so each server needs a certificate that its clients can hold against something they know:
-//! one authority for the whole service, whose certificate tenants fetch once. A server's is made anew long before its
-//! end, and the authority by an operator ([`crate::domain::authority`]). An operator's own authority would take its place by
+//! one authority for the whole service, whose certificate tenants fetch once. The worker renews a
+//! server's long before its end, and an operator rotates the authority ([`crate::domain::authority`]). An operator's own authority would take its place by
 //! the same two rows.
 
 use std::net::IpAddr;

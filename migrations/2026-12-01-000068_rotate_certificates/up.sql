@@ -5,5 +5,5 @@ alter table authorities add column state text not null default 'signing'
 drop index one_authority;
 create unique index one_authority_signs on authorities ((true)) where state = 'signing';
 create unique index one_authority_is_announced on authorities ((true)) where state = 'announced';
--- When it was made anew; null where it is the one that its instance's first server was born with.
+-- When the worker renewed it last; null for an instance's first certificate.
 alter table certificates add column renewed_at timestamptz;

@@ -20,7 +20,7 @@ pub enum What {
     },
     /// Makes another authority and announces it: `ca.pem` has both from now on, and clients fetch it before `sign`
     Rotate,
-    /// Has the announced authority sign: every instance's certificate is made anew, without a restart
+    /// Has the announced authority sign: the workers renew every instance's certificate, without a restart
     Sign,
     /// Takes the old authority out of `ca.pem`, once no instance has a certificate of it
     Retire,

@@ -74,7 +74,7 @@ pub async fn announce(db: &Db, caller: &Caller, sealer: &Sealer) -> Result<(), E
     .await
 }
 
-/// Has the announced authority sign from now on: every certificate is made anew.
+/// Has the announced authority sign from now on: the workers renew every certificate.
 ///
 /// # Errors
 /// A refusal: 403 by role, 400 where none is announced; the store's.

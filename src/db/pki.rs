@@ -73,7 +73,7 @@ pub fn announce(conn: &mut Conn, new: &Authority) -> Result<bool, Error> {
 /// The store's.
 pub fn have_announced_sign(conn: &mut Conn) -> Result<bool, Error> {
     let doing = "have another authority sign";
-    let become_ = |conn: &mut Conn, from: AuthorityState, to: AuthorityState| {
+    let change = |conn: &mut Conn, from: AuthorityState, to: AuthorityState| {
         diesel::update(authorities::table.filter(authorities::state.eq(from.as_str())))
             .set(authorities::state.eq(to.as_str()))
             .execute(conn)
@@ -90,8 +90,8 @@ pub fn have_announced_sign(conn: &mut Conn) -> Result<bool, Error> {
         return Ok(false);
     }
     // Of two that sign there is never one too many: an index says so.
-    become_(conn, AuthorityState::Signing, AuthorityState::Old)?;
-    Ok(become_(conn, AuthorityState::Announced, AuthorityState::Signing)? == 1)
+    change(conn, AuthorityState::Signing, AuthorityState::Old)?;
+    Ok(change(conn, AuthorityState::Announced, AuthorityState::Signing)? == 1)
 }
 
 /// Forgets old authorities of which no certificate is left. How many.

@@ -40,7 +40,7 @@ pub const ALL: &[(&str, Kind, &str)] = &[
     (
         "coffer_certificates_due",
         Kind::Gauge,
-        "certificates of servers that serve that are to be made anew, or to be shown, and were not yet",
+        "certificates that the worker should have renewed, or had a server load, and has not yet",
     ),
     (
         "coffer_certificates_end_seconds",
@@ -188,7 +188,7 @@ pub fn volumes(state: &'static str, count: usize) {
     gauge!("coffer_volumes", "state" => state).set(number(count));
 }
 
-/// How many certificates are to be made anew, or to be shown, and were not yet.
+/// How many certificates are to be renewed, or to be loaded, and were not yet.
 pub fn certificates_due(count: usize) {
     gauge!("coffer_certificates_due").set(number(count));
 }

@@ -1,5 +1,5 @@
-//! The certificate of an instance: made before the first start of one of its servers, the same for every later one, and made
-//! anew before its end, or once another authority signs.
+//! The certificate of an instance: made before the first start of one of its servers, kept for every later one, and renewed
+//! before its end, or once another authority signs.
 //!
 //! Whoever looks after the host's servers renews the certificates of those that serve, and has servers show what their rows
 //! say, without a restart. Neither happens while a task has the instance: its servers hold each other against what they were
@@ -31,7 +31,7 @@ use crate::pki;
 use crate::testing;
 use crate::workflow::{NoServer, WORKER, WorkerContext, chain};
 
-/// How long before its end a certificate is made anew.
+/// How long before its end a certificate is renewed.
 const AHEAD: TimeDelta = TimeDelta::days(60);
 
 /// Looks in a row that fail before it is told, since servers come and go; and how often it is told again.
@@ -56,7 +56,7 @@ pub struct Memory {
     shown: Option<u64>,
     /// Looks in a row that failed.
     failures: u32,
-    /// Whether it is to be made anew, or to be shown, and was not yet.
+    /// Whether it is to be renewed, or to be loaded, and was not yet.
     pub is_due: bool,
 }
 
@@ -96,9 +96,9 @@ impl Memory {
         self.failures = self.failures.saturating_add(1);
         let (id, instance, failures) = (generation.id, generation.instance, self.failures);
         if failures == TOLD_AFTER || failures.is_multiple_of(TOLD_EVERY) {
-            tracing::warn!(generation.id = %id, instance.id = %instance, failures, trouble, "a certificate is not made anew, or not shown");
+            tracing::warn!(generation.id = %id, instance.id = %instance, failures, trouble, "a certificate is not renewed or not loaded");
         } else {
-            tracing::debug!(generation.id = %id, instance.id = %instance, failures, trouble, "a certificate is not made anew, or not shown yet");
+            tracing::debug!(generation.id = %id, instance.id = %instance, failures, trouble, "a certificate is not renewed or not loaded yet");
         }
     }
 }
@@ -142,7 +142,7 @@ async fn is_claimed(worker: &WorkerContext, instance: InstanceId) -> Result<bool
     is_claimed.map_err(|error: db::Error| chain(&error))
 }
 
-/// Makes an instance's certificate anew. Not while a task has it.
+/// Renews an instance's certificate. Not while a task has it.
 async fn renew(worker: &WorkerContext, generation: &Generation, old: &Certificate) -> Result<bool, String> {
     let instance = generation.instance;
     testing::pause(|| format!("certificate.due.{instance}")).await;

@@ -1,4 +1,4 @@
-//! Certificates are made anew before their end, and the authority gives way to another one, while servers serve: what a
+//! The service renews certificates before their end, and an operator rotates the authority, while servers serve: what a
 //! server shows is read by Python's TLS, and held against what clients have, by it and by the engines' own programs.
 
 use std::os::unix::fs::PermissionsExt as _;
